@@ -1,0 +1,1 @@
+"""Stage 3: artefacts -> Merlin Systems graph -> Triton model repository; evaluation, server and client."""

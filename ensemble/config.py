@@ -1,0 +1,71 @@
+"""The [chain] section and the whole config of a run: one TOML file, typed, with `--set a.b=c` on top."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ensemble.evaluation.config import EvaluateConfig
+from models.index.config import IndexConfig
+from models.ranking.config import RankingConfig
+from models.retrieval.config import RetrievalConfig
+from workflows.core.section import Count, Section
+from workflows.features.config import FeaturesConfig
+from workflows.shop.config import ShopConfig
+from workflows.tables.config import DataConfig, SplitConfig
+
+__all__ = ["ChainConfig", "Config", "FilterRule"]
+
+
+class FilterRule(Section, frozen=True):
+    """One eligibility rule: an item is eligible when `column` `op` `value` holds (a null never holds).
+
+    Attributes:
+        column: column of the items table.
+        op: comparison; "in" and "not_in" take a list.
+        value: number, string, boolean, or a list of them.
+    """
+
+    column: str
+    op: Literal["==", "!=", "<", "<=", ">", ">=", "in", "not_in"]
+    value: Any
+
+
+class ChainConfig(Section, frozen=True):
+    """The served chain: retrieve, filter, rank, order.
+
+    Attributes:
+        num_candidates: C, items retrieved for the ranker.
+        slate_size: S, items returned unless the request asks for another number.
+        max_slate_size: the largest a request may ask for; at most num_candidates.
+        max_batch_size: users in one request or one dynamic batch.
+        max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
+        filter_seen: drop the items that the user has already interacted with.
+        rules: eligibility rules on item columns.
+        layouts: which repository layouts export writes.
+        onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
+            onnxruntime inside, runs everywhere) or "onnxruntime" (Triton's own backend, in the official images).
+    """
+
+    num_candidates: Count = 200
+    slate_size: Count = 10
+    max_slate_size: Count = 100
+    max_batch_size: Count = 64
+    max_list_length: Count = 20_000
+    filter_seen: bool = True
+    rules: list[FilterRule] = []
+    layouts: tuple[Literal["fused", "ensemble"], ...] = ("fused", "ensemble")
+    onnx_steps: Literal["python", "onnxruntime"] = "python"
+
+
+class Config(Section, frozen=True):
+    """The resolved config of a run, one attribute a section."""
+
+    data: DataConfig = DataConfig()
+    shop: ShopConfig = ShopConfig()
+    split: SplitConfig = SplitConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    index: IndexConfig = IndexConfig()
+    ranking: RankingConfig = RankingConfig()
+    chain: ChainConfig = ChainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()

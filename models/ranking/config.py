@@ -1,0 +1,46 @@
+"""The [ranking] section."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workflows.core.device import DeviceKind
+from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
+
+__all__ = ["RankingConfig"]
+
+
+class RankingConfig(Section, frozen=True):
+    """The DLRM and its training.
+
+    Attributes:
+        embedding_dim: width of every field of the dot interaction.
+        bottom: widths of the MLP over continuous features, per side, before the last layer of width embedding_dim.
+        top: widths of the MLP over the interactions, before the one logit.
+        label: label column to predict; empty: the first label.
+        training_rows: "impressions": the logged events with their labels; "sampled": positives plus drawn negatives;
+            "auto": impressions where a label has both values, sampled elsewhere.
+        negatives_per_positive: for "sampled".
+        retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity.
+        use_retrieval_score: "auto": with "sampled" rows only, whose positives the retriever has not been fitted on.
+        id_dropout: as in retrieval.
+        dropout: in the top MLP.
+        seed: of initial weights, negatives and shuffling.
+    """
+
+    embedding_dim: Count = 32
+    bottom: tuple[Count, ...] = (64,)
+    top: tuple[Count, ...] = (128, 64)
+    label: str = ""
+    training_rows: Literal["auto", "impressions", "sampled"] = "auto"
+    negatives_per_positive: Count = 20
+    retrieved_negatives: Fraction = 0.8
+    use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
+    batch_size: Count = 4096
+    learning_rate: Positive = 1e-3
+    max_epochs: Count = 10
+    patience: Count = 1
+    id_dropout: Fraction = 0.1
+    dropout: Fraction = 0.1
+    seed: NonNegative = 1
+    device: DeviceKind = "auto"

@@ -1,0 +1,1 @@
+"""Stage 1: raw tables -> checked, split, encoded and tagged features."""

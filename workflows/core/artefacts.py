@@ -1,0 +1,116 @@
+"""Manifests: what a stage wrote, from which config and inputs, with a checksum per file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from workflows.core.errors import ArtefactError
+
+__all__ = [
+    "MANIFEST_NAME",
+    "FileEntry",
+    "Manifest",
+    "digest",
+    "fingerprint",
+    "read_manifest",
+    "verify",
+    "write_manifest",
+]
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1
+CHUNK_BYTES = 1 << 22
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One file of an artefact, its path relative to the manifest."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The record that a finished stage leaves beside its files."""
+
+    stage: str
+    fingerprint: str
+    created_at: str
+    versions: dict[str, str]
+    config: dict[str, Any]
+    files: list[FileEntry]
+    info: dict[str, Any] = {}
+    format_version: int = FORMAT_VERSION
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """A stable hash of JSON-like values: equal configs and inputs give equal fingerprints."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest_without_files: Manifest) -> Manifest:
+    """List and checksum every file under `folder`, then write its manifest.json."""
+    files = [
+        FileEntry(str(path.relative_to(folder)), path.stat().st_size, digest(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    ]
+    manifest = msgspec.structs.replace(manifest_without_files, files=files)
+    (folder / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder`/manifest.json.
+
+    Raises:
+        ArtefactError: the manifest is missing or unreadable, or of another format version.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise ArtefactError(f"{folder} holds no {MANIFEST_NAME}: its stage has not finished; run it first") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); run its stage again with --force") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise ArtefactError(
+            f"{path} has format version {manifest.format_version}, this Cascade reads {FORMAT_VERSION}; run its stage again"
+        )
+    return manifest
+
+
+def verify(folder: Path) -> Manifest:
+    """Check every file of `folder` against its manifest: present, same size, same checksum.
+
+    Raises:
+        ArtefactError: names the first file that is missing, truncated or altered.
+    """
+    manifest = read_manifest(folder)
+    for entry in manifest.files:
+        path = folder / entry.path
+        if not path.is_file():
+            raise ArtefactError(f"{path} is missing but listed in the manifest; run its stage again with --force")
+        size = path.stat().st_size
+        if size != entry.size_bytes:
+            raise ArtefactError(
+                f"{path} has {size} bytes, its manifest says {entry.size_bytes}; run its stage again with --force"
+            )
+        if digest(path) != entry.sha256:
+            raise ArtefactError(f"{path} does not match its checksum in the manifest; run its stage again with --force")
+    return manifest

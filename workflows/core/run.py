@@ -1,0 +1,161 @@
+"""The run directory: one folder a stage, written beside its final place and renamed into it when whole."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import importlib.metadata
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from workflows.core import console
+from workflows.core.artefacts import Manifest, fingerprint, read_manifest, verify, write_manifest
+from workflows.core.errors import ArtefactError, CascadeError
+
+__all__ = ["STAGES", "Run", "run_stage"]
+
+STAGES = ("data", "features", "retrieval", "index", "ranking", "report", "repo")
+VERSIONED_PACKAGES = (
+    "cascade",
+    "merlin-models",
+    "nvtabular",
+    "merlin-systems",
+    "tensorflow-cpu",
+    "tensorflow",
+    "faiss-cpu",
+)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Paths of one run directory."""
+
+    root: Path
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a finished stage, one of STAGES."""
+        return self.root / stage
+
+    def scratch(self, stage: str) -> Path:
+        """Where an unfinished stage keeps checkpoints; survives a killed process, removed when the stage is done."""
+        return self.root / f".{stage}.scratch"
+
+    def require(self, stage: str, *, check: bool = True) -> Path:
+        """The folder of a finished stage, its files checked against the manifest.
+
+        Raises:
+            ArtefactError: the stage has not finished, or a file is missing, truncated or altered.
+        """
+        folder = self.folder(stage)
+        if check:
+            verify(folder)
+        else:
+            read_manifest(folder)
+        return folder
+
+
+def run_stage(
+    run: Run,
+    stage: str,
+    *,
+    config: Mapping[str, Any],
+    after: Sequence[str],
+    body: Callable[[Path], Mapping[str, Any] | None],
+    inputs: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Run one stage, or do nothing when it has already finished with the same config and inputs.
+
+    Args:
+        run: the run directory.
+        stage: folder name, one of STAGES.
+        config: the resolved config sections that the stage depends on (any msgspec-encodable values).
+        after: the stages whose artefacts it reads; each is verified first.
+        body: writes the artefacts into the folder it is given; what it returns goes into the manifest as `info`.
+        inputs: further values that decide the result (fingerprints of input files).
+        force: run even when up to date.
+
+    Returns:
+        The manifest of the finished stage.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished or its files were altered.
+        CascadeError: the disk is full; the earlier result, if any, is untouched.
+    """
+    resolved = msgspec.to_builtins(dict(config))
+    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in after}
+    mark = fingerprint(
+        {"stage": stage, "config": resolved, "after": upstream, "inputs": msgspec.to_builtins(inputs or {})}
+    )
+    if not force and (done := _finished(run, stage, mark)) is not None:
+        console.say(f"{stage}: up to date")
+        return done
+    for name in after:
+        verify(run.folder(name))
+    with _write_then_rename(run, stage) as folder, console.timed(stage):
+        info = body(folder)
+        (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
+        manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {})))
+    shutil.rmtree(run.scratch(stage), ignore_errors=True)
+    return manifest
+
+
+def _finished(run: Run, stage: str, mark: str) -> Manifest | None:
+    try:
+        manifest = read_manifest(run.folder(stage))
+        if manifest.fingerprint != mark:
+            return None
+        return verify(run.folder(stage))
+    except ArtefactError:
+        return None
+
+
+def _blank(stage: str, mark: str, config: dict[str, Any], info: dict[str, Any]) -> Manifest:
+    return Manifest(
+        stage=stage,
+        fingerprint=mark,
+        created_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        versions=dict(_versions()),
+        config=config,
+        files=[],
+        info=info,
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in VERSIONED_PACKAGES:
+        try:
+            yield package, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+@contextmanager
+def _write_then_rename(run: Run, stage: str) -> Iterator[Path]:
+    """Give a fresh folder; move it into place only when the body ends well."""
+    final, fresh, old = run.folder(stage), run.root / f".{stage}.new", run.root / f".{stage}.old"
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            final.rename(old)
+        fresh.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if error.errno == errno.ENOSPC:
+            raise CascadeError(
+                f"{stage}: the disk of {run.root} is full; free some space and run the stage again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise CascadeError(f"{stage}: {run.root} cannot be written ({error.strerror})") from error
+        raise
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise

@@ -1,0 +1,79 @@
+"""The features that the models see: names, sides, sizes and domains. Written by prepare, read by every later stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from workflows.core.errors import ArtefactError
+
+__all__ = ["HISTORY", "ITEM_ID", "NULL", "OOV", "PADDING", "USER_ID", "Feature", "FeatureSchema", "Side"]
+
+# Categorify's code convention; real values start at 3.
+PADDING, NULL, OOV = 0, 1, 2
+
+USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "recent_item_ids"
+
+Side = Literal["user", "item", "context", "history"]
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One model input.
+
+    Attributes:
+        name: unique over all sides.
+        side: the part of a request or table it comes from.
+        kind: an integer code or a normalised float.
+        cardinality: rows that an embedding table of it needs (largest code + 1); 0 for continuous.
+        length: 0 for a scalar, else the fixed length of a padded list.
+        domain: features of one domain share a vocabulary.
+    """
+
+    name: str
+    side: Side
+    kind: Literal["categorical", "continuous"]
+    cardinality: int
+    length: int
+    domain: str
+
+
+class FeatureSchema(msgspec.Struct, frozen=True):
+    """All features and the columns of the events that are not features."""
+
+    features: list[Feature]
+    labels: list[str]
+    position: str | None
+    history_length: int
+
+    def side(self, *sides: Side) -> list[Feature]:
+        """Features of the given sides, in schema order."""
+        return [feature for feature in self.features if feature.side in sides]
+
+    @property
+    def query(self) -> list[Feature]:
+        """User, context and history features, in schema order: what the query tower sees."""
+        return self.side("user", "context", "history")
+
+    def __getitem__(self, name: str) -> Feature:
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(name)
+
+    def save(self, path: Path) -> None:
+        """Write schema.json."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> FeatureSchema:
+        """Read schema.json.
+
+        Raises:
+            ArtefactError: missing or unreadable.
+        """
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ArtefactError(f"{path} cannot be read ({error}); run cascade prepare again") from None

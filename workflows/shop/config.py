@@ -1,0 +1,33 @@
+"""The [shop] section."""
+
+from __future__ import annotations
+
+from workflows.core.section import Count, Fraction, NonNegative, Section
+
+__all__ = ["ShopConfig"]
+
+
+class ShopConfig(Section, frozen=True):
+    """Size and nature of the simulated shop.
+
+    Attributes:
+        num_users: users, cold ones included.
+        num_items: items, cold ones included.
+        num_impressions: rows of the events table.
+        num_days: length of the log in days; tastes drift over it.
+        impressions_per_session: items shown in one session.
+        cold_user_fraction: share of users whose first session lies in the last tenth of the log.
+        cold_item_fraction: share of items launched in the last tenth of the log.
+        out_of_stock_fraction: share of items whose stock runs out before the end of the log.
+        seed: the whole shop is a function of this section alone.
+    """
+
+    num_users: Count = 20_000
+    num_items: Count = 5_000
+    num_impressions: Count = 1_000_000
+    num_days: Count = 60
+    impressions_per_session: Count = 10
+    cold_user_fraction: Fraction = 0.03
+    cold_item_fraction: Fraction = 0.03
+    out_of_stock_fraction: Fraction = 0.05
+    seed: NonNegative = 7

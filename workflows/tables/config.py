@@ -1,0 +1,61 @@
+"""The [data] and [split] sections."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workflows.core.section import Fraction, Section
+
+__all__ = ["DataConfig", "SplitConfig"]
+
+
+class DataConfig(Section, frozen=True):
+    """Where the tables are and what their columns mean.
+
+    Attributes:
+        source: "shop" writes the simulated shop to Parquet first and then reads it like "tables".
+        events: Parquet or CSV file, folder, glob or fsspec URL (a list of them is read as one table).
+        items: the catalogue; absent: the distinct items of the training events.
+        users: absent: the distinct users of the events.
+        user_id, item_id: id columns, the same name in every table; int64 or string.
+        timestamp: integer, float (epoch seconds) or datetime column; absent: file order, said aloud.
+        labels: label columns of the events, 0/1 or boolean; absent: every event is a positive.
+        position: column with the display position, used in training only.
+        context: columns of the events that a request can also carry (device, hour).
+        stock: boolean column of the items; false is out of stock, never shown.
+        unknown_items: what to do with events whose item is not in the items table.
+    """
+
+    source: Literal["shop", "tables"] = "tables"
+    events: str | list[str] | None = None
+    items: str | list[str] | None = None
+    users: str | list[str] | None = None
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str | None = None
+    labels: list[str] = []
+    position: str | None = None
+    context: list[str] = []
+    stock: str | None = None
+    unknown_items: Literal["error", "drop"] = "error"
+
+
+class SplitConfig(Section, frozen=True):
+    """How events become train, valid and test.
+
+    Attributes:
+        by: "time": one global cut, the last fractions of the log; "leave_last_out": each user's last event is
+            test and the one before it valid; "column": a column of the events with the values train, valid and
+            test; "files": three tables given below instead of data.events.
+        valid_fraction, test_fraction: shares of the events, for "time".
+        column: name of the split column, for "column".
+        train, valid, test: paths, for "files".
+    """
+
+    by: Literal["time", "leave_last_out", "column", "files"] = "time"
+    valid_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.1
+    column: str = "split"
+    train: str | None = None
+    valid: str | None = None
+    test: str | None = None
