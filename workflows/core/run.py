@@ -86,6 +86,7 @@ def run_stage(
         ArtefactError: an earlier stage has not finished or its files were altered.
         CascadeError: the disk is full; the earlier result, if any, is untouched.
     """
+    _recover(run, stage)
     resolved = msgspec.to_builtins(dict(config))
     upstream = {name: read_manifest(run.folder(name)).fingerprint for name in after}
     mark = fingerprint(
@@ -132,6 +133,13 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield package, importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+
+
+def _recover(run: Run, stage: str) -> None:
+    """Put the earlier result back where a killed process had moved it aside and not yet moved the new one in."""
+    final, old = run.folder(stage), run.root / f".{stage}.old"
+    if old.exists() and not final.exists():
+        old.rename(final)
 
 
 @contextmanager

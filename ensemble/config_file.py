@@ -1,0 +1,157 @@
+"""From a TOML file and `--set a.b=c` overrides to a checked Config, without any heavy import."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ensemble.config import Config
+from ensemble.config_rules import problems
+from workflows.core.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["load_config", "parse_override"]
+
+AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and lay the overrides on top.
+
+    Args:
+        path: a TOML file, one table a section of Config.
+        overrides: "section.key=value" each; the value is TOML, or taken as a string when it is not.
+
+    Raises:
+        ConfigError: names the full key path and the allowed keys or values.
+    """
+    tree = _read(path)
+    for override in overrides:
+        keys, value = parse_override(override)
+        _put(tree, keys, value)
+    return _check(_typed(tree))
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """Split "a.b=c" into the key path and the value.
+
+    Raises:
+        ConfigError: there is no "=" or an empty key.
+    """
+    dotted, equals, text = override.partition("=")
+    keys = [key.strip() for key in dotted.split(".")]
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: expected section.key=value, for example --set shop.num_items=1000")
+    try:
+        return keys, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return keys, text
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tree
+    except FileNotFoundError:
+        raise ConfigError(f"--config {path}: there is no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for depth, key in enumerate(keys[:-1]):
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {'.'.join(keys)}: {'.'.join(keys[: depth + 1])} is a value, not a section")
+    tree[keys[-1]] = value
+
+
+def _typed(tree: dict[str, Any]) -> Config:
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), tree)) from None
+
+
+def _check(config: Config) -> Config:
+    for problem in problems(config):
+        raise ConfigError(problem)
+    return config
+
+
+def _explain(message: str, tree: dict[str, Any]) -> str:
+    """Turn msgspec's message into a key path, what was expected, what came, and what is allowed."""
+    found = AT.search(message)
+    path = _name_the_entry(found["path"].removeprefix("$").removeprefix("."), tree) if found else ""
+    reason = AT.sub("", message)
+    if unknown := UNKNOWN.match(reason):
+        key = f"{path}.{unknown['key']}".removeprefix(".")
+        return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
+    came = repr(_value_at(tree, path))
+    if allowed := _literals_at(path):
+        return f"config: {path}: expected one of {', '.join(repr(value) for value in allowed)}, got {came}"
+    expected = re.sub(r", got `[^`]*`$", "", reason)
+    return f"config: {path or 'top level'}: {expected[0].lower()}{expected[1:]}, got {came}"
+
+
+def _name_the_entry(path: str, tree: dict[str, Any]) -> str:
+    """Replace `[...]`, msgspec's word for "some value of this mapping", by the key of the value that fails."""
+    head, dots, tail = path.partition("[...]")
+    if not dots:
+        return path
+    node = _type_at(head)
+    wanted = node.value_type if isinstance(node, msgspec.inspect.DictType) else None
+    if not isinstance(wanted, msgspec.inspect.StructType):
+        return path
+    for key, value in _value_at(tree, head).items():
+        try:
+            msgspec.convert(value, wanted.cls)
+        except msgspec.ValidationError:
+            return f"{head}.{key}{tail}"
+    return path
+
+
+def _type_at(path: str) -> msgspec.inspect.Type:
+    """The type that Config declares at a key path; `[...]` steps into a mapping or list."""
+    node: msgspec.inspect.Type = msgspec.inspect.type_info(Config)
+    for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
+        if isinstance(node, msgspec.inspect.StructType):
+            fields = {field.encode_name: field.type for field in node.fields}
+            node = fields.get(part, msgspec.inspect.AnyType())
+        elif isinstance(node, msgspec.inspect.DictType):
+            node = node.value_type
+        elif isinstance(node, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+            node = node.item_type
+    return node
+
+
+def _keys_at(path: str) -> list[str]:
+    node = _type_at(path)
+    return [field.encode_name for field in node.fields] if isinstance(node, msgspec.inspect.StructType) else []
+
+
+def _literals_at(path: str) -> list[Any]:
+    node = _type_at(path)
+    return list(node.values) if isinstance(node, msgspec.inspect.LiteralType) else []
+
+
+def _value_at(tree: Any, path: str) -> Any:
+    node = tree
+    for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif isinstance(node, list) and part.strip("[]").isdigit():
+            node = node[int(part.strip("[]"))]
+    return node

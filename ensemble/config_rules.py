@@ -1,0 +1,136 @@
+"""Combinations of config values that cannot work, each refused in one sentence with the key paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ensemble.config import Config
+
+__all__ = ["problems"]
+
+RESERVED = ("user_row", "item_row", "at", "history", "recent_item_ids", "exclude_item_ids", "slate_size", "split")
+
+
+def problems(config: Config) -> Iterator[str]:
+    """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
+    for rule in (_sources, _split, _columns, _features, _labels, _chain, _filters):
+        for problem in rule(config):
+            yield f"config: {problem}"
+
+
+def _sources(config: Config) -> Iterator[str]:
+    data, split = config.data, config.split
+    if data.source == "shop" and any((data.events, data.items, data.users)):
+        yield "data.source = 'shop' writes its own tables: drop data.events, data.items and data.users, or use 'tables'"
+    if data.source == "shop" and split.by in ("files", "column"):
+        yield f"split.by = {split.by!r} needs given tables, but data.source = 'shop'; use 'time' or 'leave_last_out'"
+    if data.source == "tables" and split.by != "files" and not data.events:
+        yield "data.events is missing: give a Parquet or CSV file, folder, glob or URL, or data.source = 'shop'"
+
+
+def _split(config: Config) -> Iterator[str]:
+    split = config.split
+    if split.by == "files":
+        missing = [f"split.{name}" for name in ("train", "test") if getattr(split, name) is None]
+        if missing:
+            yield f"split.by = 'files' needs {' and '.join(missing)}"
+        if config.data.events:
+            yield "split.by = 'files' reads split.train, split.valid and split.test: drop data.events"
+    elif any((split.train, split.valid, split.test)):
+        yield f"split.train, split.valid and split.test need split.by = 'files', not {split.by!r}"
+    if split.by == "time" and split.valid_fraction + split.test_fraction >= 1:
+        yield (
+            f"split.valid_fraction + split.test_fraction = {split.valid_fraction + split.test_fraction:g} leaves no "
+            "training events; keep the sum under 1"
+        )
+    if split.by == "time" and split.test_fraction == 0:
+        yield "split.test_fraction = 0 leaves nothing to evaluate; give a share above 0"
+    if split.by == "time" and config.data.source == "tables" and config.data.timestamp is None:
+        yield "split.by = 'time' needs data.timestamp; name that column or use split.by = 'leave_last_out'"
+
+
+def _columns(config: Config) -> Iterator[str]:
+    data = config.data
+    named = [data.user_id, data.item_id, *data.labels, *data.context]
+    named += [name for name in (data.timestamp, data.position) if name]
+    for name in sorted({name for name in named if named.count(name) > 1}):
+        yield (
+            f"column {name!r} has more than one role in [data]; user_id, item_id, timestamp, labels, position and "
+            "context need a column each"
+        )
+    for name in sorted(set(data.context) & set(RESERVED)):
+        yield f"data.context names {name!r}, a name that Cascade uses itself; rename the column"
+
+
+def _features(config: Config) -> Iterator[str]:
+    features, data = config.features, config.data
+    for name in features.context:
+        if name not in data.context:
+            yield f"features.context.{name} is not among data.context = {data.context}; add it there"
+    sides = {"users": features.users, "items": features.items, "context": features.context}
+    seen: dict[str, str] = {}
+    for side, specs in sides.items():
+        for name, spec in specs.items():
+            key = f"features.{side}.{name}"
+            if name in seen:
+                yield f"{key} and {seen[name]} have the same name; rename one of the columns"
+            seen[name] = key
+            if name in (*RESERVED, data.user_id, data.item_id, "user_id", "item_id"):
+                yield f"{key}: {name!r} is always a feature or a reserved name; drop it"
+            if spec.kind == "bucketised" and not spec.boundaries:
+                yield f"{key}.boundaries is missing: a bucketised feature needs ascending cuts"
+            if any(high <= low for low, high in pairwise(spec.boundaries)):
+                yield f"{key}.boundaries = {spec.boundaries} must ascend"
+            if side == "context" and spec.kind == "list":
+                yield f"{key}: a context feature is one value a request; use another kind than 'list'"
+    if features.users and data.source == "tables" and not data.users:
+        yield "features.users needs data.users"
+    if features.items and data.source == "tables" and not data.items:
+        yield "features.items needs data.items"
+
+
+def _labels(config: Config) -> Iterator[str]:
+    known = config.data.labels
+    chosen = {
+        "retrieval.label": config.retrieval.label,
+        "ranking.label": config.ranking.label,
+        "evaluate.relevant_label": config.evaluate.relevant_label,
+    }
+    for key, label in chosen.items():
+        if label and label not in known:
+            yield f"{key} = {label!r} is not among data.labels = {known}"
+    if config.ranking.training_rows == "impressions" and not known:
+        yield "ranking.training_rows = 'impressions' needs data.labels; use 'sampled' where every event is a positive"
+
+
+def _chain(config: Config) -> Iterator[str]:
+    chain = config.chain
+    if chain.slate_size > chain.num_candidates:
+        yield f"chain.slate_size = {chain.slate_size} is more than chain.num_candidates = {chain.num_candidates}"
+    if chain.slate_size > chain.max_slate_size:
+        yield f"chain.slate_size = {chain.slate_size} is more than chain.max_slate_size = {chain.max_slate_size}"
+    if chain.max_slate_size > chain.num_candidates:
+        yield (
+            f"chain.max_slate_size = {chain.max_slate_size} is more than chain.num_candidates = {chain.num_candidates}"
+        )
+    if not chain.layouts:
+        yield "chain.layouts is empty; allowed: 'fused', 'ensemble'"
+    if not config.evaluate.cutoffs:
+        yield "evaluate.cutoffs is empty; give for example [10, 20, 100]"
+    elif max(config.evaluate.cutoffs) > chain.num_candidates:
+        yield (
+            f"evaluate.cutoffs has {max(config.evaluate.cutoffs)}, more than "
+            f"chain.num_candidates = {chain.num_candidates}"
+        )
+
+
+def _filters(config: Config) -> Iterator[str]:
+    data = config.data
+    if (config.chain.rules or data.stock) and data.source == "tables" and not data.items:
+        yield "chain.rules and data.stock filter on columns of the items table: give data.items"
+    for number, rule in enumerate(config.chain.rules):
+        is_list = isinstance(rule.value, list)
+        if is_list != (rule.op in ("in", "not_in")):
+            wanted = "a list" if not is_list else "a single value"
+            yield f"chain.rules[{number}].value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"

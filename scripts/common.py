@@ -1,0 +1,55 @@
+"""What the commands share: their options, and errors printed as one sentence."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from ensemble.config import Config
+from ensemble.config_file import load_config
+from workflows.core import console
+from workflows.core.errors import CascadeError
+from workflows.core.run import Run
+
+__all__ = ["ConfigOption", "ForceOption", "OutOption", "SetOption", "one_sentence_errors", "resolve"]
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="TOML file of the data set, see configs/.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Run directory; finished stages in it are reused.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set shop.num_items=1000. Repeatable.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run again even when up to date.")]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def resolve(config: Path, out: Path, overrides: list[str]) -> tuple[Run, Config]:
+    """Read and check the config; nothing heavy is imported before this has passed."""
+    return Run(out), load_config(config, overrides)
+
+
+def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print an expected error as one sentence and exit with status 1; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except CascadeError as error:
+            console.say(f"error: {error}")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            console.say("stopped; finished stages are kept, run the same command again to go on")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+
+    return wrapped

@@ -1,0 +1,31 @@
+"""`cascade serve`: a real Triton on an exported run or a published model repository, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+
+__all__ = ["serve"]
+
+
+@one_sentence_errors
+def serve(
+    path: Annotated[Path, typer.Argument(help="Run directory with an export, or a model repository.")],
+    layout: Annotated[str, typer.Option("--layout", help="fused or ensemble; for a run directory.")] = "fused",
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 in containers.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option("--http-port", help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", help="0 takes a free one.")] = 8001,
+    metrics_port: Annotated[int, typer.Option("--metrics-port", help="0 takes a free one.")] = 8002,
+) -> None:
+    """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs."""
+    from ensemble.serving.server import serve as serve_repository
+
+    raise typer.Exit(serve_repository(path, layout, host, http_port, grpc_port, metrics_port))
+
+
+if __name__ == "__main__":
+    typer.run(serve)
