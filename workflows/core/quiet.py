@@ -1,0 +1,44 @@
+"""The one place that silences known, harmless messages of pinned libraries, each by its exact wording."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+__all__ = ["KNOWN_WARNINGS", "quiet"]
+
+# (regular expression that the message starts with, category). Anything else still shows.
+KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
+    (r"\s*The current Dask DataFrame implementation is deprecated", DeprecationWarning),
+    (r"module 'sre_constants' is deprecated", DeprecationWarning),
+    (r"PyTorch dtype mappings did not load successfully", UserWarning),
+    (r"pkg_resources is deprecated as an API", UserWarning),
+    (r"pkg_resources is deprecated as an API", DeprecationWarning),
+    (r"The `merlin\.loader` package has been moved to `merlin\.dataloader`", DeprecationWarning),
+    (r"The `nvtabular\.loader` module has moved to a new repository", DeprecationWarning),
+)
+KNOWN_LOG_LINES = ("Please fix your imports.",)
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
+
+
+class _DropKnown(logging.Filter):
+    """Drops the log records that start with a known line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to keep the record."""
+        return not record.getMessage().startswith(KNOWN_LOG_LINES)
+
+
+def quiet() -> None:
+    """Silence the known messages; call it before TensorFlow, NVTabular or Merlin is imported. Safe to repeat.
+
+    A level that the user has set in TF_CPP_MIN_LOG_LEVEL is kept.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for pattern, category in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=pattern, category=category)
+    logger = logging.getLogger("tensorflow")
+    if not any(isinstance(known, _DropKnown) for known in logger.filters):
+        logger.addFilter(_DropKnown())
