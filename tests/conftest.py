@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from workflows.core.device import num_gpus
+from workflows.core.quiet import quiet
+
+quiet()
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
