@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workflows.core.device import num_gpus
-from workflows.core.quiet import quiet
+from workflows.core.quiet import KNOWN_WARNINGS, quiet
 
 quiet()
 
@@ -19,6 +19,12 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="a gpu test that cannot run fails")
     parser.addoption("--require-triton", action="store_true", help="a triton test that cannot run fails")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every warning is an error but the known ones of pinned libraries; pytest resets the filters for each test."""
+    for pattern, category in KNOWN_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{pattern}:{category.__name__}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Recommenders to beat: one algorithm a file behind `models.baselines.base.Baseline`."""

@@ -15,6 +15,7 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"PyTorch dtype mappings did not load successfully", UserWarning),
     (r"pkg_resources is deprecated as an API", UserWarning),
     (r"pkg_resources is deprecated as an API", DeprecationWarning),
+    (r"Initializing an NVTabular Dataset in CPU mode", UserWarning),
     (r"The `merlin\.loader` package has been moved to `merlin\.dataloader`", DeprecationWarning),
     (r"The `nvtabular\.loader` module has moved to a new repository", DeprecationWarning),
 )
