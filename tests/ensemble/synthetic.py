@@ -1,0 +1,273 @@
+"""A whole run directory per docs/ARTEFACTS.md without training anything: seeded numpy arrays and small ONNX graphs.
+
+`make_run(folder)` writes data/, features/, retrieval/, index/ and ranking/ and returns the run and its config.
+Users 0..2 are special: 0 has neither history nor seen items, 1 has seen every item but five, 2 has a full history.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ensemble.config import ChainConfig, Config
+from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
+from workflows.core.artefacts import Manifest, write_manifest
+from workflows.core.run import Run
+from workflows.features.config import FeaturesConfig, FeatureSpec
+from workflows.features.schema import Feature, FeatureSchema
+from workflows.tables.config import DataConfig
+
+L, D, PAIR_INPUTS = 6, 8, ["retrieval_score"]
+DEVICES = ["desktop", "phone", "tablet"]
+
+
+def make_run(
+    root: Path,
+    *,
+    text_ids: bool = False,
+    num_users: int = 60,
+    num_items: int = 300,
+    index: str = "exact",
+    factored: bool = True,
+    seed: int = 0,
+    chain: ChainConfig | None = None,
+) -> tuple[Run, Config]:
+    """Write every artefact that export reads.
+
+    Args:
+        root: the run directory, created.
+        text_ids: string ids ("item-00007") instead of int64 ones (not contiguous).
+        num_users: U, at least 10.
+        num_items: N, at least 40.
+        index: "exact" or "ivf".
+        factored: whether ranking/ has the factored form or only the plain graph.
+        seed: of every number.
+        chain: its [chain] section; 30 candidates and slates of 5 when absent.
+    """
+    rng = np.random.default_rng(seed)
+    run, config = Run(root), _config(chain)
+    schema = _schema(num_users, num_items)
+    tables = _tables(rng, num_users, num_items)
+    _write_data(run, rng, text_ids, tables)
+    _write_features(run, schema, tables)
+    embeddings = _write_retrieval(run, rng, schema, num_items)
+    _write_index(run, embeddings, index)
+    _write_ranking(run, rng, schema, num_items, factored)
+    return run, config
+
+
+def item_id(row: int, text_ids: bool) -> Any:
+    """The raw id of an item row."""
+    return f"item-{row:05d}".encode() if text_ids else 7 + 3 * row
+
+
+def user_id(row: int, text_ids: bool) -> Any:
+    """The raw id of a user row."""
+    return f"üser-{row:05d}".encode() if text_ids else 1000 + 2 * row
+
+
+def _config(chain: ChainConfig | None) -> Config:
+    return Config(
+        data=DataConfig(
+            source="tables",
+            events="events.parquet",
+            items="items.parquet",
+            users="users.parquet",
+            timestamp="at",
+            labels=["click"],
+            context=["device", "hour", "temperature"],
+            stock="in_stock",
+        ),
+        features=FeaturesConfig(
+            users={"age_group": FeatureSpec(), "spend": FeatureSpec(kind="continuous")},
+            items={"category": FeatureSpec(), "price": FeatureSpec(kind="continuous")},
+            context={
+                "device": FeatureSpec(),
+                "hour": FeatureSpec(kind="bucketised", boundaries=[6, 12, 18]),
+                "temperature": FeatureSpec(kind="continuous"),
+            },
+            history_length=L,
+        ),
+        chain=chain or ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20),
+    )
+
+
+def _schema(num_users: int, num_items: int) -> FeatureSchema:
+    def categorical(name: str, side: Any, cardinality: int, length: int = 0, domain: str = "") -> Feature:
+        return Feature(name, side, "categorical", cardinality, length, domain or name)
+
+    def continuous(name: str, side: Any) -> Feature:
+        return Feature(name, side, "continuous", 0, 0, name)
+
+    features = [
+        categorical("user_id", "user", num_users + 3),
+        categorical("age_group", "user", 8),
+        continuous("spend", "user"),
+        categorical("item_id", "item", num_items + 3),
+        categorical("category", "item", 10),
+        continuous("price", "item"),
+        categorical("device", "context", len(DEVICES) + 3),
+        categorical("hour", "context", 7),
+        continuous("temperature", "context"),
+        categorical("recent_item_ids", "history", num_items + 3, L, "item_id"),
+    ]
+    return FeatureSchema(features, ["click"], None, L)
+
+
+def _tables(rng: np.random.Generator, num_users: int, num_items: int) -> dict[str, np.ndarray]:
+    return {
+        # Codes in another order than rows, as frequency order gives them; the last items were not in training.
+        "item_code": np.where(np.arange(num_items) >= num_items - 3, 2, rng.permutation(num_items) + 3),
+        "user_code": rng.permutation(num_users) + 3,
+        "age_group": rng.integers(1, 8, num_users),
+        "spend": rng.normal(size=num_users),
+        "category": rng.integers(3, 10, num_items),
+        "price": rng.normal(size=num_items),
+        "in_stock": rng.random(num_items) > 0.1,
+        "popularity": np.floor(rng.pareto(1.0, num_items) * 5),
+    }
+
+
+def _write_data(run: Run, rng: np.random.Generator, text_ids: bool, tables: dict[str, np.ndarray]) -> None:
+    folder = _folder(run, "data")
+    num_users, num_items = len(tables["user_code"]), len(tables["item_code"])
+    item_ids = np.array([item_id(row, text_ids) for row in range(num_items)])
+    user_ids = np.array([user_id(row, text_ids) for row in range(num_users)])
+    (folder / "ids").mkdir()
+    np.save(folder / "ids/items.npy", item_ids)
+    np.save(folder / "ids/users.npy", user_ids)
+    raw_ids = [value.decode() for value in item_ids.tolist()] if text_ids else item_ids
+    raw = {"item_id": raw_ids, "category": [f"c{code}" for code in tables["category"]], "price": tables["price"]}
+    pq.write_table(pa.table({**raw, "in_stock": tables["in_stock"]}), folder / "items.parquet")
+    context = {"device": ["phone"], "hour": pa.array([3], pa.int64()), "temperature": pa.array([20.0], pa.float64())}
+    (folder / "train").mkdir()
+    pq.write_table(
+        pa.table({"user_row": [0], "item_row": [0], "at": [0], **context}), folder / "train/part_000.parquet"
+    )
+    for moment in ("train", "eval", "serve"):
+        _write_state(folder / "state" / moment, rng, num_users, num_items, tables["popularity"])
+    kind = "string" if text_ids else "int64"
+    info = {"num_items": num_items, "num_users": num_users, "id_type": {"item": kind, "user": kind}}
+    _finish(folder, "data", {**info, "has_timestamp": True, "labels": ["click"]})
+
+
+def _write_state(folder: Path, rng: np.random.Generator, num_users: int, num_items: int, popularity: Any) -> None:
+    folder.mkdir(parents=True)
+    history = np.full((num_users, L), -1, np.int32)
+    seen: list[np.ndarray] = []
+    for user in range(num_users):
+        length = {0: 0, 2: L}.get(user, int(rng.integers(1, L + 1)))
+        rows = rng.choice(num_items, size=length, replace=False)
+        history[user, :length] = rows
+        extra = rng.choice(num_items, size=0 if user == 0 else 10, replace=False)
+        everything = np.arange(5, num_items) if user == 1 else np.concatenate([rows, extra])
+        seen.append(np.unique(everything).astype(np.int32))
+    np.save(folder / "history.npy", history)
+    np.save(folder / "seen_indptr.npy", np.cumsum([0, *map(len, seen)]).astype(np.int64))
+    np.save(folder / "seen_rows.npy", np.concatenate(seen))
+    np.save(folder / "popularity.npy", np.asarray(popularity, np.float32))
+
+
+def _write_features(run: Run, schema: FeatureSchema, tables: dict[str, np.ndarray]) -> None:
+    folder = _folder(run, "features")
+    schema.save(folder / "schema.json")
+    items = {"item_id": tables["item_code"], "category": tables["category"], "price": tables["price"]}
+    users = {"user_id": tables["user_code"], "age_group": tables["age_group"], "spend": tables["spend"]}
+    for side, columns in (("items", items), ("users", users)):
+        (folder / side).mkdir()
+        table = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in columns.items()}
+        pq.write_table(pa.table(table), folder / side / "part_000.parquet")
+    _write_context_encoder(folder / "encoders")
+    _finish(folder, "features", {})
+
+
+def _write_context_encoder(folder: Path) -> None:
+    folder.mkdir()
+    keys = np.array(sorted(name.encode() for name in DEVICES))
+    np.save(folder / "context.device.keys.npy", keys)
+    np.save(folder / "context.device.codes.npy", np.array([5, 3, 4], np.int32))
+    files = {"keys": "context.device.keys.npy", "codes": "context.device.codes.npy"}
+    features = [
+        {"name": "device", "kind": "categorical", "dtype": "bytes", "length": 0, **files},
+        {"name": "hour", "kind": "bucketised", "dtype": "float64", "length": 0, "boundaries": [6, 12, 18]},
+        {"name": "temperature", "kind": "continuous", "dtype": "float64", "length": 0}
+        | {"log": False, "mean": 15.0, "std": 8.0},
+    ]
+    (folder / "context.json").write_text(json.dumps({"format_version": 1, "name": "context", "features": features}))
+
+
+def _write_retrieval(run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int) -> np.ndarray:
+    folder = _folder(run, "retrieval")
+    embeddings = _unit(rng.normal(size=(num_items, D)))
+    # The items that were not in training have one embedding: exact ties.
+    embeddings[-3:] = embeddings[-1]
+    np.save(folder / "item_embeddings.npy", embeddings)
+    query_tower(rng, schema.query, D, folder / "query_tower.onnx")
+    inputs = [feature.name for feature in schema.query]
+    _json(folder / "meta.json", {"embedding_dim": D, "temperature": 0.1, "query_inputs": inputs})
+    _finish(folder, "retrieval", {})
+    return embeddings
+
+
+def _write_index(run: Run, embeddings: np.ndarray, kind: str) -> None:
+    import faiss
+
+    folder = _folder(run, "index")
+    built: Any = faiss.IndexFlatIP(D)
+    if kind == "ivf":
+        built = faiss.IndexIVFFlat(faiss.IndexFlatIP(D), D, 4, faiss.METRIC_INNER_PRODUCT)
+        built.train(embeddings)
+    built.add(embeddings)
+    faiss.write_index(built, str(folder / "index.faiss"))
+    meta = {"kind": kind, "nlist": 4 if kind == "ivf" else 0, "nprobe": 4 if kind == "ivf" else 0}
+    _json(folder / "meta.json", {**meta, "index_recall_at_k": 1.0, "recall_cutoff": 10, "measured": []})
+    _finish(folder, "index", {})
+
+
+def _write_ranking(run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int, factored: bool) -> None:
+    folder = _folder(run, "ranking")
+    query, item = schema.query, schema.side("item")
+    num_query_fields = ranker_query(rng, query, folder / "ranker_query.onnx")
+    ranker(rng, query, item, len(PAIR_INPUTS), folder / "ranker.onnx")
+    num_item_fields = 3
+    if factored:
+        np.save(folder / "item_fields.npy", _normal(rng, num_items, num_item_fields, FIELD_DIM))
+        np.save(folder / "item_hidden.npy", _normal(rng, num_items, HIDDEN))
+        top = {"cross": _normal(rng, num_item_fields * num_query_fields, HIDDEN) * 0.2}
+        top |= {"pair": _normal(rng, len(PAIR_INPUTS), HIDDEN)}
+        for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, 1)], start=1):
+            top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
+        np.savez(folder / "top.npz", **top)
+    meta = {"factored": factored, "query_inputs": [f.name for f in query], "item_inputs": [f.name for f in item]}
+    meta |= {"pair_inputs": PAIR_INPUTS, "label": "click", "num_query_fields": num_query_fields}
+    meta |= {"num_item_fields": num_item_fields, "field_dim": FIELD_DIM, "hidden": HIDDEN}
+    _json(folder / "meta.json", {**meta, "training_rows": "impressions"})
+    _finish(folder, "ranking", {})
+
+
+def _folder(run: Run, stage: str) -> Path:
+    folder = run.folder(stage)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _finish(folder: Path, stage: str, info: dict[str, Any]) -> None:
+    _json(folder / "config.json", {})
+    write_manifest(folder, Manifest(stage, f"synthetic {stage}", "2026-01-01T00:00:00+00:00", {}, {}, [], info))
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
+
+
+def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
