@@ -1,0 +1,129 @@
+"""The NVTabular graphs: one of the users, the items, the context and the history."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import nvtabular as nvt
+import pandas as pd
+import pyarrow as pa
+from merlin.io import Dataset
+from merlin.io.worker import clean_worker_cache
+from merlin.schema import ColumnSchema, Schema, Tags
+
+from workflows.features.operators import Buckets, Codes, HashCodes, ListCodes, Numbers
+from workflows.features.schema import HISTORY, ITEM_ID, USER_ID, Side
+from workflows.features.source import ARROW, Column, to_frame
+
+__all__ = ["arrow_type", "fit_history", "fit_workflow", "load_workflow"]
+
+SIDE_TAGS: dict[Side, list[Tags]] = {
+    "user": [Tags.USER],
+    "item": [Tags.ITEM],
+    "context": [Tags.CONTEXT],
+    "history": [Tags.SEQUENCE, Tags.LIST],
+}
+ID_TAGS = {USER_ID: [Tags.USER_ID, Tags.ID], ITEM_ID: [Tags.ITEM_ID, Tags.ID]}
+LIST_DIMS = ((0, None), (0, None))
+
+
+def fit_workflow(
+    side: Side,
+    columns: Sequence[Column],
+    read: Callable[[int], pa.Table],
+    num_pieces: int,
+    device: Literal["cpu", "gpu"],
+    stats: Path,
+) -> nvt.Workflow:
+    """Fit the workflow of one side, piece by piece, through Dask.
+
+    Args:
+        side: decides the tags.
+        columns: raw columns, at least one.
+        read: piece number -> its canonical training rows.
+        num_pieces: how many pieces there are.
+        device: pandas or cuDF.
+        stats: where Categorify writes its vocabularies while it fits; must be new (NVTabular caches them by path).
+
+    Returns:
+        The fitted workflow: one output a column, under the column's name.
+    """
+    from dask.dataframe.io import from_map
+
+    graph = functools.reduce(lambda left, right: left + right, [_node(side, column, stats) for column in columns])
+    meta = to_frame(pa.schema([(column.name, arrow_type(column)) for column in columns]).empty_table(), device)
+    ddf = from_map(lambda number: to_frame(read(number), device), range(num_pieces), meta=meta)
+    return nvt.Workflow(graph).fit(Dataset(ddf, cpu=device == "cpu", schema=_schema(columns)))
+
+
+def fit_history(
+    vocabulary: Path, column: Column, length: int, device: Literal["cpu", "gpu"], stats: Path
+) -> nvt.Workflow:
+    """The history workflow: recent raw item ids -> their item codes, the latest `length`, padded right with 0.
+
+    Args:
+        vocabulary: Categorify's file of the item_id vocabulary; the history shares it.
+        column: the list column of the raw ids.
+        length: L.
+        device: pandas or cuDF.
+        stats: where the shared vocabulary is kept under the history's name; must be new.
+    """
+    shared = stats / "categories" / f"unique.{HISTORY}.parquet"
+    shared.parent.mkdir(parents=True)
+    pd.read_parquet(vocabulary).rename(columns={ITEM_ID: HISTORY}).to_parquet(shared)
+    encode = ListCodes(
+        elements=column.dtype,
+        separator=None,
+        length=length,
+        from_end=True,
+        vocabs={HISTORY: str(shared)},
+        out_path=str(stats),
+        dtype=np.int32,
+    )
+    graph = [HISTORY] >> encode >> nvt.ops.AddMetadata(tags=SIDE_TAGS["history"])
+    empty = pa.schema([(HISTORY, arrow_type(column))]).empty_table()
+    return nvt.Workflow(graph).fit(Dataset(to_frame(empty, device), cpu=device == "cpu", schema=_schema([column])))
+
+
+def load_workflow(folder: Path) -> nvt.Workflow:
+    """Load a fitted workflow; vocabularies that NVTabular may have cached under the same path are dropped first."""
+    clean_worker_cache()
+    return nvt.Workflow.load(str(folder))
+
+
+def _node(side: Side, column: Column, stats: Path) -> Any:
+    tags = SIDE_TAGS[side] + ID_TAGS.get(column.name, [])
+    return _encoded(column, stats) >> nvt.ops.AddMetadata(tags=tags)
+
+
+def _encoded(column: Column, stats: Path) -> Any:
+    spec, selected = column.spec, [column.name]
+    counted: dict[str, Any] = {"freq_threshold": spec.min_frequency, "out_path": str(stats)}
+    if spec.kind == "continuous":
+        numbers = selected >> Numbers(log=spec.log)
+        scaled = (numbers >> nvt.ops.LogOp()) if spec.log else numbers
+        # Nulls are filled after scaling: a missing value is an average one, as for a user without a row.
+        return scaled >> nvt.ops.Normalize(out_dtype=np.float32) >> nvt.ops.FillMissing(0.0)
+    if spec.kind == "bucketised":
+        return selected >> Buckets(spec.boundaries)
+    if spec.kind == "hashed":
+        return selected >> HashCodes(spec.num_buckets)
+    if spec.kind == "list":
+        separator = None if column.is_list else spec.separator
+        return selected >> ListCodes(
+            elements=column.dtype, separator=separator, length=spec.max_length, dtype=np.int32, **counted
+        )
+    return selected >> Codes(dtype=np.int32, **counted)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type of a canonical column."""
+    return pa.list_(ARROW[column.dtype]) if column.is_list else ARROW[column.dtype]
+
+
+def _schema(columns: Sequence[Column]) -> Schema:
+    return Schema([ColumnSchema(c.name, dtype=c.dtype, dims=LIST_DIMS if c.is_list else ((0, None),)) for c in columns])

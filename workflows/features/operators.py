@@ -1,0 +1,208 @@
+"""NVTabular operators of our own, where the stock ones fail on nulls, empty partitions or differ between CPU and GPU.
+
+Each works on pandas and cuDF columns. Codes: 0 padding, 1 null, 2 out of vocabulary, real values from 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import nvtabular as nvt
+import pandas as pd
+from merlin.schema import Tags
+
+from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest, split_text
+from workflows.features.schema import NULL
+
+__all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers"]
+
+
+def _on_cpu(series: Any) -> bool:
+    return isinstance(series, pd.Series)
+
+
+def _via_host(series: Any, convert: Callable[[pd.Series], pd.Series]) -> Any:
+    """Apply a pandas conversion; a cuDF column makes the trip over host memory (strings, small tables)."""
+    if _on_cpu(series):
+        return convert(series)
+    return type(series).from_pandas(convert(series.to_pandas()))
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+
+
+class Numbers(nvt.ops.Operator):
+    """Any numeric column as float64; infinite values become missing, and so do values of -1 or less before a logarithm.
+
+    Args:
+        log: a logarithm of 1 + x follows.
+    """
+
+    def __init__(self, log: bool = False) -> None:
+        super().__init__()
+        self.log = log
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Convert the selected columns."""
+        out = type(df)()
+        for name in col_selector.names:
+            values = df[name].astype("float64")
+            good = values.abs() < np.inf
+            out[name] = values.where(good & (values > -1.0) if self.log else good)
+        return out
+
+    @property
+    def output_dtype(self) -> Any:
+        """float64."""
+        return np.float64
+
+    @property
+    def output_tags(self) -> list[Tags]:
+        """Continuous."""
+        return [Tags.CONTINUOUS]
+
+
+class _CodesOut(nvt.ops.Operator):
+    @property
+    def output_dtype(self) -> Any:
+        """int32."""
+        return np.int32
+
+    @property
+    def output_tags(self) -> list[Tags]:
+        """Categorical."""
+        return [Tags.CATEGORICAL]
+
+
+class Buckets(_CodesOut):
+    """A number cut at boundaries: 3 below the first one, 3 + n from the n-th on; null is 1.
+
+    Args:
+        boundaries: ascending; a value equal to a boundary falls into the bucket above it.
+    """
+
+    def __init__(self, boundaries: Sequence[float]) -> None:
+        super().__init__()
+        self.boundaries = list(boundaries)
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Cut the selected columns."""
+        out = type(df)()
+        for name in col_selector.names:
+            values = df[name].astype("float64")
+            codes = sum((values >= boundary).astype("int32") for boundary in self.boundaries) + FIRST
+            out[name] = codes.where(values.abs() < np.inf, NULL).astype("int32")
+        return out
+
+
+class HashCodes(_CodesOut):
+    """3 + hash modulo `num_buckets`; null is 1. NVTabular's HashBucket gives other codes on GPU than on CPU."""
+
+    def __init__(self, num_buckets: int) -> None:
+        super().__init__()
+        self.num_buckets = num_buckets
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Hash the selected columns."""
+        out = type(df)()
+        for name in col_selector.names:
+            out[name] = _via_host(df[name], self._codes)
+        return out
+
+    def _codes(self, series: pd.Series) -> pd.Series:
+        nulls = series.isna().to_numpy()
+        if series.dtype == object:
+            hashes = hash_bytes([b"" if null else value.encode() for value, null in zip(series, nulls, strict=True)])
+        else:
+            hashes = hash_ints(series.fillna(0).to_numpy(np.int64))
+        codes = (hashes % np.uint64(self.num_buckets)).astype(np.int32) + FIRST
+        return pd.Series(np.where(nulls, NULL, codes).astype(np.int32), index=series.index)
+
+
+class Codes(nvt.ops.Categorify):
+    """Categorify that takes partitions which are all null, and integers with nulls (NVTabular's fails on both)."""
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Encode the selected columns."""
+        out = type(df)()
+        for name in col_selector.names:
+            if _on_cpu(df[name]):
+                out[name] = pd.Series(self._look_up(name, df[name]), index=df.index)
+            else:
+                out[name] = super().transform(nvt.ColumnSelector([name]), df[[name]])[name]
+        return out
+
+    def _look_up(self, name: str, series: pd.Series) -> np.ndarray:
+        """int32 [n]; Categorify sees only the values that are there, in a frame with row numbers of its own."""
+        codes = np.full(len(series), NULL, np.int32)
+        there = series.notna().to_numpy()
+        if there.any():
+            values = series[there]
+            plain = values if series.dtype == object else values.astype("int64")
+            frame = pd.DataFrame({name: plain.to_numpy()})
+            codes[there] = super().transform(nvt.ColumnSelector([name]), frame)[name].to_numpy()
+        return codes
+
+
+class ListCodes(Codes):
+    """Categorify on the elements of separated strings or list columns, cut to `length` and padded right with 0.
+
+    Null and blank elements are left out; a null list is all padding. Elements pass through host memory: lists are
+    columns of the catalogue or of requests, and stock Categorify mixes up lists that are null or empty.
+
+    Args:
+        elements: their type, "int64" or "string".
+        separator: splits strings; None where the column holds lists.
+        length: values kept.
+        from_end: keep the last values instead of the first; the order stays.
+        categorify: arguments of Categorify.
+    """
+
+    def __init__(
+        self, *, elements: str, separator: str | None, length: int, from_end: bool = False, **categorify: Any
+    ) -> None:
+        super().__init__(**categorify)
+        self.element_dtype = "object" if elements == "string" else "int64"
+        self.separator = separator
+        self.length = length
+        self.from_end = from_end
+
+    def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
+        """Count the elements of the lists."""
+        meta = pd.DataFrame({name: pd.Series(dtype=self.element_dtype) for name in col_selector.names})
+        (name,) = col_selector.names
+        return super().fit(col_selector, ddf.map_partitions(self._elements, name, meta=meta))
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Encode, cut and pad the selected columns."""
+        out = type(df)()
+        for name in col_selector.names:
+            out[name] = _via_host(df[name], self._encode)
+        return out
+
+    def _elements(self, df: Any, name: str) -> pd.DataFrame:
+        series = df[name] if _on_cpu(df[name]) else df[name].to_pandas()
+        return pd.DataFrame({name: self._flat([self._list(value) for value in series])})
+
+    def _encode(self, series: pd.Series) -> pd.Series:
+        lists = [self._list(value) for value in series]
+        lengths = np.array([len(values) for values in lists], np.int64)
+        codes = self._look_up(str(series.name), self._flat(lists))
+        fixed = latest(codes, lengths, self.length, from_end=self.from_end)
+        return pd.Series(list(fixed), index=series.index, dtype=object)
+
+    def _flat(self, lists: list[list[Any]]) -> pd.Series:
+        return pd.Series([value for values in lists for value in values], dtype=self.element_dtype)
+
+    def _list(self, value: Any) -> list[Any]:
+        if _is_null(value):
+            return []
+        if isinstance(value, str):
+            return split_text(value, self.separator) if self.separator else [value]
+        return [element for element in value if not _is_null(element)]
+
+    def _compute_shape(self, col_schema: Any, input_schema: Any) -> Any:
+        return col_schema.with_shape((None, (self.length, self.length)))

@@ -1,0 +1,201 @@
+"""The work of the features stage, side by side: fit, save, encode, compile, check."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import nvtabular as nvt
+import pyarrow as pa
+from dask.base import compute
+from dask.delayed import delayed
+from merlin.io.worker import clean_worker_cache
+
+from workflows.core import console
+from workflows.core.run import Run
+from workflows.features.compile import check_parity, compile_workflow, write_encoder
+from workflows.features.config import FeaturesConfig, FeatureSpec
+from workflows.features.encoders import Encoder
+from workflows.features.graphs import fit_history, fit_workflow
+from workflows.features.probes import probe_columns, probe_table
+from workflows.features.read import read_table
+from workflows.features.schema import HISTORY, ITEM_ID, Feature, FeatureSchema, Side
+from workflows.features.source import Column, Piece, pieces, read_piece, to_frame
+from workflows.features.tables import (
+    SPLITS,
+    RowTable,
+    context_columns,
+    context_table,
+    read_layout,
+    row_table,
+    train_rows,
+)
+from workflows.features.write import event_columns, feature_columns, fixed_lists, history_codes, write_part
+
+__all__ = ["Preparation"]
+
+SAMPLE_ROWS = 1000
+PROBE_SEED = 20_230_801
+
+
+class Preparation:
+    """One run of the stage.
+
+    Args:
+        run: its data/ is finished.
+        config: the [features] section.
+        kind: where NVTabular runs.
+        folder: the new features/ folder.
+    """
+
+    def __init__(self, run: Run, config: FeaturesConfig, kind: Literal["cpu", "gpu"], folder: Path) -> None:
+        self.config, self.kind, self.folder = config, kind, folder
+        self.layout = read_layout(run.folder("data"))
+        self.users = row_table(self.layout, "user", config, kind)
+        self.items = row_table(self.layout, "item", config, kind)
+        self.context = context_columns(self.layout, config)
+        self.train_pieces = pieces(self.layout.folder / "train", kind, config.num_partitions)
+        self.features: list[Feature] = []
+
+    def write(self) -> dict[str, Any]:
+        """Write every artefact of features/; returns the manifest's info."""
+        # NVTabular caches vocabularies by path: a fresh folder for the statistics, and an empty cache before and after.
+        clean_worker_cache()
+        with tempfile.TemporaryDirectory(prefix="cascade-") as stats:
+            info = self._write(Path(stats))
+        clean_worker_cache()
+        return info
+
+    def _write(self, stats: Path) -> dict[str, Any]:
+        known_users, known_items = train_rows(self.layout, len(self.users.ids), len(self.items.ids))
+        user = self._row_side("user", self.users, known_users, stats)
+        item = self._row_side("item", self.items, known_items, stats)
+        context = self._context_side(stats)
+        self._history_side(stats)
+        rates = {
+            "users": self._encode_rows("user", self.users, user),
+            "items": self._encode_rows("item", self.items, item),
+        }
+        item_codes = read_table(self.folder / "items", [ITEM_ID])[ITEM_ID]
+        for split in SPLITS:
+            rates[split] = self._encode_events(split, context, item_codes)
+        schema = FeatureSchema(self.features, self.layout.labels, self.layout.position, self.config.history_length)
+        schema.save(self.folder / "schema.json")
+        return {
+            "device": self.kind,
+            "num_rows": self.layout.num_rows | {"users": len(self.users.ids), "items": len(self.items.ids)},
+            "rows_per_s": rates,
+            "num_train_users": int(known_users.sum()),
+            "num_train_items": int(known_items.sum()),
+        }
+
+    def _row_side(self, side: Literal["user", "item"], table: RowTable, known: np.ndarray, stats: Path) -> nvt.Workflow:
+        workflow = fit_workflow(
+            side,
+            table.columns,
+            lambda number: table.read(number, known),
+            len(table.pieces),
+            self.kind,
+            stats / side,
+        )
+        return self._save(side, workflow, table.columns, table.read(0).slice(0, SAMPLE_ROWS))
+
+    def _context_side(self, stats: Path) -> nvt.Workflow | None:
+        if not self.context:
+            write_encoder(self.folder / "encoders", "context", [], {})
+            return None
+        workflow = fit_workflow(
+            "context",
+            self.context,
+            lambda number: context_table(self.train_pieces[number], self.context),
+            len(self.train_pieces),
+            self.kind,
+            stats / "context",
+        )
+        return self._save(
+            "context", workflow, self.context, context_table(self.train_pieces[0], self.context).slice(0, SAMPLE_ROWS)
+        )
+
+    def _history_side(self, stats: Path) -> None:
+        length = self.config.history_length
+        spec = FeatureSpec(kind="list", max_length=length)
+        column = Column(HISTORY, spec, self.layout.id_types["item"], is_list=True)
+        vocabulary = self.folder / "workflows" / "item" / "categories" / f"unique.{ITEM_ID}.parquet"
+        workflow = fit_history(vocabulary, column, length, self.kind, stats / "history")
+        ids = self.items.read(0).column(ITEM_ID).slice(0, SAMPLE_ROWS)
+        self._save("history", workflow, [column], pa.table({HISTORY: pa.array([[value] for value in ids.to_pylist()])}))
+
+    def _save(self, side: Side, workflow: nvt.Workflow, columns: Sequence[Column], sample: pa.Table) -> nvt.Workflow:
+        """Save the workflow, compile it, check the two against each other and note the features."""
+        place = self.folder / "workflows" / side
+        workflow.save(str(place))
+        length = self.config.history_length if side == "history" else 0
+        records, arrays = compile_workflow(side, workflow, columns, place / "categories", history_length=length)
+        encoder = write_encoder(self.folder / "encoders", side, records, arrays)
+        self._check(encoder, workflow, columns, sample)
+        for record in records:
+            kind: Literal["categorical", "continuous"] = (
+                "continuous" if record["kind"] == "continuous" else "categorical"
+            )
+            domain = ITEM_ID if side == "history" else record["name"]
+            self.features.append(Feature(record["name"], side, kind, record["cardinality"], record["length"], domain))
+        return workflow
+
+    def _check(self, encoder: Encoder, workflow: nvt.Workflow, columns: Sequence[Column], sample: pa.Table) -> None:
+        drawn = probe_columns(columns, sample.to_pydict(), PROBE_SEED)
+        check_parity(encoder, workflow, drawn, to_frame(probe_table(columns, drawn), self.kind))
+
+    def _encode_rows(self, side: Literal["user", "item"], table: RowTable, workflow: nvt.Workflow) -> float:
+        features = [feature for feature in self.features if feature.side == side]
+
+        def encode(number: int) -> None:
+            frame = workflow.transform(to_frame(table.read(number), self.kind))
+            write_part(self.folder / f"{side}s", number, feature_columns(frame, features), features)
+
+        return self._each(f"{side}s", table.pieces, encode)
+
+    def _encode_events(self, split: str, workflow: nvt.Workflow | None, item_codes: np.ndarray) -> float:
+        cut = pieces(self.layout.folder / split, self.kind, self.config.num_partitions)
+        features = [feature for feature in self.features if feature.side in ("context", "history")]
+
+        def encode(number: int) -> None:
+            columns = self._events(cut[number], workflow, item_codes)
+            write_part(self.folder / split, number, columns, features)
+
+        if not cut:  # an empty split still has its columns
+            columns = {
+                name: array.slice(0, 0)
+                for name, array in self._events(self.train_pieces[0], workflow, item_codes).items()
+            }
+            write_part(self.folder / split, 0, columns, features)
+        return self._each(split, cut, encode)
+
+    def _events(self, piece: Piece, workflow: nvt.Workflow | None, item_codes: np.ndarray) -> dict[str, pa.Array]:
+        position = [self.layout.position] if self.layout.position else []
+        raw = read_piece(piece, ["user_row", "item_row", "at", *self.layout.labels, *position, "history"])
+        columns = event_columns(raw, self.layout.labels, self.layout.position)
+        if workflow is not None:
+            frame = workflow.transform(to_frame(context_table(piece, self.context), self.kind))
+            columns |= feature_columns(frame, [feature for feature in self.features if feature.side == "context"])
+        codes = history_codes(raw["history"], item_codes, self.config.history_length)
+        return columns | {HISTORY: fixed_lists(codes)}
+
+    def _each(self, name: str, cut: Sequence[Piece], encode: Callable[[int], None]) -> float:
+        """Encode every piece, on all cores where they share no GPU; returns rows per second."""
+        started_at = time.perf_counter()
+        total = sum(piece.num_rows for piece in cut)
+        with console.progress(f"features: {name}", total) as bar:
+
+            def one(number: int) -> None:
+                encode(number)
+                bar.advance(bar.task_ids[0], cut[number].num_rows)
+
+            scheduler = "threads" if self.kind == "cpu" else "synchronous"
+            tasks = [delayed(one)(number) for number in range(len(cut))]
+            compute(*tasks, scheduler=scheduler, num_workers=os.cpu_count())
+        return round(total / max(time.perf_counter() - started_at, 1e-9), 1)

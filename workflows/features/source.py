@@ -1,0 +1,166 @@
+"""The tables of data/ as NVTabular reads them: in pieces, each column in one of three types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workflows.core.errors import ConfigError, DataError
+from workflows.features.config import FeatureSpec
+
+__all__ = ["Column", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame"]
+
+ROWS_PER_PIECE = {"cpu": 250_000, "gpu": 4_000_000}
+ARROW = {"int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Consecutive row groups of one file; `offset` is the row of the whole table that the piece starts with."""
+
+    path: Path
+    row_groups: list[int]
+    offset: int
+    num_rows: int
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A raw column, how it becomes a feature and the type it is read as (of the elements, for a list)."""
+
+    name: str
+    spec: FeatureSpec
+    dtype: Literal["int64", "string", "float64"]
+    is_list: bool = False
+
+
+def pieces(source: Path, device: Literal["cpu", "gpu"], num_partitions: int = 0) -> list[Piece]:
+    """Cut a Parquet file, or the part_*.parquet of a folder, into pieces of whole row groups.
+
+    Args:
+        source: the file or folder.
+        device: decides how many rows a piece has when num_partitions is 0.
+        num_partitions: about how many pieces; a piece is at least one row group.
+
+    Returns:
+        Pieces in row order; none of them is empty.
+    """
+    paths = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
+    metas = [pq.read_metadata(path) for path in paths]
+    total = sum(meta.num_rows for meta in metas)
+    target = -(-total // num_partitions) if num_partitions else ROWS_PER_PIECE[device]
+    found: list[Piece] = []
+    offset = 0
+    for path, meta in zip(paths, metas, strict=True):
+        groups: list[int] = []
+        rows = 0
+        for group in range(meta.num_row_groups):
+            groups.append(group)
+            rows += meta.row_group(group).num_rows
+            if rows >= target or (group == meta.num_row_groups - 1 and rows):
+                found.append(Piece(path, groups, offset, rows))
+                offset, groups, rows = offset + rows, [], 0
+    return found
+
+
+def read_piece(piece: Piece, columns: Sequence[str]) -> pa.Table:
+    """The rows of a piece, with the given columns in the given order."""
+    with pq.ParquetFile(piece.path) as file:
+        return file.read_row_groups(piece.row_groups, columns=list(columns)).select(list(columns))
+
+
+def resolve(schema: pa.Schema, name: str, spec: FeatureSpec, *, table: str, usable: Sequence[str]) -> Column:
+    """Find a feature's column and check that its type fits the kind.
+
+    Args:
+        schema: of the table.
+        name: feature and column name.
+        spec: how it becomes a feature.
+        table: "users", "items" or "context", for the messages.
+        usable: columns that a feature may come from.
+
+    Raises:
+        ConfigError: the table has no such column.
+        DataError: its type does not fit the kind.
+    """
+    if name not in usable:
+        hint = "add it to data.context if the events have it" if table == "context" else "correct the name"
+        have = ", ".join(usable) or "none"
+        raise ConfigError(f"features.{table}.{name}: there is no column {name!r} ({table} columns: {have}); {hint}")
+    kind = schema.field(name).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    element = _plain(kind.value_type if is_list else kind)
+    text = pa.types.is_string(element) or pa.types.is_large_string(element) or pa.types.is_null(element)
+    whole = pa.types.is_integer(element) or pa.types.is_boolean(element)
+    number = whole or pa.types.is_floating(element) or pa.types.is_decimal(element) or pa.types.is_null(element)
+    if spec.kind == "list" and ((is_list and (text or whole)) or text):
+        return Column(name, spec, "string" if text else "int64", is_list)
+    if not is_list and spec.kind in ("continuous", "bucketised") and number:
+        return Column(name, spec, "float64")
+    if not is_list and spec.kind in ("categorical", "hashed") and (text or number):
+        return Column(name, spec, "string" if text else "int64")
+    raise DataError(
+        f"features.{table}.{name}: kind {spec.kind!r} does not fit column {name!r} of type {kind}; "
+        f"a column of this type can be {_fitting(is_list, text, number)}"
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _fitting(is_list: bool, text: bool, number: bool) -> str:
+    if text:
+        return "'list'" if is_list else "'categorical', 'hashed' or 'list' (separated strings)"
+    if number:
+        return "'list' where it holds integers" if is_list else "'categorical', 'hashed', 'continuous' or 'bucketised'"
+    return "no feature: convert it to numbers or strings first"
+
+
+def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """Cast a raw column to its type; NaN and infinite values become null.
+
+    Raises:
+        DataError: fractions in an integer column, or integers beyond 64 bits.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = pc.cast(values, values.type.value_type)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+    target = ARROW[column.dtype]
+    try:
+        return pc.cast(values, pa.list_(target) if column.is_list else target)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"column {column.name!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
+            "use kind 'continuous' or 'bucketised' for fractions"
+        ) from None
+
+
+def to_frame(table: pa.Table, device: Literal["cpu", "gpu"]) -> Any:
+    """A pandas frame on CPU (integers nullable, so that none passes through a float), a cuDF frame on GPU."""
+    if device == "gpu":
+        import cudf
+
+        return cudf.DataFrame.from_arrow(table)
+    import pandas as pd
+
+    return pd.DataFrame({name: _series(table[name]) for name in table.column_names}, copy=False)
+
+
+def _series(values: pa.ChunkedArray) -> Any:
+    import pandas as pd
+
+    if pa.types.is_integer(values.type):
+        mask = np.asarray(pc.is_null(values).to_numpy(), bool)
+        return pd.Series(pd.arrays.IntegerArray(pc.fill_null(values, 0).to_numpy().astype(np.int64), mask))
+    if pa.types.is_floating(values.type):
+        return pd.Series(values.to_numpy())
+    if pa.types.is_string(values.type):
+        return pd.Series(values.to_numpy(), dtype=object)
+    return pd.Series(values.to_pylist(), dtype=object)

@@ -1,0 +1,45 @@
+"""prepare, second half: fit the NVTabular workflows on train, encode every table, compile the encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workflows.core import device
+from workflows.core.artefacts import Manifest
+from workflows.core.quiet import quiet
+from workflows.core.run import Run, run_stage
+from workflows.features.checks import check_features
+from workflows.features.config import FeaturesConfig
+
+__all__ = ["prepare_features"]
+
+
+def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) -> Manifest:
+    """Write features/ from data/ (docs/ARTEFACTS.md).
+
+    Args:
+        run: its data/ is finished.
+        features: the [features] section.
+        force: run even when up to date.
+
+    Returns:
+        The manifest of features/; its info holds the rows of each table and how many were encoded in a second.
+
+    Raises:
+        ConfigError: a feature's name, spec or column cannot be used.
+        DataError: a column's type or values do not fit its kind.
+        ArtefactError: data/ has not finished or was altered.
+    """
+    check_features(features)
+
+    def body(folder: Path) -> Mapping[str, Any]:
+        quiet()
+        from workflows.features.preparation import Preparation
+
+        chosen = device.choose(features.device, "cudf")
+        device.announce("features", chosen)
+        return Preparation(run, features, chosen.kind, folder).write()
+
+    return run_stage(run, "features", config={"features": features}, after=["data"], body=body, force=force)
