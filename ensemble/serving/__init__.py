@@ -1,1 +1,1 @@
-"""TODO"""
+"""Serving: a real Triton on an exported model repository, and the typed client."""

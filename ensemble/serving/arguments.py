@@ -1,0 +1,84 @@
+"""The command line of tritonserver: every setting that matters is explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ensemble.serving.binary import TritonBinary
+from ensemble.serving.repository import MODEL_NAME
+from workflows.core.device import num_gpus
+
+__all__ = ["ADMIN_HEADER", "GRPC_HEADER_PREFIX", "server_arguments"]
+
+ADMIN_HEADER = "cascade-admin-key"
+GRPC_HEADER_PREFIX = "triton-grpc-protocol-"
+RESTRICTED_APIS = ("model-repository", "shared-memory", "trace", "logging")
+# Small enough for several models in the 64 MB that Docker gives /dev/shm; it grows when a request needs more.
+SHM_BYTES = 1 << 20
+STUB_TIMEOUT_S = 300
+EXIT_TIMEOUT_S = 10
+
+
+def server_arguments(
+    binary: TritonBinary,
+    repository: Path,
+    *,
+    host: str,
+    ports: Mapping[str, int],
+    shm_prefix: str,
+    admin_key: str,
+) -> list[str]:
+    """The program and its arguments.
+
+    Args:
+        binary: the tritonserver to start.
+        repository: folder of models.
+        host: address to listen on, all three endpoints.
+        ports: numbers of "http", "grpc" and "metrics".
+        shm_prefix: start of the names in /dev/shm, unique to this server.
+        admin_key: what a request to load or unload a model must carry in the header ADMIN_HEADER.
+    """
+    restricted = f"{','.join(RESTRICTED_APIS)}:{ADMIN_HEADER}={admin_key}"
+    backends = [f"--backend-directory={binary.backends}"] if binary.backends else []
+    return [
+        str(binary.executable),
+        f"--model-repository={repository}",
+        *_endpoints(host, ports),
+        *_models(),
+        f"--http-restricted-api={restricted}",
+        f"--grpc-restricted-protocol={restricted}",
+        *backends,
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--backend-config=python,shm-default-byte-size={SHM_BYTES}",
+        f"--backend-config=python,shm-growth-byte-size={SHM_BYTES}",
+        f"--backend-config=python,stub-timeout-seconds={STUB_TIMEOUT_S}",
+        *_devices(),
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        "--log-format=ISO8601",
+    ]
+
+
+def _endpoints(host: str, ports: Mapping[str, int]) -> list[str]:
+    return [
+        *(f"--{name}-address={host}" for name in ports),
+        *(f"--{name}-port={port}" for name, port in ports.items()),
+        *(f"--allow-{name}=true" for name in ports),
+    ]
+
+
+def _models() -> list[str]:
+    """Explicit control: a later version is loaded when asked for; a model that cannot load now ends the server."""
+    return [
+        "--model-control-mode=explicit",
+        f"--load-model={MODEL_NAME}",
+        "--disable-auto-complete-config",
+        "--exit-on-error=true",
+        "--strict-readiness=true",
+    ]
+
+
+def _devices() -> list[str]:
+    if num_gpus() > 0:
+        return ["--allow-gpu-metrics=true"]
+    return ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]

@@ -1,0 +1,80 @@
+"""Run one command so that it can never outlive the process that asked for it. Standard library only.
+
+Started as a script in a session of its own: `python -I -S supervisor.py STARTER_PID GRACE_S COMMAND...`. It ends the
+command, and everything the command started, on SIGTERM or when the starter is gone, however that died. A parent-death
+signal alone would not do: Linux ties it to the starting thread, and a server that is still loading ignores SIGTERM.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+__all__ = ["supervise"]
+
+POLL_S = 0.2
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def supervise(starter_pid: int, grace_s: float, command: list[str]) -> int:
+    """Run `command` until it ends, SIGTERM comes, or the process `starter_pid` is no longer our parent.
+
+    Args:
+        starter_pid: the process that started this one.
+        grace_s: seconds between SIGTERM and SIGKILL.
+        command: the program and its arguments.
+
+    Returns:
+        The exit status of the command; negative when a signal ended it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_own_group)
+    try:
+        while child.poll() is None and os.getppid() == starter_pid:
+            arrived = signal.sigtimedwait(WATCHED, POLL_S)
+            if arrived is not None and arrived.si_signo != signal.SIGCHLD:
+                break
+        return _end(child, grace_s)
+    finally:
+        _kill_group(child.pid)
+
+
+def _own_group() -> None:
+    """In the child: a group to kill as one, no inherited signal mask, and no life without the supervisor."""
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _end(child: subprocess.Popen, grace_s: float) -> int:
+    deadline = time.monotonic() + grace_s
+    if child.poll() is None:
+        child.terminate()
+    try:
+        return child.wait(max(deadline - time.monotonic(), POLL_S))
+    except subprocess.TimeoutExpired:
+        _kill_group(child.pid)
+        return child.wait()
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    try:
+        while True:
+            os.waitpid(-group, 0)
+    except ChildProcessError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]) & 0xFF)

@@ -1,0 +1,129 @@
+"""Python values to request tensors and back: padding, dtypes, and refusals that name the value."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ensemble.serving.slates import Id, Slate, Slates
+from workflows.core.errors import RequestError, ServingError
+
+__all__ = ["NO_ITEM", "Tensor", "decode", "encode_column", "encode_lists"]
+
+# What pads a list that is shorter than the longest of its batch, by datatype.
+NO_ITEM: dict[str, Any] = {"INT64": -1, "BYTES": b""}
+NUMPY: dict[str, Any] = {
+    "INT64": np.int64,
+    "INT32": np.int32,
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "BOOL": np.bool_,
+    "BYTES": np.object_,
+}
+OUTPUTS = ("item_id", "score", "num_items", "path")
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """An input of a request: `array` is [B, width]; BYTES are objects of type bytes."""
+
+    name: str
+    datatype: str
+    array: np.ndarray
+
+
+def encode_column(name: str, values: Sequence[Any], datatype: str) -> Tensor:
+    """One value a user, as [B, 1].
+
+    Raises:
+        RequestError: a value does not fit the datatype; names it.
+    """
+    return encode_lists(name, [[value] for value in values], datatype)
+
+
+def encode_lists(name: str, rows: Sequence[Sequence[Any]], datatype: str) -> Tensor:
+    """Lists of any lengths, one a user, padded right with NO_ITEM to [B, longest]; at least one wide.
+
+    Raises:
+        RequestError: a value does not fit the datatype, or a list is not a list; names the value.
+    """
+    convert = _converter(name, datatype)
+    for row in rows:
+        if isinstance(row, str | bytes) or not hasattr(row, "__len__"):
+            raise RequestError(f"{name} must be one list of ids a user, got {row!r} in place of a list")
+    width = max((len(row) for row in rows), default=0) or 1
+    array = np.full((len(rows), width), NO_ITEM.get(datatype, 0), NUMPY[datatype])
+    for position, row in enumerate(rows):
+        for column, value in enumerate(row):
+            array[position, column] = convert(value)
+    return Tensor(name, datatype, array)
+
+
+def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates:
+    """The slates of a response.
+
+    Args:
+        user_ids: the B users asked for.
+        outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1].
+
+    Raises:
+        ServingError: an output is missing or of another shape: the server runs another model.
+    """
+    missing = [name for name in OUTPUTS if name not in outputs]
+    if missing or any(outputs[name].shape[:1] != (len(user_ids),) for name in OUTPUTS):
+        raise ServingError(
+            f"the model answered with {sorted(outputs)}, expected were {', '.join(OUTPUTS)} of {len(user_ids)} rows; "
+            "serve a repository that this version of Cascade exported"
+        )
+    counts = outputs["num_items"].reshape(-1).tolist()
+    paths = [_text(path) for path in outputs["path"].reshape(-1).tolist()]
+    slates = []
+    for row, user_id in enumerate(user_ids):
+        items = [_text(item) for item in outputs["item_id"][row, : counts[row]].tolist()]
+        slates.append(Slate(_text(user_id), items, outputs["score"][row, : counts[row]].tolist(), str(paths[row])))
+    return Slates(slates)
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _converter(name: str, datatype: str) -> Callable[[Any], Any]:
+    """A function that turns one Python value into the datatype, or raises RequestError."""
+    if datatype == "BYTES":
+        return lambda value: _to_bytes(name, value)
+    if datatype in ("INT64", "INT32"):
+        limits = np.iinfo(NUMPY[datatype])
+        return lambda value: _to_int(name, datatype, value, limits)
+    if datatype in NUMPY:
+        return lambda value: _to_float(name, datatype, value)
+    raise ServingError(f"input {name} of the model has datatype {datatype}, which this client does not know; update it")
+
+
+def _to_bytes(name: str, value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise RequestError(f"{name} must be strings on this server, got {value!r} ({type(value).__name__})")
+
+
+def _to_int(name: str, datatype: str, value: Any, limits: np.iinfo) -> int:
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise RequestError(f"{name} must be integers on this server, got {value!r} ({type(value).__name__})") from None
+    if not limits.min <= number <= limits.max:
+        raise RequestError(f"{name} must fit {datatype} ({limits.min} to {limits.max}), got {number}")
+    return number
+
+
+def _to_float(name: str, datatype: str, value: Any) -> Any:
+    if isinstance(value, int | float | np.number | np.bool_):
+        return value
+    raise RequestError(f"{name} must be numbers ({datatype}) on this server, got {value!r} ({type(value).__name__})")

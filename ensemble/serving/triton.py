@@ -1,0 +1,230 @@
+"""A real Triton Inference Server as a child process: started, waited for, stopped, never left behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from ensemble.serving import supervisor
+from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_arguments
+from ensemble.serving.binary import find_triton, server_environment
+from ensemble.serving.ports import accepts, reserve_ports
+from ensemble.serving.repository import MODEL_NAME
+from ensemble.serving.server_log import reason
+from workflows.core.errors import ServingError
+
+__all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
+
+STARTUP_TIMEOUT_S = 300.0
+STOP_GRACE_S = 15.0
+POLL_S = 0.05
+ADMIN_KEY_VARIABLE = "CASCADE_ADMIN_KEY"
+# A probe of our own server must not go through the user's proxy.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class TritonServer:
+    """One tritonserver on one model repository. Use as a context manager: ready inside, gone after.
+
+    Args:
+        repository: folder of models; the one called `cascade`, and what it is made of, is loaded.
+        host: address to listen on.
+        http_port: 0 takes a free one; so do the other two.
+        grpc_port: see http_port.
+        metrics_port: see http_port.
+        log_path: where the server's output goes; by default a temporary file, kept only when the server failed.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        log_path: Path | None = None,
+    ) -> None:
+        self.repository = repository
+        self.host = host
+        self.ports = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
+        self._given_log_path = log_path
+        self._process: subprocess.Popen | None = None
+        self._workspace: Path | None = None
+        self._shm_prefix = ""
+        self.origin = ""
+
+    @property
+    def address(self) -> str:
+        """The address that clients on this machine use."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the HTTP endpoint."""
+        return f"http://{self._bracketed}:{self.ports['http']}"
+
+    @property
+    def grpc_url(self) -> str:
+        """URL of the gRPC endpoint, as CascadeClient takes it."""
+        return f"grpc://{self._bracketed}:{self.ports['grpc']}"
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the Prometheus metrics."""
+        return f"http://{self._bracketed}:{self.ports['metrics']}/metrics"
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """Headers that the model control API asks for, HTTP's and gRPC's."""
+        return {ADMIN_HEADER: self.admin_key, GRPC_HEADER_PREFIX + ADMIN_HEADER: self.admin_key}
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server's output goes."""
+        if self._given_log_path is not None:
+            return self._given_log_path
+        return (self._workspace or Path(tempfile.gettempdir())) / "server.log"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.address}]" if ":" in self.address else self.address
+
+    def start(self) -> None:
+        """Start the process; returns at once.
+
+        Raises:
+            ServingError: already started, no tritonserver, a busy port, or a log that cannot be written.
+        """
+        if self._process is not None:
+            raise ServingError("this server was already started; make another TritonServer")
+        self.ports = reserve_ports(self.host, self.ports)
+        self._workspace = Path(tempfile.mkdtemp(prefix="cascade-serve-"))
+        self._shm_prefix = f"{self._workspace.name}-"
+        try:
+            self._process = self._spawn(self._workspace)
+        except BaseException:
+            self._clean()
+            raise
+
+    def wait_ready(self, timeout_s: float = STARTUP_TIMEOUT_S, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until the model answers on every port.
+
+        Args:
+            timeout_s: how long to wait.
+            cancelled: asked between the tries; true ends the wait.
+
+        Returns:
+            Whether the server is ready; false only when cancelled.
+
+        Raises:
+            ServingError: the server ended (with its reason), or was not ready in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not cancelled():
+            self.check_alive()
+            if self._answers():
+                return True
+            if time.monotonic() > deadline:
+                raise self._failure(f"the server was not ready within {timeout_s:.0f} s")
+            time.sleep(POLL_S)
+        return False
+
+    def check_alive(self) -> None:
+        """Raise ServingError when the server has ended by itself, with the reason from its log."""
+        if self._process is None:
+            raise ServingError("this server was not started")
+        if self._process.poll() is not None:
+            raise self._failure("the server ended")
+
+    def stop(self) -> None:
+        """End the server and everything it started. Safe to call twice."""
+        if self._process is not None:
+            self._end(self._process)
+            self._process = None
+            self._clean()
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, workspace: Path) -> subprocess.Popen:
+        binary = find_triton(workspace)
+        self.origin = binary.origin
+        arguments = server_arguments(
+            binary,
+            self.repository,
+            host=self.host,
+            ports=self.ports,
+            shm_prefix=self._shm_prefix,
+            admin_key=self.admin_key,
+        )
+        guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S)]
+        try:
+            with self.log_path.open("wb") as log:
+                return subprocess.Popen(
+                    [*guard, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=server_environment(binary, os.environ),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ServingError(f"{self.log_path} cannot be written ({error.strerror}); give another log file") from None
+
+    def _answers(self) -> bool:
+        """Whether the server, the model and the ports that open after HTTP's are all there."""
+        for path in ("/v2/health/ready", f"/v2/models/{MODEL_NAME}/ready"):
+            try:
+                with OPENER.open(self.http_url + path, timeout=2.0) as response:
+                    if response.status != 200:
+                        return False
+            except (urllib.error.URLError, OSError):
+                return False
+        return all(accepts(self.address, self.ports[name]) for name in ("grpc", "metrics"))
+
+    def _failure(self, what: str) -> ServingError:
+        """The error for a server that failed; its log is kept for the user."""
+        why, log_path = reason(self.log_path), self.log_path
+        if self._given_log_path is None and self._workspace is not None:
+            handle, kept = tempfile.mkstemp(prefix="cascade-serve-", suffix=".log")
+            os.close(handle)
+            log_path = Path(shutil.copyfile(log_path, kept))
+        return ServingError(f"{what}: {why} (log: {log_path})")
+
+    def _end(self, process: subprocess.Popen) -> None:
+        process.terminate()
+        try:
+            process.wait(STOP_GRACE_S + 5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _clean(self) -> None:
+        for leftover in Path("/dev/shm").glob(f"{self._shm_prefix}*") if self._shm_prefix else ():
+            leftover.unlink(missing_ok=True)
+        if self._workspace is not None:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+            self._workspace = None

@@ -1,0 +1,76 @@
+"""A small model repository with the request contract of `cascade`, and a server on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ensemble.serving.triton import TritonServer
+from workflows.core.artefacts import Manifest, write_manifest
+
+HERE = Path(__file__).parent
+OPTIONAL = "optional: true"
+
+
+def config_pbtxt(id_type: str) -> str:
+    inputs = [
+        ("user_id", id_type, 1, ""),
+        ("hour", "TYPE_INT64", 1, OPTIONAL),
+        ("device", "TYPE_STRING", 1, OPTIONAL),
+        ("recent_item_ids", id_type, -1, OPTIONAL),
+        ("exclude_item_ids", id_type, -1, OPTIONAL),
+        ("slate_size", "TYPE_INT32", 1, OPTIONAL),
+    ]
+    outputs = [
+        ("item_id", id_type, -1),
+        ("score", "TYPE_FP32", -1),
+        ("num_items", "TYPE_INT32", 1),
+        ("path", "TYPE_STRING", 1),
+    ]
+    lines = ['backend: "python"', "max_batch_size: 64", "instance_group [{ kind: KIND_CPU, count: 1 }]"]
+    lines += [
+        f'input [{{ name: "{n}", data_type: {t}, dims: [ {d} ], allow_ragged_batch: false {o} }}]'
+        for n, t, d, o in inputs
+    ]
+    lines += [f'output [{{ name: "{n}", data_type: {t}, dims: [ {d} ] }}]' for n, t, d in outputs]
+    return "\n".join(lines) + "\n"
+
+
+def seal(folder: Path) -> Path:
+    write_manifest(folder, Manifest("repo", "0" * 64, "2024-01-01T00:00:00+00:00", {}, {}, []))
+    return folder
+
+
+def write_toy(repository: Path, id_type: str = "TYPE_INT64", code: str | None = None) -> Path:
+    version = repository / "cascade" / "1"
+    version.mkdir(parents=True)
+    shutil.copyfile(HERE / "toy_model.py", version / "model.py")
+    if code is not None:
+        (version / "model.py").write_text(code)
+    (repository / "cascade" / "config.pbtxt").write_text(config_pbtxt(id_type))
+    return seal(repository)
+
+
+@pytest.fixture(scope="session")
+def make_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    return lambda **options: write_toy(tmp_path_factory.mktemp("repository"), **options)
+
+
+@pytest.fixture(scope="session")
+def toy_repository(make_toy: Callable[..., Path]) -> Path:
+    return make_toy()
+
+
+@pytest.fixture(scope="session")
+def toy_server(toy_repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(toy_repository) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def string_server(make_toy: Callable[..., Path]) -> Iterator[TritonServer]:
+    with TritonServer(make_toy(id_type="TYPE_STRING")) as server:
+        yield server
