@@ -1,0 +1,1 @@
+"""Artefacts of a run -> a compiled chain -> a Triton model repository."""

@@ -1,0 +1,158 @@
+"""The artefacts of a run -> one folder that `ensemble.runtime.chain.Chain` opens; no TensorFlow, pandas or Merlin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ensemble.config import Config
+from ensemble.export.eligibility import eligible_items, pack, popularity_order
+from ensemble.export.files import place
+from ensemble.runtime.spec import ChainSpec, Tensor
+from models.data import Features, load_features, load_state
+from workflows.core.artefacts import read_manifest
+from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.run import Run
+from workflows.features.schema import HISTORY, Feature
+
+__all__ = ["STAGES_READ", "compile_chain"]
+
+STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
+ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
+FACTORED_FILES = ("ranker_query.onnx", "item_fields.npy", "item_hidden.npy", "top.npz")
+
+
+def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval", "serve"]) -> None:
+    """Gather what serving needs.
+
+    Args:
+        run: a run whose stages up to ranking have finished.
+        config: its config.
+        folder: where to write; created, must be empty or absent.
+        state: which moment's histories, seen items and popularity: "eval" before the test split, "serve" after every event.
+
+    Raises:
+        ArtefactError: a stage has not finished, or its artefacts contradict each other.
+        ConfigError: a filter rule or a context column cannot be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in STAGES_READ:
+        read_manifest(run.folder(stage))
+    features = load_features(run)
+    spec = _spec(run, config, features)
+    spec.save(folder)
+    _write_items(run, config, features, spec, folder, state)
+    for name in ("history", "seen_indptr", "seen_rows"):
+        place(run.folder("data") / "state" / state / f"{name}.npy", folder / "state" / f"{name}.npy")
+    for side in ("users", "items"):
+        place(run.folder("data") / "ids" / f"{side}.npy", folder / "ids" / f"{side}.npy")
+    _save_columns(folder / "users", features.users)
+    if spec.context_features:
+        _place_encoder(run.folder("features") / "encoders", folder / "encoders")
+    for name in ("query_tower.onnx", "item_embeddings.npy"):
+        place(run.folder("retrieval") / name, folder / name)
+    place(run.folder("index") / "index.faiss", folder / "index.faiss")
+    for name in FACTORED_FILES if spec.ranker["factored"] else ("ranker.onnx",):
+        place(run.folder("ranking") / name, folder / "ranker" / name)
+    place(run.folder("ranking") / "meta.json", folder / "ranker" / "meta.json")
+
+
+def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
+    info = read_manifest(run.folder("data")).info
+    retrieval, ranking = (_meta(run, stage) for stage in ("retrieval", "ranking"))
+    _check_sizes(run, info, features, retrieval)
+    schema, chain = features.schema, config.chain
+    return ChainSpec(
+        num_items=features.num_items,
+        num_users=features.num_users,
+        item_id_dtype=ID_DTYPES[info["id_type"]["item"]],
+        user_id_dtype=ID_DTYPES[info["id_type"]["user"]],
+        history_length=schema.history_length,
+        embedding_dim=retrieval["embedding_dim"],
+        num_candidates=chain.num_candidates,
+        slate_size=chain.slate_size,
+        max_slate_size=chain.max_slate_size,
+        max_batch_size=chain.max_batch_size,
+        max_list_length=chain.max_list_length,
+        filter_seen=chain.filter_seen,
+        user_features=tuple(map(_tensor, schema.side("user"))),
+        context_features=tuple(map(_tensor, schema.side("context"))),
+        history_feature=HISTORY,
+        context_columns=tuple(_context_columns(run, schema.side("context"))),
+        tower_inputs=tuple(retrieval["query_inputs"]),
+        index=_meta(run, "index"),
+        ranker=ranking,
+    )
+
+
+def _check_sizes(run: Run, info: dict[str, Any], features: Features, retrieval: dict[str, Any]) -> None:
+    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
+    expected = (info["num_items"], retrieval["embedding_dim"])
+    if embeddings.shape != expected or features.num_items != info["num_items"]:
+        raise ArtefactError(
+            f"retrieval/item_embeddings.npy has the shape {embeddings.shape} and features/items {features.num_items} rows, "
+            f"expected {expected} as data/ and retrieval/meta.json say; run the stages again from prepare"
+        )
+
+
+def _write_items(
+    run: Run, config: Config, features: Features, spec: ChainSpec, folder: Path, state: Literal["eval", "serve"]
+) -> None:
+    popularity = load_state(run, state).popularity
+    eligible = eligible_items(run.folder("data") / "items.parquet", config)
+    np.save(folder / "eligible.npy", pack(eligible))
+    np.save(folder / "popular.npy", popularity_order(eligible, popularity))
+    np.save(folder / "popular_scores.npy", (popularity / max(float(popularity.max()), 1.0)).astype(np.float32))
+    wanted = {"item_id"} if spec.ranker["factored"] else {"item_id", *spec.ranker["item_inputs"]}
+    _save_columns(folder / "items", {name: values for name, values in features.items.items() if name in wanted})
+
+
+def _save_columns(folder: Path, columns: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in columns.items():
+        np.save(folder / f"{name}.npy", values)
+
+
+def _place_encoder(source: Path, target: Path) -> None:
+    for path in sorted(source.glob("context.*")):
+        place(path, target / path.name)
+
+
+def _context_columns(run: Run, features: list[Feature]) -> list[Tensor]:
+    if not features:
+        return []
+    parts = sorted((run.folder("data") / "train").glob("*.parquet"))
+    if not parts:
+        raise ArtefactError(f"{run.folder('data') / 'train'} holds no Parquet part; run cascade prepare again")
+    schema = pq.read_schema(parts[0])
+    return [Tensor(f.name, _triton_dtype(f.name, schema.field(f.name).type), optional=True) for f in features]
+
+
+def _triton_dtype(name: str, kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "BYTES"
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "INT64"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "FP32"
+    raise ConfigError(f"features.context.{name}: a request cannot carry a column of type {kind}; use text or a number")
+
+
+def _tensor(feature: Feature) -> Tensor:
+    return Tensor(feature.name, "INT32" if feature.kind == "categorical" else "FP32", feature.length or 1)
+
+
+def _meta(run: Run, stage: str) -> dict[str, Any]:
+    path = run.folder(stage) / "meta.json"
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); run its stage again with --force") from None
+    return meta

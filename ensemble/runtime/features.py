@@ -1,0 +1,122 @@
+"""Step 1: raw request -> model inputs of the query side, from the request and what is stored of known users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from ensemble.runtime.request import Parsed, RequestParser
+from ensemble.runtime.spec import CONTEXT, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor
+from ensemble.runtime.step import Arrays, Step, load_array
+from workflows.features.encoders import NULL, OOV, Encoder, latest
+
+__all__ = ["EncodeRequest"]
+
+
+class EncodeRequest(Step):
+    """Look the user up, append the request's recent items to the stored history, encode the context.
+
+    The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is out of
+    vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere and 0.0 for numbers.
+    """
+
+    name = "features"
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        super().__init__(folder, spec)
+        users, items = (IdMap(load_array(folder / "ids" / f"{side}.npy")) for side in ("users", "items"))
+        self._parser = RequestParser(spec, users, items)
+        self._history = load_array(folder / "state/history.npy")
+        self._item_codes = load_array(folder / "items/item_id.npy")
+        self._users = {t.name: load_array(folder / "users" / f"{t.name}.npy") for t in spec.user_features}
+        self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
+
+    @classmethod
+    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """A request."""
+        return spec.request
+
+    @classmethod
+    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The query features; user_row (-1: unknown); path_code; blocked item rows; slate_size."""
+        return (
+            *spec.query_features,
+            Tensor("user_row", "INT32"),
+            Tensor("path_code", "INT32"),
+            Tensor("blocked", "INT32", -1),
+            Tensor("num_wanted", "INT32"),
+        )
+
+    @classmethod
+    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+        """Ids, the stored history, encoded users, item id codes and the context encoder."""
+        context = ("encoders",) if spec.context_features else ()
+        return ("ids/users.npy", "ids/items.npy", "state/history.npy", "items/item_id.npy", "users", *context)
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """Check and encode one request.
+
+        Raises:
+            BadRequest: see RequestParser.parse.
+        """
+        return self.encode(self.parse(batch))
+
+    def parse(self, request: Mapping[str, NDArray]) -> Parsed:
+        """Check one request; several checked ones can be joined and encoded together."""
+        return self._parser.parse(request)
+
+    def encode(self, parsed: Parsed) -> Arrays:
+        """Encode checked requests."""
+        user_row = np.maximum(parsed.user_row, -1)
+        context, context_given = self._encode_context(parsed)
+        blocked = [parsed.exclude, parsed.recent] if self.spec.filter_seen else [parsed.exclude]
+        # Never without a column: an empty tensor between two Triton models is a special case of its own.
+        none = np.full((len(user_row), 1), NO_ITEM, np.int32)
+        given = (parsed.recent >= 0).any(axis=1)
+        unknown_path = np.where(given, HISTORY, np.where(context_given, CONTEXT, POPULARITY))
+        return {
+            **{name: self._user_feature(name, values, user_row) for name, values in self._users.items()},
+            **context,
+            self.spec.history_feature: self._history_codes(user_row, parsed.recent),
+            "user_row": user_row[:, None],
+            "path_code": np.where(user_row >= 0, KNOWN_USER, unknown_path).astype(np.int32)[:, None],
+            "blocked": np.maximum(np.concatenate([*blocked, none], axis=1), NO_ITEM),
+            "num_wanted": parsed.slate_size[:, None],
+        }
+
+    def _user_feature(self, name: str, values: NDArray, user_row: NDArray) -> NDArray:
+        known = user_row >= 0
+        if known.all():
+            rows = values[user_row]
+        else:
+            rows = np.zeros((len(user_row), *values.shape[1:]), values.dtype)
+            rows[known] = values[user_row[known]]
+            if values.dtype.kind == "i":
+                # A list without values is one null followed by padding.
+                at = (~known,) if rows.ndim == 1 else (~known, 0)
+                rows[at] = OOV if name == "user_id" else NULL
+        return rows[:, None] if rows.ndim == 1 else rows
+
+    def _history_codes(self, user_row: NDArray, recent: NDArray) -> NDArray[np.int32]:
+        """int32 [B, L] item id codes, oldest first, padded right with 0."""
+        known = user_row >= 0
+        stored = np.full((len(user_row), self._history.shape[1]), NO_ITEM, np.int32)
+        stored[known] = self._history[user_row[known]]
+        rows = np.concatenate([stored, recent], axis=1)
+        present = rows != NO_ITEM
+        codes = np.where(rows == UNKNOWN, OOV, self._item_codes[np.maximum(rows, 0)])
+        return latest(codes[present].astype(np.int32), present.sum(axis=1), self.spec.history_length, from_end=True)
+
+    def _encode_context(self, parsed: Parsed) -> tuple[Arrays, NDArray[np.bool_]]:
+        """The context features [B, 1] and whether any was given, bool [B]."""
+        given = np.zeros(len(parsed.user_row), bool)
+        if self._context is None:
+            return {}, given
+        for values in parsed.context.values():
+            given |= ~np.isnan(values) if values.dtype.kind == "f" else np.not_equal(values, None).astype(bool)
+        encoded = self._context.encode(parsed.context, len(given))
+        return {name: values[:, None] for name, values in encoded.items()}, given

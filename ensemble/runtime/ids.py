@@ -1,0 +1,86 @@
+"""Raw ids -> catalogue or user rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.runtime.errors import BadRequest
+
+__all__ = ["NO_ITEM", "UNKNOWN", "IdMap"]
+
+NO_ITEM, UNKNOWN = -1, -2
+
+
+class IdMap:
+    """Rows of raw ids, by binary search in the sorted ids.
+
+    Args:
+        ids: ascending distinct raw ids, int64 or fixed-width UTF-8 bytes; may be memory-mapped.
+    """
+
+    def __init__(self, ids: NDArray) -> None:
+        self.ids = ids
+        self._width = ids.dtype.itemsize
+        self._is_text = ids.dtype.kind == "S"
+        # -1 pads ragged integer rows, unless it is a real id.
+        self._pads = self._is_text or not self._holds_minus_one()
+
+    def rows(self, name: str, values: NDArray) -> NDArray[np.int32]:
+        """Look ids up.
+
+        Args:
+            name: the request's input, for error sentences.
+            values: int64 or objects (bytes or str), any shape.
+
+        Returns:
+            int32 of the same shape: the row, UNKNOWN (-2), or NO_ITEM (-1) for padding ("" or -1).
+
+        Raises:
+            BadRequest: a string id holds a null byte or is not UTF-8.
+        """
+        flat = values.reshape(-1)
+        rows = self._text_rows(name, flat) if self._is_text else self._int_rows(flat)
+        return rows.reshape(values.shape)
+
+    def _holds_minus_one(self) -> bool:
+        at = int(np.searchsorted(self.ids, -1))
+        return at < len(self.ids) and int(self.ids[at]) == -1
+
+    def _int_rows(self, values: NDArray) -> NDArray[np.int32]:
+        rows = self._search(values)
+        if self._pads:
+            rows[values == -1] = NO_ITEM
+        return rows
+
+    def _text_rows(self, name: str, values: NDArray) -> NDArray[np.int32]:
+        texts = [as_bytes(value) for value in values.tolist()]
+        if b"\0" in b"".join(texts):
+            raise BadRequest(f"{name} holds an id with a null byte; ids are UTF-8 text without null bytes")
+        # An id longer than every known one is unknown; cutting it to the width could match another.
+        fitting = [text if len(text) <= self._width else b"" for text in texts]
+        rows = self._search(np.array(fitting, self.ids.dtype))
+        unknown = rows == UNKNOWN
+        if unknown.any():
+            _check_utf8(name, [text for text, bad in zip(texts, unknown.tolist(), strict=True) if bad])
+            rows[np.fromiter((not text for text in texts), bool, len(texts))] = NO_ITEM
+        return rows
+
+    def _search(self, values: NDArray) -> NDArray[np.int32]:
+        if not len(self.ids):
+            return np.full(len(values), UNKNOWN, np.int32)
+        at = np.minimum(np.searchsorted(self.ids, values), len(self.ids) - 1)
+        return np.where(self.ids[at] == values, at, UNKNOWN).astype(np.int32)
+
+
+def as_bytes(value: object) -> bytes:
+    """UTF-8 bytes of a str or bytes."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _check_utf8(name: str, texts: list[bytes]) -> None:
+    try:
+        # The separator keeps two halves of one character from joining.
+        b" ".join(texts).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest(f"{name} holds an id that is not UTF-8 text") from None

@@ -1,0 +1,135 @@
+"""Step 3: query embedding -> candidates, filtered inside the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.runtime.ids import NO_ITEM
+from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor
+from ensemble.runtime.step import Arrays, Step, load_array
+
+__all__ = ["RETRIEVAL_STEP", "Retrieve", "pack_rows", "quantise"]
+
+# Retrieved beyond C, so that rounding inside FAISS cannot decide who is the last candidate.
+MARGIN = 16
+# Scores are rounded to this step, so that equal items tie exactly and ties go by id.
+RETRIEVAL_STEP = 2.0**-20
+
+
+class Retrieve(Step):
+    """The C best eligible items that the user may see, by inner product; by popularity where nothing is known.
+
+    Eligibility, stock, seen and excluded items are one bitmap that FAISS checks inside the search. Where an IVF index finds fewer
+    than C, the user's eligible items are searched exactly, so a slate is full whenever enough items exist.
+    """
+
+    name = "retrieve"
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        super().__init__(folder, spec)
+        faiss.omp_set_num_threads(1)
+        self._index = faiss.read_index(str(folder / "index.faiss"))
+        self._embeddings = load_array(folder / "item_embeddings.npy")
+        self._eligible = np.array(load_array(folder / "eligible.npy"))  # uint8 [ceil(N / 8)]
+        self._num_eligible = int(np.unpackbits(self._eligible).sum())
+        self._popular = load_array(folder / "popular.npy")
+        self._popularity = load_array(folder / "popular_scores.npy")
+        self._indptr = load_array(folder / "state/seen_indptr.npy")
+        self._seen = load_array(folder / "state/seen_rows.npy")
+
+    @classmethod
+    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The query, whose it is, the path and the blocked rows."""
+        query = Tensor("query", "FP32", spec.embedding_dim)
+        return (query, Tensor("user_row", "INT32"), Tensor("path_code", "INT32"), Tensor("blocked", "INT32", -1))
+
+    @classmethod
+    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """`candidates`, item rows padded with -1, and `retrieval_score`, both best first."""
+        return (
+            Tensor("candidates", "INT32", spec.num_candidates),
+            Tensor("retrieval_score", "FP32", spec.num_candidates),
+        )
+
+    @classmethod
+    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+        """The index, the embeddings, the eligible items, the popularity order and the seen items."""
+        state = ("state/seen_indptr.npy", "state/seen_rows.npy")
+        return ("index.faiss", "item_embeddings.npy", "eligible.npy", "popular.npy", "popular_scores.npy", *state)
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """Search one user at a time: FAISS takes other routes for larger batches, and slates must not change with them."""
+        num_users = len(batch["query"])
+        candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
+        scores = np.zeros(candidates.shape, np.float32)
+        for user in range(num_users):
+            blocked = self._blocked(int(batch["user_row"][user, 0]), batch["blocked"][user])
+            if batch["path_code"][user, 0] == POPULARITY:
+                rows, found = self._most_popular(blocked)
+            else:
+                rows, found = self._nearest(batch["query"][user], blocked)
+            candidates[user, : len(rows)] = rows
+            scores[user, : len(rows)] = found
+        return {"candidates": candidates, "retrieval_score": scores}
+
+    def _blocked(self, user_row: int, blocked: NDArray) -> NDArray:
+        """Distinct item rows that this user must not see, ascending."""
+        blocked = blocked[blocked >= 0]
+        if user_row < 0 or not self.spec.filter_seen:
+            return np.unique(blocked)
+        seen = self._seen[self._indptr[user_row] : self._indptr[user_row + 1]]
+        return np.unique(np.concatenate([seen, blocked])) if len(blocked) else seen
+
+    def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:
+        order = self._popular[: self.spec.num_candidates + len(blocked)]
+        rows = order[~np.isin(order, blocked)][: self.spec.num_candidates]
+        return rows, self._popularity[rows]
+
+    def _nearest(self, query: NDArray, blocked: NDArray) -> tuple[NDArray, NDArray]:
+        bitmap, num_allowed = self._allowed(blocked)
+        wanted = min(self.spec.num_candidates, num_allowed)
+        rows = self._search(query, bitmap, min(wanted + MARGIN, num_allowed)) if wanted else blocked[:0]
+        if len(rows) < wanted:
+            rows = np.flatnonzero(np.unpackbits(bitmap, bitorder="little"))
+            scores = quantise((self._embeddings @ query)[rows], RETRIEVAL_STEP)
+        else:
+            scores = quantise(self._embeddings[rows] @ query, RETRIEVAL_STEP)
+        best = np.lexsort((rows, -scores))[:wanted]
+        return rows[best], scores[best]
+
+    def _allowed(self, blocked: NDArray) -> tuple[NDArray, int]:
+        """The bitmap of the items that may be shown, and how many they are."""
+        bitmap = self._eligible.copy()
+        if len(blocked):
+            places, bits = pack_rows(blocked)
+            dropped = int(np.unpackbits(bitmap[places] & bits).sum())
+            bitmap[places] &= ~bits
+            return bitmap, self._num_eligible - dropped
+        return bitmap, self._num_eligible
+
+    def _search(self, query: NDArray, bitmap: NDArray, count: int) -> NDArray:
+        selector = faiss.IDSelectorBitmap(bitmap)
+        options: Any = faiss.SearchParameters(sel=selector)
+        if self.spec.index["kind"] == "ivf":
+            options = faiss.SearchParametersIVF(sel=selector, nprobe=self.spec.index["nprobe"])
+        _, found = self._index.search(np.ascontiguousarray(query[None]), count, params=options)
+        return found[0][found[0] >= 0]
+
+
+def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
+    """Ascending distinct rows -> positions of the bytes that hold them, and the bits inside (lowest bit first)."""
+    places = rows >> 3
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    return places[starts], np.bitwise_or.reduceat((1 << (rows & 7)).astype(np.uint8), starts)
+
+
+def quantise(scores: NDArray, step: float) -> NDArray[np.float32]:
+    """Round to a multiple of a power of two, float32: differences of the last bit vanish."""
+    rounded: NDArray[np.float32] = (np.rint(scores * np.float32(1 / step)) * np.float32(step)).astype(np.float32)
+    return rounded

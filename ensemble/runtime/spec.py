@@ -1,0 +1,144 @@
+"""chain.json: sizes, names and dtypes of one compiled chain. Written by export, read by every step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CHAIN_FILE", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor"]
+
+CHAIN_FILE = "chain.json"
+FORMAT_VERSION = 1
+# What a slate rests on; `path_code` is the position here.
+PATHS = ("known_user", "history", "context", "popularity")
+KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
+
+NUMPY_DTYPES: dict[str, type[np.generic]] = {
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FP32": np.float32,
+    "BYTES": np.object_,
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array of shape [B, length].
+
+    Attributes:
+        name: unique within a request or between two steps.
+        dtype: Triton's name of it: INT32, INT64, FP32 or BYTES.
+        length: columns; -1 where each request may have its own number.
+        optional: a request may leave it out.
+    """
+
+    name: str
+    dtype: str
+    length: int = 1
+    optional: bool = False
+
+    @property
+    def numpy_dtype(self) -> type[np.generic]:
+        """The dtype of the array in this process; BYTES are objects."""
+        return NUMPY_DTYPES[self.dtype]
+
+
+@dataclass(frozen=True)
+class ChainSpec:
+    """Everything about a chain but its arrays.
+
+    Attributes:
+        num_items, num_users: N and U.
+        item_id_dtype, user_id_dtype: INT64 or BYTES.
+        history_length: L.
+        embedding_dim: D.
+        num_candidates: C.
+        slate_size, max_slate_size: S where the request names none, and the largest it may name.
+        max_batch_size: users in one request.
+        max_list_length: longest exclude_item_ids; a longer recent_item_ids is cut to its latest items.
+        filter_seen: whether seen items are never shown.
+        user_features, context_features: model inputs of those sides, in schema order.
+        history_feature: the model input that holds item id codes.
+        context_columns: raw context columns that a request may carry.
+        tower_inputs: model inputs of the query tower.
+        index: kind, nlist and nprobe of index/meta.json.
+        ranker: ranking/meta.json.
+    """
+
+    num_items: int
+    num_users: int
+    item_id_dtype: str
+    user_id_dtype: str
+    history_length: int
+    embedding_dim: int
+    num_candidates: int
+    slate_size: int
+    max_slate_size: int
+    max_batch_size: int
+    max_list_length: int
+    filter_seen: bool
+    user_features: tuple[Tensor, ...]
+    context_features: tuple[Tensor, ...]
+    history_feature: str
+    context_columns: tuple[Tensor, ...]
+    tower_inputs: tuple[str, ...]
+    index: dict[str, Any]
+    ranker: dict[str, Any]
+
+    @property
+    def request(self) -> tuple[Tensor, ...]:
+        """The inputs of a request, user_id first."""
+        return (
+            Tensor("user_id", self.user_id_dtype),
+            *self.context_columns,
+            Tensor("recent_item_ids", self.item_id_dtype, -1, optional=True),
+            Tensor("exclude_item_ids", self.item_id_dtype, -1, optional=True),
+            Tensor("slate_size", "INT32", optional=True),
+        )
+
+    @property
+    def query_features(self) -> tuple[Tensor, ...]:
+        """The model inputs of the query side: user, context, history."""
+        history = Tensor(self.history_feature, "INT32", self.history_length)
+        return (*self.user_features, *self.context_features, history)
+
+    @property
+    def response(self) -> tuple[Tensor, ...]:
+        """The outputs of a request."""
+        return (
+            Tensor("item_id", self.item_id_dtype, -1),
+            Tensor("score", "FP32", -1),
+            Tensor("num_items", "INT32"),
+            Tensor("path", "BYTES"),
+        )
+
+    def features(self, names: tuple[str, ...] | list[str]) -> tuple[Tensor, ...]:
+        """The named query features, in the order of `query_features`."""
+        return tuple(tensor for tensor in self.query_features if tensor.name in names)
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`/chain.json."""
+        record = {"format_version": FORMAT_VERSION, **asdict(self)}
+        (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> ChainSpec:
+        """Read `folder`/chain.json.
+
+        Raises:
+            ValueError: written in another format version.
+            OSError: the file is missing.
+        """
+        record = json.loads((folder / CHAIN_FILE).read_text())
+        if (version := record.pop("format_version", None)) != FORMAT_VERSION:
+            raise ValueError(
+                f"{CHAIN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
+            )
+        for name in ("user_features", "context_features", "context_columns"):
+            record[name] = tuple(Tensor(**tensor) for tensor in record[name])
+        record["tower_inputs"] = tuple(record["tower_inputs"])
+        return cls(**record)
