@@ -38,7 +38,7 @@ def compile_workflow(
         A record a feature, and the arrays by file name.
 
     Raises:
-        DataError: a categorical string is too long, or ends with a null byte.
+        DataError: a categorical string is too long.
     """
     moments = {}
     for node in Graph.get_nodes_by_op_type([workflow.output_node], nvt.ops.Normalize):
@@ -99,8 +99,6 @@ def _text_keys(name: str, texts: list[bytes]) -> np.ndarray:
             f"column {name!r} holds a value of {len(longest)} bytes ({longest[:40]!r}...); categorical values may have "
             f"{MAX_TEXT_BYTES} bytes, use kind 'hashed' for longer ones"
         )
-    if any(text.endswith(b"\0") for text in texts):
-        raise DataError(f"column {name!r} holds a value that ends with a null byte; strip it")
     return np.array(texts, f"S{max(len(longest), 1)}")
 
 

@@ -52,7 +52,7 @@ def fit_workflow(
     Returns:
         The fitted workflow: one output a column, under the column's name.
     """
-    from dask.dataframe.io import from_map
+    from dask.dataframe.io.io import from_map
 
     graph = functools.reduce(lambda left, right: left + right, [_node(side, column, stats) for column in columns])
     meta = to_frame(pa.schema([(column.name, arrow_type(column)) for column in columns]).empty_table(), device)
@@ -117,7 +117,7 @@ def _encoded(column: Column, stats: Path) -> Any:
         return selected >> ListCodes(
             elements=column.dtype, separator=separator, length=spec.max_length, dtype=np.int32, **counted
         )
-    return selected >> Codes(dtype=np.int32, **counted)
+    return selected >> Codes(elements=column.dtype, dtype=np.int32, **counted)
 
 
 def arrow_type(column: Column) -> pa.DataType:

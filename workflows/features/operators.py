@@ -6,6 +6,7 @@ Each works on pandas and cuDF columns. Codes: 0 padding, 1 null, 2 out of vocabu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,24 @@ class HashCodes(_CodesOut):
 
 
 class Codes(nvt.ops.Categorify):
-    """Categorify that takes partitions which are all null, and integers with nulls (NVTabular's fails on both)."""
+    """Categorify that takes columns which are all null, and integers with nulls (NVTabular's fails on both).
+
+    Args:
+        elements: type of the values, "int64" or "string".
+        categorify: arguments of Categorify.
+    """
+
+    def __init__(self, *, elements: str, **categorify: Any) -> None:
+        super().__init__(**categorify)
+        self.elements = "object" if elements == "string" else "int64"
+
+    def fit_finalize(self, categories: dict[str, str]) -> None:
+        """Note the vocabularies; Categorify writes no file for a column without any value."""
+        for name, path in categories.items():
+            if name != "no-op" and not Path(path).exists():
+                empty = {name: pd.Series(dtype=self.elements), f"{name}_size": pd.Series(dtype="int64")}
+                pd.DataFrame(empty).to_parquet(path)
+        super().fit_finalize(categories)
 
     def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
         """Encode the selected columns."""
@@ -164,15 +182,14 @@ class ListCodes(Codes):
     def __init__(
         self, *, elements: str, separator: str | None, length: int, from_end: bool = False, **categorify: Any
     ) -> None:
-        super().__init__(**categorify)
-        self.element_dtype = "object" if elements == "string" else "int64"
+        super().__init__(elements=elements, **categorify)
         self.separator = separator
         self.length = length
         self.from_end = from_end
 
     def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
         """Count the elements of the lists."""
-        meta = pd.DataFrame({name: pd.Series(dtype=self.element_dtype) for name in col_selector.names})
+        meta = pd.DataFrame({name: pd.Series(dtype=self.elements) for name in col_selector.names})
         (name,) = col_selector.names
         return super().fit(col_selector, ddf.map_partitions(self._elements, name, meta=meta))
 
@@ -195,7 +212,7 @@ class ListCodes(Codes):
         return pd.Series(list(fixed), index=series.index, dtype=object)
 
     def _flat(self, lists: list[list[Any]]) -> pd.Series:
-        return pd.Series([value for values in lists for value in values], dtype=self.element_dtype)
+        return pd.Series([value for values in lists for value in values], dtype=self.elements)
 
     def _list(self, value: Any) -> list[Any]:
         if _is_null(value):

@@ -126,7 +126,7 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Cast a raw column to its type; NaN and infinite values become null.
 
     Raises:
-        DataError: fractions in an integer column, or integers beyond 64 bits.
+        DataError: fractions in an integer column, integers beyond 64 bits, or strings with a null byte.
     """
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
@@ -134,12 +134,17 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
     target = ARROW[column.dtype]
     try:
-        return pc.cast(values, pa.list_(target) if column.is_list else target)
+        cast = pc.cast(values, pa.list_(target) if column.is_list else target)
     except pa.ArrowInvalid as error:
         raise DataError(
             f"column {column.name!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
             "use kind 'continuous' or 'bucketised' for fractions"
         ) from None
+    texts = pc.list_flatten(cast) if column.is_list else cast
+    if column.dtype == "string" and pc.any(pc.match_substring(texts, "\0")).as_py():
+        # pandas compares strings up to the first null byte: two of them would share a code.
+        raise DataError(f"column {column.name!r} holds strings with a null byte; remove the byte or the rows")
+    return cast
 
 
 def to_frame(table: pa.Table, device: Literal["cpu", "gpu"]) -> Any:
@@ -163,4 +168,6 @@ def _series(values: pa.ChunkedArray) -> Any:
         return pd.Series(values.to_numpy())
     if pa.types.is_string(values.type):
         return pd.Series(values.to_numpy(), dtype=object)
-    return pd.Series(values.to_pylist(), dtype=object)
+    lists = values.to_pylist()
+    # NVTabular looks for the type of the first element while it fits: where there is none, the lists go in as nulls.
+    return pd.Series(lists if any(lists) else [None] * len(lists), dtype=object)
