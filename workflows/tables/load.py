@@ -1,0 +1,171 @@
+"""Read and check the raw tables into DuckDB: `raw_events`, `raw_items`, `raw_users`, each with its row number `__n`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.core.errors import ConfigError, DataError
+from workflows.tables.check import (
+    IdType,
+    Shape,
+    check_columns,
+    check_ids,
+    check_labels,
+    check_not_empty,
+    check_position,
+    check_stock,
+    check_unique,
+    columns_of,
+    id_type,
+)
+from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.source import Source, find, quoted, scan, unreadable
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Inputs", "Loaded", "find_inputs", "load"]
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """The files of every table; `events` has one entry, or one per split ("train", "valid", "test") for given files."""
+
+    events: dict[str, Source]
+    items: Source | None
+    users: Source | None
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What was found: id types, and the columns of the tables (empty for an absent one)."""
+
+    user_type: IdType
+    item_type: IdType
+    events: Shape
+    items: Shape
+    users: Shape
+
+
+def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
+    """List the files of the tables.
+
+    Raises:
+        ConfigError: no events are named.
+        DataError: a path leads nowhere.
+    """
+    if split.by == "files":
+        given = {"train": split.train, "valid": split.valid, "test": split.test}
+        events = {name: find(f"split.{name}", spec) for name, spec in given.items() if spec}
+        if "train" not in events:
+            raise ConfigError("split.by = 'files' needs split.train, got none; set split.train to a path")
+    elif data.events:
+        events = {"": find("events", data.events)}
+    else:
+        raise ConfigError(
+            "data.events must name the events, got nothing; set data.events to a path or data.source = 'shop'"
+        )
+    return Inputs(
+        events=events,
+        items=find("items", data.items) if data.items else None,
+        users=find("users", data.users) if data.users else None,
+    )
+
+
+def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Loaded:
+    """Read the tables and check them.
+
+    Raises:
+        DataError: one sentence with the column, the count and an example row.
+    """
+    events = _load_events(con, inputs, data, split)
+    items = _load_entities(con, "items", inputs.items, data.item_id, "data.item_id")
+    users = _load_entities(con, "users", inputs.users, data.user_id, "data.user_id")
+    loaded = Loaded(
+        user_type=_same_type("users", data.user_id, events, users),
+        item_type=_same_type("items", data.item_id, events, items),
+        events=events,
+        items=items,
+        users=users,
+    )
+    check_ids(con, "events", "raw_events", data.user_id, loaded.user_type)
+    check_ids(con, "events", "raw_events", data.item_id, loaded.item_type)
+    check_labels(con, "raw_events", events, data.labels)
+    if data.position:
+        check_position(con, "raw_events", events, data.position)
+    if items:
+        check_ids(con, "items", "raw_items", data.item_id, loaded.item_type)
+        check_unique(con, "items", "raw_items", data.item_id)
+    if users:
+        check_ids(con, "users", "raw_users", data.user_id, loaded.user_type)
+        check_unique(con, "users", "raw_users", data.user_id)
+    if data.stock:
+        check_stock(items, data.stock)
+    return loaded
+
+
+def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Shape:
+    keys = {data.user_id: "data.user_id", data.item_id: "data.item_id"}
+    keys |= {label: "data.labels" for label in data.labels} | {name: "data.context" for name in data.context}
+    keys |= {data.position: "data.position"} if data.position else {}
+    keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
+    keys |= {split.column: "split.column"} if split.by == "column" else {}
+    wanted = ", ".join(quoted(column) for column in keys)
+    for index, (name, source) in enumerate(inputs.events.items()):
+        sql = scan(con, source)
+        table = f"split.{name}" if name else "events"
+        shape = columns_of(con, sql)
+        check_columns(table, shape, keys.items())
+        given = f"'{name}'" if name else "NULL"
+        offset = _count(con, "raw_events") if index else 0
+        _same_shape(con, table, index, shape, keys)
+        into = "INSERT INTO raw_events BY NAME" if index else "CREATE TABLE raw_events AS"
+        number = f"row_number() OVER () - 1 + {offset} AS __n"
+        _run(con, source, f"{into} SELECT {number}, {wanted}, {given}::VARCHAR AS __given FROM {sql}")
+    check_not_empty(con, "events", "raw_events", next(iter(inputs.events.values())))
+    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in keys}
+
+
+def _same_shape(con: duckdb.DuckDBPyConnection, table: str, index: int, shape: Shape, keys: dict[str, str]) -> None:
+    if not index:
+        return
+    first = columns_of(con, "raw_events")
+    for column in keys:
+        if shape[column] != first[column]:
+            raise DataError(
+                f"{table}: column '{column}' must have the type of split.train, {first[column].lower()}, got "
+                f"{shape[column].lower()}; write the files with one schema"
+            )
+
+
+def _load_entities(con: duckdb.DuckDBPyConnection, table: str, source: Source | None, column: str, key: str) -> Shape:
+    if source is None:
+        return {}
+    sql = scan(con, source)
+    shape = columns_of(con, sql)
+    check_columns(table, shape, [(column, key)])
+    _run(con, source, f"CREATE TABLE raw_{table} AS SELECT row_number() OVER () - 1 AS __n, * FROM {sql}")
+    check_not_empty(con, table, f"raw_{table}", source)
+    return shape
+
+
+def _same_type(table: str, column: str, events: Shape, entities: Shape) -> IdType:
+    kind = id_type("events", column, events)
+    if entities and (other := id_type(table, column, entities)) != kind:
+        raise DataError(
+            f"{table}: id column '{column}' holds {other} ids, but the events hold {kind} ids; write both with one type"
+        )
+    return kind
+
+
+def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
+
+
+def _run(con: duckdb.DuckDBPyConnection, source: Source, sql: str) -> None:
+    import duckdb
+
+    try:
+        con.execute(sql)
+    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException, OSError) as error:
+        raise unreadable(con, source, error) from None

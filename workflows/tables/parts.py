@@ -1,0 +1,110 @@
+"""Write the events of each split to Parquet parts, with their histories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workflows.core.console import progress
+from workflows.tables.config import DataConfig
+from workflows.tables.history import DrawnHistory, History, PastHistory, write_positives
+from workflows.tables.source import quoted
+from workflows.tables.split import SPLITS
+from workflows.tables.states import POSITIVE
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+__all__ = ["MAX_PART_ROWS", "write_parts"]
+
+MAX_PART_ROWS = 1_000_000
+ROWS_PER_BATCH = 204_800
+DRAW_SEED = 20_240_101
+BEFORE = (
+    f"count(*) FILTER (WHERE {POSITIVE}) OVER "
+    "(PARTITION BY user_row ORDER BY moment RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+)
+
+
+def write_parts(
+    con: duckdb.DuckDBPyConnection, data: DataConfig, folder: Path, scratch: Path, num_users: int, history_length: int
+) -> dict[str, int]:
+    """Write train/, valid/ and test/, ordered by (at, file order); the states must be written already.
+
+    Args:
+        con: holds the table `events`.
+        data: names of the labels, the position and the context columns; without a timestamp histories are drawn.
+        folder: the data folder.
+        scratch: for a temporary file.
+        num_users: U.
+        history_length: L.
+
+    Returns:
+        Rows of each split.
+    """
+    before = BEFORE if data.timestamp else "0"
+    con.execute(f"CREATE TABLE counted AS SELECT *, {before} AS before FROM events")
+    indptr = write_positives(con, scratch / "positives.npy", num_users) if data.timestamp else np.zeros(0, np.int64)
+    counts = dict(con.execute("SELECT split, count(*) FROM counted GROUP BY 1").fetchall())
+    with progress("events", total=sum(counts.values()), unit="rows") as bar:
+        for place, name in enumerate(SPLITS):
+            history: History
+            if data.timestamp:
+                history = PastHistory(np.load(scratch / "positives.npy", mmap_mode="r"), indptr, history_length)
+            else:
+                state = folder / "state" / ("eval" if name == "test" else "train")
+                history = DrawnHistory(state, history_length, exclude_own=name == "train", seed=DRAW_SEED + place)
+            parts = _Parts(folder / name)
+            for batch in con.execute(_select(data, place)).fetch_record_batch(ROWS_PER_BATCH):
+                parts.write(_with_history(batch, history))
+                bar.advance(bar.task_ids[0], batch.num_rows)
+            parts.close()
+    return {name: int(counts.get(place, 0)) for place, name in enumerate(SPLITS)}
+
+
+def _select(data: DataConfig, place: int) -> str:
+    columns = ["before", "user_row", "item_row", 'moment AS "at"']
+    columns += [f"label_{k} AS {quoted(label)}" for k, label in enumerate(data.labels)]
+    columns += [f"position AS {quoted(data.position)}"] if data.position else []
+    columns += [f"context_{k} AS {quoted(name)}" for k, name in enumerate(data.context)]
+    return f"SELECT {', '.join(columns)} FROM counted WHERE split = {place} ORDER BY moment, n"
+
+
+def _with_history(batch: pa.RecordBatch, history: History) -> pa.Table:
+    import pyarrow as pa
+
+    before, users, items = (batch.column(k).to_numpy() for k in range(3))
+    values, offsets = history.of(users, items, before)
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int64()))
+    return pa.Table.from_batches([batch]).drop_columns(["before"]).append_column("history", lists)
+
+
+class _Parts:
+    """Parquet files of at most MAX_PART_ROWS rows in one folder; an empty split gets one empty file."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.num_parts = self.room = 0
+        self.writer: Any = None
+
+    def write(self, table: pa.Table) -> None:
+        while self.writer is None or table.num_rows:
+            if not self.room:
+                self._open(table.schema)
+            self.writer.write_table(table.slice(0, self.room))
+            table, self.room = table.slice(self.room), self.room - min(self.room, table.num_rows)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def _open(self, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self.close()
+        self.writer = pq.ParquetWriter(self.folder / f"part_{self.num_parts:05d}.parquet", schema)
+        self.num_parts, self.room = self.num_parts + 1, MAX_PART_ROWS

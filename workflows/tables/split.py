@@ -1,0 +1,136 @@
+"""Place the events: `at`, the split, and whether each is a positive; table `placed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.core import console
+from workflows.core.errors import DataError
+from workflows.tables.check import check_known, check_split_values
+from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.instants import instant_sql
+from workflows.tables.load import Loaded
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["SPLITS", "Placed", "place_events", "sql_type"]
+
+SPLITS = ("train", "valid", "test")  # their places are the values of the column `split`
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What was decided: the unit of the timestamps ("order", "s", ..., or "rows" without any) and dropped events."""
+
+    unit: str
+    num_dropped: int
+
+
+def sql_type(kind: str) -> str:
+    """DuckDB type of an id."""
+    return "BIGINT" if kind == "int64" else "VARCHAR"
+
+
+def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig, split: SplitConfig) -> Placed:
+    """Make the table `placed` (n, user_id, item_id, moment, split, positive, label_k, position, context_k) of `raw_events`.
+
+    Raises:
+        DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train events.
+    """
+    if data.timestamp:
+        at, unit = instant_sql(con, "raw_events", loaded.events, data.timestamp)
+    else:
+        at, unit = "__n", "rows"
+        console.say("data: no data.timestamp is set, so the order of the rows stands for time")
+    dropped = _check_items(con, loaded, data)
+    given = _given_split(con, split)
+    known = f"WHERE {_known(data)}" if dropped else ""
+    con.execute(
+        f"CREATE TABLE placed AS SELECT __n AS n, {quoted(data.user_id)}::{sql_type(loaded.user_type)} AS user_id, "
+        f"{quoted(data.item_id)}::{sql_type(loaded.item_type)} AS item_id, {at} AS moment, {given} AS split, "
+        f"{', '.join(_columns(data))} FROM raw_events {known}"
+    )
+    con.execute("DROP TABLE raw_events")
+    if split.by == "time":
+        _split_by_time(con, split)
+    elif split.by == "leave_last_out":
+        _split_last_out(con)
+    _check_not_empty(con, split)
+    return Placed(unit, dropped)
+
+
+def _columns(data: DataConfig) -> list[str]:
+    positive = f"{quoted(data.labels[0])}::INTEGER = 1" if data.labels else "true"
+    columns = [f"{positive} AS positive"]
+    columns += [f"{quoted(label)}::FLOAT AS label_{k}" for k, label in enumerate(data.labels)]
+    columns += [f"{quoted(data.position)}::INTEGER AS position"] if data.position else []
+    return columns + [f"{quoted(name)} AS context_{k}" for k, name in enumerate(data.context)]
+
+
+def _known(data: DataConfig) -> str:
+    name = quoted(data.item_id)
+    return f"{name} IN (SELECT {name} FROM raw_items)"
+
+
+def _check_items(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig) -> int:
+    """The number of events to drop because the items table lacks their item."""
+    if not loaded.items:
+        return 0
+    if data.unknown_items == "error":
+        check_known(con, "raw_events", data.item_id, f"NOT {_known(data)}")
+        return 0
+    dropped = int(con.execute(f"SELECT count(*) FROM raw_events WHERE NOT {_known(data)}").fetchall()[0][0])
+    if dropped:
+        console.say(f"data: dropped {dropped:,} events whose '{data.item_id}' is not in the items table")
+    return dropped
+
+
+def _given_split(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> str:
+    if split.by not in ("column", "files"):
+        return "0::TINYINT"
+    column = split.column if split.by == "column" else "__given"
+    check_split_values(con, "raw_events", column, SPLITS)
+    cases = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(SPLITS))
+    return f"(CASE {quoted(column)}::VARCHAR {cases} END)::TINYINT"
+
+
+def _split_by_time(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
+    """One global cut at the quantiles of `at`; events of one instant fall on the later side together."""
+    total = int(con.execute("SELECT count(*) FROM placed").fetchall()[0][0])
+    num_test, num_later = (
+        round(total * split.test_fraction),
+        round(total * (split.valid_fraction + split.test_fraction)),
+    )
+    valid_from, test_from = _instant(con, total - num_later), _instant(con, total - num_test)
+    con.execute(f"UPDATE placed SET split = 1 WHERE moment >= {valid_from}" if valid_from is not None else "SELECT 1")
+    con.execute(f"UPDATE placed SET split = 2 WHERE moment >= {test_from}" if test_from is not None else "SELECT 1")
+
+
+def _instant(con: duckdb.DuckDBPyConnection, place: int) -> int | None:
+    found = con.execute(f"SELECT moment FROM placed ORDER BY moment LIMIT 1 OFFSET {place}").fetchall()
+    return int(found[0][0]) if found else None
+
+
+def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
+    """Each user's last event is test, the one before it valid; users of fewer than three events stay in train."""
+    con.execute(
+        "CREATE OR REPLACE TABLE placed AS SELECT * REPLACE ((CASE WHEN count(*) OVER (PARTITION BY user_id) < 3 THEN 0 "
+        "ELSE greatest(0, 3 - row_number() OVER (PARTITION BY user_id ORDER BY moment DESC, n DESC)) END)::TINYINT AS split) "
+        "FROM placed"
+    )
+
+
+def _check_not_empty(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
+    counts = dict(con.execute("SELECT split, count(*) FROM placed GROUP BY 1").fetchall())
+    if not counts.get(0):
+        got = ", ".join(f"{counts.get(place, 0):,} {name}" for place, name in enumerate(SPLITS))
+        raise DataError(
+            f"events: expected train events after the split by {split.by}, got {got}; "
+            "change [split] or give events of more than one instant"
+        )
+    for place, name in enumerate(SPLITS):
+        if not counts.get(place):
+            console.say(f"data: the {name} split is empty")

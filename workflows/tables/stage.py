@@ -1,0 +1,140 @@
+"""The first half of prepare: tables in, `data/` out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from workflows.core.artefacts import Manifest
+from workflows.core.device import Device, announce
+from workflows.core.run import Run, run_stage
+from workflows.shop.config import ShopConfig
+from workflows.tables.config import DataConfig, SplitConfig
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["prepare_data"]
+
+STAGE = "data"
+
+
+def prepare_data(
+    run: Run, data: DataConfig, split: SplitConfig, shop: ShopConfig, history_length: int, force: bool = False
+) -> Manifest:
+    """Read, check and split the tables, and write the folder data/ of the run (docs/ARTEFACTS.md).
+
+    Args:
+        run: the run directory.
+        data: where the tables are and what their columns mean.
+        split: how events become train, valid and test.
+        shop: the simulated shop, written to data/raw first when `data.source` is "shop".
+        history_length: L, the items kept of a user's history.
+        force: run even when up to date.
+
+    Returns:
+        The manifest; `info` holds num_items, num_users, id_type, rows, has_timestamp, timestamp_unit, labels and
+        num_dropped.
+
+    Raises:
+        DataError: a table cannot be used, said in one sentence.
+        ConfigError: the config names no events, or a shop that cannot be.
+    """
+    announce(STAGE, Device("cpu", "DuckDB reads and splits the tables"))
+    config: dict[str, Any] = {"data": data, "split": split, "history_length": history_length}
+    inputs: dict[str, Any] = {}
+    if data.source == "shop":
+        config["shop"] = shop
+    else:
+        inputs = _fingerprints(data, split)
+
+    def body(folder: Path) -> dict[str, Any]:
+        tables = _write_shop(shop, data, folder) if data.source == "shop" else data
+        with _scratch(run) as scratch, _database(scratch) as con:
+            return _prepare(con, tables, split, folder, scratch, history_length)
+
+    return run_stage(run, STAGE, config=config, after=(), inputs=inputs, body=body, force=force)
+
+
+def _prepare(
+    con: duckdb.DuckDBPyConnection,
+    data: DataConfig,
+    split: SplitConfig,
+    folder: Path,
+    scratch: Path,
+    history_length: int,
+) -> dict[str, Any]:
+    from workflows.tables.load import find_inputs, load
+    from workflows.tables.parts import write_parts
+    from workflows.tables.rows import write_rows
+    from workflows.tables.split import place_events
+    from workflows.tables.states import write_states
+
+    loaded = load(con, find_inputs(data, split), data, split)
+    placed = place_events(con, loaded, data, split)
+    num_users, num_items = write_rows(con, loaded, data, folder)
+    write_states(con, folder, num_users, num_items, history_length)
+    rows = write_parts(con, data, folder, scratch, num_users, history_length)
+    return {
+        "num_items": num_items,
+        "num_users": num_users,
+        "id_type": {"item": loaded.item_type, "user": loaded.user_type},
+        "rows": rows,
+        "has_timestamp": data.timestamp is not None,
+        "timestamp_unit": placed.unit,
+        "labels": data.labels,
+        "num_dropped": placed.num_dropped,
+    }
+
+
+def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:
+    """Write the shop below the stage's folder and point the config at it."""
+    from workflows.shop.write import write_shop
+
+    raw = folder / "raw"
+    raw.mkdir()
+    write_shop(shop, raw)
+    (raw / "truth.npz").rename(folder / "truth.npz")
+    paths = {table: str(raw / f"{table}.parquet") for table in ("events", "items", "users")}
+    return msgspec.structs.replace(data, source="tables", **paths)
+
+
+def _fingerprints(data: DataConfig, split: SplitConfig) -> dict[str, Any]:
+    from workflows.tables.load import find_inputs
+    from workflows.tables.source import fingerprint_of
+
+    found = find_inputs(data, split)
+    sources = {f"events {name}": source for name, source in found.events.items()}
+    sources |= {"items": found.items} if found.items else {}
+    sources |= {"users": found.users} if found.users else {}
+    return {name: fingerprint_of(source) for name, source in sources.items()}
+
+
+@contextmanager
+def _scratch(run: Run) -> Iterator[Path]:
+    folder = run.scratch(STAGE)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database on disk, so that tables larger than memory spill beside it."""
+    import duckdb
+
+    con = duckdb.connect(str(scratch / "tables.duckdb"), config={"temp_directory": str(scratch / "spill")})
+    try:
+        con.execute("SET enable_progress_bar = false")
+        con.execute("SET preserve_insertion_order = true")
+        yield con
+    finally:
+        con.close()

@@ -1,0 +1,63 @@
+"""What is known of each user after the train split, before the test split, and after every event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["POSITIVE", "STATES", "write_states"]
+
+STATES = {"train": 0, "eval": 1, "serve": 2}  # the last split that each state knows
+POSITIVE = "positive AND item_row >= 0"
+ROWS_PER_BATCH = 1 << 20
+
+
+def write_states(
+    con: duckdb.DuckDBPyConnection, folder: Path, num_users: int, num_items: int, history_length: int
+) -> None:
+    """Write state/{train,eval,serve}: history.npy, seen_indptr.npy, seen_rows.npy and popularity.npy."""
+    for name, last in STATES.items():
+        state = folder / "state" / name
+        state.mkdir(parents=True)
+        known = f"{POSITIVE} AND split <= {last}"
+        _write_history(con, known, state / "history.npy", num_users, history_length)
+        _write_seen(con, known, state, num_users)
+        counts = con.execute(f"SELECT item_row, count(*) AS num FROM events WHERE {known} GROUP BY 1").fetchnumpy()
+        popularity = np.zeros(num_items, dtype=np.float32)
+        popularity[counts["item_row"]] = counts["num"]
+        np.save(state / "popularity.npy", popularity)
+
+
+def _write_history(con: duckdb.DuckDBPyConnection, known: str, path: Path, num_users: int, length: int) -> None:
+    """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r."""
+    history = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(num_users, length))
+    history[:] = -1
+    batches = con.execute(
+        f"SELECT user_row, item_row, least(count(*) OVER (PARTITION BY user_row), {length}) - "
+        f"row_number() OVER (PARTITION BY user_row ORDER BY moment DESC, n DESC) AS place "
+        f"FROM events WHERE {known} QUALIFY place >= 0"
+    ).fetch_record_batch(ROWS_PER_BATCH)
+    for batch in batches:
+        users, items, places = (column.to_numpy() for column in batch.columns)
+        history[users, places] = items
+    history.flush()
+
+
+def _write_seen(con: duckdb.DuckDBPyConnection, known: str, state: Path, num_users: int) -> None:
+    distinct = f"SELECT DISTINCT user_row, item_row FROM events WHERE {known}"
+    total = int(con.execute(f"SELECT count(*) FROM ({distinct})").fetchall()[0][0])
+    rows = np.lib.format.open_memmap(state / "seen_rows.npy", mode="w+", dtype=np.int32, shape=(total,))
+    counts = np.zeros(num_users, dtype=np.int64)
+    place = 0
+    for batch in con.execute(f"{distinct} ORDER BY user_row, item_row").fetch_record_batch(ROWS_PER_BATCH):
+        users, items = (column.to_numpy() for column in batch.columns)
+        rows[place : place + len(items)] = items
+        counts += np.bincount(users, minlength=num_users)
+        place += len(items)
+    rows.flush()
+    np.save(state / "seen_indptr.npy", np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
