@@ -20,8 +20,6 @@ OFFICIAL = Path("/opt/tritonserver/bin/tritonserver")
 STUB = "triton_python_backend_stub"
 # One thread per library: several of them on few cores lose more to contention than they gain.
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-# Anything here would change which modules the server's Python finds.
-PYTHON_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONSAFEPATH")
 
 
 class TritonBinary(msgspec.Struct, frozen=True):
@@ -56,12 +54,8 @@ def find_triton(workspace: Path) -> TritonBinary:
 
 
 def server_environment(binary: TritonBinary, base: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment: this interpreter first on PATH, one thread a library, nothing that redirects Python.
-
-    Variables of THREADS that `base` sets already are kept.
-    """
-    kept = {name: value for name, value in base.items() if name not in PYTHON_VARIABLES}
-    environment = {**THREADS, **kept, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    """The environment of the server: this Python first on PATH, and one thread a library unless `base` says more."""
+    environment = {**THREADS, **base}
     if binary.backends is not None:
         # The stub finds its site-packages through the first python3 on PATH.
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)])

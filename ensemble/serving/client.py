@@ -64,7 +64,7 @@ class CascadeClient:
 
         Args:
             user_ids: B raw user ids, integers or strings as in the data; unknown ones get a slate as well.
-            context: B values by name of a context feature; any may be left out.
+            context: B values by name of a context feature; any may be left out; None is an unknown number.
             recent_item_ids: B lists of raw item ids, oldest first; any lengths.
             exclude_item_ids: B lists of raw item ids that must not come; any lengths.
             slate_size: items wanted, the same for all users; the server's own number by default.

@@ -1,20 +1,23 @@
 """Run one command so that it can never outlive the process that asked for it. Standard library only.
 
-Started as a script in a session of its own: `python -I -S supervisor.py STARTER_PID GRACE_S COMMAND...`. It ends the
-command, and everything the command started, on SIGTERM or when the starter is gone, however that died. A parent-death
-signal alone would not do: Linux ties it to the starting thread, and a server that is still loading ignores SIGTERM.
+Started as a script in a session of its own: `python -I -S supervisor.py STARTER_PID GRACE_S SCRATCH COMMAND...`. It ends the
+command, and everything the command started, on SIGTERM or when the starter is gone, however that died; then it also
+removes what the starter cannot any more. A parent-death signal alone would not do: Linux ties it to the starting thread,
+and a server that is still loading ignores SIGTERM.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-__all__ = ["supervise"]
+__all__ = ["clean", "supervise"]
 
 POLL_S = 0.2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -22,12 +25,13 @@ WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def supervise(starter_pid: int, grace_s: float, command: list[str]) -> int:
+def supervise(starter_pid: int, grace_s: float, scratch: Path, command: list[str]) -> int:
     """Run `command` until it ends, SIGTERM comes, or the process `starter_pid` is no longer our parent.
 
     Args:
         starter_pid: the process that started this one.
         grace_s: seconds between SIGTERM and SIGKILL.
+        scratch: see `clean`.
         command: the program and its arguments.
 
     Returns:
@@ -44,6 +48,15 @@ def supervise(starter_pid: int, grace_s: float, command: list[str]) -> int:
         return _end(child, grace_s)
     finally:
         _kill_group(child.pid)
+        if os.getppid() != starter_pid:
+            clean(scratch)
+
+
+def clean(scratch: Path) -> None:
+    """Remove the folder `scratch` and the shared memory whose names start with the folder's name."""
+    for region in Path("/dev/shm").glob(f"{scratch.name}-*"):
+        region.unlink(missing_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _own_group() -> None:
@@ -77,4 +90,4 @@ def _kill_group(group: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]) & 0xFF)
+    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]) & 0xFF)

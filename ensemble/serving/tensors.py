@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ensemble.serving.slates import Id, Slate, Slates
+from ensemble.serving.slates import Slate, Slates
 from workflows.core.errors import RequestError, ServingError
 
 __all__ = ["NO_ITEM", "Tensor", "decode", "encode_column", "encode_lists"]
@@ -124,6 +124,8 @@ def _to_int(name: str, datatype: str, value: Any, limits: np.iinfo) -> int:
 
 
 def _to_float(name: str, datatype: str, value: Any) -> Any:
+    if value is None:
+        return np.nan
     if isinstance(value, int | float | np.number | np.bool_):
         return value
     raise RequestError(f"{name} must be numbers ({datatype}) on this server, got {value!r} ({type(value).__name__})")

@@ -153,14 +153,12 @@ def _from_triton(message: str, status: str, address: Address, model: str, timeou
 
 
 def _too_slow(address: Address, timeout_s: float) -> ServingError:
-    return ServingError(
-        f"no answer from {address} within {timeout_s:g} s; is it a Cascade server, is the time-out too short?"
-    )
+    return ServingError(f"no answer from {address} within {timeout_s:g} s; check the address, or allow more time")
 
 
 def _unreachable(address: Address, why: str) -> ServingError:
-    other = "the gRPC port is 8001 and the HTTP port 8000 unless --grpc-port and --http-port changed them"
-    return ServingError(f"no Cascade server was reached at {address} ({why}); start one with `cascade serve`; {other}")
+    ports = "gRPC is port 8001 and HTTP port 8000 unless they were changed"
+    return ServingError(f"no Cascade server was reached at {address} ({why}); start one with `cascade serve`; {ports}")
 
 
 def _sentence(message: str) -> str:

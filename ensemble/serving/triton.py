@@ -62,7 +62,6 @@ class TritonServer:
         self._given_log_path = log_path
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
-        self._shm_prefix = ""
         self.origin = ""
 
     @property
@@ -111,7 +110,6 @@ class TritonServer:
             raise ServingError("this server was already started; make another TritonServer")
         self.ports = reserve_ports(self.host, self.ports)
         self._workspace = Path(tempfile.mkdtemp(prefix="cascade-serve-"))
-        self._shm_prefix = f"{self._workspace.name}-"
         try:
             self._process = self._spawn(self._workspace)
         except BaseException:
@@ -177,10 +175,10 @@ class TritonServer:
             self.repository,
             host=self.host,
             ports=self.ports,
-            shm_prefix=self._shm_prefix,
+            shm_prefix=f"{workspace.name}-",
             admin_key=self.admin_key,
         )
-        guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S)]
+        guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S), str(workspace)]
         try:
             with self.log_path.open("wb") as log:
                 return subprocess.Popen(
@@ -223,8 +221,6 @@ class TritonServer:
             process.wait()
 
     def _clean(self) -> None:
-        for leftover in Path("/dev/shm").glob(f"{self._shm_prefix}*") if self._shm_prefix else ():
-            leftover.unlink(missing_ok=True)
         if self._workspace is not None:
-            shutil.rmtree(self._workspace, ignore_errors=True)
+            supervisor.clean(self._workspace)
             self._workspace = None

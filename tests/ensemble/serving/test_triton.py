@@ -1,0 +1,99 @@
+"""TritonServer as a library: several at once, model control with a key, another thread, what it leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ensemble.serving.client import CascadeClient
+from ensemble.serving.triton import TritonServer
+from tests.ensemble.serving.processes import processes_of
+from workflows.core.errors import ServingError
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+
+
+def first_item(server: TritonServer, user_id: int = 3) -> object:
+    with CascadeClient(server.grpc_url) as client:
+        return client.recommend([user_id])[0].item_ids[0]
+
+
+def test_two_servers_on_one_repository_answer_side_by_side(toy_repository: Path, toy_server: TritonServer) -> None:
+    with TritonServer(toy_repository) as other:
+        assert not set(other.ports.values()) & set(toy_server.ports.values())
+        assert first_item(other) == first_item(toy_server) == 3000
+    assert first_item(toy_server) == 3000
+
+
+def test_it_leaves_no_process_no_folder_and_no_shared_memory(make_toy: Callable[..., Path]) -> None:
+    repository = make_toy()
+    with TritonServer(repository) as server:
+        workspace = server.log_path.parent
+        assert list(Path("/dev/shm").glob(f"{workspace.name}-*"))
+    server.stop()
+    assert processes_of(repository) == {}
+    assert not workspace.exists()
+    assert not list(Path("/dev/shm").glob(f"{workspace.name}-*"))
+
+
+def test_a_server_outlives_the_thread_that_started_it(toy_repository: Path) -> None:
+    server = TritonServer(toy_repository)
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    thread.join()
+    try:
+        assert server.wait_ready(timeout_s=60)
+        assert first_item(server) == 3000
+    finally:
+        server.stop()
+
+
+def test_a_new_version_needs_the_key_and_a_broken_one_leaves_the_old_in_place(make_toy: Callable[..., Path]) -> None:
+    import tritonclient.grpc as triton
+    from tritonclient.utils import InferenceServerException
+
+    repository = make_toy()
+    versions = repository / "cascade"
+    with (
+        TritonServer(repository) as server,
+        triton.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as admin,
+    ):
+        with pytest.raises(InferenceServerException, match="restricted"):
+            admin.load_model("cascade")
+        # Python would take the first version's bytecode for the second's: same size, same second.
+        without_bytecode = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(versions / "1", versions / "2", ignore=without_bytecode)
+        model = versions / "2" / "model.py"
+        model.write_text(model.read_text().replace("user * 1000", "user * 5000"))
+        admin.load_model("cascade", headers=server.admin_headers)
+        assert first_item(server) == 15000
+        shutil.copytree(versions / "2", versions / "3", ignore=without_bytecode)
+        (versions / "3" / "model.py").write_text("raise ValueError('broken')\n")
+        with pytest.raises(InferenceServerException):
+            admin.load_model("cascade", headers=server.admin_headers)
+        assert first_item(server) == 15000
+
+
+def test_a_server_is_started_once(toy_server: TritonServer) -> None:
+    with pytest.raises(ServingError, match="already started"):
+        toy_server.start()
+
+
+def test_not_ready_in_time_is_an_error_and_ends_the_server(make_toy: Callable[..., Path]) -> None:
+    repository = make_toy(code="import time\ntime.sleep(60)\n")
+    server = TritonServer(repository)
+    server.start()
+    try:
+        with pytest.raises(ServingError, match="was not ready within 1 s") as caught:
+            server.wait_ready(timeout_s=1.0)
+    finally:
+        server.stop()
+    assert processes_of(repository) == {}
+    log = Path(str(caught.value).rpartition("log: ")[2].rstrip(")"))
+    assert log.parent == Path(tempfile.gettempdir())
+    log.unlink()
