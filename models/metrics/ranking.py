@@ -13,9 +13,9 @@ relevant items of the user, rel(j) is 1 where position j (1-based) holds a relev
 
 References: Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20(4), 2002 (DCG, here
 with binary gains and the log2(j + 1) discount); Voorhees, "The TREC-8 question answering track report", 1999
-(reciprocal rank); Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems", PNAS 107(10), 2010
-(surprisal, the novelty here, with one added to every count so that an item nobody had stays finite); Ge et al., "Beyond accuracy",
-RecSys 2010 (coverage).
+(reciprocal rank); Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems", PNAS 107(10),
+2010 (surprisal, the novelty here, with one added to every count so that an item nobody had stays finite); Ge et al.,
+"Beyond accuracy", RecSys 2010 (coverage).
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""The chain and its retriever as sources: one pass of the real steps over all queries, in batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ensemble.evaluation.measure import Slates
+from ensemble.evaluation.queries import Queries
+from ensemble.runtime.chain import STEPS
+from ensemble.runtime.spec import ChainSpec, Tensor
+from workflows.core.console import progress
+
+__all__ = ["ask_chain"]
+
+RETRIEVAL_STEPS = STEPS[:3]
+
+
+def ask_chain(
+    folder: Path, queries: Queries, user_ids: NDArray, item_ids: NDArray, longest: int
+) -> tuple[Slates, Slates]:
+    """Ask a compiled chain about every query.
+
+    Args:
+        folder: a compiled chain whose largest slate is at least `longest`.
+        queries: Q queries; the context of the chain's request is taken from them.
+        user_ids: raw ids by user_row.
+        item_ids: raw ids by item_row, ascending.
+        longest: K.
+
+    Returns:
+        "retrieval": the first K candidates by retrieval score, and "chain": the slates of K ranked items.
+    """
+    spec = ChainSpec.load(folder)
+    steps = [step(folder, spec) for step in STEPS]
+    num_queries = len(queries)
+    retrieved = np.full((num_queries, longest), -1, np.int32)
+    slates = retrieved.copy()
+    retrieval_scores, scores = (np.zeros((num_queries, longest), np.float32) for _ in range(2))
+    seconds = dict.fromkeys((step.name for step in STEPS), 0.0)
+    with progress("evaluate: asking the chain", num_queries, "users") as bar:
+        for part in _batches(queries, spec):
+            batch = _request(queries, part, spec, user_ids, longest)
+            for step in steps:
+                started_at = time.perf_counter()
+                batch |= step(batch)
+                seconds[step.name] += time.perf_counter() - started_at
+            num_candidates = min(longest, batch["candidates"].shape[1])
+            retrieved[part, :num_candidates] = batch["candidates"][:, :num_candidates]
+            retrieval_scores[part, :num_candidates] = batch["retrieval_score"][:, :num_candidates]
+            shown = np.arange(batch["item_id"].shape[1]) < batch["num_items"]
+            rows = np.searchsorted(item_ids, batch["item_id"].astype(item_ids.dtype))
+            slates[part, : rows.shape[1]] = np.where(shown, rows, -1)
+            scores[part, : rows.shape[1]] = batch["score"]
+            bar.advance(bar.task_ids[0], len(part))
+    retrieval_seconds = sum(seconds[step.name] for step in RETRIEVAL_STEPS)
+    return (
+        Slates("retrieval", retrieved, retrieval_scores, retrieval_seconds),
+        Slates("chain", slates, scores, sum(seconds.values())),
+    )
+
+
+def _batches(queries: Queries, spec: ChainSpec) -> Iterator[NDArray[np.int64]]:
+    """Query numbers, at most max_batch_size at a time; those of one batch lack the same context columns.
+
+    An integer tensor cannot say "not given" for one user, so such a column is left out of the whole request.
+    """
+    lacking = np.zeros(len(queries), np.int64)
+    for bit, column in enumerate(_integer_columns(spec)):
+        nulls = np.asarray(queries.context[column.name].is_null().to_numpy(zero_copy_only=False), bool)
+        lacking |= nulls.astype(np.int64) << bit
+    for pattern in np.unique(lacking):
+        alike = np.flatnonzero(lacking == pattern)
+        for start in range(0, len(alike), spec.max_batch_size):
+            yield alike[start : start + spec.max_batch_size]
+
+
+def _request(
+    queries: Queries, part: NDArray[np.int64], spec: ChainSpec, user_ids: NDArray, longest: int
+) -> dict[str, NDArray]:
+    ids = user_ids[queries.user_rows[part]]
+    request = {
+        "user_id": (ids.astype(object) if ids.dtype.kind == "S" else ids)[:, None],
+        "slate_size": np.full((len(part), 1), longest, np.int32),
+    }
+    for column in spec.context_columns:
+        values = queries.context[column.name].take(pa.array(part))
+        if column.dtype == "INT64":
+            if values.null_count:
+                continue
+            request[column.name] = values.cast(pa.int64()).to_numpy()[:, None]
+        elif column.dtype == "FP32":
+            numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            request[column.name] = numbers.astype(np.float32)[:, None]
+        else:
+            request[column.name] = np.array(values.to_pylist(), object)[:, None]
+    return request
+
+
+def _integer_columns(spec: ChainSpec) -> list[Tensor]:
+    return [column for column in spec.context_columns if column.dtype == "INT64"]

@@ -1,0 +1,127 @@
+"""report/index.html: one page with its plots inside, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ensemble.evaluation import figures
+from ensemble.evaluation.tables import LABELS, best_sources
+
+__all__ = ["render"]
+
+TEMPLATE = "report.html.j2"
+METRICS = {
+    "recall": "hits / relevant",
+    "capped_recall": "hits / min(k, relevant)",
+    "ndcg": "binary gains, ideal over min(k, relevant)",
+    "mrr": "1 / place of the first hit",
+    "hit_rate": "users with a hit",
+    "share_of_best": "true expected clicks, as a share of the ideal slate's",
+    "coverage": "distinct items shown / eligible items",
+    "novelty": "mean surprisal of the items, bits",
+}
+BARS = ("recall", "ndcg", "share_of_best")
+
+
+def render(
+    metrics: Mapping[str, Any],
+    *,
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    examples: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+) -> str:
+    """The page.
+
+    Args:
+        metrics: the content of report/metrics.json.
+        histories: title -> what a model's training wrote down each epoch.
+        examples: of a few users: "user_id", "history" and "slates" (source -> items), an item being {"item_id", "text",
+            "is_hit"}.
+        facts: label -> value, for the facts of the run.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["signed"] = _signed
+    sources = metrics["sources"]
+    shown = [
+        name for name in METRICS if any(f"{name}@{metrics['cutoffs'][0]}" in values for values in sources.values())
+    ]
+    return environment.get_template(TEMPLATE).render(
+        metrics=metrics,
+        labels=LABELS,
+        shown=shown,
+        meaning=METRICS,
+        best={f"{name}@{k}": best_sources(sources, f"{name}@{k}") for name in shown for k in metrics["cutoffs"]},
+        plots=_plots(metrics, histories),
+        examples=examples,
+        facts=facts,
+        verdict=_verdict(metrics),
+    )
+
+
+def _plots(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    sources, cutoffs = metrics["sources"], metrics["cutoffs"]
+    plots = []
+    for name in BARS:
+        if any(f"{name}@{cutoffs[0]}" in values for values in sources.values()):
+            means = [
+                f"{LABELS.get(s, s)} {_number(values[key]['value'])}"
+                for s, values in sources.items()
+                if (key := f"{name}@{cutoffs[0]}") in values
+            ]
+            alt = f"Bars of {name} at {', '.join(map(str, cutoffs))}. At {cutoffs[0]}: {', '.join(means)}."
+            plots.append({"svg": figures.bars(sources, name, cutoffs), "alt": alt})
+    if metrics["ranker"].get("reliability"):
+        error = _number(metrics["ranker"]["expected_calibration_error"])
+        alt = f"Observed share against predicted probability of the ranker; expected calibration error {error}."
+        plots.append({"svg": figures.reliability(metrics["ranker"]["reliability"]), "alt": alt})
+    for title, history in histories.items():
+        if history:
+            plots.append({"svg": figures.curves(history, title), "alt": f"{title}, {len(history)} epochs."})
+    return [{**plot, "svg": Markup(_own_ids(plot["svg"], number))} for number, plot in enumerate(plots)]
+
+
+def _own_ids(svg: str, number: int) -> str:
+    """The figures share a page: ids get a prefix of their own; the drawing is hidden from screen readers, which read alt."""
+    svg = svg.replace('id="', f'id="f{number}-').replace("url(#", f"url(#f{number}-")
+    svg = svg.replace('href="#', f'href="#f{number}-')
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _verdict(metrics: Mapping[str, Any]) -> list[str]:
+    """One sentence for each other source: does the chain beat it at the first cutoff, and is that beyond chance?"""
+    name = f"recall@{metrics['cutoffs'][0]}"
+    sentences = []
+    for source, gaps in metrics["chain_minus"].items():
+        gap = gaps[name]
+        other = LABELS.get(source, source).lower()
+        if gap["low"] > 0:
+            sentences.append(f"The chain beats {other} in {name} by {_number(gap['value'])}.")
+        elif gap["high"] < 0:
+            sentences.append(f"The chain loses to {other} in {name} by {_number(-gap['value'])}.")
+        else:
+            sentences.append(f"The chain and {other} cannot be told apart in {name}.")
+    return sentences
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if abs(value) < 1 else f"{value:+.2f}"

@@ -1,0 +1,124 @@
+"""The questions of the evaluation: one a test user, asked at the start of the test split, and what would be right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ensemble.config import Config
+from models.data import State
+from workflows.core.errors import ArtefactError, DataError
+from workflows.core.run import Run
+
+__all__ = ["Queries", "load_queries", "relevant_label"]
+
+
+class Queries(msgspec.Struct, frozen=True):
+    """One query a user, ascending user_row.
+
+    Attributes:
+        user_rows: int64 [Q].
+        indptr: int64 [Q + 1] offsets into `rows`.
+        rows: int64, distinct relevant item rows, ascending within a user.
+        at: int64 [Q], when the user's first test event happened.
+        context: context column -> its raw values [Q] at that event.
+        facts: counts for the report.
+    """
+
+    user_rows: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
+    context: dict[str, pa.Array]
+    facts: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def relevant(self, query: int) -> NDArray[np.int64]:
+        """Relevant item rows of one query."""
+        return self.rows[self.indptr[query] : self.indptr[query + 1]]
+
+
+def relevant_label(config: Config) -> str:
+    """The label that makes a test event relevant; empty where every event is."""
+    return config.evaluate.relevant_label or config.ranking.label or next(iter(config.data.labels), "")
+
+
+def load_queries(run: Run, config: Config, state: State) -> Queries:
+    """Read the test split and work out what is relevant.
+
+    A relevant item is one with a positive test event of the user, counted once. Items that the user had already had in
+    train or valid are left out where the chain filters seen items: no source may show them. Events of items outside the
+    catalogue are left out and counted. Users without a relevant item are not asked about.
+
+    Args:
+        run: its data stage has finished.
+        config: of the run.
+        state: what is known before the test split.
+
+    Raises:
+        DataError: no test user has a relevant item.
+    """
+    events = _read_test(run, config)
+    num_items = len(state.popularity)
+    user, item = (np.asarray(events[name].to_numpy(), np.int64) for name in ("user_row", "item_row"))
+    label = relevant_label(config)
+    positive = np.asarray(events[label].to_numpy()) > 0.5 if label else np.ones(len(user), bool)
+    usable = positive & (item >= 0) & (user >= 0)
+    keys = np.unique(user[usable] * num_items + item[usable])
+    new = ~_is_seen(keys, state, num_items) if config.chain.filter_seen else np.ones(len(keys), bool)
+    users, relevant = np.divmod(keys[new], num_items)
+    asked = _draw(np.unique(users), config)
+    if not len(asked):
+        raise DataError(
+            f"no test user has a relevant item: {len(user)} test events, {int(positive.sum())} of them positive, "
+            f"{int((~new).sum())} user-item pairs seen before; give the test split more events (split.test_fraction)"
+        )
+    chosen = np.isin(users, asked)
+    first_user, first = np.unique(user, return_index=True)
+    at_first = first[np.searchsorted(first_user, asked)]
+    return Queries(
+        user_rows=asked,
+        indptr=np.searchsorted(users[chosen], np.append(asked, asked[-1] + 1)),
+        rows=relevant[chosen],
+        at=np.asarray(events["at"].to_numpy(), np.int64)[at_first],
+        context={name: events[name].combine_chunks().take(pa.array(at_first)) for name in config.data.context},
+        facts={
+            "num_test_events": len(user),
+            "num_positive_test_events": int(positive.sum()),
+            "num_positive_events_outside_catalogue": int((positive & (item < 0)).sum()),
+            "num_repeated_pairs_left_out": int((~new).sum()),
+            "num_users_with_relevant_items": len(np.unique(users)),
+            "num_users_measured": len(asked),
+            "num_relevant": int(chosen.sum()),
+            "relevant_label": label or None,
+        },
+    )
+
+
+def _read_test(run: Run, config: Config) -> pa.Table:
+    folder = run.require("data", check=False) / "test"
+    label = relevant_label(config)
+    names = ["user_row", "item_row", "at", *([label] if label else []), *config.data.context]
+    parts = sorted(folder.glob("*.parquet"))
+    if not parts:
+        raise ArtefactError(f"{folder} holds no Parquet part; run cascade prepare again with --force")
+    return pa.concat_tables([pq.read_table(path, columns=list(dict.fromkeys(names))) for path in parts])
+
+
+def _is_seen(keys: NDArray[np.int64], state: State, num_items: int) -> NDArray[np.bool_]:
+    owner = np.repeat(np.arange(len(state.seen_indptr) - 1, dtype=np.int64), np.diff(state.seen_indptr))
+    return np.isin(keys, owner * num_items + state.seen_rows)
+
+
+def _draw(users: NDArray[np.int64], config: Config) -> NDArray[np.int64]:
+    wanted = config.evaluate.num_users
+    if not wanted or wanted >= len(users):
+        return users
+    return np.sort(np.random.default_rng(config.evaluate.seed).choice(users, wanted, replace=False))

@@ -1,0 +1,215 @@
+"""The stage `evaluate`: asks every source the same questions and writes report/."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.config import Config
+from ensemble.evaluation.best import share_of_best
+from ensemble.evaluation.chain_source import ask_chain
+from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, slices, summarise
+from ensemble.evaluation.queries import Queries, load_queries
+from ensemble.evaluation.report import write_report
+from ensemble.evaluation.truth import true_probability, why_no_truth
+from ensemble.evaluation.write import write_recommendations
+from ensemble.export.compile import compile_chain
+from ensemble.export.eligibility import eligible_items
+from models.baselines.base import Baseline
+from models.baselines.fitted import fitted_baselines, interaction_matrix
+from models.data import State, load_state
+from models.metrics.bootstrap import Resamples
+from workflows.core import console
+from workflows.core.artefacts import Manifest
+from workflows.core.device import Device, announce
+from workflows.core.run import Run, run_stage
+
+__all__ = ["STAGES_READ", "evaluate"]
+
+STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
+FORMAT_VERSION = 1
+CHUNK_USERS = 1_000
+
+# run -> the "ranker" record of metrics.json
+RankerQuality = Callable[[Run, Config], dict[str, Any]]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What every source is asked with.
+
+    Attributes:
+        queries: the Q queries.
+        state: what is known before the test split.
+        eligible: bool [N], in stock and allowed by the rules.
+        user_ids, item_ids: raw ids by row.
+    """
+
+    queries: Queries
+    state: State
+    eligible: NDArray[np.bool_]
+    user_ids: NDArray
+    item_ids: NDArray
+
+
+def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
+    """Measure popularity, item-kNN, retrieval alone and the chain on the test split; write report/.
+
+    Args:
+        run: its stages up to ranking have finished.
+        config: of the run.
+        force: measure again even when up to date.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished.
+        DataError: no test user has a relevant item.
+    """
+    sections = {name: getattr(config, name) for name in ("data", "evaluate", "chain")}
+    sections["label"] = config.ranking.label
+    sections["items"] = list(config.features.items)
+    return run_stage(
+        run,
+        "report",
+        config=sections,
+        after=STAGES_READ,
+        body=lambda folder: _body(run, config, folder),
+        force=force,
+    )
+
+
+def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
+    from ensemble.evaluation.ranker_rows import ranker_quality
+
+    announce("evaluate", Device("cpu", "it runs the same steps as the server, which need no GPU here"))
+    setting = _setting(run, config)
+    answers = {answer.source: answer for answer in (*_baselines(run, config, setting), *_chain(run, config, setting))}
+    metrics = measure(run, config, setting, answers)
+    metrics["ranker"] = ranker_quality(run, config)
+    metrics["recommendation_rows"] = write_recommendations(
+        folder / "recommendations.parquet",
+        [answers["retrieval"], answers["chain"]],
+        setting.queries,
+        setting.user_ids,
+        setting.item_ids,
+    )
+    write_report(run, config, folder, metrics, setting.queries, setting.state, answers["chain"], _ids(setting))
+    first = config.evaluate.cutoffs[0]
+    return {
+        "num_users": len(setting.queries),
+        f"recall@{first}": {s: values[f"recall@{first}"]["value"] for s, values in metrics["sources"].items()},
+    }
+
+
+def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slates]) -> dict[str, Any]:
+    """Every number of metrics.json but the ranker's, as plain dictionaries.
+
+    Args:
+        run: for the truth and the index.
+        config: cutoffs, resamples, seeds.
+        setting: what the sources were asked with.
+        answers: source -> its slates; "chain" among them.
+    """
+    cutoffs, queries = sorted(set(config.evaluate.cutoffs)), setting.queries
+    columns = {s: measure_source(answer, queries, setting.state, cutoffs) for s, answer in answers.items()}
+    notes = _add_share_of_best(run, config, setting, answers, columns, cutoffs)
+    resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
+    num_eligible = int(setting.eligible.sum())
+    facts = {
+        "num_users": len(setting.user_ids),
+        "num_items": len(setting.item_ids),
+        "num_eligible_items": num_eligible,
+        "filter_seen": config.chain.filter_seen,
+    }
+    return {
+        "format_version": FORMAT_VERSION,
+        "cutoffs": cutoffs,
+        "data": {**facts, **queries.facts},
+        "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
+        "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
+        "slices": slices(answers, queries, setting.state, cutoffs[0]),
+        "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
+        "seconds": {s: answer.seconds for s, answer in answers.items()},
+        "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},
+        "notes": notes,
+    }
+
+
+def _setting(run: Run, config: Config) -> Setting:
+    data = run.folder("data")
+    state = load_state(run, "eval")
+    user_ids, item_ids = (np.load(data / "ids" / f"{side}.npy", allow_pickle=False) for side in ("users", "items"))
+    eligible = eligible_items(data / "items.parquet", config)
+    return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids)
+
+
+def _baselines(run: Run, config: Config, setting: Setting) -> list[Slates]:
+    started_at = time.perf_counter()
+    models = fitted_baselines(run, config.evaluate.knn_neighbours, config.evaluate.seed)
+    console.say(f"evaluate: baselines fitted in {time.perf_counter() - started_at:.1f} s")
+    return [_ask_baseline(model, config, setting) for model in models]
+
+
+def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:
+    users, longest = setting.queries.user_rows, max(config.evaluate.cutoffs)
+    seen = interaction_matrix(setting.state) if config.chain.filter_seen else None
+    parts = []
+    started_at = time.perf_counter()
+    with console.progress(f"evaluate: asking {model.name}", len(users), "users") as bar:
+        for start in range(0, len(users), CHUNK_USERS):
+            part = users[start : start + CHUNK_USERS]
+            parts.append(model.recommend(part, longest, eligible=setting.eligible, seen=seen))
+            bar.advance(bar.task_ids[0], len(part))
+    rows, scores = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+    return Slates(model.name, rows, scores, time.perf_counter() - started_at)
+
+
+def _chain(run: Run, config: Config, setting: Setting) -> tuple[Slates, Slates]:
+    """The same compiled chain that serving uses, with the state before the test split and slates as long as K."""
+    longest = max(config.evaluate.cutoffs)
+    chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
+    folder = run.scratch("report") / "chain"
+    shutil.rmtree(folder, ignore_errors=True)
+    compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval")
+    return ask_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest)
+
+
+def _add_share_of_best(
+    run: Run,
+    config: Config,
+    setting: Setting,
+    answers: dict[str, Slates],
+    columns: dict[str, Columns],
+    cutoffs: Sequence[int],
+) -> list[str]:
+    """Add "share_of_best@k" to the columns where the truth is known; what a reader should know about it."""
+    data, queries = run.folder("data"), setting.queries
+    if (reason := why_no_truth(data, queries)) is not None:
+        return [f"The share of the best possible is not stated: {reason}."]
+    rng = np.random.default_rng(config.evaluate.seed)
+    num_asked = min(config.evaluate.num_truth_users, len(queries))
+    asked = np.sort(rng.choice(len(queries), num_asked, replace=False))
+    label = queries.facts["relevant_label"]
+    shares = share_of_best(
+        {source: answer.rows for source, answer in answers.items()},
+        queries,
+        true_probability(data, queries, setting.user_ids, setting.item_ids, label),
+        asked=asked,
+        state=setting.state if config.chain.filter_seen else None,
+        eligible=setting.eligible,
+        cutoffs=cutoffs,
+    )
+    for source, table in shares.items():
+        columns[source] |= table
+    return [
+        f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities."
+    ]
+
+
+def _ids(setting: Setting) -> tuple[NDArray, NDArray]:
+    return setting.user_ids, setting.item_ids

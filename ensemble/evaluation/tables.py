@@ -1,0 +1,84 @@
+"""The numbers of report/metrics.json as text: a Markdown table and a short one for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["HIGHER_IS_BETTER", "best_sources", "console_table", "markdown_table"]
+
+# Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
+HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
+
+LABELS = {
+    "popularity": "Popularity",
+    "item_knn": "Item-kNN",
+    "retrieval": "Retrieval alone",
+    "chain": "Full chain",
+}
+
+
+def markdown_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> str:
+    """A Markdown table, a row a source, with 95% intervals; the best value of a column in bold.
+
+    Args:
+        metrics: the content of report/metrics.json.
+        columns: metric names such as "recall@10"; empty: recall and NDCG at every cutoff, and the share of the best
+            possible at the first cutoff where it is known.
+    """
+    sources, columns = metrics["sources"], list(columns) or default_columns(metrics)
+    lines = ["| source | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for source, values in sources.items():
+        cells = [_markdown_cell(values.get(name), source in best_sources(sources, name)) for name in columns]
+        lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def console_table(metrics: Mapping[str, Any]) -> Table:
+    """The means of the default columns."""
+    sources, columns = metrics["sources"], default_columns(metrics)
+    table = Table(title=f"{metrics['data']['num_users_measured']:,} test users")
+    table.add_column("source")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for source, values in sources.items():
+        cells = []
+        for name in columns:
+            text = _number(values[name]["value"]) if name in values else "-"
+            cells.append(f"[bold]{text}[/bold]" if source in best_sources(sources, name) else text)
+        table.add_row(LABELS.get(source, source), *cells)
+    return table
+
+
+def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
+    """The sources with the highest mean of a metric that somebody can win on; equal ones share it."""
+    if name.split("@")[0] not in HIGHER_IS_BETTER:
+        return []
+    known = {source: values[name]["value"] for source, values in sources.items() if name in values}
+    return [source for source, value in known.items() if value == max(known.values()) and value > 0]
+
+
+def default_columns(metrics: Mapping[str, Any]) -> list[str]:
+    """Recall and NDCG at every cutoff, then the share of the best possible."""
+    cutoffs = metrics["cutoffs"]
+    columns = [f"{name}@{k}" for name in ("recall", "ndcg") for k in cutoffs]
+    share = f"share_of_best@{cutoffs[0]}"
+    known = any(share in values for values in metrics["sources"].values())
+    return [*columns, share] if known else columns
+
+
+def _markdown_cell(estimate: Mapping[str, float | None] | None, is_best: bool) -> str:
+    if estimate is None:
+        return "-"
+    text = _number(estimate["value"])
+    text = f"**{text}**" if is_best else text
+    return text if estimate["low"] is None else f"{text} ({_number(estimate['low'])} to {_number(estimate['high'])})"
+
+
+def _number(value: float | None) -> str:
+    """Four decimals under 1, two above."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"

@@ -1,0 +1,304 @@
+"""The stage evaluate on a synthetic run: what is asked, what is measured, what is written."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ensemble.config import ChainConfig
+from ensemble.evaluation.config import EvaluateConfig
+from ensemble.evaluation.measure import Slates, measure_source, slices, summarise
+from ensemble.evaluation.queries import load_queries
+from ensemble.evaluation.stage import evaluate
+from ensemble.evaluation.tables import best_sources, markdown_table
+from ensemble.runtime.chain import Chain
+from models.data import load_state
+from models.metrics.bootstrap import Resamples
+from tests.ensemble.synthetic import item_id, make_run, user_id
+from workflows.core.artefacts import read_manifest, write_manifest
+from workflows.core.errors import DataError
+
+SOURCES = ["popularity", "item_knn", "retrieval", "chain"]
+CUTOFFS = (5, 20)
+
+
+def make_evaluated_run(root, *, text_ids=False, events=None, filter_seen=True):
+    """A synthetic run with validation and test events, ready to be evaluated."""
+    chain = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20, max_batch_size=16, filter_seen=filter_seen)
+    run, config = make_run(root, text_ids=text_ids, chain=chain)
+    add_split(run, "test", events or random_events(1))
+    add_split(run, "valid", random_events(2))
+    settings = EvaluateConfig(cutoffs=CUTOFFS, num_bootstrap=40, knn_neighbours=(3, 10))
+    return run, msgspec.structs.replace(config, evaluate=settings)
+
+
+def random_events(seed, num_users=60, num_items=300, num_events=600):
+    rng = np.random.default_rng(seed)
+    return {
+        "user_row": rng.integers(0, num_users, num_events).tolist(),
+        "item_row": rng.integers(0, num_items, num_events).tolist(),
+        "click": (rng.random(num_events) < 0.5).astype(float).tolist(),
+        "device": rng.choice(["phone", "desktop"], num_events).tolist(),
+        "hour": rng.integers(0, 24, num_events).tolist(),
+    }
+
+
+def add_split(run, split, events):
+    """Write one split of data/ and features/ and bring the manifests up to date."""
+    rows = len(events["user_row"])
+    table = {
+        "user_row": pa.array(events["user_row"], pa.int64()),
+        "item_row": pa.array(events["item_row"], pa.int64()),
+        "at": pa.array(np.arange(rows) * 1000),
+        "click": pa.array(events["click"], pa.float32()),
+        "device": pa.array(events.get("device", ["phone"] * rows), pa.string()),
+        "hour": pa.array(events.get("hour", [9] * rows), pa.int64()),
+        "temperature": pa.array([None if i % 3 else 20.0 for i in range(rows)], pa.float64()),
+    }
+    for stage, columns in (("data", list(table)), ("features", ["user_row", "item_row", "at", "click"])):
+        folder = run.folder(stage) / split
+        folder.mkdir(exist_ok=True)
+        pq.write_table(pa.table({name: table[name] for name in columns}), folder / "part_000.parquet")
+        write_manifest(run.folder(stage), read_manifest(run.folder(stage)))
+
+
+@pytest.fixture(autouse=True)
+def ranker_scores(monkeypatch):
+    """The synthetic ranker has no rows of its own: scores with a known quality stand for them."""
+    labels, probabilities = np.array([0, 1] * 50), np.tile([0.25, 0.75], 50)
+
+    def ranker_quality(run, config):
+        from ensemble.evaluation.ranker import classification_quality
+
+        return {"label": "click", "rows": "rows", **classification_quality(labels, probabilities)}
+
+    monkeypatch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", ranker_quality)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["int64", "string"])
+def evaluated(request, tmp_path_factory):
+    run, config = make_evaluated_run(tmp_path_factory.mktemp("run") / "r", text_ids=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", lambda run, config: {"skipped": "No rows."})
+        evaluate(run, config)
+    return run, config, request.param
+
+
+def metrics_of(run):
+    return json.loads((run.folder("report") / "metrics.json").read_text())
+
+
+def test_every_source_has_every_metric_with_an_interval_that_holds_it(evaluated):
+    metrics = metrics_of(evaluated[0])
+    assert list(metrics["sources"]) == SOURCES
+    names = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "novelty", "coverage")
+    for values in metrics["sources"].values():
+        assert set(values) == {f"{name}@{k}" for name in names for k in CUTOFFS}
+        for name, estimate in values.items():
+            assert set(estimate) == {"value", "low", "high"}
+            if name.startswith("coverage"):
+                assert estimate["low"] is None
+            else:
+                assert estimate["low"] <= estimate["value"] <= estimate["high"]
+    for other in SOURCES[:-1]:
+        gap = metrics["sources"]["chain"]["ndcg@20"]["value"] - metrics["sources"][other]["ndcg@20"]["value"]
+        assert metrics["chain_minus"][other]["ndcg@20"]["value"] == pytest.approx(gap)
+
+
+def test_recommendations_are_the_chain_s_own_answers_in_raw_ids(evaluated, tmp_path):
+    run, config, text_ids = evaluated
+    table = pq.read_table(run.folder("report") / "recommendations.parquet")
+    assert table.schema.names == ["source", "user_id", "rank", "item_id", "score"]
+    assert table.schema.field("item_id").type == (pa.string() if text_ids else pa.int64())
+    frame = table.to_pandas()
+    assert set(frame["source"]) == {"retrieval", "chain"}
+
+    from ensemble.export.compile import compile_chain
+
+    wide = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, slate_size=20))
+    compile_chain(run, wide, tmp_path / "chain", "eval")
+    queries = load_queries(run, config, load_state(run, "eval"))
+    chain, query = Chain.load(tmp_path / "chain"), 7
+    row = int(queries.user_rows[query])
+    request = {"user_id": np.array([[user_id(row, text_ids)]], object if text_ids else np.int64)}
+    request["device"] = np.array([[queries.context["device"][query].as_py()]], object)
+    request["hour"] = np.array([[queries.context["hour"][query].as_py()]])
+    temperature = queries.context["temperature"][query].as_py()
+    request["temperature"] = np.array([[np.nan if temperature is None else temperature]], np.float32)
+    answer = chain.recommend(request)
+    raw_user = user_id(row, text_ids)
+    raw_user = raw_user.decode() if text_ids else raw_user
+    ours = frame[(frame["user_id"] == raw_user) & (frame["source"] == "chain")]
+    shown = int(answer["num_items"][0, 0])
+    assert ours["rank"].tolist() == list(range(1, shown + 1))
+    expected = answer["item_id"][0, :shown].tolist()
+    assert ours["item_id"].tolist() == [value.decode() if text_ids else value for value in expected]
+    np.testing.assert_allclose(ours["score"], answer["score"][0, :shown])
+
+
+def test_no_source_shows_seen_or_out_of_stock_items(evaluated):
+    run, _, text_ids = evaluated
+    state = load_state(run, "eval")
+    in_stock = pq.read_table(run.folder("data") / "items.parquet")["in_stock"].to_numpy()
+    frame = pq.read_table(run.folder("report") / "recommendations.parquet").to_pandas()
+    rows = {_readable(item_id(row, text_ids)): row for row in range(300)}
+    users = {_readable(user_id(row, text_ids)): row for row in range(60)}
+    shown = frame["item_id"].map(rows).to_numpy()
+    assert in_stock[shown].all()
+    for user, items in frame.assign(row=shown).groupby("user_id")["row"]:
+        assert not set(items) & set(state.seen(users[user]).tolist())
+
+
+def _readable(raw):
+    return raw.decode() if isinstance(raw, bytes) else raw
+
+
+class Outline(HTMLParser):
+    """Checks that tags are balanced and gathers what a reader sees."""
+
+    VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.unlabelled, self.outside = [], [], 0, []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.outside += [v for k, v in attrs.items() if k in ("src", "href") and v and not v.startswith("#")]
+        if tag == "figure" and not attrs.get("aria-label"):
+            self.unlabelled += 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_parses_names_every_source_and_fetches_nothing(evaluated):
+    page = Outline()
+    page.feed((evaluated[0].folder("report") / "index.html").read_text())
+    assert page.open == []
+    text = " ".join(page.text)
+    for name in ("Popularity", "Item-kNN", "Retrieval alone", "Full chain", "No rows."):
+        assert name in text
+    assert page.unlabelled == 0
+    assert page.outside == []
+
+
+def test_the_page_shows_calibration_and_escapes_what_the_data_says(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    path = run.folder("data") / "items.parquet"
+    items = pq.read_table(path)
+    pq.write_table(items.append_column("title", pa.array(["<script>x</script>"] * len(items))), path)
+    write_manifest(run.folder("data"), read_manifest(run.folder("data")))
+    evaluate(run, config)
+    ranker = metrics_of(run)["ranker"]
+    assert (ranker["auc"], ranker["expected_calibration_error"]) == (1.0, 0.25)
+    page = (run.folder("report") / "index.html").read_text()
+    assert "Calibration of the ranker" in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_second_call_does_nothing_and_a_new_cutoff_measures_again(tmp_path, capsys):
+    run, config = make_evaluated_run(tmp_path / "r")
+    first = evaluate(run, config)
+    assert evaluate(run, config).created_at == first.created_at
+    assert "up to date" in capsys.readouterr().err
+    other = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, cutoffs=(3,)))
+    evaluate(run, other)
+    assert metrics_of(run)["cutoffs"] == [3]
+
+
+def test_what_is_relevant(tmp_path):
+    """Positive by label, in the catalogue, not had before, each item once."""
+    run, config = make_evaluated_run(tmp_path / "r", events={"user_row": [0], "item_row": [0], "click": [1.0]})
+    state = load_state(run, "eval")
+    had = int(state.seen(5)[0])
+    fresh = [row for row in range(300) if row not in set(state.seen(5).tolist())][:3]
+    add_split(
+        run,
+        "test",
+        {
+            "user_row": [5, 5, 5, 5, 5, 5, 3],
+            "item_row": [fresh[2], fresh[1], fresh[1], had, fresh[0], -1, 7],
+            "click": [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+            "device": ["desktop", *["phone"] * 6],
+        },
+    )
+    queries = load_queries(run, config, state)
+    assert queries.user_rows.tolist() == [5]
+    assert queries.relevant(0).tolist() == fresh[:2]
+    assert queries.context["device"].to_pylist() == ["desktop"]  # of the first test event, positive or not
+    assert queries.facts["num_repeated_pairs_left_out"] == 1
+    assert queries.facts["num_positive_events_outside_catalogue"] == 1
+    again = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, filter_seen=False))
+    assert sorted(load_queries(run, again, state).relevant(0).tolist()) == sorted([*fresh[:2], had])
+
+
+def test_a_test_split_without_anything_relevant_is_refused(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r", events={"user_row": [3], "item_row": [7], "click": [0.0]})
+    with pytest.raises(DataError, match="no test user has a relevant item: 1 test events, 0 of them positive"):
+        load_queries(run, config, load_state(run, "eval"))
+
+
+def test_drawn_users_are_seeded(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    state = load_state(run, "eval")
+    few = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, num_users=10))
+    drawn = load_queries(run, few, state)
+    assert len(drawn) == 10
+    everyone = load_queries(run, config, state)
+    at = np.searchsorted(everyone.user_rows, drawn.user_rows)
+    assert [drawn.relevant(i).tolist() for i in range(10)] == [everyone.relevant(int(j)).tolist() for j in at]
+    assert drawn.user_rows.tolist() == load_queries(run, few, state).user_rows.tolist()
+
+
+def test_a_perfect_recommender_gets_one_and_an_empty_one_zero(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    state = load_state(run, "eval")
+    queries = load_queries(run, config, state)
+    perfect = np.full((len(queries), 20), -1, np.int32)
+    for query in range(len(queries)):
+        relevant = queries.relevant(query)[:20]
+        perfect[query, : len(relevant)] = relevant
+    answers = {
+        "perfect": Slates("perfect", perfect, np.zeros(perfect.shape, np.float32), 1.0),
+        "empty": Slates("empty", np.full_like(perfect, -1), np.zeros(perfect.shape, np.float32), 1.0),
+    }
+    columns = {s: measure_source(answer, queries, state, CUTOFFS) for s, answer in answers.items()}
+    table = summarise(columns, answers, 300, CUTOFFS, Resamples(20, 1))
+    for name in ("capped_recall@5", "ndcg@5", "ndcg@20", "mrr@5", "hit_rate@5", "recall@20"):
+        assert (table["perfect"][name].value, table["perfect"][name].low) == (1.0, 1.0)
+        assert table["empty"][name].value == 0.0
+    assert table["empty"]["coverage@20"].value == 0.0
+    assert "novelty@5" not in table["empty"]
+    parts = slices(answers, queries, state, 20)
+    assert parts["warm_users"]["perfect"]["recall@20"] == 1.0
+    assert parts["cold_users"]["num_users"] == 1  # user 0 of the synthetic run has no past
+    assert parts["cold_users"]["empty"]["recall@20"] == 0.0
+
+
+def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
+    def estimate(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    sources = {"popularity": {"recall@10": estimate(0.05)}, "chain": {"recall@10": estimate(0.2)}}
+    text = markdown_table({"sources": sources, "cutoffs": [10]}, ["recall@10", "coverage@10"])
+    assert text.splitlines() == [
+        "| source | recall@10 | coverage@10 |",
+        "|---|---:|---:|",
+        "| Popularity | 0.0500 (0.0400 to 0.0600) | - |",
+        "| Full chain | **0.2000** (0.1900 to 0.2100) | - |",
+    ]
+    assert best_sources({"a": {"novelty@10": estimate(9.0)}}, "novelty@10") == []
