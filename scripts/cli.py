@@ -1,0 +1,39 @@
+"""The `cascade` console script: one command a file of this folder."""
+
+from __future__ import annotations
+
+import typer
+
+from scripts.build_index import build_index
+from scripts.demo import demo
+from scripts.doctor import doctor
+from scripts.evaluate import evaluate
+from scripts.export import export
+from scripts.prepare import prepare
+from scripts.recommend import recommend
+from scripts.rollback import rollback
+from scripts.run import run
+from scripts.serve import serve
+from scripts.train_ranking import train_ranking
+from scripts.train_retrieval import train_retrieval
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="cascade",
+    help="Event tables in, ranked slates out of Triton.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+COMMANDS = (
+    *(run, prepare, train_retrieval, build_index, train_ranking, evaluate, export),
+    *(serve, recommend, rollback, doctor, demo),
+)
+for command in COMMANDS:
+    app.command(command.__name__.replace("_", "-"))(command)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

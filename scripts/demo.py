@@ -1,0 +1,49 @@
+"""`cascade demo`: every stage, then a served slate over both protocols, then stop. What `make demo` runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.export import PublishOption
+from scripts.run import run
+from workflows.core import console
+
+__all__ = ["demo"]
+
+UserOption = Annotated[list[str], typer.Option("--user-id", help="Users to ask slates for; repeatable.")]
+UNKNOWN_USER = "999999999"
+
+
+@one_sentence_errors
+def demo(
+    config: ConfigOption = Path("configs/shop.toml"),
+    out: OutOption = Path("runs/shop"),
+    overrides: SetOption = [],
+    publish: PublishOption = None,
+    user_id: UserOption = ["17", "42", UNKNOWN_USER],
+) -> None:
+    """Run all stages, serve the result, ask for slates over gRPC and HTTP, print the quality, stop the server."""
+    started_at = time.perf_counter()
+    _, resolved = resolve(config, out, overrides)
+    run(config, out, overrides, publish, False)
+
+    from ensemble.evaluation.stage import print_summary
+    from ensemble.serving.commands import recommend_command
+    from ensemble.serving.repository import find_repository
+    from ensemble.serving.triton import TritonServer
+
+    with TritonServer(find_repository(out, resolved.chain.layouts[0])) as server:
+        for url in (server.grpc_url, server.http_url):
+            console.say(f"demo: asking {url}")
+            recommend_command(url, user_id, slate_size=min(5, resolved.chain.slate_size))
+    print_summary(out)
+    console.say(f"demo: done in {time.perf_counter() - started_at:.0f} s; serve it with: cascade serve {out}")
+
+
+if __name__ == "__main__":
+    typer.run(demo)
