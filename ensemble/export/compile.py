@@ -15,6 +15,7 @@ from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.runtime.spec import ChainSpec, Tensor
 from models.data import Features, load_features, load_state
+from models.ranking.pairs import NEIGHBOURS, POPULARITY
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
@@ -25,6 +26,7 @@ __all__ = ["STAGES_READ", "compile_chain"]
 STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 FACTORED_FILES = ("ranker_query.onnx", "item_fields.npy", "item_hidden.npy", "top.npz")
+PAIR_FILES = {POPULARITY: ("item_popularity.npy",), NEIGHBOURS: ("neighbour_rows.npy", "neighbour_weights.npy")}
 
 
 def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval", "serve"]) -> None:
@@ -34,7 +36,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
         run: a run whose stages up to ranking have finished.
         config: its config.
         folder: where to write; created, must be empty or absent.
-        state: which moment's histories, seen items and popularity: "eval" before the test split, "serve" after every event.
+        state: whose histories, seen items and popularity: "eval" is before the test split, "serve" after every event.
 
     Raises:
         ArtefactError: a stage has not finished, or its artefacts contradict each other.
@@ -57,9 +59,8 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
     for name in ("query_tower.onnx", "item_embeddings.npy"):
         place(run.folder("retrieval") / name, folder / name)
     place(run.folder("index") / "index.faiss", folder / "index.faiss")
-    for name in FACTORED_FILES if spec.ranker["factored"] else ("ranker.onnx",):
+    for name in _ranker_files(spec.ranker):
         place(run.folder("ranking") / name, folder / "ranker" / name)
-    place(run.folder("ranking") / "meta.json", folder / "ranker" / "meta.json")
 
 
 def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
@@ -95,8 +96,8 @@ def _check_sizes(run: Run, info: dict[str, Any], features: Features, retrieval: 
     expected = (info["num_items"], retrieval["embedding_dim"])
     if embeddings.shape != expected or features.num_items != info["num_items"]:
         raise ArtefactError(
-            f"retrieval/item_embeddings.npy has the shape {embeddings.shape} and features/items {features.num_items} rows, "
-            f"expected {expected} as data/ and retrieval/meta.json say; run the stages again from prepare"
+            f"retrieval/item_embeddings.npy has the shape {embeddings.shape} and features/items {features.num_items} "
+            f"rows, expected {expected} as data/ and retrieval/meta.json say; run the stages again from prepare"
         )
 
 
@@ -116,6 +117,11 @@ def _save_columns(folder: Path, columns: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, values in columns.items():
         np.save(folder / f"{name}.npy", values)
+
+
+def _ranker_files(meta: dict[str, Any]) -> list[str]:
+    pairs = [file for name in meta["pair_inputs"] for file in PAIR_FILES.get(name, ())]
+    return [*(FACTORED_FILES if meta["factored"] else ("ranker.onnx",)), *pairs]
 
 
 def _place_encoder(source: Path, target: Path) -> None:

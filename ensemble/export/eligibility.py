@@ -34,7 +34,7 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
 
     Args:
         items: data/items.parquet, by item_row.
-        config: `data.stock` names the column whose false means out of stock; `chain.rules` are compared with raw values.
+        config: `data.stock` names the column whose false means out of stock; `chain.rules` see raw values.
 
     Returns:
         bool [N].
@@ -55,14 +55,15 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
 
 
 def pack(eligible: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """bool [N] -> uint8 [ceil(N / 8)], lowest bit first, as FAISS reads it."""
+    """Pack bool [N] -> uint8 [ceil(N / 8)], lowest bit first, as FAISS reads it."""
     return np.packbits(eligible, bitorder="little")
 
 
 def popularity_order(eligible: NDArray[np.bool_], popularity: NDArray) -> NDArray[np.int32]:
     """Eligible item rows, most popular first, ties by row; int32."""
-    rows = np.flatnonzero(eligible)
-    return rows[np.lexsort((rows, -popularity[rows]))].astype(np.int32)
+    rows = np.flatnonzero(eligible).astype(np.int32)
+    ordered: NDArray[np.int32] = rows[np.lexsort((rows, -popularity[rows]))]
+    return ordered
 
 
 def _column(items: Path, names: set[str], name: str, key: str) -> pa.ChunkedArray:

@@ -53,8 +53,8 @@ class Chain:
                 recent_item_ids [B, R] oldest first, exclude_item_ids [B, X], slate_size [B, 1].
 
         Returns:
-            item_id [B, S], descending score, ties by id, padded with -1 or b""; score float32 [B, S], the probability, padded
-            with 0; num_items int32 [B, 1]; path [B, 1] of bytes, one of PATHS.
+            item_id [B, S], descending score, ties by id, padded with -1 or b""; score float32 [B, S], the probability,
+            padded with 0; num_items int32 [B, 1]; path [B, 1] of bytes, one of PATHS.
 
         Raises:
             BadRequest: the request cannot be answered; the sentence says why.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from ensemble.runtime.request import Parsed, RequestParser
-from ensemble.runtime.spec import CONTEXT, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor
+from ensemble.runtime.spec import CONTEXT, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
 from workflows.features.encoders import NULL, OOV, Encoder, latest
 
@@ -20,8 +20,8 @@ __all__ = ["EncodeRequest"]
 class EncodeRequest(Step):
     """Look the user up, append the request's recent items to the stored history, encode the context.
 
-    The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is out of
-    vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere and 0.0 for numbers.
+    The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
+    out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere and 0.0 for numbers.
     """
 
     name = "features"
@@ -42,12 +42,13 @@ class EncodeRequest(Step):
 
     @classmethod
     def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query features; user_row (-1: unknown); path_code; blocked item rows; slate_size."""
+        """The encoded query features; user_row (-1: unknown); path_code; item rows padded with -1; the slate's size."""
         return (
-            *spec.query_features,
+            *spec.features([tensor.name for tensor in spec.query_features]),
             Tensor("user_row", "INT32"),
             Tensor("path_code", "INT32"),
-            Tensor("blocked", "INT32", -1),
+            Tensor("recent_rows", "INT32", -1),
+            Tensor("excluded_rows", "INT32", -1),
             Tensor("num_wanted", "INT32"),
         )
 
@@ -73,18 +74,16 @@ class EncodeRequest(Step):
         """Encode checked requests."""
         user_row = np.maximum(parsed.user_row, -1)
         context, context_given = self._encode_context(parsed)
-        blocked = [parsed.exclude, parsed.recent] if self.spec.filter_seen else [parsed.exclude]
-        # Never without a column: an empty tensor between two Triton models is a special case of its own.
-        none = np.full((len(user_row), 1), NO_ITEM, np.int32)
         given = (parsed.recent >= 0).any(axis=1)
         unknown_path = np.where(given, HISTORY, np.where(context_given, CONTEXT, POPULARITY))
         return {
-            **{name: self._user_feature(name, values, user_row) for name, values in self._users.items()},
+            **{encoded(name): self._user_feature(name, values, user_row) for name, values in self._users.items()},
             **context,
-            self.spec.history_feature: self._history_codes(user_row, parsed.recent),
+            encoded(self.spec.history_feature): self._history_codes(user_row, parsed.recent),
             "user_row": user_row[:, None],
             "path_code": np.where(user_row >= 0, KNOWN_USER, unknown_path).astype(np.int32)[:, None],
-            "blocked": np.maximum(np.concatenate([*blocked, none], axis=1), NO_ITEM),
+            "recent_rows": _rows(parsed.recent),
+            "excluded_rows": _rows(parsed.exclude),
             "num_wanted": parsed.slate_size[:, None],
         }
 
@@ -117,6 +116,14 @@ class EncodeRequest(Step):
         if self._context is None:
             return {}, given
         for values in parsed.context.values():
-            given |= ~np.isnan(values) if values.dtype.kind == "f" else np.not_equal(values, None).astype(bool)
-        encoded = self._context.encode(parsed.context, len(given))
-        return {name: values[:, None] for name, values in encoded.items()}, given
+            is_null = [value is None for value in values.tolist()] if values.dtype == object else np.isnan(values)
+            given |= ~np.asarray(is_null)
+        features = self._context.encode(parsed.context, len(given))
+        return {encoded(name): values[:, None] for name, values in features.items()}, given
+
+
+def _rows(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Unknown items out; never without a column: empty tensors between Triton models are a special case of their own."""
+    if rows.shape[1] == 0:
+        return np.full((len(rows), 1), NO_ITEM, np.int32)
+    return np.maximum(rows, NO_ITEM)

@@ -65,7 +65,7 @@ class Order(Step):
 
     def _raw_ids(self, rows: NDArray, kept: NDArray) -> NDArray:
         """int64 or objects of bytes, [B, S]."""
-        ids = self._ids[np.where(kept, rows, 0)]
+        ids: NDArray = self._ids[np.where(kept, rows, 0)]
         if self._is_text:
             ids = ids.astype(object)
         ids[~kept] = b"" if self._is_text else -1

@@ -8,7 +8,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from ensemble.runtime.onnx import OnnxGraph
-from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.runtime.spec import ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step
 
 __all__ = ["QueryTower"]
@@ -40,4 +40,4 @@ class QueryTower(Step):
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """[B, ...] query features -> query float32 [B, D]."""
-        return self._graph.run_rows(batch)
+        return self._graph.run_rows({name: batch[encoded(name)] for name in self.spec.tower_inputs})

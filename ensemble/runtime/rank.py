@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +13,12 @@ from numpy.typing import NDArray
 from ensemble.runtime.ids import NO_ITEM
 from ensemble.runtime.onnx import OnnxGraph
 from ensemble.runtime.retrieve import quantise
-from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor
+from ensemble.runtime.seen import SEEN_FILES, SeenItems
+from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
+from models.ranking.factored import load_weights, score
+from models.ranking.pairs import NEIGHBOURS, pair_features
+from models.ranking.pairs import POPULARITY as PAIR_POPULARITY
 
 __all__ = ["RANKING_STEP", "Rank"]
 
@@ -25,7 +30,7 @@ class Scorer(Protocol):
     """Logits of one user's candidates."""
 
     def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
-        """Query features [1, ...], item rows [C] (>= 0), pair features [C, P] -> logits float32 [C]."""
+        """Query features [1, ...], item rows [C] padded with -1, pair features [C, P] -> logits float32 [C]."""
 
 
 class Rank(Step):
@@ -36,15 +41,20 @@ class Rank(Step):
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)
         self._score: Scorer = (FactoredScorer if spec.ranker["factored"] else PlainScorer)(folder, spec)
+        self._names = spec.ranker["pair_inputs"]
+        self._seen = SeenItems(folder) if NEIGHBOURS in self._names else None
+        self._arrays = {name: load_array(folder / "ranker" / f"{file}.npy") for name, file in _pair_files(spec)}
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query features that the ranker was trained on, the candidates and the path."""
+        """The query features that the ranker was trained on, the candidates and the path; for neighbours, whose items."""
+        owner = (Tensor("user_row", "INT32"), Tensor("recent_rows", "INT32", -1))
         return (
             *spec.features(spec.ranker["query_inputs"]),
             Tensor("candidates", "INT32", spec.num_candidates),
             Tensor("retrieval_score", "FP32", spec.num_candidates),
             Tensor("path_code", "INT32"),
+            *(owner if NEIGHBOURS in spec.ranker["pair_inputs"] else ()),
         )
 
     @classmethod
@@ -54,43 +64,45 @@ class Rank(Step):
 
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
-        """The ranker; the encoded items where the plain graph reads them."""
-        return ("ranker",) if spec.ranker["factored"] else ("ranker", "items")
+        """The ranker; the encoded items where the plain graph reads them; the seen items for neighbours."""
+        items = () if spec.ranker["factored"] else ("items",)
+        return ("ranker", *items, *(SEEN_FILES if NEIGHBOURS in spec.ranker["pair_inputs"] else ()))
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
-        """Score one user at a time, all C places at once, so that every matrix product has the same shape for everybody."""
-        candidates, retrieval_score = batch["candidates"], batch["retrieval_score"]
-        scores = retrieval_score.copy()
+        """Score one user at a time, all C places at once: every matrix product has the same shape for everybody."""
+        candidates = batch["candidates"]
+        scores = batch["retrieval_score"].copy()
+        pairs = pair_features(
+            self._names, candidates, batch["retrieval_score"], self._owned(batch), **self._arrays
+        )  # (B, C, P)
         for user in np.flatnonzero(batch["path_code"][:, 0] != POPULARITY):
-            query = {name: batch[name][user : user + 1] for name in self.spec.ranker["query_inputs"]}
-            rows = np.maximum(candidates[user], 0)
-            pair = np.stack([retrieval_score[user]], axis=1)
-            scores[user] = quantise(self._score(query, rows, pair), RANKING_STEP)
+            query = {name: batch[encoded(name)][user : user + 1] for name in self.spec.ranker["query_inputs"]}
+            scores[user] = quantise(self._score(query, candidates[user], pairs[user]), RANKING_STEP)
         scores[candidates == NO_ITEM] = 0
         return {"ranking_score": scores}
 
+    def _owned(self, batch: Mapping[str, NDArray]) -> list[NDArray]:
+        """The seen and recent item rows of each user."""
+        if self._seen is None:
+            return []
+        users = batch["user_row"][:, 0].tolist()
+        return [np.concatenate([self._seen.of(user), batch["recent_rows"][i]]) for i, user in enumerate(users)]
+
 
 class FactoredScorer:
-    """The factored DLRM of docs/ARTEFACTS.md."""
+    """The factored DLRM."""
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker_query.onnx")
-        self._fields = load_array(folder / "ranker/item_fields.npy")
-        self._hidden = load_array(folder / "ranker/item_hidden.npy")
-        with np.load(folder / "ranker/top.npz", allow_pickle=False) as top:
-            self._top = {name: top[name] for name in top.files}
+        weights = load_weights(folder / "ranker")
+        # Plain views of the memory-mapped arrays: gathers from np.memmap pay for its subclass checks.
+        fields, hidden = weights.item_fields.view(np.ndarray), weights.item_hidden.view(np.ndarray)
+        self._weights = replace(weights, item_fields=fields, item_hidden=hidden)
 
     def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
         user = self._graph.run(query)
-        crossed = self._fields[rows] @ user["fields"][0].T  # (C, Fi, Fq)
-        hidden = self._hidden[rows] + user["hidden"] + crossed.reshape(len(rows), -1) @ self._top["cross"]
-        hidden += pair @ self._top["pair"]
-        layer = 1
-        while f"w{layer}" in self._top:
-            hidden = np.maximum(hidden, 0) @ self._top[f"w{layer}"] + self._top[f"b{layer}"]
-            layer += 1
-        return hidden[:, 0]
+        return score(user["fields"], user["hidden"], rows[None], pair[None], self._weights)[0]
 
 
 class PlainScorer:
@@ -104,7 +116,16 @@ class PlainScorer:
         """See Scorer."""
         feed = {name: np.repeat(values, len(rows), axis=0) for name, values in query.items()}
         for name, values in self._items.items():
-            gathered = values[rows]
+            gathered = values[np.maximum(rows, 0)]
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
-        feed["pair"] = pair
-        return self._graph.run(feed)["logit"][:, 0]
+        logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
+        return logits
+
+
+def _pair_files(spec: ChainSpec) -> list[tuple[str, str]]:
+    """Arguments of `pair_features` and the files that hold them."""
+    files = {
+        PAIR_POPULARITY: [("popularity", "item_popularity")],
+        NEIGHBOURS: [("neighbour_rows", "neighbour_rows"), ("neighbour_weights", "neighbour_weights")],
+    }
+    return [pair for name in spec.ranker["pair_inputs"] for pair in files.get(name, [])]

@@ -41,7 +41,8 @@ class RequestParser:
 
     Args:
         spec: names, dtypes and limits.
-        users, items: the id maps.
+        users: id map of the users.
+        items: id map of the catalogue.
     """
 
     def __init__(self, spec: ChainSpec, users: IdMap, items: IdMap) -> None:
@@ -55,7 +56,7 @@ class RequestParser:
             request: input name -> array; user_id [B, 1] (or [B]), the others as in `ChainSpec.request`.
 
         Raises:
-            BadRequest: an unknown or missing input, a wrong dtype or shape, a limit that is passed, an id that is no text.
+            BadRequest: an unknown or missing input, a wrong dtype or shape, a limit passed, an id that is no text.
         """
         num_users = self._num_users(request)
         checked = {name: self._check(name, values, num_users) for name, values in request.items()}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM
+from ensemble.runtime.seen import SEEN_FILES, SeenItems
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor
 from ensemble.runtime.step import Arrays, Step, load_array
 
@@ -25,8 +26,8 @@ RETRIEVAL_STEP = 2.0**-20
 class Retrieve(Step):
     """The C best eligible items that the user may see, by inner product; by popularity where nothing is known.
 
-    Eligibility, stock, seen and excluded items are one bitmap that FAISS checks inside the search. Where an IVF index finds fewer
-    than C, the user's eligible items are searched exactly, so a slate is full whenever enough items exist.
+    Eligibility, stock, seen and excluded items are one bitmap that FAISS checks inside the search. Where an IVF index
+    finds fewer than C, the user's eligible items are searched exactly, so a slate is full whenever enough items exist.
     """
 
     name = "retrieve"
@@ -40,14 +41,18 @@ class Retrieve(Step):
         self._num_eligible = int(np.unpackbits(self._eligible).sum())
         self._popular = load_array(folder / "popular.npy")
         self._popularity = load_array(folder / "popular_scores.npy")
-        self._indptr = load_array(folder / "state/seen_indptr.npy")
-        self._seen = load_array(folder / "state/seen_rows.npy")
+        self._seen = SeenItems(folder)
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query, whose it is, the path and the blocked rows."""
-        query = Tensor("query", "FP32", spec.embedding_dim)
-        return (query, Tensor("user_row", "INT32"), Tensor("path_code", "INT32"), Tensor("blocked", "INT32", -1))
+        """The query, whose it is, the path and the request's items."""
+        return (
+            Tensor("query", "FP32", spec.embedding_dim),
+            Tensor("user_row", "INT32"),
+            Tensor("path_code", "INT32"),
+            Tensor("recent_rows", "INT32", -1),
+            Tensor("excluded_rows", "INT32", -1),
+        )
 
     @classmethod
     def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -60,16 +65,15 @@ class Retrieve(Step):
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
         """The index, the embeddings, the eligible items, the popularity order and the seen items."""
-        state = ("state/seen_indptr.npy", "state/seen_rows.npy")
-        return ("index.faiss", "item_embeddings.npy", "eligible.npy", "popular.npy", "popular_scores.npy", *state)
+        return ("index.faiss", "item_embeddings.npy", "eligible.npy", "popular.npy", "popular_scores.npy", *SEEN_FILES)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
-        """Search one user at a time: FAISS takes other routes for larger batches, and slates must not change with them."""
+        """Search one user at a time: FAISS takes other routes for larger batches; slates must not change with them."""
         num_users = len(batch["query"])
         candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
         scores = np.zeros(candidates.shape, np.float32)
         for user in range(num_users):
-            blocked = self._blocked(int(batch["user_row"][user, 0]), batch["blocked"][user])
+            blocked = self._blocked(*(batch[name][user] for name in ("user_row", "recent_rows", "excluded_rows")))
             if batch["path_code"][user, 0] == POPULARITY:
                 rows, found = self._most_popular(blocked)
             else:
@@ -78,18 +82,16 @@ class Retrieve(Step):
             scores[user, : len(rows)] = found
         return {"candidates": candidates, "retrieval_score": scores}
 
-    def _blocked(self, user_row: int, blocked: NDArray) -> NDArray:
+    def _blocked(self, user_row: NDArray, recent: NDArray, excluded: NDArray) -> NDArray:
         """Distinct item rows that this user must not see, ascending."""
-        blocked = blocked[blocked >= 0]
-        if user_row < 0 or not self.spec.filter_seen:
-            return np.unique(blocked)
-        seen = self._seen[self._indptr[user_row] : self._indptr[user_row + 1]]
-        return np.unique(np.concatenate([seen, blocked])) if len(blocked) else seen
+        seen = [self._seen.of(int(user_row[0])), recent] if self.spec.filter_seen else []
+        rows = np.unique(np.concatenate([*seen, excluded]))
+        return rows[rows >= 0]
 
     def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:
         order = self._popular[: self.spec.num_candidates + len(blocked)]
-        rows = order[~np.isin(order, blocked)][: self.spec.num_candidates]
-        return rows, self._popularity[rows]
+        rows: NDArray = order[~np.isin(order, blocked)][: self.spec.num_candidates]
+        return rows, np.asarray(self._popularity[rows])
 
     def _nearest(self, query: NDArray, blocked: NDArray) -> tuple[NDArray, NDArray]:
         bitmap, num_allowed = self._allowed(blocked)
@@ -118,8 +120,8 @@ class Retrieve(Step):
         options: Any = faiss.SearchParameters(sel=selector)
         if self.spec.index["kind"] == "ivf":
             options = faiss.SearchParametersIVF(sel=selector, nprobe=self.spec.index["nprobe"])
-        _, found = self._index.search(np.ascontiguousarray(query[None]), count, params=options)
-        return found[0][found[0] >= 0]
+        found: NDArray = self._index.search(np.ascontiguousarray(query[None]), count, params=options)[1][0]
+        return found[found >= 0]
 
 
 def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CHAIN_FILE", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor"]
+__all__ = ["CHAIN_FILE", "ENCODED", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
 
 CHAIN_FILE = "chain.json"
+# Between steps a model input has this before its name: `user_id` is raw in the request and a code behind the first step.
+ENCODED = "encoded_"
 FORMAT_VERSION = 1
 # What a slate rests on; `path_code` is the position here.
 PATHS = ("known_user", "history", "context", "popularity")
@@ -23,6 +25,11 @@ NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "FP32": np.float32,
     "BYTES": np.object_,
 }
+
+
+def encoded(name: str) -> str:
+    """The name of a model input between two steps."""
+    return ENCODED + name
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,10 @@ class ChainSpec:
     """Everything about a chain but its arrays.
 
     Attributes:
-        num_items, num_users: N and U.
-        item_id_dtype, user_id_dtype: INT64 or BYTES.
+        num_items: N.
+        num_users: U.
+        item_id_dtype: INT64 or BYTES.
+        user_id_dtype: the same for users.
         history_length: L.
         embedding_dim: D.
         num_candidates: C.
@@ -102,7 +111,7 @@ class ChainSpec:
 
     @property
     def query_features(self) -> tuple[Tensor, ...]:
-        """The model inputs of the query side: user, context, history."""
+        """The model inputs of the query side: user, context, history, under their own names."""
         history = Tensor(self.history_feature, "INT32", self.history_length)
         return (*self.user_features, *self.context_features, history)
 
@@ -117,8 +126,10 @@ class ChainSpec:
         )
 
     def features(self, names: tuple[str, ...] | list[str]) -> tuple[Tensor, ...]:
-        """The named query features, in the order of `query_features`."""
-        return tuple(tensor for tensor in self.query_features if tensor.name in names)
+        """The named query features as they travel between steps, in the order of `query_features`."""
+        return tuple(
+            replace(tensor, name=encoded(tensor.name)) for tensor in self.query_features if tensor.name in names
+        )
 
     def save(self, folder: Path) -> None:
         """Write `folder`/chain.json."""

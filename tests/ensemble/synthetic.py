@@ -22,7 +22,7 @@ from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import Feature, FeatureSchema
 from workflows.tables.config import DataConfig
 
-L, D, PAIR_INPUTS = 6, 8, ["retrieval_score"]
+L, D, PAIR_INPUTS = 6, 8, ["retrieval_score", "popularity", "neighbours"]
 DEVICES = ["desktop", "phone", "tablet"]
 
 
@@ -239,10 +239,14 @@ def _write_ranking(run: Run, rng: np.random.Generator, schema: FeatureSchema, nu
         np.save(folder / "item_fields.npy", _normal(rng, num_items, num_item_fields, FIELD_DIM))
         np.save(folder / "item_hidden.npy", _normal(rng, num_items, HIDDEN))
         top = {"cross": _normal(rng, num_item_fields * num_query_fields, HIDDEN) * 0.2}
-        top |= {"pair": _normal(rng, len(PAIR_INPUTS), HIDDEN)}
+        top |= {"pair": _normal(rng, len(PAIR_INPUTS), HIDDEN), "skip": _normal(rng, len(PAIR_INPUTS))}
         for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, 1)], start=1):
             top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
         np.savez(folder / "top.npz", **top)
+    np.save(folder / "item_popularity.npy", np.abs(_normal(rng, num_items)))
+    neighbours = rng.integers(-1, num_items, (num_items, 4)).astype(np.int32)
+    np.save(folder / "neighbour_rows.npy", neighbours)
+    np.save(folder / "neighbour_weights.npy", np.where(neighbours < 0, np.float32(0), _normal(rng, num_items, 4)))
     meta = {"factored": factored, "query_inputs": [f.name for f in query], "item_inputs": [f.name for f in item]}
     meta |= {"pair_inputs": PAIR_INPUTS, "label": "click", "num_query_fields": num_query_fields}
     meta |= {"num_item_fields": num_item_fields, "field_dim": FIELD_DIM, "hidden": HIDDEN}

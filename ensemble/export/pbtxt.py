@@ -1,0 +1,151 @@
+"""The text of config.pbtxt files, with the reasons in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ensemble.runtime.spec import Tensor
+
+__all__ = ["EnsembleStep", "ensemble_config", "onnx_config", "python_config", "served_version"]
+
+VERSION_LINE = "version_policy { specific { versions: [ %d ] } }"
+TRITON_TYPES = {"BYTES": "TYPE_STRING"}
+
+
+@dataclass(frozen=True)
+class EnsembleStep:
+    """One step of an ensemble: a model and the tensors that it reads and writes.
+
+    Attributes:
+        model: name of the model.
+        version: its version.
+        inputs: name of a tensor in the model -> its name in the ensemble.
+        outputs: the same for what the model writes.
+    """
+
+    model: str
+    version: int
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def python_config(
+    name: str, step: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> str:
+    """A Python-backend model that runs `step`."""
+    return "\n".join(
+        [
+            *_head(name, version, max_batch_size),
+            'backend: "python"',
+            *_tensors("input", inputs, ragged=True),
+            *_tensors("output", outputs),
+            *_batching(),
+            "# One instance: a step runs on one thread, and more instances than free cores gain nothing.",
+            "instance_group [ { kind: KIND_CPU count: 1 } ]",
+            f'parameters {{ key: "step" value {{ string_value: "{step}" }} }}',
+            "",
+        ]
+    )
+
+
+def onnx_config(
+    name: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> str:
+    """An ONNX model on Triton's own backend, on the GPU where there is one."""
+    return "\n".join(
+        [
+            *_head(name, version, max_batch_size),
+            'backend: "onnxruntime"',
+            *_tensors("input", inputs),
+            *_tensors("output", outputs),
+            *_batching(),
+            "instance_group [ { kind: KIND_AUTO count: 1 } ]",
+            "",
+        ]
+    )
+
+
+def ensemble_config(
+    name: str,
+    version: int,
+    max_batch_size: int,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    steps: Iterable[EnsembleStep],
+) -> str:
+    """A Triton ensemble; each step batches for itself, so requests of different users meet inside."""
+    return "\n".join(
+        [
+            *_head(name, version, max_batch_size),
+            'platform: "ensemble"',
+            *_tensors("input", inputs),
+            *_tensors("output", outputs),
+            "ensemble_scheduling {",
+            *(line for step in steps for line in _ensemble_step(step)),
+            "}",
+            "",
+        ]
+    )
+
+
+def served_version(config: str) -> int:
+    """The version that a config.pbtxt written here serves.
+
+    Raises:
+        ValueError: it was written by something else.
+    """
+    before, after = VERSION_LINE.split("%d")
+    for line in config.splitlines():
+        if line.startswith(before) and line.endswith(after):
+            return int(line[len(before) : -len(after)])
+    raise ValueError("no version_policy line of ours")
+
+
+def _head(name: str, version: int, max_batch_size: int) -> list[str]:
+    return [
+        "# Written by `cascade export`.",
+        f'name: "{name}"',
+        "# Named, not `latest`: a version is served once this file says so, and rollback is this line.",
+        VERSION_LINE % version,
+        f"max_batch_size: {max_batch_size}",
+    ]
+
+
+def _batching() -> list[str]:
+    return [
+        "# No queue delay: requests that wait anyway are batched, nobody waits for company.",
+        "dynamic_batching { }",
+    ]
+
+
+def _tensors(kind: str, tensors: Sequence[Tensor], *, ragged: bool = False) -> list[str]:
+    return [_tensor(kind, tensor, ragged=ragged) for tensor in tensors]
+
+
+def _tensor(kind: str, tensor: Tensor, *, ragged: bool) -> str:
+    fields = [
+        f'name: "{tensor.name}"',
+        f"data_type: {TRITON_TYPES.get(tensor.dtype, f'TYPE_{tensor.dtype}')}",
+        f"dims: [ {tensor.length} ]",
+    ]
+    if kind == "input" and tensor.optional:
+        fields.append("optional: true")
+    if ragged and tensor.length == -1:
+        fields.append("allow_ragged_batch: true")
+    return f"{kind} {{ {' '.join(fields)} }}"
+
+
+def _ensemble_step(step: EnsembleStep) -> list[str]:
+    return [
+        "  step {",
+        f'    model_name: "{step.model}"',
+        f"    model_version: {step.version}",
+        *(_map_line("input_map", *names) for names in step.inputs.items()),
+        *(_map_line("output_map", *names) for names in step.outputs.items()),
+        "  }",
+    ]
+
+
+def _map_line(kind: str, name: str, ensemble_name: str) -> str:
+    return f'    {kind} {{ key: "{name}" value: "{ensemble_name}" }}'
