@@ -88,7 +88,7 @@ def fitted(column: Column, train: list[Any], folder: Path) -> tuple[Any, Encoder
 def test_compiled_encoder_equals_the_workflow(case: str) -> None:
     column, strategy = CASES[case]
 
-    @settings(max_examples=5, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=12, deadline=None, derandomize=True, database=None)
     @given(strategy, st.lists(strategy, min_size=1, max_size=5))
     def check(train: list[Any], requests: list[list[Any]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def test_request_columns_of_every_form(encoder: Encoder, name: str, values: Any,
     encoded = encoder.encode({name: values}, rows)
     assert encoded[name].dtype == np.int32
     np.testing.assert_array_equal(encoded[name], codes)
-    assert [feature for feature in encoded] == encoder.columns
+    assert list(encoded) == encoder.columns
 
 
 def test_absent_columns_are_null_only_when_the_batch_size_is_given(encoder: Encoder) -> None:

@@ -7,17 +7,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workflows.core.artefacts import Manifest, verify
+from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
 from workflows.features.encoders import Encoder, hash_bytes
-from workflows.features.read import read_table
+from workflows.features.read import num_rows, read_table
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
 
@@ -124,8 +125,224 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return run, prepare_features(run, config())
 
 
-def test_parts(prepared):
+def codes(run: Run, side: str, name: str) -> dict[Any, int]:
+    """Raw value -> code, out of the compiled vocabulary."""
+    folder = run.folder("features") / "encoders"
+    (record,) = [record for record in Encoder.load(folder, side).features if record["name"] == name]
+    keys, values = (np.load(folder / record[key]) for key in ("keys", "codes"))
+    return dict(zip(keys.tolist(), values.tolist(), strict=True))
+
+
+def test_ids_are_known_by_training_events_alone(prepared: tuple[Run, Manifest]) -> None:
+    run, manifest = prepared
+    assert (manifest.info["num_train_users"], manifest.info["num_train_items"]) == (TRAIN_USERS, TRAIN_ITEMS)
+    for side, name, known, total in (("user", "user_id", TRAIN_USERS, U), ("item", "item_id", TRAIN_ITEMS, N)):
+        ids = np.load(run.folder("data") / f"ids/{side}s.npy").tolist()
+        found = read_table(run.folder("features") / f"{side}s")[name]
+        assert sorted(found[:known]) == list(range(3, 3 + known))
+        assert found[known:].tolist() == [2] * (total - known)
+        assert codes(run, side, name) == dict(zip(ids[:known], found[:known].tolist(), strict=True))
+
+
+def test_vocabularies_and_statistics_are_those_of_train(prepared: tuple[Run, Manifest]) -> None:
     run, _ = prepared
-    for name in ("items", "users", "train", "valid", "test"):
-        print(name, {k: (v.shape, v.dtype) for k, v in read_table(run.folder("features") / name).items()})
-    print((run.folder("features") / "schema.json").read_text()[:500])
+    data, features = run.folder("data"), run.folder("features")
+    items, users = read_table(features / "items"), read_table(features / "users")
+    price = pq.read_table(data / "items.parquet")["price"].to_numpy().astype(np.float64)
+    known = price[:TRAIN_ITEMS]
+    np.testing.assert_allclose(items["price"], (price - known.mean()) / known.std(ddof=1), rtol=1e-5)
+    spend = pq.read_table(data / "users.parquet")["spend"].to_pandas().to_numpy()
+    logs = np.log1p(spend)
+    known = logs[:TRAIN_USERS][~np.isnan(logs[:TRAIN_USERS])]
+    expected = np.nan_to_num((logs - known.mean()) / known.std(ddof=1), nan=0.0)
+    np.testing.assert_allclose(users["spend"], expected, rtol=1e-4, atol=1e-5)
+    assert users["age"][-1] == 2 and b"only in test" not in codes(run, "user", "age")
+    assert (items["tags"][TRAIN_ITEMS:] == [2, 0, 0]).all()
+
+
+def test_every_kind_by_hand(prepared: tuple[Run, Manifest]) -> None:
+    run, _ = prepared
+    items = read_table(run.folder("features") / "items")
+    brand, tags, numbers = codes(run, "item", "brand"), codes(run, "item", "tags"), codes(run, "item", "codes")
+    assert set(brand) == {0, 1, 2, 3}, "2**60 + 1 occurs once, fewer than min_frequency"
+    expected = [1 if i == 3 else 2 if i == 7 else brand[i % 4] for i in range(N)]
+    assert items["brand"].tolist() == expected
+    a, b, c, d = (tags[letter] for letter in (b"a", b"b", b"c", b"d"))
+    wanted = [[0, 0, 0], [0, 0, 0], [a, b, 0], [a, c, 0], [d, a, b]]
+    assert items["tags"][:5].tolist() == wanted
+    assert items["codes"][:4].tolist() == [[0, 0], [0, 0], [numbers[5], numbers[6]], [numbers[7]] * 2]
+    hashes = 3 + hash_bytes([f"sku-{i}".encode() for i in range(N)]) % np.uint64(50)
+    assert items["sku"].tolist() == [1 if i == 2 else int(code) for i, code in enumerate(hashes)]
+    assert items["year"].tolist() == [1 if i == 1 else 3 + (1980 + i >= 1990) + (1980 + i >= 2000.5) for i in range(N)]
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_events_equal_the_saved_workflows_on_raw_values(prepared: tuple[Run, Manifest], split: str) -> None:
+    from workflows.features.graphs import load_workflow
+
+    run, _ = prepared
+    features, data = run.folder("features"), run.folder("data")
+    raw, got = pq.read_table(data / split), read_table(features / split)
+    for name in ("user_row", "item_row", "at", "click", "place"):
+        np.testing.assert_array_equal(got[name], raw[name].to_numpy())
+    ids = np.load(data / "ids/items.npy")
+    ids = ids.astype(object) if ids.dtype.kind == "i" else np.array([value.decode() for value in ids.tolist()], object)
+    lists = pd.DataFrame({"recent_item_ids": [ids[rows].tolist() for rows in raw["history"].to_pylist()]})
+    history = load_workflow(features / "workflows/history").transform(lists)["recent_item_ids"]
+    np.testing.assert_array_equal(got["recent_item_ids"], np.stack(list(history)))
+    context = load_workflow(features / "workflows/context").transform(raw.select(["device", "hour"]).to_pandas())
+    for name in ("device", "hour"):
+        np.testing.assert_array_equal(got[name], context[name])
+    assert (got["recent_item_ids"] == 2).any() == (split == "valid"), "items without a training event"
+
+
+def test_encoders_give_the_same_codes_as_the_tables(prepared: tuple[Run, Manifest]) -> None:
+    run, _ = prepared
+    features, data = run.folder("features"), run.folder("data")
+    for side, path in (("user", "users"), ("item", "items")):
+        table = pq.read_table(data / f"{path}.parquet")
+        raw: dict[str, Any] = {
+            name: np.array([*table[name].to_pylist(), None], object)[:-1] for name in table.column_names
+        }
+        encoded = Encoder.load(features / "encoders", side).encode(
+            raw | {f"{side}_id": np.load(data / f"ids/{path}.npy")}
+        )
+        for name, values in read_table(features / path).items():
+            np.testing.assert_allclose(encoded[name], values, rtol=1e-5, atol=1e-6)
+    ids = np.load(data / "ids/items.npy")
+    padded, lengths = ids[np.arange(2 * (L + 3)).reshape(2, -1)], np.array([L + 3, 2])
+    recent = Encoder.load(features / "encoders", "history").encode({"recent_item_ids": (padded, lengths)})
+    item_codes = read_table(features / "items", ["item_id"])["item_id"]
+    assert recent["recent_item_ids"].tolist() == [item_codes[3 : L + 3].tolist(), [*item_codes[L + 3 : L + 5], 0, 0]]
+
+
+def test_schema_lists_every_column_and_bounds_its_codes(prepared: tuple[Run, Manifest]) -> None:
+    run, _ = prepared
+    folder = run.folder("features")
+    schema = FeatureSchema.load(folder / "schema.json")
+    tables = {"user": "users", "item": "items", "context": "train", "history": "train"}
+    assert [f.name for f in schema.features] == (
+        ["user_id", "age", "spend", "item_id", *CONFIG["items"], "device", "hour", "recent_item_ids"]
+    )
+    assert (schema.labels, schema.position, schema.history_length) == (["click"], "place", L)
+    assert schema["recent_item_ids"].domain == schema["item_id"].domain == "item_id"
+    assert schema["recent_item_ids"].cardinality == schema["item_id"].cardinality == TRAIN_ITEMS + 3
+    for feature in schema.features:
+        values = read_table(folder / tables[feature.side])[feature.name]
+        assert values.shape[1:] == ((feature.length,) if feature.length else ())
+        if feature.kind == "categorical":
+            assert values.dtype == np.int32 and values.min() >= 0 and values.max() < feature.cardinality
+        else:
+            assert values.dtype == np.float32 and feature.cardinality == 0 and np.isfinite(values).all()
+
+
+def test_workflows_carry_merlin_tags(prepared: tuple[Run, Manifest]) -> None:
+    from merlin.schema import Tags
+
+    from workflows.features.graphs import load_workflow
+
+    folder = prepared[0].folder("features") / "workflows"
+    item, user = (load_workflow(folder / side).output_schema for side in ("item", "user"))
+    assert item.select_by_tag(Tags.ITEM_ID).column_names == ["item_id"]
+    assert user.select_by_tag(Tags.USER_ID).column_names == ["user_id"]
+    assert set(item.select_by_tag(Tags.CONTINUOUS).column_names) == {"price"}
+    assert set(item.select_by_tag(Tags.CATEGORICAL).column_names) == {"item_id", *CONFIG["items"]} - {"price"}
+    history = load_workflow(folder / "history").output_schema
+    assert history.select_by_tag(Tags.SEQUENCE).column_names == ["recent_item_ids"]
+
+
+def test_an_empty_split_keeps_its_columns(prepared: tuple[Run, Manifest]) -> None:
+    folder = prepared[0].folder("features")
+    test, train = read_table(folder / "test"), read_table(folder / "train")
+    shapes = {name: (0, *values.shape[1:]) for name, values in train.items()}
+    assert {name: values.shape for name, values in test.items()} == shapes
+    assert {name: values.dtype for name, values in test.items()} == {name: v.dtype for name, v in train.items()}
+
+
+def test_partitions_do_not_change_what_is_learnt(prepared: tuple[Run, Manifest], tmp_path: Path) -> None:
+    run = write_data(tmp_path, string_ids=False)
+    prepare_features(run, config(num_partitions=1))
+    whole = read_table(run.folder("features") / "items")
+    assert len(list((run.folder("features") / "items").glob("*.parquet"))) == 1
+    prepare_features(run, config(num_partitions=3))
+    parts = read_table(run.folder("features") / "items")
+    assert len(list((run.folder("features") / "items").glob("*.parquet"))) == 3
+    np.testing.assert_allclose(parts["price"], whole["price"], rtol=1e-6)
+    for name in ("item_id", "brand"):  # equally frequent values may swap codes, but each keeps one of its own
+        pairs = set(zip(whole[name].tolist(), parts[name].tolist(), strict=True))
+        assert len(pairs) == len({left for left, _ in pairs}) == len({right for _, right in pairs})
+
+
+def test_rerun_is_a_no_op_until_the_config_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_data(tmp_path, string_ids=False)
+    first = prepare_features(run, config(context={}))
+    assert prepare_features(run, config(context={})) == first
+    assert "features: up to date" in capsys.readouterr().err
+    again = prepare_features(run, config(context={}, history_length=2))
+    assert again.fingerprint != first.fingerprint
+    assert read_table(run.folder("features") / "train")["recent_item_ids"].shape == (300, 2)
+    assert Encoder.load(run.folder("features") / "encoders", "context").encode({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        (
+            {"items": {"colour": {}}},
+            ConfigError,
+            r"features.items.colour: there is no column 'colour' \(items columns: ",
+        ),
+        ({"context": {"colour": {}}}, ConfigError, r"context columns: device, hour\); add it to data.context"),
+        ({"context": {"click": {}}}, ConfigError, "'click' is a label, which no request can carry"),
+        ({"context": {"place": {}}}, ConfigError, "'place' is the position"),
+        (
+            {"users": {"age": {"kind": "continuous"}}},
+            DataError,
+            "'continuous' does not fit column 'age' of type string",
+        ),
+        (
+            {"items": {"price": {"kind": "list"}}},
+            DataError,
+            "can be 'categorical', 'hashed', 'continuous' or 'buck",
+        ),
+        ({"items": {"price": {}}}, DataError, "'price' cannot be read as int64 for kind 'categorical'"),
+        ({"items": {"codes": {}}}, DataError, "'list' where it holds integers"),
+        ({"users": {"age": {}}, "items": {"age": {}}}, ConfigError, "features.users has a feature of the same name"),
+        ({"items": {"item_id": {}}}, ConfigError, "features.items.item_id: 'item_id' is a reserved name"),
+        ({"items": {"a b": {}}}, ConfigError, "must start with a letter"),
+        ({"items": {"year": {"kind": "bucketised"}}}, ConfigError, "year.boundaries: .* at least one boundary"),
+        (
+            {"items": {"year": {"kind": "bucketised", "boundaries": [1, 3, 3]}}},
+            ConfigError,
+            r"must ascend, got \[1.0",
+        ),
+        ({"items": {"tags": {"kind": "list", "separator": ""}}}, ConfigError, "tags.separator: must hold at least one"),
+    ],
+)
+def test_errors_say_what_to_do(
+    prepared: tuple[Run, Manifest], changes: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    run, before = prepared
+    with pytest.raises(error, match=words):
+        prepare_features(run, config(**changes))
+    assert prepare_features(run, config()) == before, "the earlier features are untouched"
+
+
+def test_reader_errors(prepared: tuple[Run, Manifest], tmp_path: Path) -> None:
+    folder = prepared[0].folder("features") / "items"
+    assert list(read_table(folder, ["price", "item_id"])) == ["price", "item_id"]
+    assert num_rows(folder) == N
+    with pytest.raises(ArtefactError, match="no column 'colour'; its columns are item_id"):
+        read_table(folder, ["colour"])
+    with pytest.raises(ArtefactError, match="holds no part"):
+        read_table(tmp_path)
+
+
+def test_null_bytes_are_refused(tmp_path: Path) -> None:
+    run = write_data(tmp_path, string_ids=False)
+    table = pq.read_table(run.folder("data") / "users.parquet")
+    ages = pa.array(["a", "a\0", *["b"] * (U - 2)])
+    pq.write_table(table.set_column(1, "age", ages), run.folder("data") / "users.parquet")
+    write_manifest(run.folder("data"), read_manifest(run.folder("data")))
+    with pytest.raises(DataError, match="column 'age' holds strings with a null byte"):
+        prepare_features(run, config())

@@ -16,6 +16,7 @@ from merlin.schema import Tags
 
 from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest, split_text
 from workflows.features.schema import NULL
+from workflows.features.source import to_series
 
 __all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers"]
 
@@ -28,7 +29,17 @@ def _via_host(series: Any, convert: Callable[[pd.Series], pd.Series]) -> Any:
     """Apply a pandas conversion; a cuDF column makes the trip over host memory (strings, small tables)."""
     if _on_cpu(series):
         return convert(series)
-    return type(series).from_pandas(convert(series.to_pandas()))
+    return type(series).from_pandas(convert(_host(series)))
+
+
+def _host(series: Any) -> pd.Series:
+    """A cuDF column in host memory, through Arrow, so that integers with nulls stay integers."""
+    return to_series(series.to_arrow()).rename(series.name)
+
+
+def _floats(series: Any) -> Any:
+    """float64 with NaN for null: cuDF keeps nulls apart from NaN, and comparisons with null are null there."""
+    return series.astype("float64").fillna(np.nan)
 
 
 def _is_null(value: Any) -> bool:
@@ -50,7 +61,7 @@ class Numbers(nvt.ops.Operator):
         """Convert the selected columns."""
         out = type(df)()
         for name in col_selector.names:
-            values = df[name].astype("float64")
+            values = _floats(df[name])
             good = values.abs() < np.inf
             out[name] = values.where(good & (values > -1.0) if self.log else good)
         return out
@@ -93,7 +104,7 @@ class Buckets(_CodesOut):
         """Cut the selected columns."""
         out = type(df)()
         for name in col_selector.names:
-            values = df[name].astype("float64")
+            values = _floats(df[name])
             codes = sum((values >= boundary).astype("int32") for boundary in self.boundaries) + FIRST
             out[name] = codes.where(values.abs() < np.inf, NULL).astype("int32")
         return out
@@ -147,8 +158,8 @@ class Codes(nvt.ops.Categorify):
         """Encode the selected columns."""
         out = type(df)()
         for name in col_selector.names:
-            if _on_cpu(df[name]):
-                out[name] = pd.Series(self._look_up(name, df[name]), index=df.index)
+            if _on_cpu(df[name]) or not df[name].notna().any():
+                out[name] = type(df[name])(self._look_up(name, df[name]), index=df.index)
             else:
                 out[name] = super().transform(nvt.ColumnSelector([name]), df[[name]])[name]
         return out
@@ -156,8 +167,8 @@ class Codes(nvt.ops.Categorify):
     def _look_up(self, name: str, series: pd.Series) -> np.ndarray:
         """int32 [n]; Categorify sees only the values that are there, in a frame with row numbers of its own."""
         codes = np.full(len(series), NULL, np.int32)
-        there = series.notna().to_numpy()
-        if there.any():
+        if series.notna().any():
+            there = series.notna().to_numpy()
             values = series[there]
             plain = values if series.dtype == object else values.astype("int64")
             frame = pd.DataFrame({name: plain.to_numpy()})
@@ -201,7 +212,7 @@ class ListCodes(Codes):
         return out
 
     def _elements(self, df: Any, name: str) -> pd.DataFrame:
-        series = df[name] if _on_cpu(df[name]) else df[name].to_pandas()
+        series = df[name] if _on_cpu(df[name]) else _host(df[name])
         return pd.DataFrame({name: self._flat([self._list(value) for value in series])})
 
     def _encode(self, series: pd.Series) -> pd.Series:

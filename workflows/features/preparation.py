@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +55,7 @@ class Preparation:
 
     def __init__(self, run: Run, config: FeaturesConfig, kind: Literal["cpu", "gpu"], folder: Path) -> None:
         self.config, self.kind, self.folder = config, kind, folder
+        self.stats = run.scratch("features")
         self.layout = read_layout(run.folder("data"))
         self.users = row_table(self.layout, "user", config, kind)
         self.items = row_table(self.layout, "item", config, kind)
@@ -66,10 +67,12 @@ class Preparation:
         """Write every artefact of features/; returns the manifest's info."""
         # NVTabular caches vocabularies by path: a fresh folder for the statistics, and an empty cache before and after.
         clean_worker_cache()
-        with tempfile.TemporaryDirectory(prefix="cascade-") as stats:
-            info = self._write(Path(stats))
-        clean_worker_cache()
-        return info
+        shutil.rmtree(self.stats, ignore_errors=True)
+        try:
+            return self._write(self.stats)
+        finally:
+            shutil.rmtree(self.stats, ignore_errors=True)
+            clean_worker_cache()
 
     def _write(self, stats: Path) -> dict[str, Any]:
         known_users, known_items = train_rows(self.layout, len(self.users.ids), len(self.items.ids))

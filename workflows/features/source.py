@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from workflows.core.errors import ConfigError, DataError
 from workflows.features.config import FeatureSpec
 
-__all__ = ["Column", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame"]
+__all__ = ["Column", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
 
-ROWS_PER_PIECE = {"cpu": 250_000, "gpu": 4_000_000}
+ROWS_PER_PIECE = {"cpu": 200_000, "gpu": 4_000_000}
 ARROW = {"int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
 
 
@@ -155,19 +155,26 @@ def to_frame(table: pa.Table, device: Literal["cpu", "gpu"]) -> Any:
         return cudf.DataFrame.from_arrow(table)
     import pandas as pd
 
-    return pd.DataFrame({name: _series(table[name]) for name in table.column_names}, copy=False)
+    return pd.DataFrame({name: to_series(table[name]) for name in table.column_names}, copy=False)
 
 
-def _series(values: pa.ChunkedArray) -> Any:
+def to_series(values: pa.Array | pa.ChunkedArray) -> Any:
+    """A canonical column as a pandas series: Int64, float64 with NaN, or objects (str, lists, None)."""
     import pandas as pd
 
     if pa.types.is_integer(values.type):
-        mask = np.asarray(pc.is_null(values).to_numpy(), bool)
-        return pd.Series(pd.arrays.IntegerArray(pc.fill_null(values, 0).to_numpy().astype(np.int64), mask))
+        mask = _numpy(pc.is_null(values)).astype(bool)
+        return pd.Series(pd.arrays.IntegerArray(_numpy(pc.fill_null(values, 0)).astype(np.int64), mask))
     if pa.types.is_floating(values.type):
-        return pd.Series(values.to_numpy())
+        return pd.Series(_numpy(values))
     if pa.types.is_string(values.type):
-        return pd.Series(values.to_numpy(), dtype=object)
+        return pd.Series(_numpy(values), dtype=object)
     lists = values.to_pylist()
     # NVTabular looks for the type of the first element while it fits: where there is none, the lists go in as nulls.
     return pd.Series(lists if any(lists) else [None] * len(lists), dtype=object)
+
+
+def _numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    if isinstance(values, pa.ChunkedArray):
+        return np.asarray(values.to_numpy())
+    return np.asarray(values.to_numpy(zero_copy_only=False))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflows.core.artefacts import Manifest, read_manifest
-from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import ITEM_ID, USER_ID
 from workflows.features.source import Column, Piece, canonical, pieces, read_piece, resolve
@@ -104,9 +104,11 @@ def context_columns(layout: Layout, config: FeaturesConfig) -> list[Column]:
 
     Raises:
         ConfigError: a feature's column is absent, or is a label or the position (unknown when a slate is asked for).
-        DataError: its type does not fit.
+        DataError: its type does not fit, or there is no training event.
     """
-    schema = pq.read_schema(pieces(layout.folder / "train", "cpu")[0].path)
+    if not (train := pieces(layout.folder / "train", "cpu")):
+        raise DataError("the training split has no events to learn from; change [split]")
+    schema = pq.read_schema(train[0].path)
     hidden = [*layout.labels, *([layout.position] if layout.position else [])]
     for name in config.context:
         if name in hidden:
