@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ensemble.evaluation.tables import LABELS
 
@@ -21,6 +22,8 @@ __all__ = ["bars", "curves", "reliability"]
 # Okabe and Ito's colours, told apart by colour-blind readers; the hatches tell them apart in black and white.
 COLOURS = {"popularity": "#8A8F98", "item_knn": "#E69F00", "retrieval": "#56B4E9", "chain": "#0072B2"}
 HATCHES = {"popularity": "", "item_knn": "//", "retrieval": "..", "chain": ""}
+# Below the axes, where it cannot hide a bar or a curve.
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 TITLES = {"recall": "Recall", "ndcg": "NDCG", "share_of_best": "Share of the best possible"}
 STYLE = {
     "svg.fonttype": "none",  # text stays text: smaller, selectable, readable by screen readers
@@ -40,7 +43,7 @@ STYLE = {
 def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequence[int]) -> str:
     """One group of bars a cutoff, a bar a source, with its interval."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 3.0))
+        figure, axes = plt.subplots(figsize=(4.6, 3.3))
         width = 0.8 / max(len(sources), 1)
         for number, (source, values) in enumerate(sources.items()):
             estimates = [values.get(f"{metric}@{k}") for k in cutoffs]
@@ -60,15 +63,14 @@ def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequenc
         axes.set_xticks(range(len(cutoffs)), [f"@{k}" for k in cutoffs])
         axes.set_title(TITLES.get(metric, metric), loc="left", fontsize=11, fontweight="bold")
         _grid(axes)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
-        axes.margins(y=0.28)
+        axes.legend(**LEGEND, ncols=2)
         return _svg(figure)
 
 
 def reliability(bins: Sequence[Mapping[str, float]]) -> str:
     """Predicted against observed share, a dot a bin, its area by the number of rows."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 3.4))
+        figure, axes = plt.subplots(figsize=(4.6, 3.3))
         filled = [entry for entry in bins if entry["num_rows"]]
         largest = max((entry["num_rows"] for entry in filled), default=1)
         limit = max((max(entry["predicted"], entry["observed"]) for entry in filled), default=1.0) * 1.08
@@ -83,10 +85,9 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
             alpha=0.75,
             label="ranker (area: rows)",
         )
-        axes.set_xlabel("predicted probability")
-        axes.set_ylabel("observed share")
+        axes.set_ylabel("observed share, by predicted probability")
         axes.set_title("Calibration of the ranker", loc="left", fontsize=11, fontweight="bold")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(**LEGEND, ncols=2)
         _grid(axes)
         return _svg(figure)
 
@@ -94,7 +95,7 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
 def curves(history: Sequence[Mapping[str, Any]], title: str) -> str:
     """Every number that training wrote down an epoch: the losses on the left axis, the others on the right one."""
     with matplotlib.rc_context(STYLE):
-        figure, left = plt.subplots(figsize=(4.6, 3.0))
+        figure, left = plt.subplots(figsize=(4.6, 3.3))
         right = left.twinx()
         right.spines["right"].set_visible(True)
         names = [name for name in history[0] if name not in ("epoch", "step") and _is_number(history[0][name])]
@@ -107,16 +108,15 @@ def curves(history: Sequence[Mapping[str, Any]], title: str) -> str:
             (left if side == "left" else right).plot(
                 *zip(*points, strict=True), marker="o", markersize=3, color=colours[number % 4], label=name
             )
-        left.set_xlabel("epoch")
-        left.set_ylabel("loss")
+        left.set_ylabel("loss, by epoch")
         right.set_ylabel("quality")
         left.set_visible(True)
         left.yaxis.set_visible(axes_used["left"])
         right.yaxis.set_visible(axes_used["right"])
-        left.xaxis.get_major_locator().set_params(integer=True)
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set_title(title, loc="left", fontsize=11, fontweight="bold")
         handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
-        left.legend(handles=handles, frameon=False, fontsize=8, loc="best")
+        left.legend(handles=handles, **LEGEND, ncols=2)
         _grid(left)
         return _svg(figure)
 

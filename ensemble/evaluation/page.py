@@ -93,7 +93,7 @@ def _plots(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[
 
 
 def _own_ids(svg: str, number: int) -> str:
-    """The figures share a page: ids get a prefix of their own; the drawing is hidden from screen readers, which read alt."""
+    """Give the ids inside a figure their own prefix; hide its drawing from screen readers, which read the label."""
     svg = svg.replace('id="', f'id="f{number}-').replace("url(#", f"url(#f{number}-")
     svg = svg.replace('href="#', f'href="#f{number}-')
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

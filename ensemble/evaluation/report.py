@@ -21,7 +21,7 @@ from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
-__all__ = ["write_report"]
+__all__ = ["print_summary", "write_report"]
 
 TRAINED = {"retrieval": "Training of the two towers", "ranking": "Training of the ranker"}
 
@@ -59,6 +59,20 @@ def write_report(
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
     console.err.print(console_table(metrics))
+
+
+def print_summary(root: Path) -> None:
+    """Print the short table of a finished report and where its page is.
+
+    Args:
+        root: the run directory.
+
+    Raises:
+        ArtefactError: evaluate has not finished.
+    """
+    folder = Run(root).require("report")
+    console.err.print(console_table(msgspec.json.decode((folder / "metrics.json").read_bytes())))
+    console.say(f"report: {folder / 'index.html'}")
 
 
 def _history(path: Path) -> list[dict[str, Any]]:

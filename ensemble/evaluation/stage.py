@@ -17,7 +17,7 @@ from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.chain_source import ask_chain
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, slices, summarise
 from ensemble.evaluation.queries import Queries, load_queries
-from ensemble.evaluation.report import write_report
+from ensemble.evaluation.report import print_summary, write_report
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.write import write_recommendations
 from ensemble.export.compile import compile_chain
@@ -31,7 +31,7 @@ from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
 
-__all__ = ["STAGES_READ", "evaluate"]
+__all__ = ["STAGES_READ", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
 FORMAT_VERSION = 1

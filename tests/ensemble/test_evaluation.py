@@ -15,7 +15,7 @@ from ensemble.config import ChainConfig
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.measure import Slates, measure_source, slices, summarise
 from ensemble.evaluation.queries import load_queries
-from ensemble.evaluation.stage import evaluate
+from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
 from ensemble.runtime.chain import Chain
 from models.data import load_state
@@ -302,3 +302,10 @@ def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
         "| Full chain | **0.2000** (0.1900 to 0.2100) | - |",
     ]
     assert best_sources({"a": {"novelty@10": estimate(9.0)}}, "novelty@10") == []
+
+
+def test_the_summary_of_a_finished_report_is_printed(evaluated, capsys):
+    print_summary(evaluated[0].root)
+    printed = capsys.readouterr().err
+    assert "Full chain" in printed
+    assert "index.html" in printed
