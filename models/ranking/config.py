@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from workflows.core.device import DeviceKind
 from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
@@ -22,6 +24,10 @@ class RankingConfig(Section, frozen=True):
             "auto": impressions where a label has both values, sampled elsewhere.
         negatives_per_positive: for "sampled".
         retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity.
+        candidate_pool: how many of the retriever's best candidates those are drawn from.
+        neighbours: K, items kept per item for the pair feature "neighbours" of "sampled" rows; 0: no such feature.
+        neighbour_l2: ridge of the item-item weights behind it.
+        exact_neighbours_up_to: catalogue size up to which they are ridge regression weights (EASE), cosines above.
         use_retrieval_score: "auto": with "sampled" rows only, whose positives the retriever has not been fitted on.
         id_dropout: as in retrieval.
         dropout: in the top MLP.
@@ -30,11 +36,15 @@ class RankingConfig(Section, frozen=True):
 
     embedding_dim: Count = 32
     bottom: tuple[Count, ...] = (64,)
-    top: tuple[Count, ...] = (128, 64)
+    top: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (128, 64)
     label: str = ""
     training_rows: Literal["auto", "impressions", "sampled"] = "auto"
     negatives_per_positive: Count = 20
     retrieved_negatives: Fraction = 0.8
+    candidate_pool: Count = 200
+    neighbours: NonNegative = 64
+    neighbour_l2: Positive = 300.0
+    exact_neighbours_up_to: NonNegative = 10_000
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3

@@ -1,0 +1,110 @@
+"""Take the DLRM apart: what depends on the query, on the item, and on both. Imports TensorFlow.
+
+The first top layer is linear in [dots of all field pairs, query bottom, item bottom, standardised pair features], and each of
+these belongs to the query, the item or the two together. Its output is therefore a sum of three parts, of which the first is
+computed once per user and the second once per item of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.data import Features
+from models.ranking.factored import FactoredWeights
+from models.ranking.model import Ranker, pair_positions
+
+__all__ = ["Factors", "factor"]
+
+BLOCK_ROWS = 8192
+
+
+class Factors:
+    """The parts of a trained ranker.
+
+    Args:
+        model: trained and built.
+        num_query_fields, num_item_fields: Fq and Fi.
+    """
+
+    def __init__(self, model: Ranker, num_query_fields: int, num_item_fields: int) -> None:
+        self._model = model
+        self.num_query_fields, self.num_item_fields = num_query_fields, num_item_fields
+        dense = [layer.dense for layer in model.top.layers if hasattr(layer, "dense")]
+        first, *rest = [layer.get_weights() for layer in [*dense, model.last]]
+        kernel, bias = first
+        p, q = pair_positions(num_query_fields + num_item_fields)
+        of_query, of_item = q < num_query_fields, p >= num_query_fields
+        num_dots, dim = len(p), (len(kernel) - len(p) - model.num_pairs) // 2
+        scale, mean = model.pair_scale.numpy(), model.pair_mean.numpy()
+        skip = model.skip.numpy() / scale
+        pair_kernel = kernel[num_dots + 2 * dim :]
+        self.pair = pair_kernel / scale[:, None]
+        self.skip = skip
+        self.cross = self._cross(kernel[:num_dots], p, q)
+        # The means of the pair features leave the sums: into the user's part, and into the last bias.
+        self._query_bias = bias - (mean / scale) @ pair_kernel
+        rest[-1][1] = rest[-1][1] - mean @ skip
+        self.layers = tuple((weight, offset) for weight, offset in rest)
+        self._query = self._side(kernel, p[of_query], q[of_query], np.flatnonzero(of_query), num_dots, dim, 0)
+        shift = num_query_fields
+        self._item = self._side(
+            kernel, p[of_item] - shift, q[of_item] - shift, np.flatnonzero(of_item), num_dots + dim, dim, shift
+        )
+
+    def query(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Query features by name -> `fields` [B, Fq, D] and `hidden` [B, H]."""
+        fields = self._model.query_fields(inputs)
+        return {"fields": fields, "hidden": self._hidden(fields, *self._query) + self._query_bias}
+
+    def item(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Item features by name -> `fields` [B, Fi, D] and `hidden` [B, H]."""
+        fields = self._model.item_fields(inputs)
+        return {"fields": fields, "hidden": self._hidden(fields, *self._item)}
+
+    def weights(self, features: Features) -> FactoredWeights:
+        """Everything that a server needs, the item parts computed over the whole catalogue."""
+        fields, hidden = [], []
+        for start in range(0, features.num_items, BLOCK_ROWS):
+            rows = np.arange(start, min(start + BLOCK_ROWS, features.num_items))
+            part = self.item({name: tf.constant(values) for name, values in features.item_inputs(rows).items()})
+            fields.append(part["fields"].numpy())
+            hidden.append(part["hidden"].numpy())
+        return FactoredWeights(
+            np.concatenate(fields), np.concatenate(hidden), self.cross, self.pair, self.skip, self.layers
+        )
+
+    def _cross(self, kernel: NDArray, p: NDArray, q: NDArray) -> NDArray[np.float32]:
+        """Rows of the kernel that weigh a query field f with an item field g, at g * Fq + f."""
+        cross = np.zeros((self.num_item_fields * self.num_query_fields, kernel.shape[1]), np.float32)
+        both = (p < self.num_query_fields) & (q >= self.num_query_fields)
+        cross[(q[both] - self.num_query_fields) * self.num_query_fields + p[both]] = kernel[both]
+        return cross
+
+    def _side(
+        self, kernel: NDArray, p: NDArray, q: NDArray, rows: NDArray, bottom_at: int, dim: int, shift: int
+    ) -> tuple[Any, Any, Any]:
+        """Positions in the flattened F x F dots of one side, and the kernels of its dots and of its bottom output."""
+        width = self.num_item_fields if shift else self.num_query_fields
+        return p * width + q, kernel[rows], kernel[bottom_at : bottom_at + dim]
+
+    def _hidden(self, fields: tf.Tensor, positions: NDArray, kernel: NDArray, bottom: NDArray) -> tf.Tensor:
+        width = fields.shape[1]
+        hidden = tf.matmul(fields[:, -1], tf.constant(bottom))
+        if len(positions):
+            dots = tf.reshape(tf.matmul(fields, fields, transpose_b=True), (-1, width * width))
+            hidden += tf.matmul(tf.gather(dots, tf.constant(positions, tf.int32), axis=1), tf.constant(kernel))
+        return hidden
+
+
+def factor(model: Ranker) -> Factors:
+    """The factors of a trained ranker: one field per categorical feature and one bottom field a side."""
+    query, item = (
+        1 + sum(feature.kind == "categorical" for feature in side)
+        for side in (model.query_features, model.item_features)
+    )
+    return Factors(model, query, item)

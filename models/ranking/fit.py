@@ -1,0 +1,159 @@
+"""The training loop of the ranker: one compiled step, early stopping, a checkpoint after each epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.metrics.classification import auc, log_loss
+from models.ranking.config import RankingConfig
+from models.ranking.model import Ranker
+from models.ranking.rows import Group, GroupSource
+from models.retrieval.checkpoint import Checkpoint, Progress
+from workflows.core import console
+
+__all__ = ["Predictions", "fit", "group_losses", "predict", "sigmoid"]
+
+NO_ITEM_LOGIT = -1e9
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """Logits of a source, in its order: logits, labels and mask, each [R, M]."""
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+    def flat(self) -> tuple[NDArray, NDArray]:
+        """Labels and logits of the items that exist."""
+        return self.labels[self.mask], self.logits[self.mask]
+
+
+def group_losses(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, listwise: bool) -> tf.Tensor:
+    """Loss of each group, float32 [G].
+
+    Args:
+        logits, labels: [G, M]; in a listwise group column 0 is the positive.
+        mask: bool [G, M].
+        listwise: softmax cross-entropy of the positive within its group, else binary cross-entropy of each row.
+    """
+    if listwise:
+        logits = tf.where(mask, logits, NO_ITEM_LOGIT)
+        return -tf.nn.log_softmax(logits, axis=1)[:, 0]
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)[:, 0]
+
+
+def fit(
+    model: Ranker, train: GroupSource, valid: GroupSource, config: RankingConfig, checkpoint: Checkpoint, mark: str
+) -> list[dict[str, Any]]:
+    """Train until the validation loss stops falling; the model ends with the weights of its best epoch.
+
+    Args:
+        model: fresh; resumed where the checkpoint has its training.
+        train, valid: what to learn from, and what to stop by.
+        config: the step and how long.
+        checkpoint: written after each epoch.
+        mark: identifies config and inputs in the checkpoint.
+
+    Returns:
+        A record per epoch: train_loss, valid_loss, valid_auc.
+    """
+    step = _compile_step(model, train.listwise, config)
+    _build(model, valid, config)
+    progress, best = _resume(model, checkpoint, mark)
+    for epoch in range(len(progress.history), config.max_epochs):
+        if epoch - progress.best_epoch > config.patience and progress.history:
+            break
+        total, count = 0.0, 0
+        with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
+            for group in train.batches(config.batch_size, seed=config.seed + epoch):
+                total += float(step(*_tensors(group))) * len(group.labels)
+                count += len(group.labels)
+                bar.advance(bar.task_ids[0], group.labels.size)
+        record = {"epoch": epoch + 1, "train_loss": total / max(count, 1), **_validate(model, valid, config)}
+        progress.history.append(record)
+        if progress.best_epoch < 0 or record["valid_loss"] < progress.history[progress.best_epoch]["valid_loss"]:
+            progress.best_epoch, best = epoch, model.get_weights()
+        checkpoint.save(progress, model.get_weights(), best)
+        console.say(
+            f"ranking: epoch {epoch + 1}: loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}, AUC {record['valid_auc']:.4f}"
+        )
+    model.set_weights(best)
+    return progress.history
+
+
+def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
+    """Logits of every row of a source."""
+    score = tf.function(lambda *inputs: _forward(model, *inputs, training=False), reduce_retracing=True)
+    parts = []
+    for group in source.batches(batch_size):
+        query, items, pair, labels, mask = _tensors(group)
+        parts.append((score(query, items, pair, labels).numpy(), group.labels, group.mask))
+    logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(logits, labels, mask)
+
+
+def sigmoid(logits: NDArray) -> NDArray[np.float64]:
+    """1 / (1 + exp(-z)), without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+
+
+def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[str, float]:
+    found = predict(model, valid, config.batch_size)
+    labels, logits = found.flat()
+    if valid.listwise:
+        loss = float(tf.reduce_mean(group_losses(found.logits, found.labels, found.mask, True)))
+    else:
+        loss = log_loss(labels, sigmoid(logits))
+    return {"valid_loss": loss, "valid_auc": auc(labels, logits)}
+
+
+def _compile_step(model: Ranker, listwise: bool, config: RankingConfig) -> Any:
+    optimizer = tf.keras.optimizers.legacy.Adam(config.learning_rate)
+
+    @tf.function(reduce_retracing=True)
+    def step(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = _forward(model, query, items, pair, labels, training=True)
+            loss = tf.reduce_mean(group_losses(logits, labels, mask, listwise))
+        variables = model.trainable_variables
+        gradients = zip(tape.gradient(loss, variables), variables, strict=True)
+        optimizer.apply_gradients([(g, v) for g, v in gradients if g is not None])
+        return loss
+
+    return step
+
+
+def _forward(model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, *, training: bool) -> tf.Tensor:
+    """Logits [G, M]; each query is encoded once for its M items."""
+    width = tf.shape(labels)[1]
+    fields = tf.repeat(model.query_fields(query, training), width, axis=0)
+    flat = tf.reshape(pair, (-1, model.num_pairs))
+    logits = model.logits(fields, model.item_fields(items, training), flat, training)
+    return tf.reshape(logits, tf.shape(labels))
+
+
+def _tensors(group: Group) -> tuple[Any, Any, tf.Tensor, tf.Tensor, tf.Tensor]:
+    query = {name: tf.convert_to_tensor(values) for name, values in group.query.items()}
+    items = {name: tf.convert_to_tensor(values) for name, values in group.items.items()}
+    return query, items, *(tf.convert_to_tensor(values) for values in (group.pair, group.labels, group.mask))
+
+
+def _build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
+    """Create every variable, in the same order whether or not a checkpoint follows."""
+    query, items, pair, labels, _ = _tensors(next(iter(source.batches(config.batch_size))))
+    _forward(model, query, items, pair, labels, training=False)
+
+
+def _resume(model: Ranker, checkpoint: Checkpoint, mark: str) -> tuple[Progress, list[NDArray]]:
+    found = checkpoint.load()
+    if found is None:
+        return Progress(mark), model.get_weights()
+    progress, current, best = found
+    console.say(f"ranking: resumes after epoch {len(progress.history)}")
+    model.set_weights(current)
+    return progress, best

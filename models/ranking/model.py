@@ -1,0 +1,149 @@
+"""The DLRM: one embedding per categorical feature, a bottom MLP per side, all pairwise dot products, a top MLP.
+
+It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all continuous
+features (user and item mixed, so the first top layer would not split by side), pools padded lists with their padding, and has
+no place for features of the pair. BinaryOutput is left out too: it ends in a sigmoid, and the listwise loss and the parity checks
+need the logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from merlin.models import tf as mm
+from merlin.models.tf.blocks.interaction import DotProductInteraction
+from merlin.models.utils.schema_utils import create_categorical_column
+from numpy.typing import NDArray
+
+from models.ranking.config import RankingConfig
+from workflows.features.schema import ITEM_ID, OOV, PADDING, USER_ID, Feature, FeatureSchema
+
+__all__ = ["PairDots", "Ranker", "pair_positions"]
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+def pair_positions(num_fields: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """P and q of every field pair p < q, in the order of DotProductInteraction: by p, then by q."""
+    return np.triu_indices(num_fields, k=1)
+
+
+class PairDots(DotProductInteraction):
+    """DotProductInteraction with constant positions: the same values without a boolean mask, whose shape no compiler knows."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """float32 [B, F, D] -> [B, F (F - 1) / 2]."""
+        num_fields = inputs.shape[1]
+        p, q = pair_positions(num_fields)
+        dots = tf.reshape(tf.matmul(inputs, inputs, transpose_b=True), (-1, num_fields * num_fields))
+        return tf.gather(dots, tf.constant(p * num_fields + q, tf.int32), axis=1)
+
+
+class Ranker(tf.keras.Model):
+    """Logits of (query, item) rows.
+
+    The last field of each side is the output of its bottom MLP over the side's continuous features; without any, over a constant, so
+    that it is a learned vector and every embedding also enters linearly.
+
+    Args:
+        schema: the features.
+        config: sizes.
+        pair_mean, pair_scale: float32 [P] of the training rows; pair features are standardised inside.
+        skip: float32 [P], initial weights from standardised pair features straight to the logit.
+    """
+
+    def __init__(
+        self, schema: FeatureSchema, config: RankingConfig, pair_mean: NDArray, pair_scale: NDArray, skip: NDArray
+    ) -> None:
+        super().__init__(name="ranker")
+        self.query_features = list(schema.query)
+        self.item_features = list(schema.side("item"))
+        self.num_pairs = len(pair_mean)
+        self._id_dropout = config.id_dropout
+        dim = config.embedding_dim
+        self._tables = _tables(schema.features, dim)
+        self._bottoms = {
+            "query": _bottom(self.query_features, config.bottom, dim),
+            "item": _bottom(self.item_features, config.bottom, dim),
+        }
+        self._dots = PairDots()
+        self.top = mm.MLPBlock(list(config.top), dropout=config.dropout or None)
+        self.last = tf.keras.layers.Dense(1)
+        self.pair_mean = self._constant("pair_mean", pair_mean)
+        self.pair_scale = self._constant("pair_scale", pair_scale)
+        self.skip = self.add_weight(
+            name="skip", shape=(self.num_pairs,), initializer=tf.constant_initializer(np.asarray(skip, np.float32))
+        )
+
+    def query_fields(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
+        """Query features by name -> float32 [B, Fq, D]."""
+        return self._fields("query", self.query_features, inputs, training)
+
+    def item_fields(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
+        """Item features by name -> float32 [B, Fi, D]."""
+        return self._fields("item", self.item_features, inputs, training)
+
+    def logits(self, query: tf.Tensor, item: tf.Tensor, pair: tf.Tensor | None, training: bool = False) -> tf.Tensor:
+        """Fields of both sides and raw pair features [B, P] -> logit float32 [B, 1]."""
+        parts = [self._dots(tf.concat([query, item], axis=1)), query[:, -1], item[:, -1]]
+        if self.num_pairs:
+            scaled = (pair - self.pair_mean) / self.pair_scale
+            parts.append(scaled)
+        logit = self.last(self.top(tf.concat(parts, axis=1), training=training))
+        if self.num_pairs:
+            logit += tf.reduce_sum(scaled * self.skip, axis=1, keepdims=True)
+        return logit
+
+    def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
+        """Query and item features by name, each [B, 1] or [B, L], and `pair` [B, P] -> logit float32 [B, 1]."""
+        query, item = self.query_fields(inputs, training), self.item_fields(inputs, training)
+        return self.logits(query, item, inputs.get("pair"), training)
+
+    def rescale(self, factor: float, offset: float) -> None:
+        """Replace the logit z by factor * z + offset: calibration that leaves the order as it is."""
+        self.last.kernel.assign(self.last.kernel * factor)
+        self.last.bias.assign(self.last.bias * factor + offset)
+        self.skip.assign(self.skip * factor)
+
+    def _constant(self, name: str, values: NDArray) -> tf.Variable:
+        initial = tf.constant_initializer(np.asarray(values, np.float32))
+        return self.add_weight(name=name, shape=np.shape(values), initializer=initial, trainable=False)
+
+    def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, training: bool) -> tf.Tensor:
+        fields = [self._embed(feature, inputs, training) for feature in features if feature.kind == "categorical"]
+        continuous = [inputs[feature.name] for feature in features if feature.kind == "continuous"]
+        if continuous:
+            dense = tf.concat([tf.cast(values, tf.float32) for values in continuous], axis=1)
+        else:
+            dense = tf.ones_like(fields[0][:, :1])
+        return tf.stack([*fields, self._bottoms[side](dense)], axis=1)
+
+    def _embed(self, feature: Feature, inputs: Tensors, training: bool) -> tf.Tensor:
+        """A feature's embedding, [B, D]; of a list, the mean over its values without the padding."""
+        codes = inputs[feature.name]
+        if training and self._id_dropout and feature.name in (USER_ID, ITEM_ID):
+            codes = tf.where(tf.random.uniform(tf.shape(codes)) < self._id_dropout, tf.cast(OOV, codes.dtype), codes)
+        vectors = self._tables[feature.domain](codes[..., None])  # (B, L, D)
+        if not feature.length:
+            return vectors[:, 0]
+        mask = tf.cast(codes != PADDING, tf.float32)[..., None]
+        return tf.reduce_sum(vectors * mask, axis=1) / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
+
+
+def _tables(features: Sequence[Feature], dim: int) -> dict[str, mm.EmbeddingTable]:
+    """One embedding table a domain, as large as its largest feature needs."""
+    sizes: dict[str, int] = {}
+    for feature in features:
+        if feature.kind == "categorical":
+            sizes[feature.domain] = max(sizes.get(feature.domain, 0), feature.cardinality)
+    return {
+        domain: mm.EmbeddingTable(dim, create_categorical_column(domain, size - 1), name=f"table_{domain}")
+        for domain, size in sizes.items()
+    }
+
+
+def _bottom(features: Sequence[Feature], widths: Sequence[int], dim: int) -> tf.keras.layers.Layer:
+    hidden = widths if any(feature.kind == "continuous" for feature in features) else ()
+    return mm.MLPBlock([*hidden, dim], no_activation_last_layer=True)

@@ -1,0 +1,118 @@
+"""Sampled rows: held-out positives with the negatives that the ranker will meet."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data import Batch, Events, Features, Shard, State
+from models.ranking.config import RankingConfig
+from models.ranking.pairing import PairSource
+from models.ranking.retriever import Retriever
+from models.ranking.rows import SampledGroups
+from workflows.core import console
+from workflows.core.errors import DataError
+from workflows.features.schema import HISTORY
+
+__all__ = ["sample_groups"]
+
+MAX_POSITIVES = 200_000
+BLOCK_CELLS = 20_000_000
+# Popularity is flattened as usual for negatives: the head would fill them otherwise.
+POPULARITY_POWER = 0.75
+
+
+def sample_groups(
+    events: Events, features: Features, state: State, retriever: Retriever, pairs: PairSource, config: RankingConfig
+) -> SampledGroups:
+    """Build one group per positive event of a split that neither the retriever nor `state` has seen.
+
+    Each query is put as the server would have put it just before the split: user features, the event's context, and the history
+    and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are left out, since
+    serving never shows them. Negatives are never items that the user has seen or is positive for in the split.
+
+    Args:
+        events: positive events of the split after `state`.
+        features: encoded features.
+        state: what was known at the start of the split.
+        retriever: of a run whose retrieval was fitted before the split.
+        pairs: pair features as of `state`.
+        config: how many negatives, from where.
+
+    Raises:
+        DataError: no positive event of the split is of an unseen item of the catalogue.
+    """
+    random = np.random.default_rng(config.seed)
+    batch = _unseen(events.select(known_items_only=True).columns, state, random)
+    user_row, positives = batch["user_row"], batch["item_row"]
+    history = features.history_codes(np.asarray(state.history[user_row]))
+    query = features.query_inputs(user_row, batch, history)
+    embedded = retriever.embed(query)
+    blocked = _positives_of(user_row, positives)
+    chance = np.maximum(state.popularity, 0.0).astype(np.float64) ** POPULARITY_POWER + 1e-9
+    draw = _Draw(config, np.cumsum(chance / chance.sum()), random)
+    item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
+    item_rows[:, 0] = positives
+    step = max(1, BLOCK_CELLS // features.num_items)
+    with console.progress("ranking: draw negatives", len(positives), "positives") as bar:
+        for start in range(0, len(positives), step):
+            span = slice(start, start + step)
+            scores = embedded[span] @ retriever.item_embeddings.T
+            for place, user in enumerate(user_row[span]):
+                scores[place, state.seen(int(user))] = -np.inf
+                scores[place, blocked[int(user)]] = -np.inf
+            item_rows[span, 1:] = draw(scores)
+            bar.advance(bar.task_ids[0], len(scores))
+    pair = pairs.compute(query, user_row, item_rows, embedded)
+    return SampledGroups(query, item_rows, pair, user_row, features, Shard())
+
+
+class _Draw:
+    """Draws negatives for a block of score rows."""
+
+    def __init__(self, config: RankingConfig, cumulated: NDArray, random: np.random.Generator) -> None:
+        self._count = config.negatives_per_positive
+        self._retrieved = round(config.retrieved_negatives * self._count)
+        self._pool, self._cumulated, self._random = config.candidate_pool, cumulated, random
+
+    def __call__(self, scores: NDArray) -> NDArray[np.int32]:
+        """Scores [G, N], -inf where forbidden -> item rows [G, count], -1 where there is none."""
+        num_rows, num_items = scores.shape
+        pool = min(self._pool, num_items)
+        best = np.argpartition(-scores, pool - 1, axis=1)[:, :pool]
+        allowed = np.isfinite(np.take_along_axis(scores, best, axis=1))
+        # Without replacement: random keys, the forbidden ones last.
+        keys = np.where(allowed, self._random.random(best.shape), 2.0)
+        order = np.argsort(keys, axis=1)
+        mixed = np.where(np.take_along_axis(allowed, order, axis=1), np.take_along_axis(best, order, axis=1), -1)
+        chosen = np.full((num_rows, self._count), -1, np.int32)
+        width = min(self._count, pool)
+        chosen[:, :width] = mixed[:, :width]
+        popular = np.searchsorted(self._cumulated, self._random.random((num_rows, self._count - self._retrieved)))
+        popular = np.minimum(popular, num_items - 1)
+        free = np.isfinite(np.take_along_axis(scores, popular, axis=1))
+        # Where the draw is forbidden, one more retrieved candidate stays in its place.
+        chosen[:, self._retrieved :] = np.where(free, popular, chosen[:, self._retrieved :])
+        return chosen
+
+
+def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
+    """The rows of unseen items of known users, at most MAX_POSITIVES of them."""
+    users, items, num_items = columns["user_row"], columns["item_row"], len(state.popularity)
+    owners = np.repeat(np.arange(len(state.seen_indptr) - 1), np.diff(state.seen_indptr))
+    seen = owners * num_items + np.asarray(state.seen_rows)
+    keep = np.flatnonzero((users >= 0) & ~np.isin(users.astype(np.int64) * num_items + items, seen))
+    if not len(keep):
+        raise DataError(
+            "ranking: expected positive events in the valid split whose item the user has not seen in training, found none; "
+            "give split.valid_fraction more, or ranking.training_rows = 'impressions'"
+        )
+    if len(keep) > MAX_POSITIVES:
+        keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
+    return {name: values[keep] for name, values in columns.items() if name != HISTORY}
+
+
+def _positives_of(user_row: NDArray, positives: NDArray) -> dict[int, NDArray]:
+    order = np.argsort(user_row, kind="stable")
+    users, starts = np.unique(user_row[order], return_index=True)
+    return dict(zip(users.tolist(), np.split(positives[order], starts[1:]), strict=True))

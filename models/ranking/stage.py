@@ -1,0 +1,181 @@
+"""The train-ranking stage: features and the trained retriever -> the DLRM ranker and its compiled forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.data import Events, Features, Shard, load_events, load_features, load_state, positive_label
+from models.ranking.config import RankingConfig
+from workflows.core import console, device
+from workflows.core.artefacts import Manifest, fingerprint, read_manifest
+from workflows.core.errors import ConfigError
+from workflows.core.quiet import quiet
+from workflows.core.run import Run, run_stage
+
+__all__ = ["train_ranking"]
+
+STAGE = "ranking"
+AFTER = ("data", "features", "retrieval")
+HELD_OUT_SHARE = 0.2
+SCAN_ROWS = 100_000
+
+
+def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manifest:
+    """Train the ranker and write everything that serving and evaluation need.
+
+    "impressions": the logged train events with their label; early stopping and calibration on the valid split. "sampled": the
+    positives of the valid split, which the retriever was not fitted on, with drawn negatives; a fifth of the users is held out
+    for early stopping and calibration. The item counts behind the pair features are those of the moment: state/train for the
+    training rows, state/eval in what is exported.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
+        ConfigError: the label is not one of the data's, impressions are asked for without one, or the device is missing.
+        DataError: there is no row to train on.
+    """
+    return run_stage(
+        run, STAGE, config={STAGE: config}, after=AFTER, body=lambda folder: _train(run, config, folder), force=force
+    )
+
+
+def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
+    quiet()
+    import tensorflow as tf
+
+    from models.metrics.classification import classification_metrics
+    from models.ranking.calibrate import fit_platt
+    from models.ranking.export import export_ranker
+    from models.ranking.fit import fit, predict, sigmoid
+    from models.ranking.model import Ranker
+    from models.ranking.pairing import choose_pairs
+    from models.retrieval.checkpoint import Checkpoint
+
+    chosen = device.choose(config.device, "tensorflow")
+    device.announce("train-ranking", chosen)
+    features = load_features(run)
+    label = positive_label(features.schema, config.label)
+    sampled = _is_sampled(load_events(run, "train"), label, config)
+    names = choose_pairs(config, sampled=sampled)
+    kind = "sampled" if sampled else "impressions"
+    console.say(f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}")
+    train, valid = _sources(run, config, features, label, names, sampled)
+    mean, scale = _moments(train, len(names))
+    with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
+        tf.keras.utils.set_random_seed(config.seed)
+        model = Ranker(features.schema, config, mean, scale, np.full(len(names), 1.0 / max(len(names), 1)))
+        mark = _mark(run, config)
+        history = fit(model, train, valid, config, Checkpoint(run.scratch(STAGE), mark), mark)
+        labels, logits = predict(model, valid, config.batch_size).flat()
+        factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
+        model.rescale(factor, offset)
+        shape = export_ranker(folder, model, features)
+    _write_pair_arrays(run, config, names, folder)
+    calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
+    console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))
+    meta = {
+        "factored": shape["factored"],
+        "query_inputs": [feature.name for feature in features.schema.query],
+        "item_inputs": [feature.name for feature in features.schema.side("item")],
+        "pair_inputs": names,
+        "label": label,
+        **{name: shape[name] for name in ("num_query_fields", "num_item_fields", "field_dim", "hidden")},
+        "training_rows": kind,
+        "calibration": {"on": "valid", "factor": factor, "offset": offset, **calibration},
+    }
+    _write_json(folder / "meta.json", meta)
+    _write_json(folder / "history.json", history)
+    measured = {name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")}
+    return {
+        "epochs": len(history),
+        "training_rows": train.num_rows,
+        "rows": kind,
+        **measured,
+        "calibration": calibration,
+    }
+
+
+def _is_sampled(events: Events, label: str, config: RankingConfig) -> bool:
+    if config.training_rows == "sampled":
+        return True
+    both = bool(label) and _has_both(events, label)
+    if config.training_rows == "impressions" and not both:
+        raise ConfigError(
+            f"ranking.training_rows = 'impressions' needs a label with both values in the train split, got "
+            f"{label or 'no label'!r}; use 'sampled' or 'auto'"
+        )
+    return not both
+
+
+def _has_both(events: Events, label: str) -> bool:
+    """Whether the label is both 0 and 1 somewhere; reads on only until it knows."""
+    seen: set[bool] = set()
+    for batch in events.batches(SCAN_ROWS):
+        seen |= set(np.unique(batch[label] > 0.5).tolist())
+        if len(seen) == 2:
+            return True
+    return False
+
+
+def _sources(
+    run: Run, config: RankingConfig, features: Features, label: str, names: list[str], sampled: bool
+) -> tuple[Any, Any]:
+    """What to train on and what to stop by."""
+    from models.ranking.pairing import PairSource
+    from models.ranking.retriever import Retriever
+    from models.ranking.rows import ImpressionGroups
+    from models.ranking.sampling import sample_groups
+
+    retriever = Retriever(run.folder("retrieval"))
+    if not sampled:
+        pairs = PairSource(names, None, retriever, None)
+        train = ImpressionGroups(load_events(run, "train"), label, features, pairs, Shard.from_environment())
+        return train, ImpressionGroups(load_events(run, "valid"), label, features, pairs)
+    state = load_state(run, "train")
+    events = load_events(run, "valid").select(positives_of=label)
+    pairs = PairSource.at(names, state, retriever, config)
+    groups = sample_groups(events, features, state, retriever, pairs, config)
+    held_out = _held_out(groups.user_row, config.seed)
+    return groups.where(~held_out, Shard.from_environment()), groups.where(held_out)
+
+
+def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:
+    """Bool [R]: all groups of a fifth of the users, at least one user on each side where there are two."""
+    users = np.unique(user_row)
+    count = min(max(1, round(HELD_OUT_SHARE * len(users))), max(len(users) - 1, 1))
+    return np.isin(user_row, np.random.default_rng(seed).choice(users, count, replace=False))
+
+
+def _moments(train: Any, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the pair features over the training rows, float32 [P] each."""
+    if not num_pairs:
+        return np.zeros(0, np.float32), np.ones(0, np.float32)
+    group = next(iter(train.batches(SCAN_ROWS, seed=0)))
+    values = group.pair[group.mask]
+    return values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+
+
+def _write_pair_arrays(run: Run, config: RankingConfig, names: list[str], folder: Path) -> None:
+    """The arrays behind the pair features, as of just before the test split."""
+    from models.ranking.pairing import PairSource
+    from models.ranking.pairs import NEIGHBOURS, POPULARITY
+
+    source = PairSource.at(names, load_state(run, "eval"), None, config)
+    if POPULARITY in names:
+        np.save(folder / "item_popularity.npy", source.popularity)
+    if NEIGHBOURS in names and source.neighbours is not None:
+        np.save(folder / "neighbour_rows.npy", source.neighbours.rows)
+        np.save(folder / "neighbour_weights.npy", source.neighbours.weights)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
+
+
+def _mark(run: Run, config: RankingConfig) -> str:
+    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in AFTER}
+    return fingerprint({"config": msgspec.to_builtins(config), "after": upstream})
