@@ -1,1 +1,1 @@
-"""TODO"""
+"""The two-tower retriever: towers, training with whole-catalogue validation, export."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from workflows.core.device import DeviceKind
 from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
 
@@ -15,22 +17,30 @@ class RetrievalConfig(Section, frozen=True):
         embedding_dim: D, the length of query and item embeddings.
         hidden: widths of each tower's MLP before the last layer of width D; empty: one linear layer.
         temperature: divides the logits.
-        batch_size: rows a step; the other items of the batch are the negatives.
+        negatives: "in_batch": the other items of the batch, with logQ correction; "all": a softmax over the whole
+            catalogue; "auto": all up to `all_negatives_up_to` items, in-batch above.
+        all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
+        batch_size: rows a step.
         learning_rate: of Adam.
         max_epochs: upper bound; early stopping usually ends sooner.
         patience: epochs without a better validation recall before training stops.
         validation_cutoff: k of the validation recall@k over the whole catalogue.
         validation_users: users drawn for it; 0: all.
-        id_dropout: share of user and item ids replaced by out-of-vocabulary in training, so that features carry cold ones.
+        id_dropout: share of user and item ids replaced by out-of-vocabulary in training, so that features carry
+            cold ones.
+        history_dropout: share of recent items hidden in training.
         use_user_id: whether the query tower has a user id embedding.
-        logq: subtract the log of each item's sampling probability from its logit.
+        share_item_table: whether history and item tower look item ids up in one table.
+        logq: subtract the log of each item's sampling probability from its in-batch logit.
         label: label column whose positives are trained on; empty: the first label, or every event where there is none.
-        seed: of initial weights and shuffling.
+        seed: of initial weights, dropout and shuffling.
     """
 
     embedding_dim: Count = 64
     hidden: tuple[Count, ...] = (128,)
     temperature: Positive = 0.1
+    negatives: Literal["auto", "in_batch", "all"] = "auto"
+    all_negatives_up_to: NonNegative = 20_000
     batch_size: Count = 2048
     learning_rate: Positive = 1e-3
     max_epochs: Count = 20
@@ -38,7 +48,9 @@ class RetrievalConfig(Section, frozen=True):
     validation_cutoff: Count = 100
     validation_users: NonNegative = 5_000
     id_dropout: Fraction = 0.1
+    history_dropout: Fraction = 0.0
     use_user_id: bool = True
+    share_item_table: bool = True
     logq: bool = True
     label: str = ""
     seed: NonNegative = 1

@@ -1,0 +1,67 @@
+"""Training state on disk after each epoch, so that a killed training resumes where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Checkpoint", "Progress"]
+
+FILE_NAME = "checkpoint.npz"
+BYTES = "progress_json"
+
+
+class Progress(msgspec.Struct):
+    """How far training has come.
+
+    Attributes:
+        mark: fingerprint of config and inputs; a checkpoint of another mark is not resumed.
+        history: a record per finished epoch.
+        best_epoch: index of the epoch whose weights are kept; -1 before the first.
+    """
+
+    mark: str
+    history: list[dict[str, Any]] = []
+    best_epoch: int = -1
+
+
+class Checkpoint:
+    """One file holding progress, current variables and best weights; replaced atomically."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        """Keep the file in `folder`, for the training that `mark` identifies."""
+        self._folder = folder
+        self._mark = mark
+
+    def save(self, progress: Progress, current: Sequence[NDArray], best: Sequence[NDArray]) -> None:
+        """Write the state after an epoch."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"current_{i}": value for i, value in enumerate(current)}
+        arrays |= {f"best_{i}": value for i, value in enumerate(best)}
+        arrays[BYTES] = np.frombuffer(msgspec.json.encode(progress), np.uint8)
+        fresh = self._folder / f"new_{FILE_NAME}"
+        np.savez(fresh, **arrays)  # type: ignore[arg-type]
+        fresh.replace(self._folder / FILE_NAME)
+
+    def load(self) -> tuple[Progress, list[NDArray], list[NDArray]] | None:
+        """The state of the last finished epoch; None when there is none for this mark (another's is removed)."""
+        path = self._folder / FILE_NAME
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            progress = msgspec.json.decode(file[BYTES].tobytes(), type=Progress)
+            if progress.mark == self._mark:
+                return progress, _series(file, "current"), _series(file, "best")
+        shutil.rmtree(self._folder)
+        return None
+
+
+def _series(file: Any, name: str) -> list[NDArray]:
+    count = sum(key.startswith(f"{name}_") for key in file.files)
+    return [file[f"{name}_{i}"] for i in range(count)]

@@ -1,0 +1,110 @@
+"""The train-retrieval stage: features -> towers, item embeddings, the ONNX query tower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from models.data import Features, Shard, load_events, load_features, load_state, positive_label
+from models.retrieval.config import RetrievalConfig
+from workflows.core import device
+from workflows.core.artefacts import Manifest, fingerprint, read_manifest
+from workflows.core.errors import DataError
+from workflows.core.quiet import quiet
+from workflows.core.run import Run, run_stage
+
+if TYPE_CHECKING:
+    from models.retrieval.towers import Towers
+
+__all__ = ["train_retrieval"]
+
+STAGE = "retrieval"
+PARITY_ROWS = 257
+
+
+def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> Manifest:
+    """Train the two-tower model and write everything that retrieval needs.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished, or the exported query tower differs from the trained one.
+        ConfigError: the label is not one of the data's, or the device is missing.
+        DataError: the training split has no positive event.
+    """
+    return run_stage(
+        run,
+        STAGE,
+        config={STAGE: config},
+        after=("data", "features"),
+        body=lambda folder: _train(run, config, folder),
+        force=force,
+    )
+
+
+def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]:
+    quiet()
+    import tensorflow as tf
+
+    from models.retrieval.checkpoint import Checkpoint
+    from models.retrieval.towers import build_towers
+    from models.retrieval.training import train
+    from models.retrieval.validation import validation_set
+
+    chosen = device.choose(config.device, "tensorflow")
+    device.announce("train-retrieval", chosen)
+    features, state = load_features(run), load_state(run, "train")
+    label = positive_label(features.schema, config.label)
+    positives = load_events(run, "train").select(positives_of=label, known_items_only=True)
+    if len(positives) == 0:
+        raise DataError(f"the training split has no positive event (label {label or 'none'!r}); check data.labels")
+    valid = load_events(run, "valid").select(positives_of=label, known_items_only=True)
+    mark = _mark(run, config)
+    with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
+        tf.keras.utils.set_random_seed(config.seed)
+        towers = build_towers(features.schema, config)
+        history = train(
+            towers,
+            features,
+            positives,
+            np.asarray(state.popularity),
+            validation_set(features, valid, state, config),
+            config,
+            Checkpoint(run.scratch(STAGE), mark),
+            mark,
+            Shard.from_environment(),
+        )
+        difference = _write(folder, towers, features, config)
+    (folder / "history.json").write_bytes(msgspec.json.format(msgspec.json.encode(history), indent=1))
+    return {"epochs": len(history), "training_rows": len(positives), "onnx_difference": difference}
+
+
+def _write(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:
+    """Write embeddings, SavedModels, the ONNX query tower and meta.json; returns the ONNX tower's difference."""
+    from models.onnx import check_parity, export_onnx, feature_widths, random_inputs
+    from models.retrieval.training import embed_items
+
+    np.save(folder / "item_embeddings.npy", embed_items(towers, features))
+    towers.query.save(folder / "query_tower", include_optimizer=False)
+    towers.item.save(folder / "item_tower", include_optimizer=False)
+
+    def query(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"query": towers.query({f.name: inputs[f.name] for f in towers.query_features})}
+
+    path = folder / "query_tower.onnx"
+    export_onnx(query, feature_widths(towers.query_features), path)
+    difference = check_parity(path, query, random_inputs(towers.query_features, PARITY_ROWS))
+    meta = {
+        "embedding_dim": config.embedding_dim,
+        "temperature": config.temperature,
+        "query_inputs": [feature.name for feature in towers.query_features],
+    }
+    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    return difference
+
+
+def _mark(run: Run, config: RetrievalConfig) -> str:
+    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in ("data", "features")}
+    return fingerprint({"config": msgspec.to_builtins(config), "after": upstream})

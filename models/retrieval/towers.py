@@ -1,0 +1,169 @@
+"""The query and item towers: embedded features, an MLP, L2-normalised embeddings. Imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import merlin.models.tf as mm
+import msgspec
+import numpy as np
+import tensorflow as tf
+from merlin.schema import ColumnSchema, Schema, Tags
+from numpy.typing import NDArray
+
+from models.retrieval.config import RetrievalConfig
+from workflows.features.schema import HISTORY, ITEM_ID, PADDING, USER_ID, Feature, FeatureSchema
+
+__all__ = ["FeatureFields", "Towers", "build_towers", "feature_width", "merlin_schema"]
+
+MAX_FEATURE_WIDTH = 32
+
+
+class Towers(msgspec.Struct, frozen=True):
+    """Both encoders. Each maps feature name -> [B, 1] or [B, L] to L2-normalised float32 [B, D]."""
+
+    query: mm.Encoder
+    item: mm.Encoder
+    query_features: list[Feature]
+    item_features: list[Feature]
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Every trainable variable once, in a stable order (a shared table belongs to both towers)."""
+        unique = {v.ref(): v for v in [*self.query.trainable_variables, *self.item.trainable_variables]}
+        return list(unique.values())
+
+    def encode_query(self, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+        """Query embeddings of named inputs (further names are ignored): float32 [B, D]."""
+        return _encode(self.query, {f.name: inputs[f.name] for f in self.query_features})
+
+    def encode_item(self, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+        """Item embeddings of named inputs: float32 [B, D]."""
+        return _encode(self.item, {f.name: inputs[f.name] for f in self.item_features})
+
+
+@tf.keras.utils.register_keras_serializable(package="cascade")
+class FeatureFields(tf.keras.layers.Layer):
+    """Turn named inputs into one vector: embedding lookups, masked means of lists, continuous values as they are.
+
+    Padding (code 0) takes no part in a mean; a list of padding alone gives zeros.
+    """
+
+    def __init__(
+        self, features: Sequence[Feature | dict[str, Any]], tables: dict[str, mm.EmbeddingTable], **kwargs: Any
+    ) -> None:
+        """Look every categorical feature up in the table of its name."""
+        super().__init__(**kwargs)
+        # As text: Keras tracks a list attribute and puts an empty one back when a saved tower is loaded.
+        self._features_json = msgspec.json.encode(features).decode()
+        self.tables = tables
+        self.schema = merlin_schema(self.features)
+
+    @property
+    def features(self) -> list[Feature]:
+        """The inputs, in the order of their fields."""
+        return msgspec.json.decode(self._features_json, type=list[Feature])
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Concatenate the fields: [B, total width]."""
+        return tf.concat([self._field(feature, inputs[feature.name]) for feature in self.features], axis=-1)
+
+    def _field(self, feature: Feature, values: tf.Tensor) -> tf.Tensor:
+        if feature.kind == "continuous":
+            return tf.cast(values, tf.float32)
+        # (B, L, D), the table itself: EmbeddingTable's own mean of a dense list would count padding.
+        looked_up = tf.gather(self.tables[feature.name].table.embeddings, values)
+        if feature.length == 0:
+            return tf.squeeze(looked_up, axis=1)
+        mask = tf.cast(tf.not_equal(values, PADDING), tf.float32)[:, :, None]  # (B, L, 1)
+        count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)  # (B, 1)
+        return tf.reduce_sum(looked_up * mask, axis=1) / count
+
+    def compute_output_shape(self, input_shape: dict[str, Any]) -> tf.TensorShape:
+        """[B, total width]."""
+        widths = [self.tables[f.name].dim if f.kind == "categorical" else max(f.length, 1) for f in self.features]
+        return tf.TensorShape([None, sum(widths)])
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras needs to build the layer again."""
+        tables = {name: tf.keras.utils.serialize_keras_object(table) for name, table in self.tables.items()}
+        return {**super().get_config(), "features": msgspec.to_builtins(self.features), "tables": tables}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FeatureFields:
+        """Build the layer from `get_config`."""
+        tables = {n: tf.keras.utils.deserialize_keras_object(t) for n, t in config.pop("tables").items()}
+        return cls(tables=tables, **config)
+
+
+def build_towers(schema: FeatureSchema, config: RetrievalConfig) -> Towers:
+    """Build both towers with fresh weights.
+
+    Args:
+        schema: the features of the run.
+        config: sizes; whether a user id and a shared item table are used.
+    """
+    query_features = [f for f in schema.query if config.use_user_id or f.name != USER_ID]
+    item_features = schema.side("item")
+    tables: dict[str, mm.EmbeddingTable] = {}
+    for feature in [*item_features, *query_features]:
+        if feature.kind == "categorical":
+            shared = feature.name == HISTORY and config.share_item_table
+            tables[feature.name] = tables[ITEM_ID] if shared else _table(feature, config.embedding_dim)
+    towers = Towers(
+        query=_encoder("query_tower", query_features, tables, config),
+        item=_encoder("item_tower", item_features, tables, config),
+        query_features=query_features,
+        item_features=item_features,
+    )
+    towers.query(_example(query_features))
+    towers.item(_example(item_features))
+    return towers
+
+
+def feature_width(cardinality: int) -> int:
+    """Embedding width of a feature that is not an id: grows with the fourth root of its cardinality, at most 32."""
+    return int(min(MAX_FEATURE_WIDTH, max(4, round(3 * cardinality**0.25))))
+
+
+def merlin_schema(features: Sequence[Feature]) -> Schema:
+    """The same features as a Merlin schema."""
+    return Schema([_column(feature) for feature in features])
+
+
+def _column(feature: Feature) -> ColumnSchema:
+    tags = [Tags.CATEGORICAL if feature.kind == "categorical" else Tags.CONTINUOUS]
+    tags += {USER_ID: [Tags.USER_ID], ITEM_ID: [Tags.ITEM_ID]}.get(feature.name, [])
+    properties: dict[str, Any] = {}
+    if feature.kind == "categorical":
+        properties["domain"] = {"name": feature.domain, "min": 0, "max": feature.cardinality - 1}
+    length = feature.length or 1
+    dtype = "int32" if feature.kind == "categorical" else "float32"
+    return ColumnSchema(feature.name, dtype=dtype, tags=tags, properties=properties, dims=((0, None), (length, length)))
+
+
+def _table(feature: Feature, embedding_dim: int) -> mm.EmbeddingTable:
+    is_id = feature.name in (USER_ID, ITEM_ID, HISTORY)
+    width = embedding_dim if is_id else feature_width(feature.cardinality)
+    table = mm.EmbeddingTable(width, _column(feature), name=f"{feature.name}_table")
+    table.build(())
+    return table
+
+
+def _encoder(
+    name: str, features: list[Feature], tables: dict[str, mm.EmbeddingTable], config: RetrievalConfig
+) -> mm.Encoder:
+    used = {f.name: tables[f.name] for f in features if f.kind == "categorical"}
+    mlp = mm.MLPBlock([*config.hidden, config.embedding_dim], activation="relu", no_activation_last_layer=True)
+    fields = FeatureFields(features, used, name=f"{name}_fields")
+    return mm.Encoder(fields, mlp, post=mm.L2Norm(), prep_features=False, name=name)
+
+
+def _encode(tower: mm.Encoder, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+    return np.asarray(tower({name: tf.constant(value) for name, value in inputs.items()}))
+
+
+def _example(features: Sequence[Feature]) -> dict[str, tf.Tensor]:
+    """A batch of one row, to build the weights with."""
+    return {f.name: tf.zeros([1, f.length or 1], tf.int32 if f.kind == "categorical" else tf.float32) for f in features}

@@ -1,0 +1,193 @@
+"""The training loop over the towers. Imports TensorFlow.
+
+A loop of its own instead of Model.fit: the validation metric is recall over the whole catalogue, the state after every
+epoch is on disk, and a step is one graph call on plain tensors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.data import Batch, Events, Features, Shard
+from models.retrieval.checkpoint import Checkpoint, Progress
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.objective import catalogue_loss, in_batch_loss, takes_all_negatives
+from models.retrieval.towers import Towers
+from models.retrieval.validation import ValidationSet, recall_at_k
+from workflows.core import console
+from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
+
+__all__ = ["embed_items", "embed_queries", "train"]
+
+ENCODE_BATCH = 8192
+
+Step = Callable[[Batch, Batch, NDArray, NDArray], tf.Tensor]
+
+
+def train(
+    towers: Towers,
+    features: Features,
+    positives: Events,
+    popularity: NDArray[np.float32],
+    validation: ValidationSet,
+    config: RetrievalConfig,
+    checkpoint: Checkpoint,
+    mark: str,
+    shard: Shard | None = None,
+    after_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train both towers in place and leave the weights of the best epoch in them.
+
+    Args:
+        towers: fresh towers.
+        features: of the run.
+        positives: training rows, each with an item of the catalogue.
+        popularity: float32 [N], for the logQ correction.
+        validation: empty: no early stopping, the last epoch is kept.
+        config: everything else.
+        checkpoint: where the state after each epoch goes; a matching one is resumed.
+        mark: identifies config and inputs in the checkpoint.
+        shard: this process's share of the rows.
+        after_epoch: called with the record of each epoch once it is on disk.
+
+    Returns:
+        A record per epoch: epoch, loss, examples_per_s and, with validation, recall_at_<k>.
+    """
+    optimizer = tf.keras.optimizers.Adam(config.learning_rate)
+    optimizer.build(towers.variables)
+    variables = [*towers.variables, *optimizer.variables]
+    num_weights = len(towers.variables)
+    progress, best = Progress(mark), [v.numpy() for v in towers.variables]
+    if (saved := checkpoint.load()) is not None:
+        progress, current, best = saved
+        _assign(variables, current)
+        console.say(f"retrieval: resuming after epoch {len(progress.history)}")
+    step = _step(towers, features, popularity, config, optimizer)
+    metric = f"recall_at_{config.validation_cutoff}"
+    while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
+        epoch = len(progress.history)
+        record = _epoch(epoch, step, features, positives, config, shard or Shard())
+        if len(validation):
+            embeddings = embed_items(towers, features)
+            record[metric] = recall_at_k(
+                validation, lambda rows: embed_queries(towers, rows), embeddings, config.validation_cutoff
+            )
+        progress.history.append(record)
+        if progress.best_epoch < 0 or record.get(metric, epoch) > progress.history[progress.best_epoch].get(metric, -1):
+            progress.best_epoch, best = epoch, [v.numpy() for v in towers.variables]
+        checkpoint.save(progress, [v.numpy() for v in variables], best)
+        console.say(_line(record))
+        if after_epoch:
+            after_epoch(record)
+    _assign(variables[:num_weights], best)
+    return [{**record, "best": i == progress.best_epoch} for i, record in enumerate(progress.history)]
+
+
+def embed_items(towers: Towers, features: Features) -> NDArray[np.float32]:
+    """The item tower over the whole catalogue: float32 [N, D] by item_row."""
+    rows = np.arange(features.num_items)
+    blocks = [rows[i : i + ENCODE_BATCH] for i in range(0, len(rows), ENCODE_BATCH)]
+    return np.concatenate([towers.encode_item(features.item_inputs(block)) for block in blocks])
+
+
+def embed_queries(towers: Towers, inputs: Batch) -> NDArray[np.float32]:
+    """The query tower over prepared inputs: float32 [B, D]."""
+    num_rows = len(inputs[HISTORY])
+    starts = range(0, num_rows, ENCODE_BATCH)
+    return np.concatenate(
+        [towers.encode_query({n: v[i : i + ENCODE_BATCH] for n, v in inputs.items()}) for i in starts]
+    )
+
+
+def _epoch(
+    epoch: int, step: Step, features: Features, positives: Events, config: RetrievalConfig, shard: Shard
+) -> dict[str, Any]:
+    seed = config.seed * 1_000_003 + epoch
+    num_rows = len(positives) // shard.size
+    batch_size = max(1, min(config.batch_size, num_rows))
+    losses, started_at, num_done = [], time.perf_counter(), 0
+    with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
+        batches = positives.batches(batch_size, seed=seed, shard=shard, drop_last=True)
+        for i, batch in enumerate(batches):
+            item_row = batch["item_row"].astype(np.int32)
+            noise = np.array([seed, i], np.int32)
+            losses.append(step(features.event_inputs(batch), features.item_inputs(item_row), item_row, noise))
+            num_done += len(item_row)
+            bar.advance(bar.task_ids[0], len(item_row))
+    loss = float(np.mean([float(value) for value in losses]))
+    return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(num_done / (time.perf_counter() - started_at))}
+
+
+def _step(
+    towers: Towers, features: Features, popularity: NDArray[np.float32], config: RetrievalConfig, optimizer: Any
+) -> Step:
+    """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2]."""
+    num_items = features.num_items
+    everything = takes_all_negatives(config, num_items)
+    catalogue = {}
+    if everything:
+        inputs = features.item_inputs(np.arange(num_items))
+        catalogue = {name: tf.constant(value) for name, value in inputs.items()}
+    contrast = None if everything else in_batch_loss(config, popularity)
+    weights = towers.variables
+
+    def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
+        query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
+        with tf.GradientTape() as tape:
+            query = towers.query(query_inputs, training=True)
+            if contrast is None:
+                hidden = _with_dropout(catalogue, towers.item_features, config, noise)
+                loss = catalogue_loss(query, towers.item(hidden, training=True), item_row, config.temperature)
+            else:
+                hidden = _with_dropout(item_inputs, towers.item_features, config, noise)
+                loss = contrast(query, towers.item(hidden, training=True), item_row)
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    specs = [_specs(towers.query_features), _specs(towers.item_features)]
+    signature = [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+    graph = tf.function(run, input_signature=signature, autograph=False)
+
+    def step(query_inputs: Batch, item_inputs: Batch, item_row: NDArray, noise: NDArray) -> tf.Tensor:
+        return graph({name: query_inputs[name] for name in specs[0]}, item_inputs, item_row, noise)
+
+    return step
+
+
+def _with_dropout(inputs: Any, features: list[Feature], config: RetrievalConfig, noise: tf.Tensor) -> dict[str, Any]:
+    """Hide a share of the ids (as out of vocabulary) and of the recent items (as padding)."""
+    hide = {USER_ID: (config.id_dropout, OOV), ITEM_ID: (config.id_dropout, OOV)}
+    hide[HISTORY] = (config.history_dropout, PADDING)
+    result = dict(inputs)
+    for i, feature in enumerate(features):
+        share, code = hide.get(feature.name, (0.0, 0))
+        if share > 0:
+            values = result[feature.name]
+            draws = tf.random.stateless_uniform(tf.shape(values), noise + tf.constant([i, 0]))
+            result[feature.name] = tf.where(draws < share, tf.constant(code, values.dtype), values)
+    return result
+
+
+def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
+    dtypes = {"categorical": tf.int32, "continuous": tf.float32}
+    return {f.name: tf.TensorSpec([None, f.length or 1], dtypes[f.kind], name=f.name) for f in features}
+
+
+def _patience_is_over(progress: Progress, config: RetrievalConfig) -> bool:
+    return progress.best_epoch >= 0 and len(progress.history) - 1 - progress.best_epoch >= config.patience
+
+
+def _assign(variables: list[tf.Variable], values: list[NDArray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _line(record: dict[str, Any]) -> str:
+    parts = [f"{name} {value:.4f}" for name, value in record.items() if isinstance(value, float)]
+    return f"retrieval: epoch {record['epoch']}: " + ", ".join([*parts, f"{record['examples_per_s']:,} examples/s"])
