@@ -149,6 +149,7 @@ def encoder() -> Encoder:
         ("many", objects([[10, 10, 7], [], None, [None, 10], (10,)]), [[3, 2], [0, 0], [0, 0], [3, 0], [3, 0]]),
         ("many", (np.array([[10, 7, 10], [10, 10, 10]]), np.array([3, 0])), [[2, 3], [0, 0]]),
         ("many", np.array([[7, 10, 10]]), [[3, 3]]),
+        ("many", (np.array([[10, np.nan, 7], [np.nan, np.nan, 10]]), np.array([3, 9])), [[3, 2], [3, 0]]),
         ("cut", np.array([-1, 0, 1], np.int8), [3, 4, 4]),
         ("cut", objects([None, 0.5, float("-inf")]), [1, 4, 1]),
     ],

@@ -108,7 +108,8 @@ class Encoder:
                 "run cascade prepare again"
             )
         files = {feature[key] for feature in record["features"] for key in ("keys", "codes") if key in feature}
-        arrays = {file: np.load(Path(folder) / file, mmap_mode="r", allow_pickle=False) for file in files}
+        # asarray keeps the map but sheds numpy's memmap class, which is slow to index.
+        arrays = {f: np.asarray(np.load(Path(folder) / f, mmap_mode="r", allow_pickle=False)) for f in files}
         return cls(name, record["features"], arrays)
 
     @property
@@ -144,7 +145,7 @@ class Encoder:
         if column is None:
             if num_rows is None:
                 raise ValueError(f"column {name!r} is missing; expected {self.columns}")
-            column = np.full(num_rows, None, dtype=object)
+            return _all_null(feature, num_rows)
         if feature["length"]:
             return self._encode_list(feature, column)
         if isinstance(column, tuple):
@@ -204,6 +205,14 @@ class Encoder:
             return np.full(len(values), OOV, np.int32)
         at = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
         return np.where(keys[at] == values, codes[at], OOV).astype(np.int32)
+
+
+def _all_null(feature: Mapping[str, Any], num_rows: int) -> np.ndarray:
+    if feature["length"]:
+        return np.full((num_rows, feature["length"]), PADDING, np.int32)
+    if feature["kind"] == "continuous":
+        return np.zeros(num_rows, np.float32)
+    return np.full(num_rows, NULL, np.int32)
 
 
 def _buckets(hashes: np.ndarray, num_buckets: int) -> np.ndarray:
@@ -288,16 +297,24 @@ def _as_bytes(name: str, value: object) -> bytes:
 
 
 def _flatten(feature: Mapping[str, Any], column: Column) -> tuple[np.ndarray, np.ndarray]:
-    """The values of all lists one after the other, and the length of each list."""
+    """The values of all lists one after the other, and each list's length; long ones are cut where that is safe."""
+    length, from_end = feature["length"], feature["from_end"]
     if isinstance(column, tuple):
         values, lengths = column
         if values.ndim != 2 or lengths.shape != (len(values),):
             raise ValueError(f"column {feature['name']!r} takes [B, R] and lengths [B], got {list(values.shape)}")
         lengths = np.clip(lengths.astype(np.int64), 0, values.shape[1])
-        return values[np.arange(values.shape[1]) < lengths[:, None]], lengths
+        steps = np.arange(values.shape[1])
+        inside = steps < lengths[:, None]
+        if values.dtype.kind in "biuSU":  # no nulls that would have to be left out before the cut
+            kept = np.minimum(lengths, length)
+            inside &= (steps >= (lengths - kept)[:, None]) if from_end else (steps < length)
+            lengths = kept
+        return values[inside], lengths
     if column.ndim == 2 and not feature["separator"]:
         return column.reshape(-1), np.full(len(column), column.shape[1], np.int64)
-    lists = [_as_list(feature, value) for value in column.reshape(len(column)).tolist()]
+    window = slice(-length, None) if from_end else slice(length)
+    lists = [_as_list(feature, value)[window] for value in column.reshape(len(column)).tolist()]
     lengths = np.array([len(values) for values in lists], np.int64)
     flat = np.empty(int(lengths.sum()), object)
     flat[:] = [value for values in lists for value in values]
