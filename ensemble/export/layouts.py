@@ -1,9 +1,9 @@
-"""Models of a repository: which files each holds and what its config says. Knows nothing of Merlin."""
+"""The models of a repository: which files each holds and what its config says. Knows nothing of Merlin."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ensemble
@@ -15,8 +15,21 @@ from ensemble.runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
 from ensemble.runtime.step import Step
 from ensemble.runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
 
-__all__ = ["MODEL_NAME", "Names", "write_ensemble_model", "write_fused_model", "write_onnx_step", "write_python_step"]
+__all__ = [
+    "CONFIG_FILE",
+    "MODEL_NAME",
+    "Names",
+    "fused_config",
+    "sources",
+    "step_config",
+    "tied_config",
+    "write_fused",
+    "write_step",
+    "write_tied",
+]
 
+CONFIG_FILE = "config.pbtxt"
+STEP_VERSION = 1
 MODEL_NAME = "cascade"
 MODEL_FILE = '''"""Written by `cascade export`: the code beside this file comes first, then Triton's model class."""
 
@@ -37,99 +50,112 @@ SOURCES = {
 }
 
 
+@dataclass(frozen=True)
 class Names:
-    """Names and version of the models of one ensemble.
+    """Names and versions of the models of one repository.
 
-    Args:
-        version: version of the model `cascade`.
+    Attributes:
+        version: of the model `cascade`.
         prefix: of the step models; a published ensemble puts its version in, so that each version owns its steps.
-        step_version: version of the step models.
+        onnx_steps: steps that run on Triton's own onnxruntime backend.
     """
 
-    def __init__(self, version: int = 1, prefix: str = MODEL_NAME, step_version: int = 1) -> None:
-        self.version, self.prefix, self.step_version = version, prefix, step_version
+    version: int = 1
+    prefix: str = MODEL_NAME
+    onnx_steps: frozenset[type[Step]] = frozenset()
 
     def step(self, step: type[Step]) -> str:
-        """Name of a step's model."""
+        """Name of a step's model; its version is always STEP_VERSION."""
         return f"{self.prefix}_{step.name}"
 
 
-def write_fused_model(chain: Path, spec: ChainSpec, repository: Path, version: int = 1) -> None:
+def fused_config(spec: ChainSpec, names: Names) -> str:
+    """config.pbtxt of the model that runs the whole chain."""
+    return python_config(MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, spec.response)
+
+
+def step_config(spec: ChainSpec, step: type[Step], names: Names) -> str:
+    """config.pbtxt of a step."""
+    inputs, outputs = step.inputs(spec), step.outputs(spec)
+    name = names.step(step)
+    if step in names.onnx_steps:
+        # The graph knows its inputs by their own names, not by those between steps.
+        inputs = tuple(replace(tensor, name=_plain(tensor.name)) for tensor in inputs)
+        return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, outputs)
+    return python_config(name, step.name, STEP_VERSION, spec.max_batch_size, inputs, outputs)
+
+
+def tied_config(spec: ChainSpec, steps: Sequence[type[Step]], names: Names) -> str:
+    """config.pbtxt of the `platform: "ensemble"` model that ties the steps together, in their order."""
+    read = {tensor.name for step in steps for tensor in step.inputs(spec)} | {t.name for t in spec.response}
+    mapped = [
+        EnsembleStep(
+            names.step(step),
+            STEP_VERSION,
+            {_plain(t.name) if step in names.onnx_steps else t.name: t.name for t in step.inputs(spec)},
+            {t.name: t.name for t in step.outputs(spec) if t.name in read},
+        )
+        for step in steps
+    ]
+    return ensemble_config(MODEL_NAME, names.version, spec.max_batch_size, spec.request, spec.response, mapped)
+
+
+def write_fused(chain: Path, repository: Path, names: Names) -> None:
     """One Python-backend model that runs the whole chain.
 
     Args:
         chain: the compiled chain.
-        spec: its chain.json.
         repository: the model repository; `cascade/` is created in it.
-        version: of the model.
+        names: the version.
     """
-    folder = repository / MODEL_NAME / str(version)
+    folder = repository / MODEL_NAME / str(names.version)
     place(chain, folder / CHAIN_FOLDER)
-    write_code(folder)
-    text = python_config(MODEL_NAME, WHOLE_CHAIN, version, spec.max_batch_size, spec.request, spec.response)
-    (folder.parent / "config.pbtxt").write_text(text)
+    _write_code(folder)
+    (folder.parent / CONFIG_FILE).write_text(fused_config(ChainSpec.load(chain), names))
 
 
-def write_python_step(chain: Path, spec: ChainSpec, repository: Path, step: type[Step], names: Names) -> None:
-    """One step as a Python-backend model that holds the files of that step alone."""
-    folder = repository / names.step(step) / str(names.step_version)
-    for name in (CHAIN_FILE, *step.files(spec)):
-        place(chain / name, folder / CHAIN_FOLDER / name)
-    write_code(folder)
-    inputs, outputs = step.inputs(spec), step.outputs(spec)
-    text = python_config(names.step(step), step.name, names.step_version, spec.max_batch_size, inputs, outputs)
-    (folder.parent / "config.pbtxt").write_text(text)
+def write_step(chain: Path, repository: Path, step: type[Step], names: Names) -> None:
+    """One step as a model of its own, which holds the files of that step alone."""
+    spec = ChainSpec.load(chain)
+    folder = repository / names.step(step) / str(STEP_VERSION)
+    if step in names.onnx_steps:
+        (graph,) = step.files(spec)
+        place(chain / graph, folder / "model.onnx")
+    else:
+        for name in (CHAIN_FILE, *step.files(spec)):
+            place(chain / name, folder / CHAIN_FOLDER / name)
+        _write_code(folder)
+    (folder.parent / CONFIG_FILE).write_text(step_config(spec, step, names))
 
 
-def write_onnx_step(chain: Path, spec: ChainSpec, repository: Path, step: type[Step], names: Names) -> None:
-    """A step whose only file is an ONNX graph, on Triton's onnxruntime backend."""
-    (graph,) = step.files(spec)
-    folder = repository / names.step(step) / str(names.step_version)
-    place(chain / graph, folder / "model.onnx")
-    # The graph knows its inputs by their own names, not by those between steps.
-    inputs = [replace(tensor, name=plain_name(tensor.name)) for tensor in step.inputs(spec)]
-    text = onnx_config(names.step(step), names.step_version, spec.max_batch_size, inputs, step.outputs(spec))
-    (folder.parent / "config.pbtxt").write_text(text)
-
-
-def write_ensemble_model(
-    spec: ChainSpec,
-    repository: Path,
-    steps: Sequence[type[Step]],
-    names: Names,
-    onnx_steps: Collection[type[Step]] = (),
-) -> None:
-    """The `platform: "ensemble"` model that ties the steps together; `onnx_steps` were written by write_onnx_step."""
+def write_tied(chain: Path, repository: Path, steps: Sequence[type[Step]], names: Names) -> None:
+    """The `platform: "ensemble"` model; its version folder holds chain.json alone."""
+    spec = ChainSpec.load(chain)
     folder = repository / MODEL_NAME / str(names.version)
     folder.mkdir(parents=True)
     spec.save(folder)
-    mapped = [
-        EnsembleStep(
-            names.step(step),
-            names.step_version,
-            {plain_name(t.name) if step in onnx_steps else t.name: t.name for t in step.inputs(spec)},
-            {t.name: t.name for t in step.outputs(spec)},
-        )
-        for step in steps
-    ]
-    text = ensemble_config(MODEL_NAME, names.version, spec.max_batch_size, spec.request, spec.response, mapped)
-    (folder.parent / "config.pbtxt").write_text(text)
+    (folder.parent / CONFIG_FILE).write_text(tied_config(spec, steps, names))
 
 
-def write_code(folder: Path) -> None:
+def _write_code(folder: Path) -> None:
     """model.py and, under lib/, the modules that it imports."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.py").write_text(MODEL_FILE)
+    for source, name in sources():
+        target = folder / "lib" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Copied, never linked: a working tree that is edited must not reach into a repository.
+        target.write_bytes(source.read_bytes())
+
+
+def sources() -> Iterator[tuple[Path, Path]]:
+    """The files that the server process imports, each with its path under lib/."""
     for package, patterns in SOURCES.items():
         root = Path(str(package.__file__)).parent
-        for pattern in patterns:
-            for source in sorted(root.glob(pattern)):
-                target = folder / "lib" / package.__name__ / source.relative_to(root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # Copied, never linked: a working tree that is edited must not reach into a repository.
-                target.write_bytes(source.read_bytes())
+        for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+            yield path, Path(package.__name__) / path.relative_to(root)
 
 
-def plain_name(name: str) -> str:
+def _plain(name: str) -> str:
     """A model input's own name."""
     return name.removeprefix(ENCODED)

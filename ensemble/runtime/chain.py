@@ -28,10 +28,11 @@ class Chain:
 
     Args:
         folder: what `ensemble.export.compile.compile_chain` wrote.
+        spec: instead of its chain.json.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.spec = ChainSpec.load(folder)
+    def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
+        self.spec = spec or ChainSpec.load(folder)
         self._encode = EncodeRequest(folder, self.spec)
         self._steps = [step(folder, self.spec) for step in STEPS[1:]]
 

@@ -88,6 +88,7 @@ class EncodeRequest(Step):
         }
 
     def _user_feature(self, name: str, values: NDArray, user_row: NDArray) -> NDArray:
+        rows: NDArray
         known = user_row >= 0
         if known.all():
             rows = values[user_row]
@@ -123,7 +124,7 @@ class EncodeRequest(Step):
 
 
 def _rows(rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Unknown items out; never without a column: empty tensors between Triton models are a special case of their own."""
+    """Unknown items become -1; never without a column: Triton treats empty tensors between models apart."""
     if rows.shape[1] == 0:
         return np.full((len(rows), 1), NO_ITEM, np.int32)
     return np.maximum(rows, NO_ITEM)

@@ -47,7 +47,7 @@ class Rank(Step):
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query features that the ranker was trained on, the candidates and the path; for neighbours, whose items."""
+        """The query features that the ranker was trained on, the candidates and the path; for neighbours, the owner."""
         owner = (Tensor("user_row", "INT32"), Tensor("recent_rows", "INT32", -1))
         return (
             *spec.features(spec.ranker["query_inputs"]),
@@ -102,7 +102,8 @@ class FactoredScorer:
     def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
         user = self._graph.run(query)
-        return score(user["fields"], user["hidden"], rows[None], pair[None], self._weights)[0]
+        logits: NDArray[np.float32] = score(user["fields"], user["hidden"], rows[None], pair[None], self._weights)[0]
+        return logits
 
 
 class PlainScorer:

@@ -80,7 +80,9 @@ class RequestParser:
         tensor = self._tensors.get(name)
         if tensor is None:
             raise BadRequest(f"unknown input {name[:100]!r}; the inputs are {', '.join(self._tensors)}")
-        if values.dtype.kind not in KINDS[tensor.dtype]:
+        # A context column with nulls is one of objects; Triton itself never sends that for a number.
+        with_nulls = values.dtype == object and tensor in self._spec.context_columns
+        if values.dtype.kind not in KINDS[tensor.dtype] and not with_nulls:
             raise BadRequest(f"{name} must be {tensor.dtype}, got {values.dtype}")
         matrix = values[:, None] if values.ndim == 1 and tensor.length == 1 else values
         fits = matrix.ndim == 2 and len(matrix) == num_users and tensor.length in (-1, matrix.shape[1])
@@ -156,9 +158,13 @@ def _context(column: Tensor, values: NDArray | None, num_users: int) -> NDArray:
     if values is None:
         return np.full(num_users, np.nan, np.float32) if column.dtype == "FP32" else np.full(num_users, None, object)
     values = values[:, 0]
-    if column.dtype == "FP32":
-        values = values.astype(np.float32)
-        return np.where(np.isfinite(values), values, np.float32(np.nan))
     if column.dtype == "BYTES":
         return np.array([as_bytes(value) if value is not None else None for value in values.tolist()], object)
-    return values.astype(object)
+    if values.dtype == object and not all(
+        value is None or isinstance(value, (int, float)) for value in values.tolist()
+    ):
+        raise BadRequest(f"{column.name} must hold {column.dtype} numbers or None")
+    if column.dtype == "INT64":
+        return values.astype(object)
+    numbers = values.astype(np.float32)
+    return np.where(np.isfinite(numbers), numbers, np.float32(np.nan))

@@ -85,7 +85,7 @@ class Retrieve(Step):
     def _blocked(self, user_row: NDArray, recent: NDArray, excluded: NDArray) -> NDArray:
         """Distinct item rows that this user must not see, ascending."""
         seen = [self._seen.of(int(user_row[0])), recent] if self.spec.filter_seen else []
-        rows = np.unique(np.concatenate([*seen, excluded]))
+        rows: NDArray = np.unique(np.concatenate([*seen, excluded]))
         return rows[rows >= 0]
 
     def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:

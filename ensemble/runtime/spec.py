@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["CHAIN_FILE", "ENCODED", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
 
 CHAIN_FILE = "chain.json"
-# Between steps a model input has this before its name: `user_id` is raw in the request and a code behind the first step.
+# Before the names of model inputs between steps: `user_id` is raw in the request and a code behind the first step.
 ENCODED = "encoded_"
 FORMAT_VERSION = 1
 # What a slate rests on; `path_code` is the position here.

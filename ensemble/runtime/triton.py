@@ -77,7 +77,7 @@ def answer_all(
     """Answer together; where that fails unexpectedly, one by one, so that a fault costs nobody else their answer."""
     try:
         return answer(requests)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other requests must be answered
+    except Exception as error:  # whatever it is, the other requests must be answered
         log(f"{type(error).__name__}: {error}")
         if len(requests) == 1:
             return [BadRequest(SERVER_FAULT)]

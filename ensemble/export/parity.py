@@ -1,0 +1,136 @@
+"""Before a chain is exported: its slates against brute force over the whole catalogue, on a sample of users."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.runtime.chain import Chain
+from ensemble.runtime.onnx import OnnxGraph
+from ensemble.runtime.rank import PlainScorer
+from ensemble.runtime.spec import KNOWN_USER, PATHS, ChainSpec
+from models.data import Features, State, load_features, load_state
+from models.ranking.pairs import NEIGHBOURS, POPULARITY, RETRIEVAL_SCORE
+from workflows.core.errors import ArtefactError
+from workflows.core.run import Run
+
+__all__ = ["NUM_USERS", "check_parity"]
+
+NUM_USERS = 16
+# Rounding of float32 sums of this size; what is further apart is a mistake.
+LOGIT_TOLERANCE, RETRIEVAL_TOLERANCE = 2e-3, 1e-5
+
+
+def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> int:
+    """Compare the compiled chain with brute force on users spread over the table.
+
+    Args:
+        run: whose artefacts the oracle reads itself.
+        chain_folder: compiled from it with state "serve".
+        eligible: bool [N].
+
+    Returns:
+        How many users were compared.
+
+    Raises:
+        ArtefactError: a slate differs.
+    """
+    spec = ChainSpec.load(chain_folder)
+    # An IVF index that probes every list is exact, so that only mistakes differ.
+    exact = replace(spec, index={**spec.index, "nprobe": max(1, int(spec.index.get("nlist") or 1))})
+    chain, oracle = Chain(chain_folder, exact), BruteForce(run, chain_folder, spec, eligible)
+    ids = np.load(run.folder("data") / "ids/users.npy", mmap_mode="r", allow_pickle=False)
+    items = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
+    users = np.unique(np.linspace(0, len(ids) - 1, min(NUM_USERS, len(ids))).astype(np.int64))
+    for user in users.tolist():
+        answer = chain.recommend({"user_id": np.array([[ids[user]]], object if ids.dtype.kind == "S" else np.int64)})
+        count = int(answer["num_items"][0, 0])
+        rows = np.searchsorted(items, np.asarray(answer["item_id"][0, :count], items.dtype))
+        problem = oracle.problem(user, rows, answer["score"][0, :count])
+        if answer["path"][0, 0] != PATHS[KNOWN_USER].encode():
+            problem = f"the path is {answer['path'][0, 0]!r}"
+        if problem:
+            raise ArtefactError(
+                f"export: the compiled chain and brute force disagree for the user in row {user} ({problem}); the "
+                "artefacts do not belong together: run the stages again with --force"
+            )
+    return len(users)
+
+
+class BruteForce:
+    """Every item scored for one known user without a request's context, straight from the run's artefacts."""
+
+    def __init__(self, run: Run, chain_folder: Path, spec: ChainSpec, eligible: NDArray[np.bool_]) -> None:
+        self._spec, self._eligible = spec, eligible
+        self._features: Features = load_features(run)
+        self._state: State = load_state(run, "serve")
+        self._tower = OnnxGraph(run.folder("retrieval") / "query_tower.onnx")
+        self._embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
+        self._folder, self._chain = run.folder("ranking"), chain_folder
+
+    def problem(self, user: int, rows: NDArray, probabilities: NDArray) -> str:
+        """What is wrong with a slate of item rows and their probabilities; empty when nothing is."""
+        state, history = self._state, self._state.history[user : user + 1]
+        inputs = self._features.query_inputs(
+            np.array([user]), self._features.null_context(1), self._features.history_codes(history)
+        )
+        similarity = self._embeddings @ self._tower.run(inputs)["query"][0]
+        allowed = self._eligible.copy()
+        if self._spec.filter_seen:
+            allowed[state.seen(user)] = False
+        if not allowed[rows].all() or len(np.unique(rows)) != len(rows):
+            return "an item that may not be shown, or one twice"
+        count = min(self._spec.num_candidates, int(allowed.sum()))
+        if len(rows) != min(self._spec.slate_size, count):
+            return f"{len(rows)} items instead of {min(self._spec.slate_size, count)}"
+        if not count:
+            return ""
+        last = np.sort(similarity[allowed])[-count]
+        surely, perhaps = (
+            np.flatnonzero(allowed & (similarity > last + margin))
+            for margin in (RETRIEVAL_TOLERANCE, -RETRIEVAL_TOLERANCE)
+        )
+        logits = np.full(len(similarity), np.nan)
+        logits[perhaps] = self._logits(inputs, perhaps, similarity[perhaps], state.seen(user))
+        shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
+        # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
+        clear = np.abs(logits[rows]) < 8
+        if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
+            return "a score differs"
+        return self._order_problem(logits, rows, surely, perhaps)
+
+    def _order_problem(self, logits: NDArray, rows: NDArray, surely: NDArray, perhaps: NDArray) -> str:
+        """Each place of the slate must hold a score between what is surely and what is perhaps retrieved."""
+        got = logits[rows]
+        low, high = (np.sort(logits[found])[::-1][: len(rows)] for found in (surely, perhaps))
+        tolerance = LOGIT_TOLERANCE + 1e-3 * np.abs(got)
+        in_bounds = (got[: len(low)] >= low - tolerance[: len(low)]).all() and (got <= high + tolerance).all()
+        return "" if in_bounds else "a better item was left out"
+
+    def _logits(self, inputs: dict[str, NDArray], rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
+        columns = [self._pair(name, rows, similarity, owned) for name in self._spec.ranker["pair_inputs"]]
+        pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+        pair = pair.astype(np.float32)  # (C, P)
+        if not self._spec.ranker["factored"]:
+            return PlainScorer(self._chain, self._spec)(inputs, rows, pair)
+        query = OnnxGraph(self._folder / "ranker_query.onnx").run(inputs)
+        fields, hidden = (np.load(self._folder / f"item_{name}.npy", mmap_mode="r") for name in ("fields", "hidden"))
+        with np.load(self._folder / "top.npz", allow_pickle=False) as top:
+            dots = np.einsum("cgd,fd->cgf", fields[rows], query["fields"][0]).reshape(len(rows), -1)
+            value = dots @ top["cross"] + hidden[rows] + query["hidden"] + pair @ top["pair"]
+            for layer in range(1, sum(name.startswith("w") for name in top.files) + 1):
+                value = np.maximum(value, 0) @ top[f"w{layer}"] + top[f"b{layer}"]
+            logits: NDArray = value[:, 0] + pair @ top["skip"]
+        return logits
+
+    def _pair(self, name: str, rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
+        if name == RETRIEVAL_SCORE:
+            return similarity
+        if name == POPULARITY:
+            return np.asarray(np.load(self._folder / "item_popularity.npy")[rows])
+        assert name == NEIGHBOURS
+        neighbours, weights = (np.load(self._folder / f"neighbour_{part}.npy")[rows] for part in ("rows", "weights"))
+        return np.asarray((weights * np.isin(neighbours, owned)).sum(axis=1))

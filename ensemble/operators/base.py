@@ -1,0 +1,98 @@
+"""A step of `ensemble.runtime` as a Merlin operator: schemas here, arrays and models in the compiled chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from merlin.dag import BaseOperator, ColumnSelector, DataFormats
+from merlin.schema import ColumnSchema, Schema
+from merlin.table import TensorTable
+
+from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.runtime.step import Step
+
+__all__ = ["ChainOperator", "schema_of"]
+
+MERLIN_DTYPES = {"INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
+
+
+class ChainOperator(BaseOperator):
+    """The same code as in the server, under Merlin's graph.
+
+    Args:
+        chain: a compiled chain. The operator keeps its path; what the step opens stays out of the pickled object.
+    """
+
+    step: ClassVar[type[Step]]
+
+    def __init__(self, chain: Path) -> None:
+        super().__init__()
+        self.chain = Path(chain)
+        self.spec = ChainSpec.load(self.chain)
+        self._opened: Step | None = None
+
+    def load_artifacts(self, artifact_path: Any = None) -> None:
+        """Open the step; Merlin calls this with "" when it builds a graph."""
+        self._opened = self.step(Path(artifact_path or self.chain), self.spec)
+
+    def transform(self, col_selector: ColumnSelector, transformable: TensorTable) -> TensorTable:
+        """Run the step on the columns that it reads, dense arrays [B, ...].
+
+        Raises:
+            BadRequest: from the first step, for a request that cannot be answered.
+        """
+        if self._opened is None:
+            self.load_artifacts()
+        assert self._opened is not None
+        batch = {tensor.name: transformable[tensor.name].values for tensor in self.step.inputs(self.spec)}
+        results = self._opened(batch)
+        return TensorTable({tensor.name: results[tensor.name] for tensor in self.step.outputs(self.spec)})
+
+    def compute_selector(
+        self,
+        input_schema: Schema,
+        selector: ColumnSelector,
+        parents_selector: ColumnSelector | None = None,
+        dependencies_selector: ColumnSelector | None = None,
+    ) -> ColumnSelector:
+        """The columns that the step reads, whatever else its parents give."""
+        return ColumnSelector(input_schema.column_names)
+
+    def compute_input_schema(
+        self, root_schema: Schema, parents_schema: Schema, deps_schema: Schema, selector: ColumnSelector
+    ) -> Schema:
+        """The columns that the step reads.
+
+        Raises:
+            ValueError: the operators before it do not give one of them.
+        """
+        given = parents_schema + deps_schema
+        names = [tensor.name for tensor in self.step.inputs(self.spec)]
+        missing = [name for name in names if name not in given.column_names]
+        if missing:
+            raise ValueError(f"{self.label} needs the columns {missing}, its parents give {given.column_names}")
+        return Schema([given[name] for name in names])
+
+    def compute_output_schema(
+        self, input_schema: Schema, col_selector: ColumnSelector, prev_output_schema: Schema | None = None
+    ) -> Schema:
+        """The columns that the step adds."""
+        return schema_of(self.step.outputs(self.spec))
+
+    @property
+    def supported_formats(self) -> DataFormats:
+        """Tables of NumPy arrays."""
+        return DataFormats.NUMPY_TENSOR_TABLE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+def schema_of(tensors: tuple[Tensor, ...]) -> Schema:
+    """The Merlin schema of dense arrays: (batch, length), the length open where requests differ."""
+    return Schema([ColumnSchema(t.name, dtype=MERLIN_DTYPES[t.dtype], dims=(None, _bounds(t.length))) for t in tensors])
+
+
+def _bounds(length: int) -> int | tuple[int, None]:
+    return (0, None) if length == -1 else length
