@@ -41,7 +41,7 @@ def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: In
     names = list(inputs)
     signature = [tf.TensorSpec([None, width], tf.as_dtype(dtype), name=name) for name, (dtype, width) in inputs.items()]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def named(*tensors: Any) -> dict[str, Any]:
         outputs = function(dict(zip(names, tensors, strict=True)))
         return {name: tf.identity(value, name=name) for name, value in outputs.items()}
