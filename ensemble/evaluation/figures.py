@@ -68,7 +68,7 @@ def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequenc
 
 
 def reliability(bins: Sequence[Mapping[str, float]]) -> str:
-    """Predicted against observed share, a dot a bin, its area by the number of rows."""
+    """Observed against predicted share, a dot a bin, its area by the number of rows."""
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(4.6, 3.3))
         filled = [entry for entry in bins if entry["num_rows"]]
@@ -85,8 +85,8 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
             alpha=0.75,
             label="ranker (area: rows)",
         )
-        axes.set_ylabel("observed share, by predicted probability")
-        axes.set_title("Calibration of the ranker", loc="left", fontsize=11, fontweight="bold")
+        axes.set_ylabel("observed share")
+        axes.set_title("Ranker: observed against predicted", loc="left", fontsize=11, fontweight="bold")
         axes.legend(**LEGEND, ncols=2)
         _grid(axes)
         return _svg(figure)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["choose_neighbours", "fitted_baselines", "interaction_matrix"]
 
 TUNING_CUTOFF = 20
-TUNING_USERS = 5_000
+TUNING_USERS = 2_000
 
 
 def interaction_matrix(state: State) -> csr_matrix:
@@ -59,12 +59,13 @@ def choose_neighbours(run: Run, neighbours: Sequence[int], seed: int) -> int:
     users, indptr, rows = _validation(run, seen, seed)
     if not len(users):
         return neighbours[0]
-    largest = ItemKNN(max(neighbours))
-    largest.fit(seen, popularity)
+    model = ItemKNN(max(neighbours))
+    model.fit(seen, popularity)
     everything = np.ones(seen.shape[1], bool)
     quality = {}
-    for size in neighbours:
-        slates, _ = largest.with_neighbours(size).recommend(users, TUNING_CUTOFF, eligible=everything, seen=seen)
+    for size in sorted(neighbours, reverse=True):  # each is cut from the one before
+        model = model.with_neighbours(size)
+        slates, _ = model.recommend(users, TUNING_CUTOFF, eligible=everything, seen=seen)
         quality[size] = per_user(slates, indptr, rows, [TUNING_CUTOFF])[f"ndcg@{TUNING_CUTOFF}"].mean()
     return max(quality, key=quality.__getitem__)
 

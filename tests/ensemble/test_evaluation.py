@@ -205,7 +205,7 @@ def test_the_page_shows_calibration_and_escapes_what_the_data_says(tmp_path):
     ranker = metrics_of(run)["ranker"]
     assert (ranker["auc"], ranker["expected_calibration_error"]) == (1.0, 0.25)
     page = (run.folder("report") / "index.html").read_text()
-    assert "Calibration of the ranker" in page
+    assert "Ranker: observed against predicted" in page
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
