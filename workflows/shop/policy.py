@@ -66,13 +66,13 @@ class LoggingPolicy:
         category = (chances[session[taste]] < rng.random((len(taste), 1))).sum(axis=1)
         category = np.minimum(category, chances.shape[1] - 1)
         items[taste] = self._from_category(category, chance[taste])
-        return np.minimum(items, num_items - 1)
+        return np.asarray(np.minimum(items, num_items - 1))
 
     def _from_category(self, category: Array, chance: Array) -> Array:
         start, end = self.category_start[category], self.category_end[category]
         low = np.where(start > 0, self.within[start - 1], 0.0)
         place = np.searchsorted(self.within, low + chance * (self.within[end - 1] - low), side="right")
-        return self.by_category[np.clip(place, start, end - 1)]
+        return np.asarray(self.by_category[np.clip(place, start, end - 1)])
 
     def _category_chances(self, users: Array, at: Array) -> Array:
         """Cumulative chances of the categories by session, float64 [S, categories]: a softmax of the user's taste."""

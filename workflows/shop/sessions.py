@@ -31,7 +31,7 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Impressions:
-    """A chunk of the log, flat, in order of time: session, user row, item row, instant, device code, position, outcome."""
+    """A chunk of the log, flat, in order of time; users and items are rows, devices are codes."""
 
     session: Array
     users: Array
@@ -109,4 +109,4 @@ def _devices(rng: np.random.Generator, world: World, users: Array) -> Array:
 def _draw(rng: np.random.Generator, weight: Array, size: int) -> Array:
     cumulative = np.cumsum(weight)
     rows = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    return np.minimum(rows, len(weight) - 1)
+    return np.asarray(np.minimum(rows, len(weight) - 1))

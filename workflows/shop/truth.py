@@ -23,7 +23,7 @@ EXAMINATION_DECAY = 0.35
 
 
 def device_codes(device: Any) -> Array:
-    """Codes of device names, int64 in the shape of `device`; an unknown or missing name gets the code without an effect."""
+    """Codes of device names, int64 in the shape of `device`; any other value gets the code without an effect."""
     names = np.asarray(device)
     codes = np.full(names.shape, UNKNOWN_DEVICE, dtype=np.int64)
     for code, name in enumerate(DEVICES):
@@ -46,8 +46,8 @@ class Truth:
             + context_effect[category_i, device, hour // 6]
 
     with the user's taste `p_u(t) = cos(a) * taste_start_u + sin(a) * taste_end_u`, where `a` grows from 0 at the
-    start of the log to DRIFT_RADIANS at its end, and `gap = price_level_i - budget_u`, both in standard deviations of the
-    log price within a category. The logit of a purchase, once clicked, is
+    start of the log to DRIFT_RADIANS at its end, and `gap = price_level_i - budget_u`, both in standard
+    deviations of the log price within a category. The logit of a purchase, once clicked, is
 
         y = PURCHASE_BIAS + PURCHASE_TASTE_WEIGHT * sqrt(D) * <p_u(t), q_i> - PURCHASE_PRICE_WEIGHT * gap^2.
 
@@ -62,7 +62,7 @@ class Truth:
         item_category: int32 [N].
         context_effect: float32 [categories, devices + 1, 4]; the last device is "unknown" and has no effect.
         log_from_to: int64 [2], the first instant of the log and the one after its end, epoch nanoseconds.
-        launched_at, sold_out_at: int64 [N], epoch nanoseconds; an item can be shown from the one until before the other.
+        launched_at, sold_out_at: int64 [N], epoch nanoseconds; an item is on sale from the one until before the other.
     """
 
     user_ids: Array
@@ -100,8 +100,9 @@ class Truth:
         """Probability that an examined impression is clicked (attractiveness; the position plays no part).
 
         Args:
-            user_ids, item_ids: raw ids; every argument broadcasts against the others, for example
-                users [B, 1] and items [1, N], which costs one matrix product.
+            user_ids: raw ids; every argument broadcasts against the others, for example users [B, 1] and
+                items [1, N], which costs one matrix product.
+            item_ids: raw ids.
             at: epoch nanoseconds.
             device: names of DEVICES; any other value has no effect.
             hour: 0 to 23.
@@ -134,14 +135,14 @@ class Truth:
         return _rows(self.item_ids, np.asarray(item_ids), "item_id")
 
     def click_logit(self, users: Array, items: Array, at: Array, device: Array, hour: Array) -> Array:
-        """z of the class docstring, by row and by device code; float32 of the broadcast shape."""
+        """The z of the class docstring, by row and by device code; float32 of the broadcast shape."""
         effect = self.context_effect[self.item_category[items], device, daypart(hour)]
         fixed = self.item_bias[items] + effect + np.float32(CLICK_BIAS)
         price = np.float32(PRICE_WEIGHT) * self._gap(users, items) ** 2
-        return np.float32(TASTE_WEIGHT) * self.taste(users, items, at) + fixed - price
+        return np.asarray(np.float32(TASTE_WEIGHT) * self.taste(users, items, at) + fixed - price)
 
     def purchase_logit(self, users: Array, items: Array, at: Array) -> Array:
-        """y of the class docstring, by row; float32 of the broadcast shape."""
+        """The y of the class docstring, by row; float32 of the broadcast shape."""
         price = np.float32(PURCHASE_PRICE_WEIGHT) * self._gap(users, items) ** 2
         return np.float32(PURCHASE_TASTE_WEIGHT) * self.taste(users, items, at) - price + np.float32(PURCHASE_BIAS)
 
@@ -151,7 +152,7 @@ class Truth:
         dot = _outer_dot if _is_outer(users, items) else _row_dot
         match = cos * dot(self.taste_start, users, self.item_vectors, items)
         match = match + sin * dot(self.taste_end, users, self.item_vectors, items)
-        return np.float32(np.sqrt(self.item_vectors.shape[1])) * match
+        return np.asarray(np.float32(np.sqrt(self.item_vectors.shape[1])) * match)
 
     def drift(self, at: Array) -> tuple[Array, Array]:
         """Weights of taste_start and taste_end at an instant, float32 in the shape of `at`."""
@@ -165,7 +166,7 @@ class Truth:
 
 def sigmoid(logit: Array) -> Array:
     """1 / (1 + exp(-logit)), float32."""
-    return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
+    return np.asarray(1.0 / (1.0 + np.exp(-logit)), dtype=np.float32)
 
 
 def _is_outer(users: Array, items: Array) -> bool:

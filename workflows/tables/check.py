@@ -73,7 +73,7 @@ def id_type(table: str, column: str, shape: Shape) -> IdType:
     if found == "VARCHAR" or found.startswith("ENUM"):
         return "string"
     raise DataError(
-        f"{table}: id column '{column}' must be integer or string, got {found.lower()}; cast it when the file is written"
+        f"{table}: id column '{column}' must be integer or string, got {found.lower()}; cast it in the file"
     )
 
 

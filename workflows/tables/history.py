@@ -1,4 +1,4 @@
-"""The history of each event: the user's earlier positives, or a seeded draw from the others where nothing is ordered."""
+"""The history of each event: the user's earlier positives, or a seeded draw where nothing is ordered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from workflows.tables.states import POSITIVE, ROWS_PER_BATCH
+from workflows.tables.states import POSITIVE
+from workflows.tables.stream import stream
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,14 +36,13 @@ class History(Protocol):
 
 
 def write_positives(con: duckdb.DuckDBPyConnection, path: Path, num_users: int) -> Array:
-    """Write the item rows of every positive event by (user, at, file order) to `path`, int32; return int64 [U + 1] offsets."""
+    """Write every positive's item row by (user, at, file order) to `path`, int32; return int64 [U + 1] offsets."""
     total = int(con.execute(f"SELECT count(*) FROM events WHERE {POSITIVE}").fetchall()[0][0])
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(total,))
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
-    for batch in con.execute(
-        f"SELECT user_row, item_row FROM events WHERE {POSITIVE} ORDER BY user_row, moment, n"
-    ).fetch_record_batch(ROWS_PER_BATCH):
+    ordered = f"SELECT user_row, item_row FROM events WHERE {POSITIVE} ORDER BY user_row, moment, n"
+    for batch in stream(con, ordered):
         users, items = (column.to_numpy() for column in batch.columns)
         rows[place : place + len(items)] = items
         counts += np.bincount(users, minlength=num_users)
@@ -67,7 +67,7 @@ class PastHistory:
 
 
 class DrawnHistory:
-    """Up to `length` distinct items of the user's pool, in random order, never the event's own item if `exclude_own`."""
+    """Up to `length` distinct items of the user's pool in random order, without the event's own if `exclude_own`."""
 
     def __init__(self, state: Path, length: int, *, exclude_own: bool, seed: int) -> None:
         self.indptr = np.load(state / "seen_indptr.npy")

@@ -21,7 +21,7 @@ from workflows.tables.check import (
     id_type,
 )
 from workflows.tables.config import DataConfig, SplitConfig
-from workflows.tables.source import Source, find, quoted, scan, unreadable
+from workflows.tables.source import Source, find, is_disk_full, quoted, scan, unreadable
 
 if TYPE_CHECKING:
     import duckdb
@@ -106,7 +106,7 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
 
 def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Shape:
     keys = {data.user_id: "data.user_id", data.item_id: "data.item_id"}
-    keys |= {label: "data.labels" for label in data.labels} | {name: "data.context" for name in data.context}
+    keys |= dict.fromkeys(data.labels, "data.labels") | dict.fromkeys(data.context, "data.context")
     keys |= {data.position: "data.position"} if data.position else {}
     keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
     keys |= {split.column: "split.column"} if split.by == "column" else {}
@@ -167,5 +167,7 @@ def _run(con: duckdb.DuckDBPyConnection, source: Source, sql: str) -> None:
 
     try:
         con.execute(sql)
-    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException, OSError) as error:
+    except (duckdb.Error, OSError) as error:
+        if is_disk_full(error):
+            raise
         raise unreadable(con, source, error) from None

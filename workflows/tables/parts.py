@@ -13,6 +13,7 @@ from workflows.tables.history import DrawnHistory, History, PastHistory, write_p
 from workflows.tables.source import quoted
 from workflows.tables.split import SPLITS
 from workflows.tables.states import POSITIVE
+from workflows.tables.stream import stream
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,7 +59,9 @@ def write_parts(
                 state = folder / "state" / ("eval" if name == "test" else "train")
                 history = DrawnHistory(state, history_length, exclude_own=name == "train", seed=DRAW_SEED + place)
             parts = _Parts(folder / name)
-            for batch in con.execute(_select(data, place)).fetch_record_batch(ROWS_PER_BATCH):
+            batches = stream(con, _select(data, place), ROWS_PER_BATCH)
+            parts.write(_with_history(_empty(batches.schema), history))
+            for batch in batches:
                 parts.write(_with_history(batch, history))
                 bar.advance(bar.task_ids[0], batch.num_rows)
             parts.close()
@@ -71,6 +74,12 @@ def _select(data: DataConfig, place: int) -> str:
     columns += [f"position AS {quoted(data.position)}"] if data.position else []
     columns += [f"context_{k} AS {quoted(name)}" for k, name in enumerate(data.context)]
     return f"SELECT {', '.join(columns)} FROM counted WHERE split = {place} ORDER BY moment, n"
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _with_history(batch: pa.RecordBatch, history: History) -> pa.Table:

@@ -14,7 +14,7 @@ from workflows.core.errors import DataError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "find", "fingerprint_of", "quoted", "scan"]
+__all__ = ["Source", "find", "fingerprint_of", "is_disk_full", "quoted", "scan", "unreadable"]
 
 FORMATS = {"parquet": "Parquet", "pq": "Parquet", "csv": "CSV", "tsv": "CSV", "csv.gz": "CSV", "tsv.gz": "CSV"}
 HASHED_BELOW_BYTES = 1 << 20
@@ -81,10 +81,18 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
     reader = "read_parquet" if source.format == "Parquet" else "read_csv"
     for file in source.files:
         try:
-            con.execute(f"SELECT count(COLUMNS(*)) FROM {reader}(?)", [file])
+            con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reader}(?)", [file])
         except (duckdb.Error, OSError) as single:
             return _unreadable(source, file, single)
-    return _unreadable(source, source.files[0], error)
+    return DataError(
+        f"{source.table}: the {len(source.files)} files cannot be read as one table ({_reason(error)}); "
+        "write them with one schema"
+    )
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether DuckDB failed for want of disk space."""
+    return "No space left" in str(error) or "max_temp_directory_size" in str(error)
 
 
 def fingerprint_of(source: Source) -> list[Any]:
@@ -93,10 +101,15 @@ def fingerprint_of(source: Source) -> list[Any]:
 
 
 def _unreadable(source: Source, file: str, error: Exception) -> DataError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return DataError(
-        f"{source.table}: {file} cannot be read as {source.format} ({reason.rstrip('.')}); write the file again"
+        f"{source.table}: {file} cannot be read as {source.format} ({_reason(error)}); write the file again"
     )
+
+
+def _reason(error: Exception) -> str:
+    printable = "".join(character for character in str(error) if character.isprintable() or character == "\n")
+    lines = (line.strip().rstrip(".:") for line in printable.splitlines())
+    return next((line for line in lines if line), type(error).__name__)
 
 
 def _files(table: str, spec: str) -> list[str]:

@@ -35,7 +35,7 @@ def sql_type(kind: str) -> str:
 
 
 def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig, split: SplitConfig) -> Placed:
-    """Make the table `placed` (n, user_id, item_id, moment, split, positive, label_k, position, context_k) of `raw_events`.
+    """Turn `raw_events` into `placed`: n, user_id, item_id, moment, split, positive, label_k, position, context_k.
 
     Raises:
         DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train events.
@@ -100,13 +100,12 @@ def _given_split(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> str:
 def _split_by_time(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
     """One global cut at the quantiles of `at`; events of one instant fall on the later side together."""
     total = int(con.execute("SELECT count(*) FROM placed").fetchall()[0][0])
-    num_test, num_later = (
-        round(total * split.test_fraction),
-        round(total * (split.valid_fraction + split.test_fraction)),
-    )
+    num_test = round(total * split.test_fraction)
+    num_later = round(total * (split.valid_fraction + split.test_fraction))
     valid_from, test_from = _instant(con, total - num_later), _instant(con, total - num_test)
-    con.execute(f"UPDATE placed SET split = 1 WHERE moment >= {valid_from}" if valid_from is not None else "SELECT 1")
-    con.execute(f"UPDATE placed SET split = 2 WHERE moment >= {test_from}" if test_from is not None else "SELECT 1")
+    for place, start in ((1, valid_from), (2, test_from)):
+        if start is not None:
+            con.execute(f"UPDATE placed SET split = {place} WHERE moment >= {start}")
 
 
 def _instant(con: duckdb.DuckDBPyConnection, place: int) -> int | None:
@@ -116,11 +115,9 @@ def _instant(con: duckdb.DuckDBPyConnection, place: int) -> int | None:
 
 def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
     """Each user's last event is test, the one before it valid; users of fewer than three events stay in train."""
-    con.execute(
-        "CREATE OR REPLACE TABLE placed AS SELECT * REPLACE ((CASE WHEN count(*) OVER (PARTITION BY user_id) < 3 THEN 0 "
-        "ELSE greatest(0, 3 - row_number() OVER (PARTITION BY user_id ORDER BY moment DESC, n DESC)) END)::TINYINT AS split) "
-        "FROM placed"
-    )
+    latest = "row_number() OVER (PARTITION BY user_id ORDER BY moment DESC, n DESC)"
+    place = f"CASE WHEN count(*) OVER (PARTITION BY user_id) < 3 THEN 0 ELSE greatest(0, 3 - {latest}) END"
+    con.execute(f"CREATE OR REPLACE TABLE placed AS SELECT * REPLACE (({place})::TINYINT AS split) FROM placed")
 
 
 def _check_not_empty(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workflows.tables.stream import stream
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -14,7 +16,6 @@ __all__ = ["POSITIVE", "STATES", "write_states"]
 
 STATES = {"train": 0, "eval": 1, "serve": 2}  # the last split that each state knows
 POSITIVE = "positive AND item_row >= 0"
-ROWS_PER_BATCH = 1 << 20
 
 
 def write_states(
@@ -37,11 +38,12 @@ def _write_history(con: duckdb.DuckDBPyConnection, known: str, path: Path, num_u
     """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r."""
     history = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(num_users, length))
     history[:] = -1
-    batches = con.execute(
+    batches = stream(
+        con,
         f"SELECT user_row, item_row, least(count(*) OVER (PARTITION BY user_row), {length}) - "
         f"row_number() OVER (PARTITION BY user_row ORDER BY moment DESC, n DESC) AS place "
-        f"FROM events WHERE {known} QUALIFY place >= 0"
-    ).fetch_record_batch(ROWS_PER_BATCH)
+        f"FROM events WHERE {known} QUALIFY place >= 0",
+    )
     for batch in batches:
         users, items, places = (column.to_numpy() for column in batch.columns)
         history[users, places] = items
@@ -54,7 +56,7 @@ def _write_seen(con: duckdb.DuckDBPyConnection, known: str, state: Path, num_use
     rows = np.lib.format.open_memmap(state / "seen_rows.npy", mode="w+", dtype=np.int32, shape=(total,))
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
-    for batch in con.execute(f"{distinct} ORDER BY user_row, item_row").fetch_record_batch(ROWS_PER_BATCH):
+    for batch in stream(con, f"{distinct} ORDER BY user_row, item_row"):
         users, items = (column.to_numpy() for column in batch.columns)
         rows[place : place + len(items)] = items
         counts += np.bincount(users, minlength=num_users)

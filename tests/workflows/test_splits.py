@@ -1,0 +1,253 @@
+"""Splits, histories and states equal a brute-force oracle on random tables; nothing leaks back in time."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import workflows.tables.parts as parts
+from workflows.core.artefacts import Manifest
+from workflows.core.errors import DataError
+from workflows.core.run import Run
+from workflows.shop.config import ShopConfig
+from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.stage import prepare_data
+
+LENGTH = 3
+SPLITS = ("train", "valid", "test")
+
+
+def prepare(
+    root: Path, events: pd.DataFrame, split: SplitConfig, length: int = LENGTH, **columns: object
+) -> tuple[Manifest, Path]:
+    """Write the events (files: by the column `split`), run the stage, and give its manifest and folder."""
+    if split.by == "files":
+        for name in SPLITS:
+            events[events.split == name].to_parquet(root / f"{name}.parquet")
+        split = SplitConfig(by="files", **{name: str(root / f"{name}.parquet") for name in SPLITS})
+    else:
+        events.to_parquet(root / "events.parquet")
+        columns["events"] = str(root / "events.parquet")
+    if "items" in columns:
+        columns["items"].to_parquet(root / "items.parquet")
+        columns["items"] = str(root / "items.parquet")
+    run = Run(root / "run")
+    return prepare_data(run, DataConfig(**columns), split, ShopConfig(), length), run.folder("data")
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(part) for part in sorted((folder / name).glob("*.parquet"))], ignore_index=True)
+
+
+def expected_splits(events: pd.DataFrame, split: SplitConfig) -> list[str]:
+    """The rules again, event by event."""
+    if split.by in ("column", "files"):
+        return events.split.tolist()
+    at = events["at"].tolist()
+    if split.by == "time":
+        ordered, size = sorted(at), len(at)
+        valid_from = ordered[size - round(size * (split.valid_fraction + split.test_fraction))]
+        test_from = ordered[size - round(size * split.test_fraction)]
+        return ["test" if t >= test_from else "valid" if t >= valid_from else "train" for t in at]
+    result = []
+    for n, user in enumerate(events.user_id):
+        own = sorted((at[k], k) for k in range(len(at)) if events.user_id[k] == user)
+        place = len(own) - own.index((at[n], n))
+        result.append("train" if len(own) < 3 or place > 2 else "test" if place == 1 else "valid")
+    return result
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig, str]:
+    size = draw(st.integers(10, 40))
+    strings = draw(st.sampled_from(["none", "users", "items", "both"]))
+    integers = lambda most: draw(st.lists(st.integers(0, most), min_size=size, max_size=size))  # noqa: E731
+    events = pd.DataFrame({"user_id": integers(4), "item_id": integers(8), "at": integers(12), "click": integers(1)})
+    events["split"] = draw(st.lists(st.sampled_from(SPLITS), min_size=size, max_size=size))
+    events.loc[0, ["split", "at"]] = "train", 0  # a train split that is not empty
+    events["at"] = events["at"].astype("int64")
+    events.loc[1:, "at"] += draw(st.sampled_from([0, 1]))
+    if strings in ("users", "both"):
+        events["user_id"] = "u\N{LATIN SMALL LETTER E WITH ACUTE}" + events.user_id.astype(str)
+    if strings in ("items", "both"):
+        events["item_id"] = [f"{'z' * (k % 3)}{k}" for k in events.item_id]
+    by = draw(st.sampled_from(["time", "leave_last_out", "column", "files"]))
+    return events, SplitConfig(by=by, valid_fraction=0.2, test_fraction=0.3), strings
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=tables())
+def test_everything_equals_the_oracle(drawn):
+    events, split, strings = drawn
+    if split.by == "files":  # the files are read one after the other
+        events = events.sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable", ignore_index=True)
+    want = expected_splits(events, split)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (Path(folder), events, split)
+        columns = {"timestamp": "at", "labels": ["click"], "context": ["user_id"]}
+        if "train" not in want:
+            with pytest.raises(DataError, match="expected train events"):
+                prepare(*arguments, **columns)
+            return
+        manifest, data = prepare(*arguments, **columns)
+        check_against_oracle(events, want, strings, manifest, data)
+
+
+def check_against_oracle(events: pd.DataFrame, want: list[str], strings: str, manifest: Manifest, data: Path) -> None:
+    encode = {"item": strings in ("items", "both"), "user": strings in ("users", "both")}
+    assert manifest.info["id_type"] == {side: "string" if text else "int64" for side, text in encode.items()}
+    catalogue = sorted({i for i, s in zip(events.item_id, want, strict=True) if s == "train"})
+    users = sorted(set(events.user_id))
+    for name, ids in (("item", catalogue), ("user", users)):
+        raw = np.load(data / "ids" / f"{name}s.npy")
+        assert (raw.tolist() if not encode[name] else [one.decode() for one in raw.tolist()]) == ids
+        assert pd.read_parquet(data / f"{name}s.parquet")[f"{name}_id"].tolist() == ids
+    item_row = {one: row for row, one in enumerate(catalogue)}
+    rows = [item_row.get(i, -1) for i in events.item_id]
+    order = sorted(range(len(events)), key=lambda n: (events["at"][n], n))
+    positives = [n for n in order if events.click[n] == 1 and rows[n] >= 0]
+    for name in SPLITS:
+        got = read(data, name)
+        mine = [n for n in order if want[n] == name]
+        assert got["at"].tolist() == events["at"][mine].tolist()
+        assert got.item_row.tolist() == [rows[n] for n in mine]
+        assert got.user_row.tolist() == [users.index(events.user_id[n]) for n in mine]
+        assert got.user_id.tolist() == events.user_id[mine].tolist()
+        assert got.click.tolist() == events.click[mine].tolist()
+        for n, history in zip(mine, got.history, strict=True):
+            past = [
+                rows[k]
+                for k in positives
+                if events.user_id[k] == events.user_id[n] and events["at"][k] < events["at"][n]
+            ]
+            assert history.tolist() == past[-LENGTH:]
+    for name, last in (("train", 1), ("eval", 2), ("serve", 3)):
+        known = [n for n in positives if want[n] in SPLITS[:last]]
+        check_state(
+            data / "state" / name,
+            [(users.index(events.user_id[n]), rows[n]) for n in known],
+            len(users),
+            len(catalogue),
+        )
+
+
+def check_state(state: Path, known: list[tuple[int, int]], num_users: int, num_items: int) -> None:
+    history, indptr = np.load(state / "history.npy"), np.load(state / "seen_indptr.npy")
+    seen, popularity = np.load(state / "seen_rows.npy"), np.load(state / "popularity.npy")
+    assert (history.dtype, indptr.dtype, seen.dtype, popularity.dtype) == (np.int32, np.int64, np.int32, np.float32)
+    assert history.shape == (num_users, LENGTH)
+    assert popularity.tolist() == [sum(i == item for _, i in known) for item in range(num_items)]
+    for user in range(num_users):
+        own = [i for u, i in known if u == user]
+        latest = own[-LENGTH:]
+        assert history[user].tolist() == latest + [-1] * (LENGTH - len(latest))
+        assert seen[indptr[user] : indptr[user + 1]].tolist() == sorted(set(own))
+
+
+def test_events_of_one_instant_never_straddle_a_cut(tmp_path):
+    events = pd.DataFrame({"user_id": 1, "item_id": np.arange(100), "at": np.repeat([1, 2, 3, 4], 25)})
+    manifest, data = prepare(tmp_path, events, SplitConfig(valid_fraction=0.4, test_fraction=0.1), timestamp="at")
+    assert manifest.info["rows"] == {"train": 50 - 25 + 25, "valid": 25, "test": 25}
+    assert [read(data, name)["at"].unique().tolist() for name in SPLITS] == [[1, 2], [3], [4]]
+
+
+def test_no_train_event_is_later_than_the_first_test_event(tmp_path):
+    run = Run(tmp_path)
+    shop = ShopConfig(num_users=100, num_items=80, num_impressions=5_000)
+    data = DataConfig(source="shop", timestamp="timestamp", labels=["click"], stock="in_stock")
+    prepare_data(run, data, SplitConfig(), shop, 5)
+    folder = run.folder("data")
+    train, valid, test = (read(folder, name) for name in SPLITS)
+    assert train["at"].max() < valid["at"].min() <= valid["at"].max() < test["at"].min()
+    assert abs(len(test) - 500) <= 10  # a session's impressions share their instant
+    popularity = np.load(folder / "state" / "train" / "popularity.npy")
+    assert popularity.sum() == train.click.sum()
+    assert (folder / "truth.npz").is_file()
+
+
+def test_without_timestamps_histories_are_drawn_from_what_the_split_may_know(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = [(user, item) for user in range(6) for item in rng.permutation(30)[: 3 + 4 * user]]
+    events = pd.DataFrame(pairs, columns=["user_id", "item_id"]).sample(frac=1, random_state=1, ignore_index=True)
+    events["split"] = rng.choice(SPLITS, size=len(events), p=(0.6, 0.2, 0.2))
+    items = pd.DataFrame({"item_id": range(30)})
+    manifest, data = prepare(tmp_path, events, SplitConfig(by="column"), items=items, length=5)
+    assert not manifest.info["has_timestamp"]
+    for name, allowed in (("train", ["train"]), ("valid", ["train"]), ("test", ["train", "valid"])):
+        got = read(data, name)
+        assert got["at"].tolist() == events.index[events.split == name].tolist()
+        for event in got.itertuples():
+            pool = events[(events.user_id == event.user_row) & events.split.isin(allowed)].item_id
+            others = set(pool) - {event.item_row}
+            assert set(event.history) <= others
+            assert len(set(event.history)) == len(event.history) == min(5, len(others))
+    again, data_again = prepare(tmp_path, events, SplitConfig(by="column"), items=items, length=5)
+    assert again.created_at == manifest.created_at  # up to date: a no-op
+    assert data_again == data
+
+
+def test_drawn_histories_vary_from_event_to_event_and_cover_the_pool(tmp_path):
+    events = pd.DataFrame({"user_id": 1, "item_id": range(60), "split": ["train"] * 50 + ["valid"] * 5 + ["test"] * 5})
+    _, data = prepare(tmp_path, events, SplitConfig(by="column"), items=events[["item_id"]], length=5)
+    histories = read(data, "train").history
+    assert len({tuple(history) for history in histories}) > 25
+    assert set(np.concatenate(histories.tolist())) == set(range(50))
+    assert any(history.tolist() != sorted(history) for history in histories)
+
+
+def test_parts_hold_at_most_their_limit_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "MAX_PART_ROWS", 700)
+    at = np.random.default_rng(3).permutation(2_500)
+    events = pd.DataFrame({"user_id": 1, "item_id": 1, "at": at, "split": "train"})
+    _, data = prepare(tmp_path, events, SplitConfig(by="column"), timestamp="at")
+    files = sorted((data / "train").glob("*.parquet"))
+    assert [pq.read_metadata(file).num_rows for file in files] == [700, 700, 700, 400]
+    assert read(data, "train")["at"].tolist() == list(range(2_500))
+    empty = pq.read_table(data / "test")
+    assert empty.num_rows == 0
+    assert empty.schema.field("history").type == pa.list_(pa.int64())
+
+
+def test_users_and_items_keep_their_raw_columns_in_row_order(tmp_path):
+    events = pd.DataFrame({"user_id": [9, 5, 7], "item_id": ["b", "a", "c"], "at": [1, 2, 3]})
+    pd.DataFrame({"age": [30, 40, 50], "user_id": [7, 11, 9]}).to_csv(tmp_path / "users.csv", index=False)
+    items = pd.DataFrame({"price": [1.5, None, 3.0, 4.0], "item_id": ["d", "c", "b", "a"]})
+    manifest, data = prepare(
+        tmp_path, events, SplitConfig(), items=items, users=str(tmp_path / "users.csv"), timestamp="at"
+    )
+    users = pd.read_parquet(data / "users.parquet")
+    assert users.user_id.tolist() == [5, 7, 9, 11]
+    assert users.age.fillna(-1).tolist() == [-1, 30, 50, 40]
+    got = pd.read_parquet(data / "items.parquet")
+    assert got.item_id.tolist() == list("abcd")
+    assert got.price.fillna(-1).tolist() == [4.0, 3.0, -1, 1.5]
+    assert (manifest.info["num_users"], manifest.info["num_items"]) == (4, 4)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "item", "order", "rows"),
+    [
+        ("goodbooks", "book_id", "position", (157_672, 25_254, 25_254)),
+        ("anime", "anime_id", None, (416_967, 51_756, 51_886)),
+    ],
+)
+def test_published_splits_are_used_as_they_are(tmp_path, shared_data, name, item, order, rows):
+    folder = shared_data / name
+    data = DataConfig(
+        events=str(folder / "events.parquet"), items=str(folder / "items.parquet"), item_id=item, timestamp=order
+    )
+    manifest = prepare_data(Run(tmp_path), data, SplitConfig(by="column"), ShopConfig(), 20)
+    raw = pd.read_parquet(folder / "events.parquet")
+    assert manifest.info["rows"] == raw.split.value_counts().to_dict() == dict(zip(SPLITS, rows, strict=True))
+    indptr = np.load(tmp_path / "data" / "state" / "train" / "seen_indptr.npy")
+    train = raw[raw.split == "train"]
+    assert indptr[-1] == len(train.drop_duplicates(["user_id", item]))

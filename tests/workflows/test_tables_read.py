@@ -1,0 +1,184 @@
+"""Every way to name a table, every kind of timestamp and id; and what the stage remembers of its inputs."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workflows.core.run import Run
+from workflows.shop.config import ShopConfig
+from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.stage import prepare_data
+
+EVENTS = pd.DataFrame({"user_id": [1, 2, 1, 2, 3], "item_id": [7, 8, 8, 9, 7], "at": [5, 6, 7, 8, 9]})
+ONLY_TRAIN = SplitConfig(valid_fraction=0.0, test_fraction=0.0)
+
+
+def prepare(
+    root: Path, events: object, split: SplitConfig = ONLY_TRAIN, **columns: object
+) -> tuple[pd.DataFrame, dict]:
+    data = DataConfig(events=events, **{"timestamp": "at", **columns})
+    manifest = prepare_data(Run(root / "run"), data, split, ShopConfig(), 4)
+    return pd.read_parquet(root / "run" / "data" / "train"), manifest.info
+
+
+def _write(root: Path) -> None:
+    """The five events as one file, as parts in nested folders, and as CSV."""
+    EVENTS.to_parquet(root / "whole.parquet")
+    EVENTS.to_csv(root / "whole.csv", index=False)
+    EVENTS.to_csv(root / "whole.csv.gz", index=False)
+    (root / "parts" / "day=2").mkdir(parents=True)
+    EVENTS[:2].to_parquet(root / "parts" / "a.parquet")
+    EVENTS[2:].to_parquet(root / "parts" / "day=2" / "b.parquet")
+    (root / "parts" / "_SUCCESS").touch()
+    (root / "flat").mkdir()
+    EVENTS[:3].to_csv(root / "flat" / "1.csv", index=False)
+    EVENTS[3:].to_csv(root / "flat" / "2.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "whole.parquet",
+        "whole.csv",
+        "whole.csv.gz",
+        "parts",
+        "flat",
+        "flat/*.csv",
+        "parts/**/*.parquet",
+        ["flat/1.csv", "flat/2.csv"],
+    ],
+)
+@pytest.mark.parametrize("timestamp", ["at", None])
+def test_a_file_folder_glob_or_list_reads_as_one_table(tmp_path, spec, timestamp):
+    _write(tmp_path)
+    paths = str(tmp_path / spec) if isinstance(spec, str) else [str(tmp_path / one) for one in spec]
+    got, info = prepare(tmp_path, paths, timestamp=timestamp)
+    assert got["at"].tolist() == ([5, 6, 7, 8, 9] if timestamp else [0, 1, 2, 3, 4])
+    assert got.user_row.tolist() == [0, 1, 0, 1, 2]
+    assert got.item_row.tolist() == [0, 1, 1, 2, 0]
+    assert info["rows"] == {"train": 5, "valid": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    "spec", ["memory://cascade-test/a.parquet", "memory://cascade-test", "memory://cascade-test/*.parquet"]
+)
+def test_a_url_is_read_through_fsspec(tmp_path, spec):
+    memory = fsspec.filesystem("memory")
+    EVENTS.to_parquet(tmp_path / "a.parquet")
+    memory.pipe("/cascade-test/a.parquet", (tmp_path / "a.parquet").read_bytes())
+    try:
+        got, _ = prepare(tmp_path, spec)
+    finally:
+        memory.rm("/cascade-test", recursive=True)
+    assert got["at"].tolist() == [5, 6, 7, 8, 9]
+
+
+NOON = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.timezone.utc)
+NOON_NS = int(NOON.timestamp()) * 10**9
+SECONDS = NOON_NS // 10**9
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "at"),
+    [
+        (pa.array([SECONDS], pa.int64()), "s", NOON_NS),
+        (pa.array([SECONDS], pa.uint32()), "s", NOON_NS),
+        (pa.array([SECONDS * 10**3]), "ms", NOON_NS),
+        (pa.array([SECONDS * 10**6]), "us", NOON_NS),
+        (pa.array([NOON_NS]), "ns", NOON_NS),
+        (pa.array([SECONDS + 0.25]), "s", NOON_NS + 250_000_000),
+        (pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ms")), "datetime", NOON_NS),
+        (pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ns")), "datetime", NOON_NS),
+        (pa.array([NOON], pa.timestamp("us", tz="Asia/Tokyo")), "datetime", NOON_NS),
+        (pa.array([NOON.date()]), "date", NOON_NS - 12 * 3600 * 10**9),
+        (pa.array([42], pa.int16()), "order", 42),
+    ],
+)
+def test_every_kind_of_timestamp_becomes_at(tmp_path, column, unit, at):
+    pq.write_table(pa.table({"user_id": [1], "item_id": [2], "at": column}), tmp_path / "e.parquet")
+    got, info = prepare(tmp_path, str(tmp_path / "e.parquet"))
+    assert (got["at"].tolist(), info["timestamp_unit"], info["has_timestamp"]) == ([at], unit, True)
+
+
+def test_file_order_survives_many_files_and_row_groups(tmp_path):
+    rows = np.arange(400_000)
+    table = pa.table({"user_id": rows % 7, "item_id": rows % 11, "x": rows})
+    for part in range(4):
+        slice_ = table.slice(part * 100_000, 100_000)
+        pq.write_table(slice_, tmp_path / f"{part}.parquet", row_group_size=9_000)
+    got, _ = prepare(tmp_path, str(tmp_path / "*.parquet"), timestamp=None, context=["x"])
+    assert (got["at"].to_numpy() == rows).all()
+    assert (got.x.to_numpy() == rows).all()
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int32", "uint64"])
+def test_any_integer_id_is_widened(tmp_path, kind):
+    EVENTS.astype({"user_id": kind, "item_id": kind}).to_parquet(tmp_path / "e.parquet")
+    pd.DataFrame({"item_id": [9, 8, 7]}).to_parquet(tmp_path / "i.parquet")
+    _, info = prepare(tmp_path, str(tmp_path / "e.parquet"), items=str(tmp_path / "i.parquet"))
+    ids = np.load(tmp_path / "run" / "data" / "ids" / "items.npy")
+    assert (ids.dtype, ids.tolist(), info["id_type"]["item"]) == (np.int64, [7, 8, 9], "int64")
+    assert pd.read_parquet(tmp_path / "run" / "data" / "items.parquet").item_id.dtype == np.int64
+
+
+def test_dictionary_encoded_strings_are_string_ids_in_byte_order(tmp_path):
+    names = ["b", "\N{GREEK SMALL LETTER ALPHA}", "Z", "a" * 255]
+    table = pa.table({"user_id": [1] * 4, "item_id": pa.array(names).dictionary_encode(), "at": [1, 2, 3, 4]})
+    pq.write_table(table, tmp_path / "e.parquet")
+    prepare(tmp_path, str(tmp_path / "e.parquet"))
+    ids = np.load(tmp_path / "run" / "data" / "ids" / "items.npy")
+    assert ids.dtype.kind == "S"
+    assert ids.tolist() == sorted(name.encode() for name in names)
+
+
+def test_unknown_items_are_dropped_when_asked_and_counted(tmp_path, capsys):
+    EVENTS.to_parquet(tmp_path / "e.parquet")
+    pd.DataFrame({"item_id": [7, 9]}).to_parquet(tmp_path / "i.parquet")
+    got, info = prepare(tmp_path, str(tmp_path / "e.parquet"), items=str(tmp_path / "i.parquet"), unknown_items="drop")
+    assert got["at"].tolist() == [5, 8, 9]
+    assert info["num_dropped"] == 2
+    assert "dropped 2 events" in capsys.readouterr().err
+
+
+def test_labels_and_positions_of_every_type_come_out_as_the_contract_says(tmp_path):
+    events = EVENTS.assign(
+        a=[True, False, True, False, True], b=[0.0, 1.0, 0.0, 1.0, 0.0], p=np.arange(5, dtype=np.int64)
+    )
+    events.to_parquet(tmp_path / "e.parquet")
+    got, info = prepare(tmp_path, str(tmp_path / "e.parquet"), labels=["a", "b"], position="p", context=["user_id"])
+    assert [str(got[column].dtype) for column in ("a", "b", "p")] == ["float32", "float32", "int32"]
+    assert got.a.tolist() == [1, 0, 1, 0, 1]
+    assert got.b.tolist() == [0, 1, 0, 1, 0]
+    assert list(got) == ["user_row", "item_row", "at", "a", "b", "p", "user_id", "history"]
+    assert [history.tolist() for history in got.history] == [[], [], [0], [], []]  # positive: the first label
+    assert info["labels"] == ["a", "b"]
+
+
+def test_odd_column_names_are_only_names(tmp_path):
+    odd = {"user_id": 'u"; DROP TABLE raw_events; --', "item_id": "item id", "at": "when?"}
+    EVENTS.rename(columns=odd).to_parquet(tmp_path / "it's.parquet")
+    got, _ = prepare(
+        tmp_path, str(tmp_path / "it's.parquet"), user_id=odd["user_id"], item_id=odd["item_id"], timestamp=odd["at"]
+    )
+    assert got.item_row.tolist() == [0, 1, 1, 2, 0]
+
+
+def test_a_rerun_is_a_no_op_until_an_input_file_changes(tmp_path):
+    EVENTS.to_parquet(tmp_path / "e.parquet")
+    prepare(tmp_path, str(tmp_path / "e.parquet"))
+    manifest = tmp_path / "run" / "data" / "manifest.json"
+    first = manifest.stat().st_mtime_ns
+    prepare(tmp_path, str(tmp_path / "e.parquet"))
+    assert manifest.stat().st_mtime_ns == first
+    EVENTS.assign(item_id=1).to_parquet(tmp_path / "e.parquet")
+    got, _ = prepare(tmp_path, str(tmp_path / "e.parquet"))
+    assert got.item_row.tolist() == [0] * 5
+    assert not (tmp_path / "run" / ".data.scratch").exists()
