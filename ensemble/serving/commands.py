@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ensemble.serving.client import TIMEOUT_S, CascadeClient
-from ensemble.serving.slates import Id, Slates
+from ensemble.serving.slates import Slates
 from workflows.core.errors import RequestError
 
 __all__ = ["recommend_command"]
@@ -18,28 +19,42 @@ def recommend_command(
     url: str,
     user_ids: Sequence[str],
     *,
-    as_json: bool = False,
+    context: Mapping[str, str] | None = None,
+    recent_item_ids: Sequence[str] = (),
+    exclude_item_ids: Sequence[str] = (),
     slate_size: int | None = None,
     timeout_s: float = TIMEOUT_S,
+    as_json: bool = False,
 ) -> int:
     """Ask a server for slates and print them on standard output, as a table or as JSON.
 
     Args:
         url: see CascadeClient.
-        user_ids: as typed; read as integers where the server's ids are integers.
-        as_json: print a JSON list with one object a user.
+        user_ids: as typed; these and the item ids are read as integers where the server's ids are integers.
+        context: text by context feature, the same for all users.
+        recent_item_ids: the same for all users, oldest first.
+        exclude_item_ids: the same for all users.
         slate_size: items wanted; the server's own number by default.
         timeout_s: longest wait for an answer.
+        as_json: print a JSON list with one object a user.
 
     Returns:
         0.
 
     Raises:
-        RequestError: an id is not of the server's type, or the server refused the request.
+        RequestError: a value is not of the server's type, or the server refused the request.
         ServingError: no server answered, or not in time.
     """
     with CascadeClient(url, timeout_s=timeout_s) as client:
-        slates = client.recommend(_typed(user_ids, client.inputs["user_id"]), slate_size=slate_size)
+        recent = _typed(client, "recent_item_ids", recent_item_ids)
+        excluded = _typed(client, "exclude_item_ids", exclude_item_ids)
+        slates = client.recommend(
+            _typed(client, "user_id", user_ids),
+            context={name: _typed(client, name, [text]) * len(user_ids) for name, text in (context or {}).items()},
+            recent_item_ids=[recent] * len(user_ids) if recent else None,
+            exclude_item_ids=[excluded] * len(user_ids) if excluded else None,
+            slate_size=slate_size,
+        )
     if as_json:
         print(slates.to_json())
     else:
@@ -47,14 +62,15 @@ def recommend_command(
     return 0
 
 
-def _typed(user_ids: Sequence[str], datatype: str) -> list[Id]:
-    if datatype == "BYTES":
-        return list(user_ids)
+def _typed(client: CascadeClient, name: str, texts: Sequence[str]) -> list[Any]:
+    """The texts as the server's datatype of the input `name`; the client refuses a name that the model lacks."""
+    datatype = client.inputs.get(name, "BYTES")
+    read = {"BYTES": str, "FP32": float, "FP64": float}.get(datatype, int)
     try:
-        return [int(user_id) for user_id in user_ids]
-    except ValueError as error:
-        wrong = str(error).rpartition(": ")[2]
-        raise RequestError(f"--user-id must be an integer on this server, got {wrong}") from None
+        return [read(text) for text in texts]
+    except ValueError:
+        kind = "integer" if read is int else "number"
+        raise RequestError(f"{name} must be {kind}s on this server, got {', '.join(map(repr, texts))}") from None
 
 
 def _table(slates: Slates) -> Table:

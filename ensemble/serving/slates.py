@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -40,6 +41,10 @@ class Slates(msgspec.Struct, frozen=True):
 
     def __getitem__(self, position: int) -> Slate:
         return self.slates[position]
+
+    def to_builtins(self) -> list[dict[str, Any]]:
+        """A list with one dictionary a user."""
+        return [msgspec.structs.asdict(slate) for slate in self.slates]
 
     def to_json(self) -> str:
         """A JSON list with one object a user."""

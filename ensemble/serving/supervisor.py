@@ -1,9 +1,9 @@
 """Run one command so that it can never outlive the process that asked for it. Standard library only.
 
-Started as a script in a session of its own: `python -I -S supervisor.py STARTER_PID GRACE_S SCRATCH COMMAND...`. It ends the
-command, and everything the command started, on SIGTERM or when the starter is gone, however that died; then it also
-removes what the starter cannot any more. A parent-death signal alone would not do: Linux ties it to the starting thread,
-and a server that is still loading ignores SIGTERM.
+Started as a script in a session of its own: `python -I -S supervisor.py STARTER_PID GRACE_S SCRATCH COMMAND...`. It
+ends the command, and all that the command started, on SIGTERM or when the starter is gone, however that died; then it
+also removes what the starter cannot any more. A parent-death signal alone would not do: Linux ties it to the thread
+that started, and a server that is still loading ignores SIGTERM.
 """
 
 from __future__ import annotations

@@ -168,8 +168,22 @@ def test_the_command_prints_json_and_a_table(toy_server: TritonServer, capsys: p
     printed = capsys.readouterr().out
     assert "17001" in printed
     assert "0.5000" in printed
-    with pytest.raises(RequestError, match="--user-id must be an integer on this server, got 'ann'"):
+    with pytest.raises(RequestError, match="user_id must be integers on this server, got 'ann'"):
         recommend_command(toy_server.grpc_url, ["ann"])
+
+
+def test_the_command_reads_text_as_the_types_of_the_server(
+    toy_server: TritonServer, string_server: TritonServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"recent_item_ids": ["7"], "exclude_item_ids": ["1000"], "context": {"hour": "4"}}
+    recommend_command(toy_server.grpc_url, ["1"], slate_size=2, as_json=True, **options)
+    assert json.loads(capsys.readouterr().out) == [
+        {"user_id": 1, "item_ids": [7, 1001], "scores": [5.0, 4.5], "path": "known_user"}
+    ]
+    recommend_command(string_server.http_url, ["1"], slate_size=2, as_json=True, **options)
+    assert json.loads(capsys.readouterr().out)[0]["item_ids"] == ["7", "1001"]
+    with pytest.raises(RequestError, match="hour must be integers on this server, got 'late'"):
+        recommend_command(toy_server.grpc_url, ["1"], context={"hour": "late"})
 
 
 def test_threads_may_share_a_grpc_client(toy_server: TritonServer) -> None:
