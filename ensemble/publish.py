@@ -1,0 +1,192 @@
+"""Numbered versions in the model repository that containers mount: published whole or not at all, rolled back at once.
+
+A published repository holds the model `cascade` with a folder a version; each has its own manifest and its own copy of
+config.pbtxt. The config.pbtxt beside the folders names the one version that is served, and replacing that file is the
+only moment at which anything changes for a server. In the ensemble layout each version owns its step models
+(`cascade_v3_features`), so that an older version stays as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ensemble.config import Config
+from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
+from ensemble.export.pbtxt import served_version
+from ensemble.runtime.chain import STEPS
+from ensemble.runtime.query import QueryTower
+from ensemble.runtime.spec import ChainSpec
+from ensemble.runtime.step import Step
+from ensemble.runtime.triton import CHAIN_FOLDER
+from workflows.core import console
+from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
+from workflows.core.errors import ArtefactError
+from workflows.core.run import Run
+
+__all__ = ["KEPT_VERSIONS", "publish", "rollback"]
+
+KEPT_VERSIONS = 3
+NEW, WITHDRAWN = ".new", ".withdrawn"
+
+
+def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEPT_VERSIONS) -> int:
+    """Add a run's export to a model repository as its next version, and serve that one from now on.
+
+    Args:
+        run: whose export has finished.
+        config: its config.
+        target: the model repository, created when absent.
+        layout: "fused" or "ensemble", one of `chain.layouts`.
+        keep: versions kept, the new one included; older ones are removed.
+
+    Returns:
+        The number of the new version.
+
+    Raises:
+        ArtefactError: the export is missing or altered, lacks the layout, or `target` holds somebody else's `cascade`.
+    """
+    exported = run.require("repo") / layout
+    if not (exported / MODEL_NAME).is_dir():
+        raise ArtefactError(f"{run.folder('repo')} has no layout '{layout}'; add it to chain.layouts and export again")
+    model = target / MODEL_NAME
+    model.mkdir(parents=True, exist_ok=True)
+    with _only_writer(model):
+        version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
+        _sweep(target)
+        manifest = read_manifest(run.folder("repo"))
+        fresh = model / f".{version}{NEW}"
+        if layout == "fused":
+            _write_fused(exported, fresh, version)
+        else:
+            _write_ensemble(exported, fresh, target, config, version)
+        _sign(fresh, manifest, {"version": version, "layout": layout})
+        fresh.rename(model / str(version))
+        _replace(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+        _prune(target, keep)
+    console.say(f"publish: {target} now serves version {version} ({layout})")
+    return version
+
+
+def rollback(target: Path) -> int:
+    """Serve the version before the served one again, and withdraw the served one.
+
+    Returns:
+        The number of the version that is served now.
+
+    Raises:
+        ArtefactError: `target` holds no published chain, no older version, or the older one was altered.
+    """
+    model = target / MODEL_NAME
+    if not (model / CONFIG_FILE).is_file():
+        raise ArtefactError(f"{target} holds no published model '{MODEL_NAME}'; give the folder of export --publish")
+    with _only_writer(model):
+        served = _served(model)
+        older = max((version for version in _versions(model) if version < served), default=None)
+        if older is None:
+            raise ArtefactError(f"{target} holds no version older than {served}, so there is nothing to roll back to")
+        for folder in (model / str(older), *target.glob(f"{MODEL_NAME}_v{older}_*")):
+            verify(folder)
+        _replace(model / CONFIG_FILE, (model / str(older) / CONFIG_FILE).read_text())
+        # Out of the numbers, or the next rollback would bring it back.
+        (model / str(served)).rename(model / f".{served}{WITHDRAWN}")
+    return older
+
+
+def _write_fused(exported: Path, fresh: Path, version: int) -> None:
+    shutil.copytree(_only_version(exported, MODEL_NAME), fresh)
+    spec = ChainSpec.load(fresh / CHAIN_FOLDER)
+    (fresh / CONFIG_FILE).write_text(fused_config(spec, Names(version)))
+
+
+def _write_ensemble(exported: Path, fresh: Path, target: Path, config: Config, version: int) -> None:
+    """The version folder, and the step models: each built aside and renamed into the repository when whole."""
+    onnx_steps: list[type[Step]] = [QueryTower] if config.chain.onnx_steps == "onnxruntime" else []
+    names, old_names = Names(version, f"{MODEL_NAME}_v{version}", frozenset(onnx_steps)), Names()
+    shutil.copytree(_only_version(exported, MODEL_NAME), fresh)
+    spec = ChainSpec.load(fresh)
+    for step in STEPS:
+        aside = fresh.with_suffix(".step")
+        shutil.copytree(exported / old_names.step(step), aside)
+        (aside / CONFIG_FILE).write_text(step_config(spec, step, names))
+        _sign(aside, read_manifest(exported.parent), {"version": version, "step": step.name})
+        aside.rename(target / names.step(step))
+    (fresh / CONFIG_FILE).write_text(tied_config(spec, STEPS, names))
+
+
+def _only_version(exported: Path, name: str) -> Path:
+    return exported / name / "1"
+
+
+def _sign(folder: Path, exported: Manifest, info: dict[str, object]) -> None:
+    """Give a folder its own manifest, with the versions and config of the export."""
+    write_manifest(
+        folder,
+        Manifest("publish", exported.fingerprint, exported.created_at, exported.versions, exported.config, [], info),
+    )
+
+
+def _served(model: Path) -> int:
+    """The version that config.pbtxt names; 0 before the first publish."""
+    path = model / CONFIG_FILE
+    if not path.is_file():
+        return 0
+    try:
+        return served_version(path.read_text())
+    except ValueError:
+        raise ArtefactError(
+            f"{path} was not written by cascade export; publish into an empty folder, or remove this model first"
+        ) from None
+
+
+def _versions(model: Path, suffix: str = "") -> list[int]:
+    """Numbers of the version folders; with a suffix, of the hidden ones that end in it."""
+    names = [path.name for path in model.iterdir() if path.is_dir()]
+    if suffix:
+        names = [name[1 : -len(suffix)] for name in names if name.startswith(".") and name.endswith(suffix)]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed publish or a rollback left: hidden folders, and step models of versions that are gone."""
+    model = target / MODEL_NAME
+    for path in model.glob(".*/"):
+        shutil.rmtree(path)
+    for step in STEPS:
+        for path in target.glob(f"{MODEL_NAME}_v*_{step.name}"):
+            if not (model / path.name.removeprefix(f"{MODEL_NAME}_v").removesuffix(f"_{step.name}")).is_dir():
+                shutil.rmtree(path)
+
+
+def _prune(target: Path, keep: int) -> None:
+    model = target / MODEL_NAME
+    for version in _versions(model)[: -max(keep, 1)]:
+        shutil.rmtree(model / str(version))
+    _sweep(target)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, on disk before it is seen."""
+    fresh = path.with_name(f".{path.name}{NEW}")
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+@contextmanager
+def _only_writer(model: Path) -> Iterator[None]:
+    """Two publishers at once would take the same number."""
+    with (model / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ArtefactError(
+                f"{model.parent} is being published to by another process; try again after it"
+            ) from None
+        yield
