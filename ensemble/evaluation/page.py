@@ -21,7 +21,7 @@ METRICS = {
     "ndcg": "binary gains, ideal over min(k, relevant)",
     "mrr": "1 / place of the first hit",
     "hit_rate": "users with a hit",
-    "share_of_best": "true expected clicks, as a share of the ideal slate's",
+    "share_of_best": "expected clicks / those of the ideal slate",
     "coverage": "distinct items shown / eligible items",
     "novelty": "mean surprisal of the items, bits",
 }

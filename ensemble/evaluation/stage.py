@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,12 @@ from numpy.typing import NDArray
 
 from ensemble.config import Config
 from ensemble.evaluation.best import share_of_best
-from ensemble.evaluation.chain_source import ask_chain
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, slices, summarise
-from ensemble.evaluation.queries import Queries, load_queries
 from ensemble.evaluation.report import print_summary, write_report
+from ensemble.evaluation.sources import Setting, ask_all, open_setting
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.write import write_recommendations
-from ensemble.export.compile import compile_chain
-from ensemble.export.eligibility import eligible_items
-from models.baselines.base import Baseline
-from models.baselines.fitted import fitted_baselines, interaction_matrix
-from models.data import State, load_state
 from models.metrics.bootstrap import Resamples
-from workflows.core import console
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
@@ -35,27 +26,6 @@ __all__ = ["STAGES_READ", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
 FORMAT_VERSION = 1
-CHUNK_USERS = 1_000
-
-# run -> the "ranker" record of metrics.json
-RankerQuality = Callable[[Run, Config], dict[str, Any]]
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """What every source is asked with.
-
-    Attributes:
-        queries: the Q queries.
-        state: what is known before the test split.
-        eligible: bool [N], in stock and allowed by the rules.
-        user_ids, item_ids: raw ids by row.
-    """
-
-    queries: Queries
-    state: State
-    eligible: NDArray[np.bool_]
-    user_ids: NDArray
-    item_ids: NDArray
 
 
 def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
@@ -87,8 +57,8 @@ def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
     from ensemble.evaluation.ranker_rows import ranker_quality
 
     announce("evaluate", Device("cpu", "it runs the same steps as the server, which need no GPU here"))
-    setting = _setting(run, config)
-    answers = {answer.source: answer for answer in (*_baselines(run, config, setting), *_chain(run, config, setting))}
+    setting = open_setting(run, config)
+    answers = ask_all(run, config, setting)
     metrics = measure(run, config, setting, answers)
     metrics["ranker"] = ranker_quality(run, config)
     metrics["recommendation_rows"] = write_recommendations(
@@ -138,45 +108,6 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},
         "notes": notes,
     }
-
-
-def _setting(run: Run, config: Config) -> Setting:
-    data = run.folder("data")
-    state = load_state(run, "eval")
-    user_ids, item_ids = (np.load(data / "ids" / f"{side}.npy", allow_pickle=False) for side in ("users", "items"))
-    eligible = eligible_items(data / "items.parquet", config)
-    return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids)
-
-
-def _baselines(run: Run, config: Config, setting: Setting) -> list[Slates]:
-    started_at = time.perf_counter()
-    models = fitted_baselines(run, config.evaluate.knn_neighbours, config.evaluate.seed)
-    console.say(f"evaluate: baselines fitted in {time.perf_counter() - started_at:.1f} s")
-    return [_ask_baseline(model, config, setting) for model in models]
-
-
-def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:
-    users, longest = setting.queries.user_rows, max(config.evaluate.cutoffs)
-    seen = interaction_matrix(setting.state) if config.chain.filter_seen else None
-    parts = []
-    started_at = time.perf_counter()
-    with console.progress(f"evaluate: asking {model.name}", len(users), "users") as bar:
-        for start in range(0, len(users), CHUNK_USERS):
-            part = users[start : start + CHUNK_USERS]
-            parts.append(model.recommend(part, longest, eligible=setting.eligible, seen=seen))
-            bar.advance(bar.task_ids[0], len(part))
-    rows, scores = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    return Slates(model.name, rows, scores, time.perf_counter() - started_at)
-
-
-def _chain(run: Run, config: Config, setting: Setting) -> tuple[Slates, Slates]:
-    """The same compiled chain that serving uses, with the state before the test split and slates as long as K."""
-    longest = max(config.evaluate.cutoffs)
-    chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
-    folder = run.scratch("report") / "chain"
-    shutil.rmtree(folder, ignore_errors=True)
-    compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval")
-    return ask_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest)
 
 
 def _add_share_of_best(

@@ -37,18 +37,16 @@ def markdown_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> s
 
 
 def console_table(metrics: Mapping[str, Any]) -> Table:
-    """The means of the default columns."""
-    sources, columns = metrics["sources"], default_columns(metrics)
+    """The means of the default columns, a row a metric, so that it fits a narrow terminal; the best in bold."""
+    sources = metrics["sources"]
     table = Table(title=f"{metrics['data']['num_users_measured']:,} test users")
-    table.add_column("source")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for source, values in sources.items():
-        cells = []
-        for name in columns:
-            text = _number(values[name]["value"]) if name in values else "-"
-            cells.append(f"[bold]{text}[/bold]" if source in best_sources(sources, name) else text)
-        table.add_row(LABELS.get(source, source), *cells)
+    table.add_column("metric", no_wrap=True)
+    for source in sources:
+        table.add_column(LABELS.get(source, source), justify="right")
+    for name in default_columns(metrics):
+        cells = [_number(values[name]["value"]) if name in values else "-" for values in sources.values()]
+        best = best_sources(sources, name)
+        table.add_row(name, *(f"[bold]{c}[/bold]" if s in best else c for s, c in zip(sources, cells, strict=True)))
     return table
 
 
