@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from workflows.core.artefacts import MANIFEST_NAME, verify
@@ -12,6 +14,9 @@ __all__ = ["LAYOUTS", "MODEL_NAME", "find_repository"]
 
 MODEL_NAME = "cascade"
 LAYOUTS = ("fused", "ensemble")
+# How `export --publish` writes which version is served, and names the step models of a version.
+SERVED_VERSION = re.compile(r"version_policy\s*\{\s*specific\s*\{\s*versions:\s*\[\s*(\d+)")
+STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(\d+)_")
 
 
 def find_repository(path: Path, layout: str = "fused") -> Path:
@@ -41,16 +46,29 @@ def _is_repository(folder: Path) -> bool:
 
 
 def _verify(folder: Path, given: Path) -> None:
-    """Verify the manifest nearest above the repository, within `given`, and all manifests inside it."""
+    """Verify the manifest nearest above the repository, within `given`'s folder, and those inside that are served."""
     above = [parent for parent in (folder, *folder.parents) if parent == given or given in parent.parents]
     outer = next((parent for parent in [*above, given.parent] if (parent / MANIFEST_NAME).is_file()), None)
-    inner = sorted({path.parent for path in folder.rglob(MANIFEST_NAME)} - {outer})
-    if outer is None and not inner:
+    checked = [*([outer] if outer else []), *_served_manifests(folder, outer)]
+    if not checked:
         raise ArtefactError(
             f"{folder} has no {MANIFEST_NAME}, so it cannot be checked; serve what `cascade export` wrote or published"
         )
-    for checked in [*([outer] if outer else []), *inner]:
-        verify(checked)
+    for part in checked:
+        verify(part)
+
+
+def _served_manifests(folder: Path, outer: Path | None) -> Iterator[Path]:
+    """Folders of a published repository with a manifest of their own, without the versions that are not served."""
+    named = SERVED_VERSION.search((folder / MODEL_NAME / "config.pbtxt").read_text())
+    served = named[1] if named else ""
+    for path in sorted(folder.rglob(MANIFEST_NAME)):
+        parts = path.relative_to(folder).parts[:-1]
+        hidden = any(part.startswith(".") for part in parts)
+        other_version = parts[0:1] == (MODEL_NAME,) and parts[1:2] not in ((), (served,))
+        other_step = bool(parts) and (step := STEP_MODEL.match(parts[0])) is not None and step[1] != served
+        if path.parent != outer and not (hidden or other_version or other_step):
+            yield path.parent
 
 
 def _why_not(path: Path, layout: str) -> str:

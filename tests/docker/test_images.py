@@ -100,15 +100,13 @@ def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
     (tmp_path / "python3").symlink_to(sys.executable)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CASCADE_LAYOUT": "ensemble", "CASCADE_ADMIN_KEY": "secret"}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CASCADE_ADMIN_KEY": "secret"}
     done = subprocess.run([shell, option, script], env=environment, capture_output=True, text=True, check=True)
     flags = done.stdout.split()
-    assert "--model-repository=/models/ensemble" in flags
+    assert "--model-repository=/models" in flags
     assert f"--grpc-restricted-protocol=model-repository,shared-memory,trace,logging:{ADMIN_HEADER}=secret" in flags
     binary = TritonBinary(recorder, None, (), "")
-    ours = server_arguments(
-        binary, Path("/models/ensemble"), host="0.0.0.0", ports={}, shm_prefix="x", admin_key="secret"
-    )
+    ours = server_arguments(binary, Path("/models"), host="0.0.0.0", ports={}, shm_prefix="x", admin_key="secret")
     specific_to_one_host = ("shm-region-prefix-name", "gpu-metrics", "pinned-memory", "log-format")
     assert {flag for flag in ours[1:] if not any(part in flag for part in specific_to_one_host)} == set(flags)
     del environment["CASCADE_ADMIN_KEY"]

@@ -111,6 +111,24 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
         find_repository(tmp_path / "run", "flat")
 
 
+def test_of_a_published_repository_only_what_is_served_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "cascade").mkdir()
+    (tmp_path / "cascade" / "config.pbtxt").write_text("version_policy { specific { versions: [ 2 ] } }\n")
+    folders = ("cascade/1", "cascade/2", "cascade/.3.withdrawn", "cascade_v1_rank", "cascade_v2_rank")
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data").write_text("whole")
+        seal(tmp_path / folder)
+    for folder in ("cascade/1", "cascade/.3.withdrawn", "cascade_v1_rank"):
+        (tmp_path / folder / "data").write_text("worn!")
+        assert find_repository(tmp_path) == tmp_path
+    for folder in ("cascade/2", "cascade_v2_rank"):
+        (tmp_path / folder / "data").write_text("worn!")
+        with pytest.raises(ArtefactError, match=f"{folder}/data does not match"):
+            find_repository(tmp_path)
+        (tmp_path / folder / "data").write_text("whole")
+
+
 @pytest.mark.parametrize("part", ["", "repo", "repo/fused"])
 def test_an_altered_file_is_found_from_every_path(tmp_path: Path, part: str) -> None:
     fused = exported(tmp_path / "repo" / "fused")
