@@ -1,0 +1,113 @@
+"""The whole chain by brute force: plain loops over the artefacts of a synthetic run; shares no code with the runtime."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
+
+from tests.ensemble.synthetic import DEVICES
+
+DEVICE_CODES = dict(zip(sorted(DEVICES), (5, 3, 4), strict=True))
+
+
+class Oracle:
+    """Answers one user at a time.
+
+    Args:
+        root: the run directory.
+        state: "eval" or "serve".
+        rules: predicates on (category, price) that an item must meet.
+    """
+
+    def __init__(self, root: Path, chain: Any, state: str = "serve", rules: Any = ()) -> None:
+        self.root, self.chain = root, chain
+        self.items = np.load(root / "data/ids/items.npy").tolist()
+        self.users = np.load(root / "data/ids/users.npy").tolist()
+        folder = root / "data/state" / state
+        self.history, self.popularity = np.load(folder / "history.npy"), np.load(folder / "popularity.npy")
+        indptr, rows = np.load(folder / "seen_indptr.npy"), np.load(folder / "seen_rows.npy")
+        self.seen = [set(rows[a:b].tolist()) for a, b in pairwise(indptr)]
+        self.encoded_items = pq.read_table(root / "features/items/part_000.parquet").to_pydict()
+        self.encoded_users = pq.read_table(root / "features/users/part_000.parquet").to_pydict()
+        raw = pq.read_table(root / "data/items.parquet").to_pydict()
+        self.eligible = [
+            row
+            for row in range(len(self.items))
+            if raw["in_stock"][row] and all(rule(raw["category"][row], raw["price"][row]) for rule in rules)
+        ]
+        self.embeddings = np.load(root / "retrieval/item_embeddings.npy")
+        self.tower = onnxruntime.InferenceSession(str(root / "retrieval/query_tower.onnx"))
+        self.meta = json.loads((root / "ranking/meta.json").read_text())
+        self.load_ranker(root / "ranking")
+
+    def load_ranker(self, folder: Path) -> None:
+        name = "ranker_query.onnx" if self.meta["factored"] else "ranker.onnx"
+        self.ranker = onnxruntime.InferenceSession(str(folder / name))
+        self.pair_popularity = np.load(folder / "item_popularity.npy")
+        self.neighbours = np.load(folder / "neighbour_rows.npy"), np.load(folder / "neighbour_weights.npy")
+        if self.meta["factored"]:
+            self.fields, self.hidden = np.load(folder / "item_fields.npy"), np.load(folder / "item_hidden.npy")
+            self.top = dict(np.load(folder / "top.npz"))
+
+    def slate(
+        self, user: Any, context: dict | None = None, recent: Any = (), exclude: Any = (), size: int | None = None
+    ) -> tuple[list, list[float], str]:
+        """Raw item ids, scores and the path."""
+        row = self.users.index(user) if user in self.users else -1
+        recent_rows = [self.items.index(item) if item in self.items else -1 for item in recent]
+        known_recent = {item for item in recent_rows if item >= 0}
+        owned = known_recent | (self.seen[row] if row >= 0 else set())
+        hidden = {self.items.index(item) for item in exclude if item in self.items}
+        allowed = [i for i in self.eligible if i not in hidden and not (self.chain.filter_seen and i in owned)]
+        size = size or self.chain.slate_size
+        if row < 0 and not known_recent and not context:
+            best = sorted(allowed, key=lambda i: (-self.popularity[i], i))[:size]
+            most = max(self.popularity)
+            return [self.items[i] for i in best], [self.popularity[i] / most for i in best], "popularity"
+        inputs = self.inputs(row, context or {}, recent_rows)
+        query = self.tower.run(None, inputs)[0][0]
+        similarity = {i: float(np.dot(self.embeddings[i].astype(np.float64), query)) for i in allowed}
+        found = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[: self.chain.num_candidates]
+        logits = {i: self.logit(inputs, i, similarity[i], owned) for i in found}
+        best = sorted(found, key=lambda i: (-round(logits[i], 4), i))[:size]
+        path = "known_user" if row >= 0 else "history" if known_recent else "context"
+        return [self.items[i] for i in best], [1 / (1 + np.exp(-logits[i])) for i in best], path
+
+    def inputs(self, row: int, context: dict, recent: list[int]) -> dict[str, np.ndarray]:
+        known = row >= 0
+        history = [item for item in self.history[row].tolist() if item >= 0] if known else []
+        codes = [self.encoded_items["item_id"][i] if i >= 0 else 2 for i in [*history, *recent]][-6:]
+        hour, temperature = context.get("hour"), context.get("temperature")
+        device = context.get("device")
+        values = {
+            "user_id": self.encoded_users["user_id"][row] if known else 2,
+            "age_group": self.encoded_users["age_group"][row] if known else 1,
+            "spend": self.encoded_users["spend"][row] if known else 0.0,
+            "device": 1 if device is None else DEVICE_CODES.get(device, 2),
+            "hour": 1 if hour is None else 3 + sum(hour >= cut for cut in (6, 12, 18)),
+            "temperature": 0.0 if temperature is None else (temperature - 15.0) / 8.0,
+        }
+        dtype = {name: np.float32 if isinstance(value, float) else np.int32 for name, value in values.items()}
+        inputs = {name: np.array([[value]], dtype[name]) for name, value in values.items()}
+        return {**inputs, "recent_item_ids": np.array([codes + [0] * (6 - len(codes))], np.int32)}
+
+    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, owned: set[int]) -> float:
+        near, weights = self.neighbours
+        support = sum(w for n, w in zip(near[item].tolist(), weights[item].tolist(), strict=True) if n in owned)
+        pair = np.array([similarity, self.pair_popularity[item], support], np.float32)
+        if not self.meta["factored"]:
+            item_inputs = {name: np.array([[values[item]]]) for name, values in self.encoded_items.items()}
+            item_inputs = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in item_inputs.items()}
+            return float(self.ranker.run(None, {**inputs, **item_inputs, "pair": pair[None]})[0][0, 0])
+        fields, query_hidden = self.ranker.run(None, inputs)
+        dots = [np.dot(g, f) for g in self.fields[item] for f in fields[0]]
+        value = query_hidden[0] + self.hidden[item] + np.dot(dots, self.top["cross"]) + pair @ self.top["pair"]
+        for layer in (1, 2):
+            value = np.maximum(value, 0) @ self.top[f"w{layer}"] + self.top[f"b{layer}"]
+        return float(value[0] + pair @ self.top["skip"])
