@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.config import ChainConfig
+from ensemble.evaluation.chain_source import ask_chain
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.measure import Slates, measure_source, slices, summarise
 from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
+from ensemble.export.compile import compile_chain
 from ensemble.runtime.chain import Chain
 from models.data import load_state
 from models.metrics.bootstrap import Resamples
@@ -118,8 +120,6 @@ def test_recommendations_are_the_chain_s_own_answers_in_raw_ids(evaluated, tmp_p
     assert table.schema.field("item_id").type == (pa.string() if text_ids else pa.int64())
     frame = table.to_pandas()
     assert set(frame["source"]) == {"retrieval", "chain"}
-
-    from ensemble.export.compile import compile_chain
 
     wide = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, slate_size=20))
     compile_chain(run, wide, tmp_path / "chain", "eval")
@@ -309,3 +309,22 @@ def test_the_summary_of_a_finished_report_is_printed(evaluated, capsys):
     printed = capsys.readouterr().err
     assert "Full chain" in printed
     assert "index.html" in printed
+
+
+def test_a_context_value_that_one_user_lacks_is_left_out_for_that_user_alone(tmp_path):
+    events = random_events(1)
+    events["hour"] = [None if user % 2 else hour for user, hour in zip(events["user_row"], events["hour"], strict=True)]
+    events["device"] = [None if user % 3 else "phone" for user in events["user_row"]]
+    run, config = make_evaluated_run(tmp_path / "r", events=events)
+    queries = load_queries(run, config, load_state(run, "eval"))
+    compile_chain(run, config, tmp_path / "chain", "eval")
+    users, items = (np.load(run.folder("data") / "ids" / f"{side}.npy") for side in ("users", "items"))
+    _, slates = ask_chain(tmp_path / "chain", queries, users, items, 20)
+    chain = Chain.load(tmp_path / "chain")
+    for query, user in enumerate(queries.user_rows.tolist()):
+        request = {"user_id": users[[[user]]], "slate_size": np.array([[20]], np.int32)}
+        for name, kind in (("hour", np.int64), ("device", object), ("temperature", np.float32)):
+            if (value := queries.context[name][query].as_py()) is not None:
+                request[name] = np.array([[value]], kind)
+        expected = chain.recommend(request)["item_id"][0]
+        assert items[slates.rows[query][slates.rows[query] >= 0]].tolist() == expected[expected >= 0].tolist()
