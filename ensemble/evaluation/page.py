@@ -67,6 +67,7 @@ def render(
         examples=examples,
         facts=facts,
         verdict=_verdict(metrics),
+        compared=[name for name in ("recall", "ndcg", "share_of_best") if name in shown],
     )
 
 
@@ -101,18 +102,21 @@ def _own_ids(svg: str, number: int) -> str:
 
 def _verdict(metrics: Mapping[str, Any]) -> list[str]:
     """One sentence for each other source: does the chain beat it at the first cutoff, and is that beyond chance?"""
-    name = f"recall@{metrics['cutoffs'][0]}"
-    sentences = []
-    for source, gaps in metrics["chain_minus"].items():
-        gap = gaps[name]
-        other = LABELS.get(source, source).lower()
-        if gap["low"] > 0:
-            sentences.append(f"The chain beats {other} in {name} by {_number(gap['value'])}.")
-        elif gap["high"] < 0:
-            sentences.append(f"The chain loses to {other} in {name} by {_number(-gap['value'])}.")
-        else:
-            sentences.append(f"The chain and {other} cannot be told apart in {name}.")
-    return sentences
+    names = [f"{name}@{metrics['cutoffs'][0]}" for name in ("recall", "share_of_best")]
+    return [
+        f"Against {LABELS.get(source, source)}, the chain "
+        + " and ".join(_outcome(gaps[name], name) for name in names if name in gaps)
+        + "."
+        for source, gaps in metrics["chain_minus"].items()
+    ]
+
+
+def _outcome(gap: Mapping[str, float], name: str) -> str:
+    if gap["low"] > 0:
+        return f"gains {_number(gap['value'])} in {name}"
+    if gap["high"] < 0:
+        return f"loses {_number(-gap['value'])} in {name}"
+    return f"shows no clear difference in {name}"
 
 
 def _number(value: float | None) -> str:

@@ -26,6 +26,10 @@ __all__ = ["STAGES_READ", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
 FORMAT_VERSION = 1
+POLICY_NOTE = (
+    "Recall and NDCG can only count what the shop's own policy happened to show, so they favour sources that resemble "
+    "it; the share of the best possible does not."
+)
 
 
 def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
@@ -138,7 +142,8 @@ def _add_share_of_best(
     for source, table in shares.items():
         columns[source] |= table
     return [
-        f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities."
+        f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities.",
+        POLICY_NOTE,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from html.parser import HTMLParser
 
@@ -25,6 +26,8 @@ from models.metrics.bootstrap import Resamples
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import DataError
+from workflows.shop.config import ShopConfig
+from workflows.shop.world import draw_world
 
 SOURCES = ["popularity", "item_knn", "retrieval", "chain"]
 CUTOFFS = (5, 20)
@@ -328,3 +331,17 @@ def test_a_context_value_that_one_user_lacks_is_left_out_for_that_user_alone(tmp
                 request[name] = np.array([[value]], kind)
         expected = chain.recommend(request)["item_id"][0]
         assert items[slates.rows[query][slates.rows[query] >= 0]].tolist() == expected[expected >= 0].tolist()
+
+
+def test_the_share_of_the_best_possible_is_stated_where_the_truth_is_known(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    ids = {f"{side}_ids": np.load(run.folder("data") / "ids" / f"{side}s.npy") for side in ("user", "item")}
+    world = draw_world(ShopConfig(num_users=60, num_items=300, num_impressions=500))
+    dataclasses.replace(world.truth, **ids).save(run.folder("data") / "truth.npz")
+    write_manifest(run.folder("data"), read_manifest(run.folder("data")))
+    evaluate(run, config)
+    metrics = metrics_of(run)
+    for values in metrics["sources"].values():
+        assert 0 < values["share_of_best@5"]["low"] <= values["share_of_best@5"]["value"] < 1
+    assert "share_of_best@5" in markdown_table(metrics)
+    assert "Share of the best possible" in (run.folder("report") / "index.html").read_text()
