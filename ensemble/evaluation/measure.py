@@ -27,7 +27,7 @@ class Slates(msgspec.Struct, frozen=True):
         source: its name.
         rows: int32 [Q, K] item rows, best first, padded right with -1.
         scores: float32 [Q, K].
-        seconds: wall time of all answers, fitting included where the source is fitted here.
+        seconds: wall time of all answers, without fitting.
     """
 
     source: str
