@@ -9,7 +9,7 @@ server=
 finish() {
   status=$?
   if [ "$status" != 0 ] && [ -f "$work/log" ]; then tail -n 20 "$work/log" >&2; fi
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; wait "$server" || true; fi
+  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; fi
   rm -rf "$work"
 }
 trap finish EXIT
@@ -28,15 +28,15 @@ say "the wheel, then the requirements and the wheel in an empty environment"
 
 say "serve, with nothing of this shell's environment"
 cd "$work"
-clean() { env -i HOME="$work" PATH="$work/venv/bin:/usr/bin:/bin" "$@"; }
+clean=(env -i HOME="$work" PATH="$work/venv/bin:/usr/bin:/bin")
 mkfifo ready
-clean cascade serve "$served" --http-port 0 --grpc-port 0 --metrics-port 0 >ready 2>>"$work/log" &
+"${clean[@]}" cascade serve "$served" --http-port 0 --grpc-port 0 --metrics-port 0 >ready 2>>"$work/log" &
 server=$!
 read -r -t 120 line <ready || { say "the server did not get ready"; exit 1; }
 say "$line"
 for protocol in http grpc; do
   url=$(sed -n "s|.*$protocol=\([^ ]*\).*|\1|p" <<<"$line")
-  clean cascade recommend --url "$url" --user-id "$user_id" --json
+  "${clean[@]}" cascade recommend --url "$url" --user-id "$user_id" --json
 done
 kill "$server"
 wait "$server"
