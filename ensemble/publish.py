@@ -154,7 +154,9 @@ def _versions(model: Path, suffix: str = "") -> list[int]:
 def _sweep(target: Path) -> None:
     """Remove what a killed publish or a rollback left: hidden folders, and step models of versions that are gone."""
     model = target / MODEL_NAME
-    for path in model.glob(".*/"):
+    served = _served(model)
+    never_served = [model / str(version) for version in _versions(model) if version > served]
+    for path in (*model.glob(".*/"), *never_served):
         shutil.rmtree(path)
     for step in STEPS:
         for path in target.glob(f"{MODEL_NAME}_v*_{step.name}"):

@@ -1,4 +1,4 @@
-"""The whole chain by brute force: plain loops over the artefacts of a synthetic run; shares no code with the runtime."""
+"""The whole chain by brute force: loops over the artefacts of a synthetic run; shares no code with the runtime."""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""Export: eligibility rules, refusals, the check against brute force, and code that stands alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ensemble.config import ChainConfig, Config, FilterRule
+from ensemble.export.compile import compile_chain
+from ensemble.export.eligibility import eligible_items, pack, popularity_order
+from ensemble.export.stage import export
+from ensemble.runtime.chain import Chain
+from ensemble.runtime.spec import ChainSpec
+from tests.ensemble.synthetic import make_run, user_id
+from workflows.core.artefacts import verify
+from workflows.core.errors import ArtefactError, ConfigError
+from workflows.tables.config import DataConfig
+
+
+@pytest.fixture
+def items(tmp_path) -> Path:
+    table = {
+        "item_id": [1, 2, 3, 4],
+        "price": [1.0, 2.0, None, 4.0],
+        "brand": ["a", None, "b", "a"],
+        "in_stock": [True, False, True, None],
+    }
+    pq.write_table(pa.table(table), tmp_path / "items.parquet")
+    return tmp_path / "items.parquet"
+
+
+def config_of(*rules: tuple, stock: str | None = None) -> Config:
+    made = [FilterRule(column=column, op=op, value=value) for column, op, value in rules]
+    return Config(data=DataConfig(stock=stock), chain=ChainConfig(rules=made))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (("price", "<", 2), [1, 0, 0, 0]),
+        (("price", "<=", 2.0), [1, 1, 0, 0]),
+        (("price", ">", 1), [0, 1, 0, 1]),
+        (("price", ">=", 4), [0, 0, 0, 1]),
+        (("brand", "==", "a"), [1, 0, 0, 1]),
+        (("brand", "!=", "a"), [0, 0, 1, 0]),
+        (("brand", "in", ["b", "c"]), [0, 0, 1, 0]),
+        (("brand", "not_in", ["b", "c"]), [1, 0, 0, 1]),
+        (("item_id", "in", [4, 1]), [1, 0, 0, 1]),
+        (("in_stock", "==", True), [1, 0, 1, 0]),
+    ],
+)
+def test_a_rule_holds_or_not_and_never_for_a_null(items, rule, expected):
+    assert eligible_items(items, config_of(rule)).tolist() == [bool(value) for value in expected]
+
+
+def test_only_false_is_out_of_stock_and_rules_add_up(items):
+    assert eligible_items(items, config_of(stock="in_stock")).tolist() == [True, False, True, True]
+    both = config_of(("price", ">", 0), ("brand", "==", "a"), stock="in_stock")
+    assert eligible_items(items, both).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            config_of(("colour", "==", 1)),
+            r"chain.rules\[0\].column = 'colour' is no column of the items; they have brand",
+        ),
+        (config_of(("price", "<", "x")), r"chain.rules\[0\].value = 'x' cannot be compared with the items' 'price'"),
+        (config_of(stock="stock"), "data.stock = 'stock' is no column"),
+    ],
+)
+def test_rules_that_cannot_be_used_are_refused(items, config, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        eligible_items(items, config)
+
+
+def test_bits_and_popularity_order():
+    eligible = np.array([True, False, True, True, False, False, False, False, True])
+    assert pack(eligible).tolist() == [0b1101, 1]
+    assert popularity_order(eligible, np.array([1, 9, 5, 5, 0, 0, 0, 0, 1.0])).tolist() == [2, 3, 0, 8]
+
+
+def test_the_spec_survives_its_file(tmp_path):
+    run, config = make_run(tmp_path / "run")
+    compile_chain(run, config, tmp_path / "chain", "serve")
+    spec = ChainSpec.load(tmp_path / "chain")
+    spec.save(tmp_path)
+    assert ChainSpec.load(tmp_path) == spec
+    dtypes = {tensor.name: tensor.dtype for tensor in spec.context_columns}
+    assert dtypes == {"device": "BYTES", "hour": "INT64", "temperature": "FP32"}
+    (tmp_path / "chain.json").write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(ValueError, match="format version 99"):
+        ChainSpec.load(tmp_path)
+
+
+def test_a_chain_without_context_or_rules_works(tmp_path):
+    run, config = make_run(tmp_path / "run", factored=False)
+    schema = tmp_path / "run/features/schema.json"
+    record = json.loads(schema.read_text())
+    record["features"] = [feature for feature in record["features"] if feature["side"] != "context"]
+    schema.write_text(json.dumps(record))
+    compile_chain(run, config, tmp_path / "chain", "serve")
+    spec = ChainSpec.load(tmp_path / "chain")
+    assert [tensor.name for tensor in spec.request] == ["user_id", "recent_item_ids", "exclude_item_ids", "slate_size"]
+    assert not (tmp_path / "chain/encoders").exists()
+
+
+def test_artefacts_that_contradict_each_other_are_refused(tmp_path):
+    run, config = make_run(tmp_path / "run")
+    np.save(tmp_path / "run/retrieval/item_embeddings.npy", np.zeros((299, 8), np.float32))
+    with pytest.raises(ArtefactError, match=r"item_embeddings.npy has the shape \(299, 8\)"):
+        compile_chain(run, config, tmp_path / "chain", "serve")
+
+
+def test_a_chain_that_differs_from_brute_force_is_not_exported(tmp_path, monkeypatch):
+    run, config = make_run(tmp_path / "run")
+    export(run, config)
+    before = verify(run.folder("repo"))
+    from ensemble.runtime import rank
+
+    monkeypatch.setattr(rank, "score", lambda *given: -_score(*given))
+    with pytest.raises(ArtefactError, match="the compiled chain and brute force disagree for the user in row 0"):
+        export(run, config, force=True)
+    assert verify(run.folder("repo")) == before
+
+
+def _score(*given):
+    from models.ranking.factored import score
+
+    return score(*given)
+
+
+def test_export_writes_both_layouts_once(tmp_path, capsys):
+    run, config = make_run(tmp_path / "run", text_ids=True, index="ivf")
+    manifest = export(run, config)
+    assert manifest.info == {"layouts": ["fused", "ensemble"], "num_users_compared": 16}
+    assert export(run, config).created_at == manifest.created_at
+    assert "repo: up to date" in capsys.readouterr().err
+    only = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, layouts=("fused",)))
+    export(run, only)
+    assert {path.name for path in run.folder("repo").iterdir() if path.is_dir()} == {"fused"}
+
+
+def test_the_exported_code_runs_without_this_checkout_and_its_libraries(tmp_path):
+    run, config = make_run(tmp_path / "run")
+    export(run, config)
+    version = run.folder("repo") / "fused/cascade/1"
+    program = f"""
+import sys
+sys.path.insert(0, {str(version / "lib")!r})
+import numpy as np
+from ensemble.runtime.triton import TritonPythonModel
+from ensemble.runtime.chain import Chain
+answer = Chain.load({str(version / "chain")!r}).recommend({{"user_id": np.array([[{user_id(5, False)}]])}})
+ours = [name for name in sys.modules if name.split(".")[0] in ("ensemble", "models", "workflows")]
+assert all({str(version)!r} in (sys.modules[name].__file__ or "") for name in ours), ours
+loaded = {{name.split(".")[0] for name in sys.modules}}
+print(loaded & {{"tensorflow", "pandas", "dask", "merlin", "nvtabular", "msgspec", "pyarrow", "tritonclient"}})
+print(answer["item_id"][0].tolist())
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = Chain.load(version / "chain").recommend({"user_id": np.array([[user_id(5, False)]])})
+    assert done.stdout.splitlines() == ["set()", str(expected["item_id"][0].tolist())]

@@ -1,0 +1,103 @@
+"""The Merlin graph runs the same code: the same answers, and a repository without Merlin or pickle."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble.export.compile import compile_chain
+from ensemble.runtime.chain import STEPS, Chain
+from tests.ensemble.synthetic import item_id, make_run, user_id
+from workflows.core.quiet import quiet
+
+quiet()
+
+from ensemble.graph import chain_ensemble, request_table  # noqa: E402
+from ensemble.operators.runtime import LAYOUT_TABLES, MemoExecutor, RepositoryRuntime  # noqa: E402
+from ensemble.operators.steps import EncodeRequest  # noqa: E402
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["int", "text"])
+def world(request, tmp_path_factory) -> tuple[Path, Chain, bool]:
+    root = tmp_path_factory.mktemp("graph")
+    variant = {"text_ids": request.param, "index": "ivf" if request.param else "exact", "factored": not request.param}
+    compile_chain(*make_run(root / "run", **variant), root / "chain", "serve")
+    return root / "chain", Chain.load(root / "chain"), request.param
+
+
+@pytest.mark.parametrize("num_users", [1, 2, 33])
+def test_local_graph_equals_chain(world, num_users):
+    folder, chain, text_ids = world
+    dtype = object if text_ids else np.int64
+    users = [[user_id(row if row % 5 else 10_000, text_ids)] for row in range(num_users)]
+    request = {
+        "user_id": np.array(users, dtype),
+        "device": np.array([[b"phone"]] * num_users, object),
+        "recent_item_ids": np.array([[item_id(4, text_ids), item_id(9, text_ids)]] * num_users, dtype),
+    }
+    for given in (request, {"user_id": request["user_id"]}):
+        expected = chain.recommend(given)
+        table = chain_ensemble(folder).transform(request_table(chain.spec, given), runtime=RepositoryRuntime())
+        assert {name: table[name].values.tolist() for name in table} == {n: v.tolist() for n, v in expected.items()}
+
+
+def test_schemas_travel_with_the_graph(world):
+    folder, chain, _ = world
+    graph = chain_ensemble(folder).graph
+    assert graph.input_schema.column_names == [tensor.name for tensor in chain.spec.request]
+    assert graph.output_schema.column_names == ["item_id", "score", "num_items", "path"]
+    assert graph.output_schema["score"].dtype.name == "float32"
+
+
+def test_a_shared_node_runs_once(world, monkeypatch):
+    folder, chain, text_ids = world
+    calls = []
+    transform = EncodeRequest.transform
+    monkeypatch.setattr(EncodeRequest, "transform", lambda self, *given: calls.append(1) or transform(self, *given))
+    request = {"user_id": np.array([[user_id(1, text_ids)]], object if text_ids else np.int64)}
+    MemoExecutor().transform(request_table(chain.spec, request), [chain_ensemble(folder).graph.output_node])
+    assert len(calls) == 1
+
+
+def test_heavy_state_stays_out_of_a_pickled_operator(world):
+    operator = EncodeRequest(world[0])
+    operator.load_artifacts("")
+    assert len(pickle.dumps(operator)) < 20_000
+
+
+def test_an_operator_without_a_place_is_refused(world, tmp_path, monkeypatch):
+    monkeypatch.delitem(LAYOUT_TABLES["ensemble"], EncodeRequest)
+    with pytest.raises(ValueError, match="EncodeRequest has no place in the layout 'ensemble'"):
+        chain_ensemble(world[0]).export(tmp_path / "out", runtime=RepositoryRuntime("ensemble"))
+
+
+def test_layouts(world, tmp_path):
+    graph = chain_ensemble(world[0])
+    for layout in ("fused", "ensemble"):
+        graph.export(tmp_path / layout, runtime=RepositoryRuntime(layout))
+    steps = {f"cascade_{step.name}" for step in STEPS}
+    assert {path.name for path in (tmp_path / "fused").iterdir()} == {"cascade"}
+    assert {path.name for path in (tmp_path / "ensemble").iterdir()} == {"cascade", *steps}
+    config = (tmp_path / "ensemble/cascade/config.pbtxt").read_text()
+    assert 'platform: "ensemble"' in config
+    assert [config.index(f'"cascade_{step.name}"') for step in STEPS] == sorted(
+        config.index(f'"cascade_{step.name}"') for step in STEPS
+    )
+    for path in tmp_path.rglob("*.py"):
+        imported = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+        assert not {"merlin", "tensorflow", "pandas", "dask", "pickle", "msgspec"} & set(imported), path
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pkl", ".pickle")]
+
+
+def test_the_query_tower_can_run_on_tritons_own_onnx_backend(world, tmp_path):
+    chain_ensemble(world[0]).export(tmp_path / "out", runtime=RepositoryRuntime("ensemble", "onnxruntime"))
+    config = (tmp_path / "out/cascade_query/config.pbtxt").read_text()
+    assert 'backend: "onnxruntime"' in config
+    assert 'input { name: "recent_item_ids" data_type: TYPE_INT32 dims: [ 6 ] }' in config
+    assert (tmp_path / "out/cascade_query/1/model.onnx").is_file()
+    tied = (tmp_path / "out/cascade/config.pbtxt").read_text()
+    assert 'input_map { key: "recent_item_ids" value: "encoded_recent_item_ids" }' in tied

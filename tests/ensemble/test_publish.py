@@ -1,0 +1,130 @@
+"""Published versions: whole or invisible, numbered, kept, rolled back."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import pytest
+
+import ensemble.publish as publishing
+from ensemble.config import Config
+from ensemble.export.pbtxt import served_version
+from ensemble.export.stage import export
+from ensemble.publish import publish, rollback
+from tests.ensemble.synthetic import make_run
+from workflows.core.artefacts import verify
+from workflows.core.errors import ArtefactError
+from workflows.core.run import Run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> tuple[Run, Config]:
+    run, config = make_run(tmp_path_factory.mktemp("publish") / "run", num_users=20, num_items=60)
+    export(run, config)
+    return run, config
+
+
+def served(target: Path) -> int:
+    """The version that a server would load now; checks that everything it needs is whole."""
+    text = (target / "cascade/config.pbtxt").read_text()
+    version = served_version(text)
+    verify(target / "cascade" / str(version))
+    assert (target / "cascade" / str(version) / "config.pbtxt").read_text() == text
+    for line in text.splitlines():
+        if "model_name" in line:
+            step = target / line.split('"')[1]
+            verify(step)
+            assert f'name: "{step.name}"' in (step / "config.pbtxt").read_text()
+    return version
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_versions_are_numbered_kept_and_rolled_back(exported, tmp_path, layout):
+    assert [publish(*exported, tmp_path, layout, keep=2) for _ in range(3)] == [1, 2, 3]
+    assert served(tmp_path) == 3
+    assert sorted(path.name for path in (tmp_path / "cascade").iterdir() if path.is_dir()) == ["2", "3"]
+    assert rollback(tmp_path) == 2 == served(tmp_path)
+    with pytest.raises(ArtefactError, match="no version older than 2"):
+        rollback(tmp_path)
+    # A withdrawn number is never used again.
+    assert publish(*exported, tmp_path, layout, keep=2) == 4 == served(tmp_path)
+    assert rollback(tmp_path) == 2 == served(tmp_path)
+    steps = {path.name.split("_")[1] for path in tmp_path.iterdir() if path.name != "cascade"}
+    assert steps == (set() if layout == "fused" else {"v2", "v4"})
+
+
+def test_layouts_may_change_between_versions(exported, tmp_path):
+    publish(*exported, tmp_path, "ensemble")
+    publish(*exported, tmp_path, "fused")
+    assert 'backend: "python"' in (tmp_path / "cascade/config.pbtxt").read_text()
+    rollback(tmp_path)
+    assert 'platform: "ensemble"' in (tmp_path / "cascade/config.pbtxt").read_text()
+    assert served(tmp_path) == 1
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_publish_killed_anywhere_changes_nothing_that_is_served(exported, tmp_path, monkeypatch, layout):
+    publish(*exported, tmp_path, layout)
+    kills = 0
+    for place in range(1, 40):
+        countdown = [place]
+
+        def dying(original, countdown=countdown):
+            def call(*given, **named):
+                countdown[0] -= 1
+                if countdown[0] == 0:
+                    raise KeyboardInterrupt
+                return original(*given, **named)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing.shutil, "copytree", dying(shutil.copytree))
+            patch.setattr(publishing, "write_manifest", dying(publishing.write_manifest))
+            patch.setattr(Path, "rename", dying(Path.rename))
+            patch.setattr(Path, "replace", dying(Path.replace))
+            patch.setattr(publishing, "_prune", lambda *given: None)
+            try:
+                publish(*exported, tmp_path, layout)
+            except KeyboardInterrupt:
+                kills += 1
+                assert served(tmp_path) == 1
+                continue
+        break
+    assert kills >= 4
+    version = publish(*exported, tmp_path, layout)
+    assert served(tmp_path) == version
+    assert sorted(path.name for path in (tmp_path / "cascade").iterdir() if path.name.isdigit())[0] == "1"
+    assert not [path for path in (tmp_path / "cascade").iterdir() if path.name.startswith(".") and path.is_dir()]
+
+
+def test_an_altered_older_version_is_not_rolled_back_to(exported, tmp_path):
+    publish(*exported, tmp_path, "fused")
+    publish(*exported, tmp_path, "fused")
+    with (tmp_path / "cascade/1/chain/popular.npy").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(ArtefactError, match="has 10 bytes"):
+        rollback(tmp_path)
+    assert served(tmp_path) == 2
+
+
+def test_refusals(exported, tmp_path):
+    run, config = exported
+    with pytest.raises(ArtefactError, match="has no layout 'nested'"):
+        publish(run, config, tmp_path, "nested")
+    with pytest.raises(ArtefactError, match="holds no published model"):
+        rollback(tmp_path / "nothing")
+    (tmp_path / "cascade").mkdir()
+    (tmp_path / "cascade/config.pbtxt").write_text('name: "cascade"\n')
+    with pytest.raises(ArtefactError, match="was not written by cascade export"):
+        publish(run, config, tmp_path, "fused")
+
+
+def test_one_publisher_at_a_time(exported, tmp_path):
+    publish(*exported, tmp_path, "fused")
+    with (tmp_path / "cascade/.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ArtefactError, match="being published to by another process"):
+            publish(*exported, tmp_path, "fused")

@@ -1,0 +1,125 @@
+"""Bad requests: one sentence each, nobody else's answer lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble.config import ChainConfig
+from ensemble.export.compile import compile_chain
+from ensemble.runtime.chain import Chain
+from ensemble.runtime.errors import BadRequest
+from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from ensemble.runtime.triton import SERVER_FAULT, answer_all
+from tests.ensemble.synthetic import item_id, make_run, user_id
+
+CHAIN = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20, max_list_length=50)
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory) -> dict[bool, Chain]:
+    def load(root: Path, text_ids: bool) -> Chain:
+        compile_chain(*make_run(root / "run", text_ids=text_ids, chain=CHAIN), root / "chain", "serve")
+        return Chain.load(root / "chain")
+
+    return {text_ids: load(tmp_path_factory.mktemp("chain"), text_ids) for text_ids in (False, True)}
+
+
+USER = np.array([[user_id(3, False)]])
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        ({}, "user_id is missing; the inputs are user_id, device, hour, temperature, recent_item_ids, "),
+        ({"user_id": USER[:0]}, "a request holds 1 to 64 users, got 0"),
+        ({"user_id": np.repeat(USER, 65, 0)}, "a request holds 1 to 64 users, got 65"),
+        ({"user_id": USER.astype(float)}, "user_id must be INT64, got float64"),
+        ({"user_id": np.array([["7"]], object)}, "user_id must be INT64, got object"),
+        ({"user_id": np.array([[1, 2]])}, "user_id must have the shape [1, 1], got [1, 2]"),
+        ({"user_id": USER, "colour": USER}, "unknown input 'colour'"),
+        ({"user_id": USER, "hour": np.array([[1], [2]])}, "hour must have the shape [1, 1], got [2, 1]"),
+        ({"user_id": USER, "hour": np.array([["x"]], object)}, "hour must hold INT64 numbers or None"),
+        (
+            {"user_id": USER, "recent_item_ids": np.array([[[1]]])},
+            "recent_item_ids must have the shape [1, any number]",
+        ),
+        ({"user_id": USER, "slate_size": np.array([[0]])}, "slate_size must be from 1 to 20, got 0"),
+        ({"user_id": USER, "slate_size": np.array([[-3]])}, "slate_size must be from 1 to 20, got -3"),
+        ({"user_id": USER, "slate_size": np.array([[21]])}, "slate_size must be from 1 to 20, got 21"),
+        (
+            {"user_id": USER, "exclude_item_ids": np.arange(51)[None]},
+            "exclude_item_ids holds at most 50 items a user, got 51",
+        ),
+    ],
+)
+def test_each_bad_request_gets_a_sentence(chains, request_, sentence):
+    with pytest.raises(BadRequest) as caught:
+        chains[False].recommend(request_)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("user_id", b"us\0er", "user_id holds an id with a null byte"),
+        ("user_id", b"user\0", "user_id holds an id with a null byte"),
+        ("recent_item_ids", b"item-00001\0", "recent_item_ids holds an id with a null byte"),
+        ("exclude_item_ids", b"\0", "exclude_item_ids holds an id with a null byte"),
+        ("user_id", b"\xff\xfe", "user_id holds an id that is not UTF-8 text"),
+        ("recent_item_ids", "é".encode()[:1], "recent_item_ids holds an id that is not UTF-8 text"),
+    ],
+)
+def test_string_ids_must_be_text(chains, name, value, sentence):
+    request = {"user_id": np.array([[user_id(1, True)]], object), name: np.array([[value]], object)}
+    with pytest.raises(BadRequest, match=sentence):
+        chains[True].recommend(request)
+
+
+def test_a_very_long_unknown_id_is_an_unknown_user(chains):
+    answer = chains[True].recommend({"user_id": np.array([[user_id(1, True) + b"x" * 100_000]], object)})
+    assert answer["path"][0, 0] == b"popularity"
+    assert answer["num_items"][0, 0] == 5
+
+
+def test_recent_lists_over_the_limit_are_cut_to_their_latest_and_padding_is_not_counted(chains):
+    for text_ids, chain in chains.items():
+        padding = b"" if text_ids else -1
+        user = np.array([[user_id(2, text_ids)], [user_id(4, text_ids)]], object if text_ids else np.int64)
+        long = [item_id(row, text_ids) for row in range(60)]
+        short = [item_id(70, text_ids), *[padding] * 59]
+        cut = chain.recommend({"user_id": user, "recent_item_ids": np.array([long, short], user.dtype)})
+        width = [*[padding] * 49]
+        by_hand = np.array([long[-50:], [short[0], *width]], user.dtype)
+        expected = chain.recommend({"user_id": user, "recent_item_ids": by_hand})
+        assert cut["item_id"].tolist() == expected["item_id"].tolist()
+
+
+def test_nan_and_infinite_context_count_as_not_given(chains):
+    plain = chains[False].recommend({"user_id": USER})
+    for value in (np.nan, np.inf, -np.inf):
+        answer = chains[False].recommend({"user_id": USER, "temperature": np.array([[value]], np.float32)})
+        assert answer["item_id"].tolist() == plain["item_id"].tolist()
+
+
+def test_an_unforeseen_fault_costs_one_request_and_is_logged_not_shown():
+    def answer(requests):
+        if any("poison" in request for request in requests):
+            raise RuntimeError("/secret/path exploded")
+        return [dict(request) for request in requests]
+
+    log: list[str] = []
+    good = {"user_id": np.array([[1]])}
+    answers = answer_all(answer, [good, {"poison": np.array([[1]])}, good], log.append)
+    assert answers[0] == answers[2] == good
+    assert str(answers[1]) == SERVER_FAULT
+    assert all("/secret/path" in line for line in log)
+
+
+def test_minus_one_pads_unless_it_is_an_id():
+    assert IdMap(np.array([3, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [NO_ITEM, UNKNOWN, 1]
+    assert IdMap(np.array([-1, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [0, UNKNOWN, 1]
+    assert IdMap(np.array([b"a", b"b"])).rows("x", np.array([b"", b"b", "a", b"ab"], object)).tolist() == [-1, 1, 0, -2]
