@@ -51,13 +51,14 @@ class Order(Step):
         rows, scores, wanted = batch["candidates"], batch["ranking_score"], batch["num_wanted"]
         is_item = rows != NO_ITEM
         size = int(wanted.max())
-        best = np.lexsort((rows, -scores, ~is_item), axis=-1)[:, :size]
-        kept = np.take_along_axis(is_item, best, axis=1) & (np.arange(best.shape[1]) < wanted)
-        logits = np.take_along_axis(scores, best, axis=1)
+        user = np.arange(len(rows))[:, None]
+        best = (user, np.lexsort((rows, -scores, ~is_item), axis=-1)[:, :size])  # (B, 1), (B, S)
+        kept = is_item[best] & (np.arange(best[1].shape[1]) < wanted)
+        logits = scores[best]
         popular = batch["path_code"] == POPULARITY
         shown = np.where(kept, np.where(popular, logits, sigmoid(logits)), np.float32(0))
         return {
-            "item_id": self._raw_ids(np.take_along_axis(rows, best, axis=1), kept),
+            "item_id": self._raw_ids(rows[best], kept),
             "score": shown.astype(np.float32),
             "num_items": kept.sum(axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],

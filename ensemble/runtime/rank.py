@@ -23,7 +23,7 @@ from models.ranking.pairs import POPULARITY as PAIR_POPULARITY
 __all__ = ["RANKING_STEP", "Rank"]
 
 # Logits are rounded to this step: the same item scores the same beside any neighbours, and equal items tie exactly.
-RANKING_STEP = 2.0**-16
+RANKING_STEP = 2.0**-18
 
 
 class Scorer(Protocol):
