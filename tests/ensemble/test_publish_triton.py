@@ -1,0 +1,58 @@
+"""A published version swaps in, and out again, under a running server: nobody is left without an answer."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from ensemble.export.pbtxt import served_version
+from ensemble.export.stage import export
+from ensemble.publish import publish, rollback
+from tests.ensemble.synthetic import make_run, user_id
+
+pytestmark = [pytest.mark.triton, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
+    import tritonclient.grpc as grpc
+
+    from ensemble.serving.triton import TritonServer
+
+    run, config = make_run(tmp_path / "run", num_users=20, num_items=60)
+    export(run, config)
+    target = tmp_path / "published"
+    publish(run, config, target, layout)
+    users = grpc.InferInput("user_id", [1, 1], "INT64")
+    users.set_data_from_numpy(np.array([[user_id(4, False)]]))
+    stop, answers, errors = threading.Event(), [], []
+
+    def ask(client):
+        while not stop.is_set():
+            try:
+                answers.append(client.infer("cascade", [users]).as_numpy("item_id").tolist())
+            except Exception as error:
+                errors.append(str(error))
+
+    with (
+        TritonServer(target) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+    ):
+        traffic = threading.Thread(target=ask, args=(client,))
+        traffic.start()
+        try:
+            for change, version in ((lambda: publish(run, config, target, layout), 2), (lambda: rollback(target), 1)):
+                assert change() == version
+                client.load_model("cascade", headers=server.admin_headers)
+                index = client.get_model_repository_index(headers=server.admin_headers).models
+                ready = [model.version for model in index if model.name == "cascade" and model.state == "READY"]
+                assert ready == [str(version)]
+                assert served_version((target / "cascade/config.pbtxt").read_text()) == version
+        finally:
+            stop.set()
+            traffic.join()
+    assert errors == []
+    assert len(answers) > 10
+    assert all(answer == answers[0] for answer in answers)
