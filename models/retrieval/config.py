@@ -29,8 +29,8 @@ class RetrievalConfig(Section, frozen=True):
         id_dropout: share of user and item ids replaced by out-of-vocabulary in training, so that features carry
             cold ones.
         history_dropout: share of recent items hidden in training.
-        use_user_id: whether the query tower has a user id embedding; history alone generalised better on the real data sets
-            of docs/QUALITY.md.
+        use_user_id: whether the query tower has a user id embedding; histories alone generalised better on the
+            real data sets of docs/QUALITY.md.
         share_item_table: whether history and item tower look item ids up in one table.
         logq: subtract the log of each item's sampling probability from its in-batch logit.
         label: label column whose positives are trained on; empty: the first label, or every event where there is none.

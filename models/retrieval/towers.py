@@ -70,6 +70,9 @@ class FeatureFields(tf.keras.layers.Layer):
         return tf.concat([self._field(feature, inputs[feature.name]) for feature in self.features], axis=-1)
 
     def _field(self, feature: Feature, values: tf.Tensor) -> tf.Tensor:
+        if values.shape.rank == 3:
+            # A loaded mm.Encoder forgets prep_features=False and gives dense lists a last axis of one.
+            values = tf.squeeze(values, axis=-1)
         if feature.kind == "continuous":
             return tf.cast(values, tf.float32)
         # (B, L, D), the table itself: EmbeddingTable's own mean of a dense list would count padding.
@@ -138,9 +141,9 @@ def _column(feature: Feature) -> ColumnSchema:
     properties: dict[str, Any] = {}
     if feature.kind == "categorical":
         properties["domain"] = {"name": feature.domain, "min": 0, "max": feature.cardinality - 1}
-    length = feature.length or 1
+    dims = ((0, None), (feature.length, feature.length)) if feature.length else ((0, None),)
     dtype = "int32" if feature.kind == "categorical" else "float32"
-    return ColumnSchema(feature.name, dtype=dtype, tags=tags, properties=properties, dims=((0, None), (length, length)))
+    return ColumnSchema(feature.name, dtype=dtype, tags=tags, properties=properties, dims=dims)
 
 
 def _table(feature: Feature, embedding_dim: int) -> mm.EmbeddingTable:

@@ -1,0 +1,189 @@
+"""The two-tower stage on the checkerboard, and its objective in closed form."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.data import load_events, load_features, load_state
+from models.index.config import IndexConfig
+from models.index.stage import build_index
+from models.onnx import check_parity, export_onnx, random_inputs, session
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.stage import train_retrieval
+from models.retrieval.validation import recall_at_k, validation_set
+from tests.models.checkerboard import NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
+from workflows.core.errors import ArtefactError
+
+CONFIG = RetrievalConfig(
+    embedding_dim=8,
+    hidden=(16,),
+    batch_size=64,
+    max_epochs=25,
+    patience=25,
+    learning_rate=0.02,
+    validation_cutoff=4,
+    history_dropout=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = checkerboard_run(tmp_path_factory.mktemp("retrieval"))
+    train_retrieval(run, CONFIG)
+    return run
+
+
+def query_all_users(run):
+    features, state = load_features(run), load_state(run, "train")
+    users = np.arange(NUM_USERS)
+    codes = features.history_codes(np.asarray(state.history))
+    inputs = features.query_inputs(users, features.null_context(NUM_USERS), codes)
+    tower = session(run.folder("retrieval") / "query_tower.onnx")
+    return tower, {node.name: inputs[node.name] for node in tower.get_inputs()}
+
+
+def test_the_best_unseen_items_have_the_users_parity(run):
+    tower, inputs = query_all_users(run)
+    scores = tower.run(["query"], inputs)[0] @ np.load(run.folder("retrieval") / "item_embeddings.npy").T
+    state = load_state(run, "train")
+    for user in range(NUM_USERS):
+        scores[user, state.seen(user)] = -np.inf
+    top = np.argsort(-scores, axis=1)[:, :4]  # exactly four items of the own parity are unseen
+    assert np.mean(top % 2 == np.arange(NUM_USERS)[:, None] % 2) > 0.97
+
+
+def test_embeddings_are_normalised_and_by_item_row(run):
+    import tensorflow as tf
+
+    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy")
+    assert embeddings.shape == (NUM_ITEMS, 8)
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(NUM_ITEMS), abs=1e-5)
+    tower, inputs = query_all_users(run)
+    assert np.linalg.norm(tower.run(["query"], inputs)[0], axis=1) == pytest.approx(np.ones(NUM_USERS), abs=1e-5)
+    saved = tf.keras.models.load_model(run.folder("retrieval") / "item_tower", compile=False)
+    item_inputs = load_features(run).item_inputs(np.arange(NUM_ITEMS))
+    again = saved({name: tf.constant(value) for name, value in item_inputs.items()})
+    assert np.asarray(again) == pytest.approx(embeddings, abs=1e-5)
+
+
+def test_padding_does_not_change_the_query(run):
+    from models.retrieval.towers import build_towers
+
+    short = msgspec.structs.replace(
+        SCHEMA,
+        features=[msgspec.structs.replace(f, length=3) if f.side == "history" else f for f in SCHEMA.features],
+    )
+    towers, towers_short = build_towers(SCHEMA, CONFIG), build_towers(short, CONFIG)
+    for target, source in zip(towers_short.variables, towers.variables, strict=True):
+        target.assign(source)
+    inputs = random_inputs(SCHEMA.query, 9)
+    inputs["recent_item_ids"] = np.pad(inputs["recent_item_ids"][:, :3], ((0, 0), (0, 3)))
+    cut = {**inputs, "recent_item_ids": inputs["recent_item_ids"][:, :3]}
+    assert towers.encode_query(inputs) == pytest.approx(towers_short.encode_query(cut), abs=1e-6)
+    moved = {**inputs, "recent_item_ids": np.roll(inputs["recent_item_ids"], 1, axis=1)}
+    assert towers.encode_query(moved) == pytest.approx(towers.encode_query(inputs), abs=1e-6)
+
+
+def test_a_killed_training_resumes_and_ends_the_same(run, tmp_path, monkeypatch):
+    import models.retrieval.training as training
+
+    config = msgspec.structs.replace(CONFIG, max_epochs=3)
+    whole, killed = checkerboard_run(tmp_path / "whole"), checkerboard_run(tmp_path / "killed")
+    train_retrieval(whole, config)
+    true_epoch, started = training._epoch, []
+
+    def dies_in_the_third(epoch, *rest):
+        started.append(epoch)
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return true_epoch(epoch, *rest)
+
+    monkeypatch.setattr(training, "_epoch", dies_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train_retrieval(killed, config)
+    assert not killed.folder("retrieval").exists()
+    monkeypatch.setattr(training, "_epoch", lambda epoch, *rest: (started.append(epoch), true_epoch(epoch, *rest))[1])
+    assert train_retrieval(killed, config).info["epochs"] == 3
+    assert started == [0, 1, 2, 2]
+    embeddings = [np.load(r.folder("retrieval") / "item_embeddings.npy") for r in (whole, killed)]
+    assert embeddings[0] == pytest.approx(embeddings[1], abs=1e-4)
+    assert not killed.scratch("retrieval").exists()
+
+
+def test_a_seed_decides_the_result(tmp_path):
+    config = msgspec.structs.replace(CONFIG, max_epochs=1)
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run = checkerboard_run(tmp_path / name)
+        train_retrieval(run, msgspec.structs.replace(config, seed=seed))
+        results.append(np.load(run.folder("retrieval") / "item_embeddings.npy"))
+    assert results[0] == pytest.approx(results[1], abs=1e-5)
+    assert np.abs(results[0] - results[2]).max() > 0.01
+
+
+def test_in_batch_loss_is_the_corrected_softmax():
+    import tensorflow as tf
+
+    from models.retrieval.objective import in_batch_loss
+
+    random = np.random.default_rng(0)
+    query, item = random.standard_normal((2, 4, 5)).astype(np.float32)
+    rows, popularity = np.array([0, 2, 2, 1], np.int32), np.array([5, 1, 14], np.float32)
+    item[2] = item[1]  # rows 1 and 2 hold the same item: an accidental hit for each other
+    config = msgspec.structs.replace(CONFIG, temperature=0.5)
+    for logq in (True, False):
+        correction = np.log(popularity / popularity.sum()) if logq else np.zeros(3)
+        losses = []
+        for b in range(4):
+            others = [n for n in range(4) if rows[n] != rows[b]]
+            logits = [query[b] @ item[n] / 0.5 - correction[rows[n]] for n in [b, *others]]
+            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        loss = in_batch_loss(msgspec.structs.replace(config, logq=logq), popularity)
+        assert float(loss(*map(tf.constant, (query, item, rows)))) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_in_batch_training_learns_the_checkerboard_too(tmp_path):
+    run = checkerboard_run(tmp_path)
+    train_retrieval(run, msgspec.structs.replace(CONFIG, negatives="in_batch"))
+    history = json.loads((run.folder("retrieval") / "history.json").read_text())
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert max(record["recall_at_4"] for record in history) > 0.95
+
+
+def test_validation_recall_matches_a_hand_worked_case(run):
+    features, state = load_features(run), load_state(run, "train")
+    positives = load_events(run, "valid").select(positives_of="click", known_items_only=True)
+    queries = validation_set(features, positives, state, CONFIG)
+    assert len(queries) == NUM_USERS
+    # Every query prefers even rows, low ones first: even users find what an oracle finds, odd users nothing.
+    items = np.where(np.arange(NUM_ITEMS) % 2 == 0, -np.arange(NUM_ITEMS), -1000.0).astype(np.float32)[:, None]
+    expected = []
+    for user in range(NUM_USERS):
+        unseen_even = np.setdiff1d(np.arange(0, NUM_ITEMS, 2), state.seen(user))[:2]
+        expected.append(np.isin(queries.relevant[user], unseen_even).mean())
+    ones = lambda rows: np.ones((len(rows["user_id"]), 1), np.float32)  # noqa: E731
+    assert recall_at_k(queries, ones, items, 2) == pytest.approx(np.mean(expected))
+
+
+def test_onnx_that_differs_is_refused(tmp_path):
+    export_onnx(lambda inputs: {"y": inputs["x"] * 2.0}, {"x": (np.float32, 3)}, tmp_path / "double.onnx")
+    rows = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    assert check_parity(tmp_path / "double.onnx", lambda inputs: {"y": inputs["x"] * 2.0}, rows) == 0.0
+    with pytest.raises(ArtefactError, match=r"double\.onnx: output 'y' differs"):
+        check_parity(tmp_path / "double.onnx", lambda inputs: {"y": inputs["x"] * 2.001}, rows)
+
+
+def test_the_index_stage_measures_on_real_queries(run):
+    import faiss
+
+    build_index(run, IndexConfig(recall_cutoff=5))
+    meta = json.loads((run.folder("index") / "meta.json").read_text())
+    assert (meta["kind"], meta["index_recall_at_k"], meta["recall_cutoff"]) == ("exact", 1.0, 5)
+    index = faiss.read_index(str(run.folder("index") / "index.faiss"))
+    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy")
+    assert index.ntotal == NUM_ITEMS
+    assert np.array([index.reconstruct(i) for i in range(NUM_ITEMS)]) == pytest.approx(embeddings)
