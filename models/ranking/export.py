@@ -68,7 +68,7 @@ def export_ranker(folder: Path, model: Ranker, features: Features) -> dict[str, 
 def _save(path: Path, model: Ranker, widths: dict[str, tuple[Any, int]]) -> None:
     specs = {name: tf.TensorSpec([None, width], tf.as_dtype(dtype), name) for name, (dtype, width) in widths.items()}
 
-    @tf.function(input_signature=[specs])
+    @tf.function(input_signature=[specs], autograph=False)
     def serve(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"logit": model(inputs)}
 

@@ -62,8 +62,8 @@ def fit(
     Returns:
         A record per epoch: train_loss, valid_loss, valid_auc.
     """
-    step = _compile_step(model, train.listwise, config)
     _build(model, valid, config)
+    step = _compile_step(model, train, config)
     progress, best = _resume(model, checkpoint, mark)
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
@@ -88,11 +88,11 @@ def fit(
 
 def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
     """Logits of every row of a source."""
-    score = tf.function(lambda *inputs: _forward(model, *inputs, training=False), reduce_retracing=True)
+    score: Any = None
     parts = []
     for group in source.batches(batch_size):
-        query, items, pair, labels, mask = _tensors(group)
-        parts.append((score(query, items, pair, labels).numpy(), group.labels, group.mask))
+        score = score or _compile_score(model, group)
+        parts.append((score(*_tensors(group)).numpy(), group.labels, group.mask))
     logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(logits, labels, mask)
 
@@ -112,20 +112,34 @@ def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[
     return {"valid_loss": loss, "valid_auc": auc(labels, logits)}
 
 
-def _compile_step(model: Ranker, listwise: bool, config: RankingConfig) -> Any:
+def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig) -> Any:
     optimizer = tf.keras.optimizers.legacy.Adam(config.learning_rate)
+    example = next(iter(source.batches(config.batch_size)))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=_signature(example), autograph=False)
     def step(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = _forward(model, query, items, pair, labels, training=True)
-            loss = tf.reduce_mean(group_losses(logits, labels, mask, listwise))
+            loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
         variables = model.trainable_variables
         gradients = zip(tape.gradient(loss, variables), variables, strict=True)
         optimizer.apply_gradients([(g, v) for g, v in gradients if g is not None])
         return loss
 
     return step
+
+
+def _compile_score(model: Ranker, example: Group) -> Any:
+    @tf.function(input_signature=_signature(example), autograph=False)
+    def score(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return _forward(model, query, items, pair, labels, training=False)
+
+    return score
+
+
+def _signature(example: Group) -> Any:
+    """Specs of a group of any number of queries: one trace serves every batch, the short last one included."""
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), _tensors(example))
 
 
 def _forward(model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, *, training: bool) -> tf.Tensor:

@@ -1,0 +1,127 @@
+import msgspec
+import numpy as np
+import pytest
+
+from models.data import Features, State
+from models.ranking.config import RankingConfig
+from models.ranking.pairing import PairSource, choose_pairs
+from models.ranking.sampling import sample_groups
+from workflows.core.errors import DataError
+from workflows.features.schema import Feature, FeatureSchema
+
+NUM_USERS, NUM_ITEMS, LENGTH, DIM = 15, 30, 4, 5
+SCHEMA = FeatureSchema(
+    [
+        Feature("user_id", "user", "categorical", NUM_USERS + 3, 0, "user_id"),
+        Feature("recent_item_ids", "history", "categorical", NUM_ITEMS + 3, LENGTH, "item_id"),
+        Feature("item_id", "item", "categorical", NUM_ITEMS + 3, 0, "item_id"),
+    ],
+    [],
+    None,
+    LENGTH,
+)
+CONFIG = RankingConfig(negatives_per_positive=10, retrieved_negatives=0.5, candidate_pool=12, neighbours=3)
+
+
+class Retriever:
+    def __init__(self):
+        self.item_embeddings = np.random.default_rng(0).standard_normal((NUM_ITEMS, DIM)).astype(np.float32)
+
+    def embed(self, query):
+        return np.random.default_rng(1).standard_normal((len(query["user_id"]), DIM)).astype(np.float32)
+
+
+class Rows:
+    def __init__(self, user_row, item_row):
+        self.columns = {"user_row": np.asarray(user_row, np.int32), "item_row": np.asarray(item_row, np.int32)}
+        self.columns["recent_item_ids"] = np.repeat(self.columns["item_row"][:, None] + 3, LENGTH, axis=1)
+
+    def select(self, **_):
+        return self
+
+
+@pytest.fixture
+def features():
+    users = {"user_id": np.arange(3, NUM_USERS + 3, dtype=np.int32)}
+    return Features(SCHEMA, users, {"item_id": np.arange(3, NUM_ITEMS + 3, dtype=np.int32)})
+
+
+@pytest.fixture
+def state():
+    random = np.random.default_rng(7)
+    seen = [np.sort(random.choice(NUM_ITEMS, 8, replace=False)) for _ in range(NUM_USERS)]
+    history = np.stack([rows[-LENGTH:] for rows in seen]).astype(np.int32)
+    rows = np.concatenate(seen).astype(np.int32)
+    popularity = np.bincount(rows, minlength=NUM_ITEMS).astype(np.float32)
+    return State(history, np.arange(0, 8 * NUM_USERS + 1, 8), rows, popularity)
+
+
+@pytest.fixture
+def events():
+    random = np.random.default_rng(8)
+    return Rows(np.repeat(np.arange(NUM_USERS), 4), random.integers(0, NUM_ITEMS, 4 * NUM_USERS))
+
+
+def draw(events, features, state, config=CONFIG):
+    pairs = PairSource.at(choose_pairs(config, sampled=True), state, Retriever(), config)
+    return sample_groups(events, features, state, Retriever(), pairs, config)
+
+
+def test_the_target_is_in_no_history_and_was_not_seen(events, features, state):
+    groups = draw(events, features, state)
+    targets = groups.item_rows[:, 0]
+    assert len(targets) > NUM_USERS
+    assert not (groups.query["recent_item_ids"] == targets[:, None] + 3).any()
+    assert not any(target in state.seen(user) for user, target in zip(groups.user_row, targets, strict=True))
+
+
+def test_negatives_are_never_seen_nor_positive(events, features, state):
+    groups = draw(events, features, state)
+    positives = {}
+    for user, item in zip(events.columns["user_row"].tolist(), events.columns["item_row"].tolist(), strict=True):
+        positives.setdefault(user, set()).add(item)
+    for user, rows in zip(groups.user_row.tolist(), groups.item_rows, strict=True):
+        negatives = {row for row in rows[1:].tolist() if row >= 0}
+        assert negatives
+        assert not negatives & (positives[user] | set(state.seen(user).tolist()))
+
+
+def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, features, state):
+    config = msgspec.structs.replace(CONFIG, retrieved_negatives=0.999, negatives_per_positive=4, candidate_pool=6)
+    groups = draw(events, features, state, config)
+    retriever = Retriever()
+    scores = retriever.embed(groups.query) @ retriever.item_embeddings.T
+    for place, rows in enumerate(groups.item_rows):
+        user = groups.user_row[place]
+        scores[place, state.seen(user)] = -np.inf
+        scores[place, events.columns["item_row"][events.columns["user_row"] == user]] = -np.inf
+        assert set(rows[1:].tolist()) <= set(np.argsort(-scores[place])[:6].tolist())
+        assert len(set(rows[1:].tolist())) == 4
+
+
+def test_the_pair_features_are_those_of_the_moment(events, features, state):
+    groups = draw(events, features, state)
+    retriever = Retriever()
+    scores = retriever.embed(groups.query) @ retriever.item_embeddings.T
+    assert choose_pairs(CONFIG, sampled=True) == ["retrieval_score", "popularity", "neighbours"]
+    rows = np.maximum(groups.item_rows, 0)
+    expected = np.where(groups.item_rows < 0, 0, np.take_along_axis(scores, rows, axis=1))
+    np.testing.assert_allclose(groups.pair[..., 0], expected, atol=1e-5)
+    share = state.popularity * (NUM_ITEMS / state.popularity.sum())
+    np.testing.assert_allclose(groups.pair[..., 1], np.where(groups.item_rows < 0, 0, np.log1p(share)[rows]), atol=1e-6)
+
+
+def test_the_same_seed_draws_the_same_rows(events, features, state):
+    first, second = draw(events, features, state), draw(events, features, state)
+    np.testing.assert_array_equal(first.item_rows, second.item_rows)
+
+
+def test_only_seen_positives_are_refused(features, state):
+    with pytest.raises(DataError, match="valid split"):
+        draw(Rows([0, 1], [state.seen(0)[0], state.seen(1)[0]]), features, state)
+
+
+def test_impressions_have_no_pair_feature_unless_asked():
+    assert choose_pairs(RankingConfig(), sampled=False) == []
+    assert choose_pairs(RankingConfig(use_retrieval_score="yes"), sampled=False) == ["retrieval_score"]
+    assert "retrieval_score" not in choose_pairs(RankingConfig(use_retrieval_score="no"), sampled=True)
