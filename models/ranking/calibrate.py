@@ -1,4 +1,4 @@
-"""Platt scaling: the two numbers that turn logits of a listwise loss into probabilities without changing their order."""
+"""Platt scaling: two numbers that turn logits of a listwise loss into probabilities and keep their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a trained ranker: SavedModel, ONNX graphs, the factored arrays, and the proof that they all agree. Imports TensorFlow."""
+"""Write a trained ranker: SavedModel, ONNX graphs, factored arrays, and check that all agree. Imports TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Take the DLRM apart: what depends on the query, on the item, and on both. Imports TensorFlow.
 
-The first top layer is linear in [dots of all field pairs, query bottom, item bottom, standardised pair features], and each of
-these belongs to the query, the item or the two together. Its output is therefore a sum of three parts, of which the first is
-computed once per user and the second once per item of the catalogue.
+The first top layer is linear in [dots of all field pairs, query bottom, item bottom, standardised pair features],
+and each of these belongs to the query, the item or the two together. Its output is therefore a sum of three parts, of
+which the first is computed once per user and the second once per item of the catalogue.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The factored ranker: DLRM logits from parts computed once per user and once per item. NumPy alone: the server runs this file."""
+"""The factored ranker: DLRM logits from parts computed per user or item. NumPy alone: the server runs this file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,17 @@ class FactoredWeights:
 
 
 def load_weights(folder: Path, *, mmap: bool = True) -> FactoredWeights:
-    """Read item_fields.npy, item_hidden.npy and top.npz of `folder`; the item arrays are memory-mapped unless told otherwise.
+    """Read item_fields.npy, item_hidden.npy and top.npz of `folder`.
+
+    Args:
+        folder: ranking/ of a run, or a copy of it.
+        mmap: map the item arrays into memory instead of reading them.
 
     Raises:
         OSError: a file is missing.
         KeyError: top.npz lacks an array.
     """
-    mode = "r" if mmap else None
+    mode: Literal["r"] | None = "r" if mmap else None
     with np.load(folder / "top.npz", allow_pickle=False) as top:
         count = sum(name.startswith("w") for name in top.files)
         layers = tuple((top[f"w{i}"], top[f"b{i}"]) for i in range(1, count + 1))

@@ -37,7 +37,8 @@ def group_losses(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, listwise
     """Loss of each group, float32 [G].
 
     Args:
-        logits, labels: [G, M]; in a listwise group column 0 is the positive.
+        logits: [G, M].
+        labels: [G, M]; in a listwise group column 0 is the positive, whatever stands here.
         mask: bool [G, M].
         listwise: softmax cross-entropy of the positive within its group, else binary cross-entropy of each row.
     """
@@ -54,7 +55,8 @@ def fit(
 
     Args:
         model: fresh; resumed where the checkpoint has its training.
-        train, valid: what to learn from, and what to stop by.
+        train: what to learn from.
+        valid: what to stop by.
         config: the step and how long.
         checkpoint: written after each epoch.
         mark: identifies config and inputs in the checkpoint.
@@ -79,9 +81,8 @@ def fit(
         if progress.best_epoch < 0 or record["valid_loss"] < progress.history[progress.best_epoch]["valid_loss"]:
             progress.best_epoch, best = epoch, model.get_weights()
         checkpoint.save(progress, model.get_weights(), best)
-        console.say(
-            f"ranking: epoch {epoch + 1}: loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}, AUC {record['valid_auc']:.4f}"
-        )
+        losses = f"loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}"
+        console.say(f"ranking: epoch {epoch + 1}: {losses}, AUC {record['valid_auc']:.4f}")
     model.set_weights(best)
     return progress.history
 
@@ -99,7 +100,8 @@ def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
 
 def sigmoid(logits: NDArray) -> NDArray[np.float64]:
     """1 / (1 + exp(-z)), without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+    found: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+    return found
 
 
 def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """The DLRM: one embedding per categorical feature, a bottom MLP per side, all pairwise dot products, a top MLP.
 
-It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all continuous
-features (user and item mixed, so the first top layer would not split by side), pools padded lists with their padding, and has
-no place for features of the pair. BinaryOutput is left out too: it ends in a sigmoid, and the listwise loss and the parity checks
-need the logit.
+It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all
+continuous features (user and item mixed, so the first top layer would not split by side), pools padded lists with their
+padding, and has no place for features of the pair. BinaryOutput is left out too: it ends in a sigmoid, and the listwise
+loss and the parity checks need the logit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pair_positions(num_fields: int) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 class PairDots(DotProductInteraction):
-    """DotProductInteraction with constant positions: the same values without a boolean mask, whose shape no compiler knows."""
+    """DotProductInteraction with constant positions: the same values without a boolean mask of unknown shape."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """float32 [B, F, D] -> [B, F (F - 1) / 2]."""
@@ -44,8 +44,8 @@ class PairDots(DotProductInteraction):
 class Ranker(tf.keras.Model):
     """Logits of (query, item) rows.
 
-    The last field of each side is the output of its bottom MLP over the side's continuous features; without any, over a constant, so
-    that it is a learned vector and every embedding also enters linearly.
+    The last field of each side is the output of its bottom MLP over the side's continuous features; without any, over a
+    constant, so that it is a learned vector and every embedding also enters linearly.
 
     Args:
         schema: the features.

@@ -29,9 +29,9 @@ class Neighbours(msgspec.Struct, frozen=True):
 def fit_neighbours(state: State, count: int, l2: float, exact_up_to: int) -> Neighbours:
     """Fit item-item weights on what users have seen.
 
-    Up to `exact_up_to` items: the closed-form ridge regression of each item's column on all the others. With G = X'X + l2 I and
-    P = inverse(G), item j speaks for item i with -P[j, i] / P[i, i]. Above: cosine of co-occurrence, c_ij / sqrt(c_ii c_jj),
-    which needs no inverse.
+    Up to `exact_up_to` items: the closed-form ridge regression of each item's column on all the others. With
+    G = X'X + l2 I and P = inverse(G), item j speaks for item i with -P[j, i] / P[i, i]. Above: cosine of co-occurrence,
+    c_ij / sqrt(c_ii c_jj), which needs no inverse.
 
     Args:
         state: the user's seen items at one moment.

@@ -19,8 +19,12 @@ __all__ = ["PairSource", "choose_pairs"]
 def choose_pairs(config: RankingConfig, *, sampled: bool) -> list[str]:
     """Names of the pair features.
 
-    With impressions there is none unless the retrieval score is asked for: popularity and neighbours are counted from the same
-    clicks that are the labels, so in training they would tell the answer.
+    With impressions there is none unless the retrieval score is asked for: popularity and neighbours are counted from
+    the same clicks that are the labels, so in training they would tell the answer.
+
+    Args:
+        config: whether the retrieval score and the neighbours are wanted.
+        sampled: the training rows are sampled ones.
     """
     names = [RETRIEVAL_SCORE] if config.use_retrieval_score == "yes" else []
     if sampled:

@@ -1,4 +1,4 @@
-"""Pair features: what the ranker sees of a user and a candidate together. NumPy alone: training and the server both run this file."""
+"""Pair features: what the ranker sees of a user and a candidate together. NumPy alone: the server runs it too."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def pair_features(
         names: which features in which order, `pair_inputs` of ranking/meta.json; none gives P = 0.
         candidates: int [B, C] item rows, -1 padded.
         retrieval_score: float32 [B, C], inner product of query and item embedding.
-        owned: B arrays of item rows: the user's seen items and the recent items of the request, in any order; -1 is ignored.
+        owned: B arrays of item rows, the user's seen items and the recent items of the request; -1 is ignored.
         popularity: float32 [N], item_popularity.npy; needed for "popularity".
-        neighbour_rows, neighbour_weights: int32 and float32 [N, K]; needed for "neighbours".
+        neighbour_rows: int32 [N, K], -1 padded; needed for "neighbours".
+        neighbour_weights: float32 [N, K]; needed for "neighbours".
 
     Returns:
         float32 [B, C, P], 0 where there is no candidate. The values of one user do not depend on the other users.

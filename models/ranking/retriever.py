@@ -1,4 +1,4 @@
-"""The trained retriever as the ranker's training meets it: query tower through ONNX Runtime, item embeddings from disk."""
+"""The trained retriever as the ranker's training meets it: the ONNX query tower and the item embeddings."""
 
 from __future__ import annotations
 

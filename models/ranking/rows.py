@@ -1,6 +1,7 @@
 """What the ranker is trained on: logged impressions, or groups of one positive and drawn negatives.
 
-Both come as groups of M items that share a query; an impression is a group of one. The display position is never an input.
+Both come as groups of M items that share a query; an impression is a group of one. The display position is never an
+input.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class GroupSource(Protocol):
 class ImpressionGroups:
     """Logged events with their label, one item a group. History is that of the event, point-in-time.
 
-    Pair features are off for these rows unless asked for: the retriever was fitted on the very clicks that are the labels here.
+    Pair features are off for these rows unless asked for: the retriever was fitted on the clicks that are labels here.
     """
 
     listwise = False

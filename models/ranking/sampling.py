@@ -27,9 +27,10 @@ def sample_groups(
 ) -> SampledGroups:
     """Build one group per positive event of a split that neither the retriever nor `state` has seen.
 
-    Each query is put as the server would have put it just before the split: user features, the event's context, and the history
-    and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are left out, since
-    serving never shows them. Negatives are never items that the user has seen or is positive for in the split.
+    Each query is put as the server would have put it just before the split: user features, the event's context, and the
+    history and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are
+    left out, since serving never shows them. Negatives are never items that the user has seen or is positive for in the
+    split.
 
     Args:
         events: positive events of the split after `state`.
@@ -104,8 +105,8 @@ def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
     keep = np.flatnonzero((users >= 0) & ~np.isin(users.astype(np.int64) * num_items + items, seen))
     if not len(keep):
         raise DataError(
-            "ranking: expected positive events in the valid split whose item the user has not seen in training, found none; "
-            "give split.valid_fraction more, or ranking.training_rows = 'impressions'"
+            "ranking: expected positive events in the valid split whose item the user has not seen in training, found "
+            "none; give split.valid_fraction more, or ranking.training_rows = 'impressions'"
         )
     if len(keep) > MAX_POSITIVES:
         keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))

@@ -26,9 +26,9 @@ MOMENT = {"valid": "train", "test": "eval"}
 def ranking_scores(run: Run, split: Literal["valid", "test"]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Score a split with the exported plain graph.
 
-    A ranker of impressions is scored on the split's impressions, one of sampled rows on the split's positives and negatives drawn
-    as in its training, as of the moment before the split. (The valid split is what a sampled ranker was trained on: only its test
-    figures are held out.)
+    A ranker of impressions is scored on the split's impressions, one of sampled rows on the split's positives and
+    negatives drawn as in its training, as of the moment before the split. (The valid split is what a sampled ranker was
+    trained on: only its test figures are held out.)
 
     Returns:
         Labels float32 [R], 1 or 0, and probabilities float64 [R].

@@ -28,14 +28,15 @@ SCAN_ROWS = 100_000
 def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manifest:
     """Train the ranker and write everything that serving and evaluation need.
 
-    "impressions": the logged train events with their label; early stopping and calibration on the valid split. "sampled": the
-    positives of the valid split, which the retriever was not fitted on, with drawn negatives; a fifth of the users is held out
-    for early stopping and calibration. The item counts behind the pair features are those of the moment: state/train for the
-    training rows, state/eval in what is exported.
+    "impressions": the logged train events with their label; early stopping and calibration on the valid split.
+    "sampled": the positives of the valid split, which the retriever was not fitted on, with drawn negatives; a fifth of
+    the users is held out for early stopping and calibration. The item counts behind the pair features are those of the
+    moment: state/train for the training rows, state/eval in what is exported.
 
     Raises:
         ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
-        ConfigError: the label is not one of the data's, impressions are asked for without one, or the device is missing.
+        ConfigError: the label is not one of the data's, impressions are asked for without one, or the device is
+            missing.
         DataError: there is no row to train on.
     """
     return run_stage(
@@ -165,7 +166,7 @@ def _write_pair_arrays(run: Run, config: RankingConfig, names: list[str], folder
     from models.ranking.pairs import NEIGHBOURS, POPULARITY
 
     source = PairSource.at(names, load_state(run, "eval"), None, config)
-    if POPULARITY in names:
+    if POPULARITY in names and source.popularity is not None:
         np.save(folder / "item_popularity.npy", source.popularity)
     if NEIGHBOURS in names and source.neighbours is not None:
         np.save(folder / "neighbour_rows.npy", source.neighbours.rows)

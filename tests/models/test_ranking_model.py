@@ -49,10 +49,10 @@ def features_of(schema, seed=0):
 
 
 def ranker(schema, num_pairs, config=None):
+    import tensorflow as tf
+
     from models.onnx import random_inputs
     from models.ranking.model import Ranker
-
-    import tensorflow as tf
 
     tf.keras.utils.set_random_seed(0)
     config = config or RankingConfig(embedding_dim=8, bottom=(5,), top=(16, 7))
@@ -188,7 +188,14 @@ def test_the_checkerboard_is_learnt_and_a_killed_training_resumes(board, tmp_pat
     from models.retrieval.checkpoint import Checkpoint
 
     config = RankingConfig(
-        embedding_dim=8, top=(16,), batch_size=64, learning_rate=0.02, max_epochs=30, patience=30, dropout=0.0, id_dropout=0.0
+        embedding_dim=8,
+        top=(16,),
+        batch_size=64,
+        learning_rate=0.02,
+        max_epochs=30,
+        patience=30,
+        dropout=0.0,
+        id_dropout=0.0,
     )
 
     def fresh():

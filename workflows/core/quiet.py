@@ -12,6 +12,8 @@ __all__ = ["KNOWN_WARNINGS", "quiet"]
 KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"\s*The current Dask DataFrame implementation is deprecated", DeprecationWarning),
     (r"module 'sre_constants' is deprecated", DeprecationWarning),
+    # Keras 2.12 draws a fresh initializer's seed with randint(1, 1e9).
+    (r"non-integer arguments to randrange\(\) have been deprecated", DeprecationWarning),
     (r"PyTorch dtype mappings did not load successfully", UserWarning),
     (r"pkg_resources is deprecated as an API", UserWarning),
     (r"pkg_resources is deprecated as an API", DeprecationWarning),
