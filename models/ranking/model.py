@@ -52,18 +52,25 @@ class Ranker(tf.keras.Model):
         config: sizes.
         pair_mean, pair_scale: float32 [P] of the training rows; pair features are standardised inside.
         skip: float32 [P], initial weights from standardised pair features straight to the logit.
+        use_user_id: whether the user id is a field.
     """
 
     def __init__(
-        self, schema: FeatureSchema, config: RankingConfig, pair_mean: NDArray, pair_scale: NDArray, skip: NDArray
+        self,
+        schema: FeatureSchema,
+        config: RankingConfig,
+        pair_mean: NDArray,
+        pair_scale: NDArray,
+        skip: NDArray,
+        use_user_id: bool = True,
     ) -> None:
         super().__init__(name="ranker")
-        self.query_features = list(schema.query)
+        self.query_features = [feature for feature in schema.query if use_user_id or feature.name != USER_ID]
         self.item_features = list(schema.side("item"))
         self.num_pairs = len(pair_mean)
         self._id_dropout = config.id_dropout
         dim = config.embedding_dim
-        self._tables = _tables(schema.features, dim)
+        self._tables = _tables([*self.query_features, *self.item_features], dim)
         self._bottoms = {
             "query": _bottom(self.query_features, config.bottom, dim),
             "item": _bottom(self.item_features, config.bottom, dim),

@@ -17,6 +17,8 @@ from workflows.features.schema import HISTORY
 __all__ = ["sample_groups"]
 
 MAX_POSITIVES = 200_000
+# Quality is measured per user: without a cap a few users with very long logs would decide the weights.
+MAX_POSITIVES_PER_USER = 10
 BLOCK_CELLS = 20_000_000
 # Popularity is flattened as usual for negatives: the head would fill them otherwise.
 POPULARITY_POWER = 0.75
@@ -29,8 +31,8 @@ def sample_groups(
 
     Each query is put as the server would have put it just before the split: user features, the event's context, and the
     history and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are
-    left out, since serving never shows them. Negatives are never items that the user has seen or is positive for in the
-    split.
+    left out, since serving never shows them, and of a user with many a few are drawn. Negatives are never items that the
+    user has seen or is positive for in the split.
 
     Args:
         events: positive events of the split after `state`.
@@ -44,12 +46,14 @@ def sample_groups(
         DataError: no positive event of the split is of an unseen item of the catalogue.
     """
     random = np.random.default_rng(config.seed)
-    batch = _unseen(events.select(known_items_only=True).columns, state, random)
+    columns = events.select(known_items_only=True).columns
+    # Of every positive, also those that are not drawn below.
+    blocked = _positives_of(columns["user_row"], columns["item_row"])
+    batch = _unseen(columns, state, random)
     user_row, positives = batch["user_row"], batch["item_row"]
     history = features.history_codes(np.asarray(state.history[user_row]))
     query = features.query_inputs(user_row, batch, history)
     embedded = retriever.embed(query)
-    blocked = _positives_of(user_row, positives)
     chance = np.maximum(state.popularity, 0.0).astype(np.float64) ** POPULARITY_POWER + 1e-9
     draw = _Draw(config, np.cumsum(chance / chance.sum()), random)
     item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
@@ -98,7 +102,7 @@ class _Draw:
 
 
 def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
-    """The rows of unseen items of known users, at most MAX_POSITIVES of them."""
+    """The rows of unseen items of known users, at most MAX_POSITIVES_PER_USER of each and MAX_POSITIVES of all."""
     users, items, num_items = columns["user_row"], columns["item_row"], len(state.popularity)
     owners = np.repeat(np.arange(len(state.seen_indptr) - 1), np.diff(state.seen_indptr))
     seen = owners * num_items + np.asarray(state.seen_rows)
@@ -108,9 +112,20 @@ def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
             "ranking: expected positive events in the valid split whose item the user has not seen in training, found "
             "none; give split.valid_fraction more, or ranking.training_rows = 'impressions'"
         )
+    keep = _cap_per_user(keep, users[keep], random)
     if len(keep) > MAX_POSITIVES:
         keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
     return {name: values[keep] for name, values in columns.items() if name != HISTORY}
+
+
+def _cap_per_user(keep: NDArray, users: NDArray, random: np.random.Generator) -> NDArray:
+    """At most MAX_POSITIVES_PER_USER of the rows `keep` of each user, drawn at random, in their order."""
+    shuffled = random.permutation(len(keep))
+    order = shuffled[np.argsort(users[shuffled], kind="stable")]
+    grouped = users[order]
+    starts = np.flatnonzero(np.diff(grouped, prepend=grouped[0] - 1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return np.sort(keep[order[place < MAX_POSITIVES_PER_USER]])
 
 
 def _positives_of(user_row: NDArray, positives: NDArray) -> dict[int, NDArray]:

@@ -68,7 +68,9 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     mean, scale = _moments(train, len(names))
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)
-        model = Ranker(features.schema, config, mean, scale, np.full(len(names), 1.0 / max(len(names), 1)))
+        skip = np.full(len(names), 1.0 / max(len(names), 1))
+        use_user_id = config.use_user_id == "yes" or (config.use_user_id == "auto" and not sampled)
+        model = Ranker(features.schema, config, mean, scale, skip, use_user_id)
         mark = _mark(run, config)
         history = fit(model, train, valid, config, Checkpoint(run.scratch(STAGE), mark), mark)
         labels, logits = predict(model, valid, config.batch_size).flat()
@@ -80,7 +82,7 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))
     meta = {
         "factored": shape["factored"],
-        "query_inputs": [feature.name for feature in features.schema.query],
+        "query_inputs": [feature.name for feature in model.query_features],
         "item_inputs": [feature.name for feature in features.schema.side("item")],
         "pair_inputs": names,
         "label": label,

@@ -5,7 +5,7 @@ import pytest
 from models.data import Features, State
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource, choose_pairs
-from models.ranking.sampling import sample_groups
+from models.ranking.sampling import MAX_POSITIVES_PER_USER, sample_groups
 from workflows.core.errors import DataError
 from workflows.features.schema import Feature, FeatureSchema
 
@@ -125,3 +125,13 @@ def test_impressions_have_no_pair_feature_unless_asked():
     assert choose_pairs(RankingConfig(), sampled=False) == []
     assert choose_pairs(RankingConfig(use_retrieval_score="yes"), sampled=False) == ["retrieval_score"]
     assert "retrieval_score" not in choose_pairs(RankingConfig(use_retrieval_score="no"), sampled=True)
+
+
+def test_a_user_with_many_positives_counts_as_a_few_and_none_of_them_is_a_negative(features, state):
+    many = np.setdiff1d(np.arange(NUM_ITEMS), state.seen(0))[:14]
+    events = Rows([0] * 14 + [1], [*many, np.setdiff1d(np.arange(NUM_ITEMS), state.seen(1))[0]])
+    groups = draw(events, features, state)
+    assert np.bincount(groups.user_row).tolist() == [MAX_POSITIVES_PER_USER, 1]
+    of_first = groups.item_rows[groups.user_row == 0]
+    assert len(set(of_first[:, 0].tolist())) == MAX_POSITIVES_PER_USER
+    assert not np.isin(of_first[:, 1:], many).any()
