@@ -33,7 +33,8 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The rate, or a dash before the first update."""
-        speed = task.finished_speed or task.speed
+        whole = task.completed / task.elapsed if task.finished and task.elapsed else None
+        speed = whole or task.speed
         return Text(f"{speed:,.0f} {task.fields.get('unit', '')}/s" if speed else "-")
 
 
