@@ -12,3 +12,4 @@ lock() {
 lock cpu --extra cpu --extra serve --extra dev
 lock gpu --extra gpu
 lock serve --extra serve
+docker/lock.sh "$(realpath "$uv")"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from scripts.common import one_sentence_errors
 from workflows.core.errors import RequestError
@@ -31,29 +28,18 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a slate for each user."""
-    from ensemble.serving.client import CascadeClient
+    from ensemble.serving.commands import recommend_command
 
-    with CascadeClient(url, timeout_s=timeout_s) as client:
-        slates = client.recommend(
-            user_id,
-            context={name: [value] * len(user_id) for name, value in map(_pair, context)} or None,
-            recent_item_ids=[recent_item_id] * len(user_id) if recent_item_id else None,
-            exclude_item_ids=[exclude_item_id] * len(user_id) if exclude_item_id else None,
-            slate_size=slate_size,
-        )
-    if as_json:
-        print(json.dumps(slates.to_builtins()))
-        return
-    table = Table("user", "path", "rank", "item", "score")
-    for slate in slates:
-        for rank, (item, score) in enumerate(zip(slate.item_ids, slate.scores, strict=True), start=1):
-            first = rank == 1
-            table.add_row(
-                str(slate.user_id) if first else "", slate.path if first else "", str(rank), str(item), f"{score:.4f}"
-            )
-        if not slate.item_ids:
-            table.add_row(str(slate.user_id), slate.path, "-", "no item is left", "")
-    Console(highlight=False).print(table)
+    recommend_command(
+        url,
+        user_id,
+        context=dict(map(_pair, context)),
+        recent_item_ids=recent_item_id,
+        exclude_item_ids=exclude_item_id,
+        slate_size=slate_size,
+        timeout_s=timeout_s,
+        as_json=as_json,
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -31,8 +31,8 @@ def sample_groups(
 
     Each query is put as the server would have put it just before the split: user features, the event's context, and the
     history and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are
-    left out, since serving never shows them, and of a user with many a few are drawn. Negatives are never items that the
-    user has seen or is positive for in the split.
+    left out, since serving never shows them, and of a user with many a few are drawn. Negatives are never items that
+    the user has seen or is positive for in the split.
 
     Args:
         events: positive events of the split after `state`.

@@ -21,7 +21,9 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"The `merlin\.loader` package has been moved to `merlin\.dataloader`", DeprecationWarning),
     (r"The `nvtabular\.loader` module has moved to a new repository", DeprecationWarning),
 )
-KNOWN_LOG_LINES = ("Please fix your imports.",)
+# The towers and the ranker are saved for reading weights back, not for training on.
+KNOWN_LOG_LINES = ("Please fix your imports.", "Found untraced functions such as", "No training configuration found in")
+LOGGERS = ("tensorflow", "absl")
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
@@ -42,6 +44,6 @@ def quiet() -> None:
         os.environ.setdefault(name, value)
     for pattern, category in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern, category=category)
-    logger = logging.getLogger("tensorflow")
-    if not any(isinstance(known, _DropKnown) for known in logger.filters):
-        logger.addFilter(_DropKnown())
+    for logger in map(logging.getLogger, LOGGERS):
+        if not any(isinstance(known, _DropKnown) for known in logger.filters):
+            logger.addFilter(_DropKnown())
