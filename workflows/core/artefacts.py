@@ -90,7 +90,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtefactError(f"{path} cannot be read ({error}); run its stage again with --force") from None
     if manifest.format_version != FORMAT_VERSION:
         raise ArtefactError(
-            f"{path} has format version {manifest.format_version}, this Cascade reads {FORMAT_VERSION}; run its stage again"
+            f"{path} has format version {manifest.format_version}, this Cascade reads {FORMAT_VERSION}; "
+            "run its stage again"
         )
     return manifest
 
