@@ -52,7 +52,6 @@ class Ranker(tf.keras.Model):
         config: sizes.
         pair_mean, pair_scale: float32 [P] of the training rows; pair features are standardised inside.
         skip: float32 [P], initial weights from standardised pair features straight to the logit.
-        use_user_id: whether the user id is a field.
     """
 
     def __init__(
@@ -62,10 +61,9 @@ class Ranker(tf.keras.Model):
         pair_mean: NDArray,
         pair_scale: NDArray,
         skip: NDArray,
-        use_user_id: bool = True,
     ) -> None:
         super().__init__(name="ranker")
-        self.query_features = [feature for feature in schema.query if use_user_id or feature.name != USER_ID]
+        self.query_features = [feature for feature in schema.query if config.use_user_id or feature.name != USER_ID]
         self.item_features = list(schema.side("item"))
         self.num_pairs = len(pair_mean)
         self._id_dropout = config.id_dropout

@@ -69,8 +69,7 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)
         skip = np.full(len(names), 1.0 / max(len(names), 1))
-        use_user_id = config.use_user_id == "yes" or (config.use_user_id == "auto" and not sampled)
-        model = Ranker(features.schema, config, mean, scale, skip, use_user_id)
+        model = Ranker(features.schema, config, mean, scale, skip)
         mark = _mark(run, config)
         history = fit(model, train, valid, config, Checkpoint(run.scratch(STAGE), mark), mark)
         labels, logits = predict(model, valid, config.batch_size).flat()

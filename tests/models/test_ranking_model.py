@@ -55,7 +55,7 @@ def ranker(schema, num_pairs, config=None):
     from models.ranking.model import Ranker
 
     tf.keras.utils.set_random_seed(0)
-    config = config or RankingConfig(embedding_dim=8, bottom=(5,), top=(16, 7))
+    config = config or RankingConfig(embedding_dim=8, bottom=(5,), top=(16, 7), use_user_id=True)
     mean, scale = np.linspace(-1, 2, num_pairs), np.linspace(0.5, 3, num_pairs)
     model = Ranker(schema, config, mean, scale, np.linspace(1, -1, num_pairs))
     inputs = random_inputs(schema.features, 8)
@@ -196,6 +196,7 @@ def test_the_checkerboard_is_learnt_and_a_killed_training_resumes(board, tmp_pat
         patience=30,
         dropout=0.0,
         id_dropout=0.0,
+        use_user_id=True,
     )
 
     def fresh():
@@ -218,3 +219,14 @@ def test_the_listwise_loss_is_the_log_share_of_the_positive_among_existing_items
     logits = np.array([[1.0, 0.0, 9.0]], np.float32)
     found = group_losses(logits, None, np.array([[True, True, False]]), listwise=True)
     np.testing.assert_allclose(found, [-np.log(np.e / (np.e + 1))], rtol=1e-6)
+
+
+def test_without_a_user_id_the_rankers_inputs_lack_it(tmp_path):
+    from models.onnx import session
+    from models.ranking.export import export_ranker
+
+    schema = schema_of()
+    model, _ = ranker(schema, 1, RankingConfig(embedding_dim=4, top=(8,)))
+    assert export_ranker(tmp_path, model, features_of(schema))["factored"]
+    inputs = {node.name for node in session(tmp_path / "ranker_query.onnx").get_inputs()}
+    assert inputs == {"device", "recent_item_ids", "spend"}
