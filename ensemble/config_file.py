@@ -13,6 +13,7 @@ import msgspec
 from ensemble.config import Config
 from ensemble.config_rules import problems
 from workflows.core.errors import ConfigError
+from workflows.features.checks import check_features
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -88,6 +89,7 @@ def _typed(tree: dict[str, Any]) -> Config:
 def _check(config: Config) -> Config:
     for problem in problems(config):
         raise ConfigError(problem)
+    check_features(config.features)
     return config
 
 

@@ -116,9 +116,7 @@ def _chain(config: Config) -> Iterator[str]:
         )
     if not chain.layouts:
         yield "chain.layouts is empty; allowed: 'fused', 'ensemble'"
-    if not config.evaluate.cutoffs:
-        yield "evaluate.cutoffs is empty; give for example [10, 20, 100]"
-    elif max(config.evaluate.cutoffs) > chain.num_candidates:
+    if max(config.evaluate.cutoffs) > chain.num_candidates:
         yield (
             f"evaluate.cutoffs has {max(config.evaluate.cutoffs)}, more than "
             f"chain.num_candidates = {chain.num_candidates}"

@@ -38,7 +38,7 @@ def test_every_committed_config_is_sound(path: Path) -> None:
         ("chain.max_slate_size=300", "chain.max_slate_size = 300 is more than chain.num_candidates = 200"),
         ("chain.num_candidates=50", "chain.max_slate_size = 100 is more than chain.num_candidates = 50"),
         ("evaluate.cutoffs=[500]", "evaluate.cutoffs has 500, more than chain.num_candidates = 200"),
-        ("evaluate.cutoffs=[]", "evaluate.cutoffs is empty"),
+        ("evaluate.cutoffs=[]", "evaluate.cutoffs: expected `array` of length >= 1, got []"),
         ("chain.layouts=[]", "chain.layouts is empty; allowed: 'fused', 'ensemble'"),
         ("chain.rules=[{column='price', op='in', value=3}]", "chain.rules[0].value must be a list for op = 'in'"),
         ("chain.rules=[{column='price', op='<', value=[3]}]", "chain.rules[0].value must be a single value for op"),

@@ -1,0 +1,101 @@
+"""The whole chain as a user runs it: one command from tables to slates, served by a real Triton in both layouts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ensemble.serving.client import CascadeClient
+from ensemble.serving.repository import find_repository
+from ensemble.serving.triton import TritonServer
+
+ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.triton, pytest.mark.slow]
+STAGES = ("data", "features", "retrieval", "index", "ranking", "report", "repo")
+USERS = [1, 2, 3, 17, 42, 299, 987_654_321]
+
+
+def _cascade(*arguments: str) -> str:
+    command = [sys.executable, "-c", "from scripts.cli import main; main()", *arguments]
+    environment = {**os.environ, "COLUMNS": "300"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("smoke")
+    options = ("--config", "configs/smoke.toml", "--out", str(root / "run"), "--publish", str(root / "published"))
+    said = _cascade("run", *options)
+    for stage in ("data", "features", "train-retrieval", "build-index", "train-ranking", "evaluate", "export"):
+        assert re.search(rf"^{stage}: on (CPU|GPU) \(.+\)", said, re.MULTILINE), f"{stage} did not name its device"
+    return root / "run"
+
+
+def test_a_second_run_does_nothing(run: Path) -> None:
+    said = _cascade("run", "--config", "configs/smoke.toml", "--out", str(run))
+    for stage in STAGES:
+        assert f"{stage}: up to date" in said
+
+
+def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
+    metrics = msgspec.json.decode((run / "report" / "metrics.json").read_bytes())
+    assert set(metrics["sources"]) == {"popularity", "item_knn", "retrieval", "chain"}
+    table = pq.read_table(run / "report" / "recommendations.parquet")
+    assert table.column_names == ["source", "user_id", "rank", "item_id", "score"]
+    assert set(table["source"].to_pylist()) == {"retrieval", "chain"}
+    items = np.load(run / "data" / "ids" / "items.npy")
+    assert np.isin(table["item_id"].to_numpy(), items).all()
+
+
+@pytest.fixture(scope="module", params=["fused", "ensemble", "published"])
+def server(run: Path, request: pytest.FixtureRequest):
+    path = run.parent / "published" if request.param == "published" else run
+    layout = "ensemble" if request.param == "ensemble" else "fused"
+    with TritonServer(find_repository(path, layout)) as started:
+        yield started
+
+
+def _local(run: Path, context: dict[str, list], slate_size: int) -> dict[str, np.ndarray]:
+    from ensemble.runtime.chain import Chain
+
+    folder = next((run / "repo" / "fused" / "cascade").glob("*/chain.json"), None) or next(
+        (run / "repo" / "fused" / "cascade").rglob("chain.json")
+    )
+    request = {
+        "user_id": np.array(USERS, np.int64)[:, None],
+        "slate_size": np.full((len(USERS), 1), slate_size, np.int32),
+    }
+    request["device"] = np.array([[value.encode()] for value in context["device"]], object)
+    request["hour"] = np.array(context["hour"], np.int64)[:, None]
+    return Chain.load(folder.parent).recommend(request)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_served_slates_equal_the_local_chain(run: Path, server: TritonServer, protocol: str) -> None:
+    context = {"device": ["mobile"] * len(USERS), "hour": [9] * len(USERS)}
+    wanted = _local(run, context, 7)
+    with CascadeClient(server.grpc_url if protocol == "grpc" else server.http_url) as client:
+        slates = client.recommend(USERS, context=context, slate_size=7)
+    assert [slate.item_ids for slate in slates] == [row.tolist() for row in wanted["item_id"]]
+    assert [slate.path for slate in slates][-1] == "context"
+    for slate, row in zip(slates, wanted["score"], strict=True):
+        np.testing.assert_allclose(slate.scores, row, rtol=1e-6)
+
+
+def test_the_python_example_of_the_readme_runs(server: TritonServer) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    code = block[1].replace("localhost:8001", server.grpc_url)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["17", "known_user"], ["42", "known_user"]]
