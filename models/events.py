@@ -16,7 +16,16 @@ from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema
 
-__all__ = ["MEMORY_BUDGET_BYTES", "Batch", "Events", "Shard", "load_events", "positive_label", "read_parts"]
+__all__ = [
+    "MEMORY_BUDGET_BYTES",
+    "Batch",
+    "Events",
+    "Shard",
+    "load_events",
+    "positive_label",
+    "read_parts",
+    "refuse_many_processes",
+]
 
 Batch = dict[str, NDArray]
 
@@ -51,6 +60,20 @@ class Shard(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{rank_name}={rank} and {size_name}={size}: expected 0 <= rank < size")
             return cls(int(rank), int(size))
         return cls()
+
+
+def refuse_many_processes(stage: str) -> None:
+    """Gradients are not averaged over processes yet: each would train a model of its own on its share of the rows.
+
+    Raises:
+        ConfigError: a launcher started this process as one of several.
+    """
+    shard = Shard.from_environment()
+    if shard.size > 1:
+        raise ConfigError(
+            f"{stage}: training over several processes is not supported yet (this one is {shard.rank + 1} of "
+            f"{shard.size}); start it once, without a launcher"
+        )
 
 
 class Events:

@@ -14,6 +14,7 @@ from scripts.recommend import recommend
 from scripts.rollback import rollback
 from scripts.run import run
 from scripts.serve import serve
+from scripts.tables import tables
 from scripts.train_ranking import train_ranking
 from scripts.train_retrieval import train_retrieval
 
@@ -28,7 +29,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, prepare, train_retrieval, build_index, train_ranking, evaluate, export),
-    *(serve, recommend, rollback, doctor, demo),
+    *(serve, recommend, rollback, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from models.data import Events, Features, Shard, load_events, load_features, load_state, positive_label
+from models.events import refuse_many_processes
 from models.ranking.config import RankingConfig
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
@@ -39,6 +40,7 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
             missing.
         DataError: there is no row to train on.
     """
+    refuse_many_processes("train-ranking")
     return run_stage(
         run, STAGE, config={STAGE: config}, after=AFTER, body=lambda folder: _train(run, config, folder), force=force
     )

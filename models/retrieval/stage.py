@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from models.data import Features, Shard, load_events, load_features, load_state, positive_label
+from models.events import refuse_many_processes
 from models.retrieval.config import RetrievalConfig
 from workflows.core import device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
@@ -34,6 +35,7 @@ def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> M
         ConfigError: the label is not one of the data's, or the device is missing.
         DataError: the training split has no positive event.
     """
+    refuse_many_processes("train-retrieval")
     return run_stage(
         run,
         STAGE,
