@@ -97,8 +97,13 @@ def rollback(target: Path) -> int:
     return older
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder without the bytecode that a server has left in it, which could outlive the code it came from."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def _write_fused(exported: Path, fresh: Path, version: int) -> None:
-    shutil.copytree(_only_version(exported, MODEL_NAME), fresh)
+    _copy(_only_version(exported, MODEL_NAME), fresh)
     spec = ChainSpec.load(fresh / CHAIN_FOLDER)
     (fresh / CONFIG_FILE).write_text(fused_config(spec, Names(version)))
 
@@ -107,11 +112,11 @@ def _write_ensemble(exported: Path, fresh: Path, target: Path, config: Config, v
     """The version folder, and the step models: each built aside and renamed into the repository when whole."""
     onnx_steps: list[type[Step]] = [QueryTower] if config.chain.onnx_steps == "onnxruntime" else []
     names, old_names = Names(version, f"{MODEL_NAME}_v{version}", frozenset(onnx_steps)), Names()
-    shutil.copytree(_only_version(exported, MODEL_NAME), fresh)
+    _copy(_only_version(exported, MODEL_NAME), fresh)
     spec = ChainSpec.load(fresh)
     for step in STEPS:
         aside = fresh.with_suffix(".step")
-        shutil.copytree(exported / old_names.step(step), aside)
+        _copy(exported / old_names.step(step), aside)
         (aside / CONFIG_FILE).write_text(step_config(spec, step, names))
         _sign(aside, read_manifest(exported.parent), {"version": version, "step": step.name})
         aside.rename(target / names.step(step))

@@ -100,6 +100,19 @@ def test_a_publish_killed_anywhere_changes_nothing_that_is_served(exported, tmp_
     assert not [path for path in (tmp_path / "cascade").iterdir() if path.name.startswith(".") and path.is_dir()]
 
 
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_bytecode_that_a_server_left_behind_is_not_published(exported, tmp_path, layout):
+    leftovers = [path / "__pycache__" for path in (exported[0].folder("repo") / layout).rglob("*") if path.is_dir()]
+    for leftover in leftovers:
+        leftover.mkdir()
+        (leftover / "model.pyc").write_bytes(b"old")
+    publish(*exported, tmp_path, layout)
+    for leftover in leftovers:
+        shutil.rmtree(leftover)
+    assert leftovers
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
 def test_an_altered_older_version_is_not_rolled_back_to(exported, tmp_path):
     publish(*exported, tmp_path, "fused")
     publish(*exported, tmp_path, "fused")
