@@ -161,7 +161,8 @@ def _sweep(target: Path) -> None:
     model = target / MODEL_NAME
     served = _served(model)
     never_served = [model / str(version) for version in _versions(model) if version > served]
-    for path in (*model.glob(".*/"), *never_served):
+    hidden = [path for path in model.glob(".*") if path.is_dir()]
+    for path in (*hidden, *never_served):
         shutil.rmtree(path)
     for step in STEPS:
         for path in target.glob(f"{MODEL_NAME}_v*_{step.name}"):
