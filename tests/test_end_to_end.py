@@ -68,16 +68,13 @@ def server(run: Path, request: pytest.FixtureRequest):
 def _local(run: Path, context: dict[str, list], slate_size: int) -> dict[str, np.ndarray]:
     from ensemble.runtime.chain import Chain
 
-    folder = next((run / "repo" / "fused" / "cascade").glob("*/chain.json"), None) or next(
-        (run / "repo" / "fused" / "cascade").rglob("chain.json")
-    )
     request = {
         "user_id": np.array(USERS, np.int64)[:, None],
         "slate_size": np.full((len(USERS), 1), slate_size, np.int32),
     }
     request["device"] = np.array([[value.encode()] for value in context["device"]], object)
     request["hour"] = np.array(context["hour"], np.int64)[:, None]
-    return Chain.load(folder.parent).recommend(request)
+    return Chain.load(run / "repo" / "fused" / "cascade" / "1" / "chain").recommend(request)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
