@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 from ensemble.config import Config
+from workflows.features.checks import RESERVED, named_specs
 
 __all__ = ["problems"]
-
-RESERVED = ("user_row", "item_row", "at", "history", "recent_item_ids", "exclude_item_ids", "slate_size", "split")
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -59,31 +57,21 @@ def _columns(config: Config) -> Iterator[str]:
             f"column {name!r} has more than one role in [data]; user_id, item_id, timestamp, labels, position and "
             "context need a column each"
         )
-    for name in sorted(set(data.context) & set(RESERVED)):
-        yield f"data.context names {name!r}, a name that Cascade uses itself; rename the column"
+    position = [data.position] if data.position else []
+    for key, names in (("context", data.context), ("labels", data.labels), ("position", position)):
+        for name in sorted(RESERVED.intersection(names)):
+            yield f"data.{key} names {name!r}, a name that Cascade uses itself; rename the column"
 
 
 def _features(config: Config) -> Iterator[str]:
+    """What needs [data] to be seen; workflows.features.checks refuses the rest of [features]."""
     features, data = config.features, config.data
     for name in features.context:
         if name not in data.context:
             yield f"features.context.{name} is not among data.context = {data.context}; add it there"
-    sides = {"users": features.users, "items": features.items, "context": features.context}
-    seen: dict[str, str] = {}
-    for side, specs in sides.items():
-        for name, spec in specs.items():
-            key = f"features.{side}.{name}"
-            if name in seen:
-                yield f"{key} and {seen[name]} have the same name; rename one of the columns"
-            seen[name] = key
-            if name in (*RESERVED, data.user_id, data.item_id, "user_id", "item_id"):
-                yield f"{key}: {name!r} is always a feature or a reserved name; drop it"
-            if spec.kind == "bucketised" and not spec.boundaries:
-                yield f"{key}.boundaries is missing: a bucketised feature needs ascending cuts"
-            if any(high <= low for low, high in pairwise(spec.boundaries)):
-                yield f"{key}.boundaries = {spec.boundaries} must ascend"
-            if side == "context" and spec.kind == "list":
-                yield f"{key}: a context feature is one value a request; use another kind than 'list'"
+    for table, name, _ in named_specs(features):
+        if name in (data.user_id, data.item_id):
+            yield f"features.{table}.{name}: {name!r} is an id column of [data], which is always a feature; drop it"
     if features.users and data.source == "tables" and not data.users:
         yield "features.users needs data.users"
     if features.items and data.source == "tables" and not data.items:

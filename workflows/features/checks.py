@@ -12,7 +12,8 @@ from workflows.features.schema import HISTORY, ITEM_ID, USER_ID
 
 __all__ = ["RESERVED", "check_features", "named_specs"]
 
-# Columns of the events, and inputs and outputs of the models and of the server, that a feature must not hide.
+# Columns of the prepared events, and inputs and outputs of the models and of the server: no feature, context, label or
+# position column may hide one.
 RESERVED = frozenset(
     (
         *(USER_ID, ITEM_ID, HISTORY, "user_row", "item_row", "at", "history", "exclude_item_ids", "slate_size"),
@@ -33,7 +34,8 @@ def check_features(config: FeaturesConfig) -> None:
     """Refuse names and specs that cannot work.
 
     Raises:
-        ConfigError: a reserved or unusable name, a name on two sides, or boundaries that do not ascend.
+        ConfigError: a reserved or unusable name, a name on two sides, boundaries that are missing or do not ascend, an
+            empty separator, or a list as context.
     """
     seen: dict[str, str] = {}
     for table, name, spec in named_specs(config):
@@ -48,10 +50,10 @@ def check_features(config: FeaturesConfig) -> None:
         if name in seen:
             raise ConfigError(f"{key}: features.{seen[name]} has a feature of the same name; rename one of the columns")
         seen[name] = table
-        _check_spec(key, spec)
+        _check_spec(key, table, spec)
 
 
-def _check_spec(key: str, spec: FeatureSpec) -> None:
+def _check_spec(key: str, table: str, spec: FeatureSpec) -> None:
     cuts = spec.boundaries
     if spec.kind == "bucketised" and not cuts:
         raise ConfigError(f"{key}.boundaries: a bucketised feature needs at least one boundary, got []")
@@ -59,3 +61,5 @@ def _check_spec(key: str, spec: FeatureSpec) -> None:
         raise ConfigError(f"{key}.boundaries: must ascend, got {cuts}")
     if spec.kind == "list" and not spec.separator:
         raise ConfigError(f"{key}.separator: must hold at least one character, got ''")
+    if spec.kind == "list" and table == "context":
+        raise ConfigError(f"{key}: a context feature is one value a request; use another kind than 'list'")

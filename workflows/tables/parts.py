@@ -69,7 +69,7 @@ def write_parts(
 
 
 def _select(data: DataConfig, place: int) -> str:
-    columns = ["before", "user_row", "item_row", 'moment AS "at"']
+    columns = ["before AS __before", "user_row", "item_row", 'moment AS "at"']
     columns += [f"label_{k} AS {quoted(label)}" for k, label in enumerate(data.labels)]
     columns += [f"position AS {quoted(data.position)}"] if data.position else []
     columns += [f"context_{k} AS {quoted(name)}" for k, name in enumerate(data.context)]
@@ -88,7 +88,7 @@ def _with_history(batch: pa.RecordBatch, history: History) -> pa.Table:
     before, users, items = (batch.column(k).to_numpy() for k in range(3))
     values, offsets = history.of(users, items, before)
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int64()))
-    return pa.Table.from_batches([batch]).drop_columns(["before"]).append_column("history", lists)
+    return pa.Table.from_batches([batch]).drop_columns(["__before"]).append_column("history", lists)
 
 
 class _Parts:
