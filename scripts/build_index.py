@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["build_index"]
+__all__ = ["build_index", "build_index_stage"]
+
+
+def build_index_stage(run: Run, config: Config, force: bool) -> None:
+    """The stage, with a config that is already checked."""
+    from models.index.stage import build_index as stage
+
+    stage(run, config.index, force=force)
 
 
 @one_sentence_errors
 def build_index(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
     """Build the FAISS index over the item embeddings and measure its recall."""
-    run, resolved = resolve(config, out, overrides)
-    from models.index.stage import build_index as stage
-
-    stage(run, resolved.index, force=force)
+    build_index_stage(*resolve(config, out, overrides), force)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import typer
 
 from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_errors, resolve
 from scripts.export import PublishOption
-from scripts.run import run
+from scripts.run import all_stages
 from workflows.core import console
 
 __all__ = ["demo"]
@@ -29,8 +29,8 @@ def demo(
 ) -> None:
     """Run all stages, serve the result, ask for slates over gRPC and HTTP, print the quality, stop the server."""
     started_at = time.perf_counter()
-    _, resolved = resolve(config, out, overrides)
-    run(config, out, overrides, publish, False)
+    run, resolved = resolve(config, out, overrides)
+    all_stages(run, resolved, publish, force=False)
 
     from ensemble.evaluation.stage import print_summary
     from ensemble.serving.commands import recommend_command

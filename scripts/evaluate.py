@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "evaluate_stage"]
+
+
+def evaluate_stage(run: Run, config: Config, force: bool) -> None:
+    """The stage, with a config that is already checked."""
+    from ensemble.evaluation.stage import evaluate as stage
+
+    stage(run, config, force=force)
 
 
 @one_sentence_errors
 def evaluate(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
     """Measure the chain, retrieval alone and the baselines; write the report."""
-    run, resolved = resolve(config, out, overrides)
-    from ensemble.evaluation.stage import evaluate as stage
-
-    stage(run, resolved, force=force)
+    evaluate_stage(*resolve(config, out, overrides), force)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["PublishOption", "export"]
+__all__ = ["PublishOption", "export", "export_stage"]
 
 PublishOption = Annotated[
     Path | None, typer.Option("--publish", help="Model repository that containers mount; gets the next version.")
 ]
+
+
+def export_stage(run: Run, config: Config, publish: Path | None, force: bool) -> None:
+    """The stage, with a config that is already checked; then the publication, where one is asked for."""
+    from ensemble.export.stage import export as stage
+    from ensemble.publish import publish as publish_version
+
+    stage(run, config, force=force)
+    if publish is not None:
+        publish_version(run, config, publish, config.chain.layouts[0])
 
 
 @one_sentence_errors
@@ -25,13 +37,7 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """Compile the chain and write it as a Triton model repository."""
-    run, resolved = resolve(config, out, overrides)
-    from ensemble.export.stage import export as stage
-    from ensemble.publish import publish as publish_version
-
-    stage(run, resolved, force=force)
-    if publish is not None:
-        publish_version(run, resolved, publish, resolved.chain.layouts[0])
+    export_stage(*resolve(config, out, overrides), publish, force)
 
 
 if __name__ == "__main__":

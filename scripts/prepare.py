@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "prepare_stage"]
+
+
+def prepare_stage(run: Run, config: Config, force: bool) -> None:
+    """The stage, with a config that is already checked."""
+    from workflows.features.stage import prepare_features
+    from workflows.tables.stage import prepare_data
+
+    prepare_data(run, config.data, config.split, config.shop, config.features.history_length, force=force)
+    prepare_features(run, config.features, force=force)
 
 
 @one_sentence_errors
 def prepare(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
     """Read, check and split the tables, then encode features with NVTabular."""
-    run, resolved = resolve(config, out, overrides)
-    from workflows.features.stage import prepare_features
-    from workflows.tables.stage import prepare_data
-
-    history_length = resolved.features.history_length
-    prepare_data(run, resolved.data, resolved.split, resolved.shop, history_length, force=force)
-    prepare_features(run, resolved.features, force=force)
+    prepare_stage(*resolve(config, out, overrides), force)
 
 
 if __name__ == "__main__":

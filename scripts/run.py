@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
-from scripts.build_index import build_index
+from ensemble.config import Config
+from scripts.build_index import build_index_stage
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
-from scripts.evaluate import evaluate
-from scripts.export import PublishOption, export
-from scripts.prepare import prepare
-from scripts.train_ranking import train_ranking
-from scripts.train_retrieval import train_retrieval
+from scripts.evaluate import evaluate_stage
+from scripts.export import PublishOption, export_stage
+from scripts.prepare import prepare_stage
+from scripts.train_ranking import train_ranking_stage
+from scripts.train_retrieval import train_retrieval_stage
 from workflows.core import console
+from workflows.core.run import Run
 
-__all__ = ["run"]
+__all__ = ["all_stages", "run"]
+
+
+def all_stages(run: Run, config: Config, publish: Path | None, force: bool) -> None:
+    """All stages in order, with a config that is already checked."""
+    for stage in (prepare_stage, train_retrieval_stage, build_index_stage, train_ranking_stage, evaluate_stage):
+        stage(run, config, force)
+    export_stage(run, config, publish, force)
 
 
 @one_sentence_errors
@@ -25,10 +36,7 @@ def run(
     force: ForceOption = False,
 ) -> None:
     """Run all stages: prepare, train-retrieval, build-index, train-ranking, evaluate, export."""
-    resolve(config, out, overrides)
-    for stage in (prepare, train_retrieval, build_index, train_ranking, evaluate):
-        stage(config, out, overrides, force)
-    export(config, out, overrides, publish, force)
+    all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")
     console.say(f"serve it: cascade serve {out}")
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["train_ranking"]
+__all__ = ["train_ranking", "train_ranking_stage"]
+
+
+def train_ranking_stage(run: Run, config: Config, force: bool) -> None:
+    """The stage, with a config that is already checked."""
+    from models.ranking.stage import train_ranking as stage
+
+    stage(run, config.ranking, force=force)
 
 
 @one_sentence_errors
 def train_ranking(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
     """Train the DLRM ranker."""
-    run, resolved = resolve(config, out, overrides)
-    from models.ranking.stage import train_ranking as stage
-
-    stage(run, resolved.ranking, force=force)
+    train_ranking_stage(*resolve(config, out, overrides), force)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import typer
 
+from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.run import Run
 
-__all__ = ["train_retrieval"]
+__all__ = ["train_retrieval", "train_retrieval_stage"]
+
+
+def train_retrieval_stage(run: Run, config: Config, force: bool) -> None:
+    """The stage, with a config that is already checked."""
+    from models.retrieval.stage import train_retrieval as stage
+
+    stage(run, config.retrieval, force=force)
 
 
 @one_sentence_errors
@@ -14,10 +23,7 @@ def train_retrieval(
     config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False
 ) -> None:
     """Train the two-tower model and embed the catalogue."""
-    run, resolved = resolve(config, out, overrides)
-    from models.retrieval.stage import train_retrieval as stage
-
-    stage(run, resolved.retrieval, force=force)
+    train_retrieval_stage(*resolve(config, out, overrides), force)
 
 
 if __name__ == "__main__":
