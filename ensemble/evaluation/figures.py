@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from ensemble.evaluation.tables import LABELS
+from ensemble.plotting import LEGEND, STYLE, grid, heading, svg
 
 __all__ = ["bars", "curves", "reliability"]
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the hatches tell them apart in black and white.
 COLOURS = {"popularity": "#8A8F98", "item_knn": "#E69F00", "retrieval": "#56B4E9", "chain": "#0072B2"}
 HATCHES = {"popularity": "", "item_knn": "//", "retrieval": "..", "chain": ""}
-# Below the axes, where it cannot hide a bar or a curve.
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
 TITLES = {"recall": "Recall", "ndcg": "NDCG", "share_of_best": "Share of the best possible"}
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: smaller, selectable, readable by screen readers
-    "svg.hashsalt": "cascade",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#5b6472",
-    "axes.labelcolor": "#1d2430",
-    "xtick.color": "#1d2430",
-    "ytick.color": "#1d2430",
-    "hatch.linewidth": 0.6,
-}
 
 
 def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequence[int]) -> str:
@@ -61,10 +41,10 @@ def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequenc
                 error_kw={"elinewidth": 1, "ecolor": "#1d2430", "capsize": 2},
             )
         axes.set_xticks(range(len(cutoffs)), [f"@{k}" for k in cutoffs])
-        axes.set_title(TITLES.get(metric, metric), loc="left", fontsize=11, fontweight="bold")
-        _grid(axes)
+        heading(axes, TITLES.get(metric, metric))
+        grid(axes)
         axes.legend(**LEGEND, ncols=2)
-        return _svg(figure)
+        return svg(figure)
 
 
 def reliability(bins: Sequence[Mapping[str, float]]) -> str:
@@ -86,10 +66,10 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
             label="ranker (area: rows)",
         )
         axes.set_ylabel("observed share")
-        axes.set_title("Ranker: observed against predicted", loc="left", fontsize=11, fontweight="bold")
+        heading(axes, "Ranker: observed against predicted")
         axes.legend(**LEGEND, ncols=2)
-        _grid(axes)
-        return _svg(figure)
+        grid(axes)
+        return svg(figure)
 
 
 def curves(history: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -114,11 +94,11 @@ def curves(history: Sequence[Mapping[str, Any]], title: str) -> str:
         left.yaxis.set_visible(axes_used["left"])
         right.yaxis.set_visible(axes_used["right"])
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
-        left.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        heading(left, title)
         handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
         left.legend(handles=handles, **LEGEND, ncols=2)
-        _grid(left)
-        return _svg(figure)
+        grid(left)
+        return svg(figure)
 
 
 def _is_number(value: Any) -> bool:
@@ -130,18 +110,3 @@ def _error_bars(estimates: Sequence[Mapping[str, Any]]) -> list[list[float]] | N
         return None
     down = [max(e["value"] - e["low"], 0.0) for e in estimates]
     return [down, [max(e["high"] - e["value"], 0.0) for e in estimates]]
-
-
-def _grid(axes: Axes) -> None:
-    axes.grid(axis="y", color="#e3e6eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure's <svg> element, without the XML header."""
-    buffer = io.StringIO()
-    figure.tight_layout()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

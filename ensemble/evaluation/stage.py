@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.benchmark.result import RESULT_GLOB
 from ensemble.config import Config
 from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, slices, summarise
@@ -53,6 +54,7 @@ def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
         config=sections,
         after=STAGES_READ,
         body=lambda folder: _body(run, config, folder),
+        keep=(RESULT_GLOB,),
         force=force,
     )
 

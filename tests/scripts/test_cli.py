@@ -36,6 +36,13 @@ def test_help_names_the_command(command: str) -> None:
     assert f"cascade {command}" in done.stdout or f" {command} " in done.stdout
 
 
+def test_every_benchmark_has_its_help() -> None:
+    (group,) = app.registered_groups
+    names = [command.name for command in group.typer_instance.registered_commands]
+    done = _cascade("benchmark", "--help")
+    assert done.returncode == 0 and names and all(f" {name} " in done.stdout for name in names)
+
+
 @pytest.mark.parametrize("script", STAGES)
 def test_a_stage_file_runs_directly(script: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--config", "none.toml", "--out", str(tmp_path)]

@@ -66,6 +66,7 @@ def run_stage(
     after: Sequence[str],
     body: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, Any] | None = None,
+    keep: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
     """Run one stage, or do nothing when it has already finished with the same config and inputs.
@@ -77,6 +78,7 @@ def run_stage(
         after: the stages whose artefacts it reads; each is verified first.
         body: writes the artefacts into the folder it is given; what it returns goes into the manifest as `info`.
         inputs: further values that decide the result (fingerprints of input files).
+        keep: patterns of files in the stage's folder that others wrote there; they outlive the rewrite, unlisted.
         force: run even when up to date.
 
     Returns:
@@ -101,6 +103,8 @@ def run_stage(
         info = body(folder)
         (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
         manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {})))
+        for path in [path for pattern in keep for path in run.folder(stage).glob(pattern)]:
+            shutil.copy2(path, folder / path.name)
     shutil.rmtree(run.scratch(stage), ignore_errors=True)
     return manifest
 

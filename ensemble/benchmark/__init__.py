@@ -1,0 +1,1 @@
+"""Measured speed: `cascade benchmark`, its result files and the page that they make."""

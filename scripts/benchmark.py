@@ -1,0 +1,17 @@
+"""`cascade benchmark`: measured speed, one command a benchmark."""
+
+from __future__ import annotations
+
+import typer
+
+from scripts.benchmark_document import document
+
+__all__ = ["app"]
+
+app = typer.Typer(name="benchmark", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
+for command in (document,):
+    app.command(command.__name__)(command)
+
+
+if __name__ == "__main__":
+    app()
