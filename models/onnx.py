@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 from workflows.core.errors import ArtefactError
 from workflows.features.schema import Feature
 
-__all__ = ["PARITY_TOLERANCE", "check_parity", "export_onnx", "feature_widths", "random_inputs", "session"]
+__all__ = [
+    "PARITY_TOLERANCE",
+    "check_parity",
+    "export_onnx",
+    "feature_widths",
+    "full_float32",
+    "random_inputs",
+    "session",
+]
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-5
@@ -47,6 +56,19 @@ def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: In
         return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
     tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET, output_path=os.fspath(path))
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Multiply matrices in whole float32 on GPUs that would round to TF32: what is exported must agree with the CPU."""
+    from tensorflow.config import experimental
+
+    before = experimental.tensor_float_32_execution_enabled()
+    experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        experimental.enable_tensor_float_32_execution(before)
 
 
 def session(path: Path, num_threads: int = 1) -> Any:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from workflows.core.device import num_gpus
+from workflows.core import device
 from workflows.core.quiet import KNOWN_WARNINGS, quiet
 
 quiet()
 
+ONNXRUNTIME_BACKEND = Path("/opt/tritonserver/backends/onnxruntime")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -28,21 +29,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker, reason in _missing().items():
-        if reason and item.get_closest_marker(marker):
+    for marker in ("gpu", "triton", "shared"):
+        found = item.get_closest_marker(marker)
+        if found and (reason := _missing(marker, *found.args)):
             if marker != "shared" and item.config.getoption(f"--require-{marker}"):
                 pytest.fail(f"required, but {reason}")
             pytest.skip(reason)
 
 
-def _missing() -> dict[str, str]:
-    """Why the tests of each marker cannot run here; empty where they can."""
-    has_triton = shutil.which("tritonserver") or importlib.util.find_spec("pytriton")
-    return {
-        "gpu": "" if num_gpus() else "no CUDA device was found",
-        "triton": "" if has_triton else "no tritonserver and no nvidia-pytriton is installed",
-        "shared": "" if SHARED_DATA.is_dir() else "the real data sets are not beside this checkout",
-    }
+def _missing(marker: str, library: str = "") -> str:
+    """Why a test of this marker cannot run here; empty where it can.
+
+    Args:
+        marker: gpu, triton or shared.
+        library: for gpu, what computes there: "cudf", "tensorflow", "faiss" or "triton" (its onnxruntime backend).
+    """
+    if marker == "shared":
+        return "" if SHARED_DATA.is_dir() else "the real data sets are not beside this checkout"
+    if marker == "triton":
+        has_triton = shutil.which("tritonserver") or importlib.util.find_spec("pytriton")
+        return "" if has_triton else "no tritonserver and no nvidia-pytriton is installed"
+    if library != "triton":
+        chosen = device.choose("auto", library)
+        return "" if chosen.kind == "gpu" else chosen.reason
+    if not device.num_gpus():
+        return "no CUDA device was found"
+    return "" if ONNXRUNTIME_BACKEND.is_dir() else f"Triton's onnxruntime backend is not in {ONNXRUNTIME_BACKEND}"
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     import tensorflow as tf
 
     from models.metrics.classification import classification_metrics
+    from models.onnx import full_float32
     from models.ranking.calibrate import fit_platt
     from models.ranking.export import export_ranker
     from models.ranking.fit import fit, predict, sigmoid
@@ -77,7 +78,8 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
         labels, logits = predict(model, valid, config.batch_size).flat()
         factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         model.rescale(factor, offset)
-        shape = export_ranker(folder, model, features)
+        with full_float32():
+            shape = export_ranker(folder, model, features)
     _write_pair_arrays(run, config, names, folder)
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
     console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))

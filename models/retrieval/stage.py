@@ -50,6 +50,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]
     quiet()
     import tensorflow as tf
 
+    from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
@@ -78,7 +79,8 @@ def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]
             mark,
             Shard.from_environment(),
         )
-        difference = _write(folder, towers, features, config)
+        with full_float32():
+            difference = _write(folder, towers, features, config)
     (folder / "history.json").write_bytes(msgspec.json.format(msgspec.json.encode(history), indent=1))
     return {"epochs": len(history), "training_rows": len(positives), "onnx_difference": difference}
 

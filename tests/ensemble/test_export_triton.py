@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ensemble.config import ChainConfig
 from ensemble.export.compile import compile_chain
 from ensemble.export.stage import export
 from ensemble.runtime.chain import Chain
@@ -130,3 +131,28 @@ def test_bad_requests_get_a_sentence_and_the_server_lives_on(served):
         assert "Traceback" not in message and str(Path(__file__).parents[2]) not in message and "/lib/" not in message
     request = {"user_id": served.users(8)}
     served.agrees(request, served.ask(request))
+
+
+@pytest.mark.gpu("triton")
+def test_the_onnxruntime_backend_gives_the_slates_of_the_chain(tmp_path):
+    import tritonclient.grpc as grpc
+
+    from ensemble.serving.triton import TritonServer
+
+    limits = ChainConfig(
+        num_candidates=30, slate_size=5, max_slate_size=20, layouts=("ensemble",), onnx_steps="onnxruntime"
+    )
+    run, config = make_run(tmp_path / "run", chain=limits)
+    export(run, config)
+    compile_chain(run, config, tmp_path / "chain", "serve")
+    with (
+        TritonServer(find_repository(run.root, "ensemble")) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+    ):
+        served = Served(client, Chain.load(tmp_path / "chain"), text_ids=False)
+        request = {"user_id": served.users(*range(33))}
+        got, expected = served.ask(request), served.chain.recommend(request)
+    assert got["path"].tolist() == expected["path"].tolist()
+    assert got["num_items"].tolist() == expected["num_items"].tolist()
+    np.testing.assert_allclose(got["score"], expected["score"], atol=5e-3)  # TF32 in the tower may swap near ties
+    assert np.mean(got["item_id"] == expected["item_id"]) > 0.9

@@ -7,7 +7,7 @@ import pytest
 
 from models.index.choose import choose_index
 from models.index.config import IndexConfig
-from models.index.factory import build_exact, num_lists, recall_against
+from models.index.factory import build_exact, build_ivf, exact_top_k, num_lists, recall_against
 
 
 def unit(random, num_rows, num_clusters=0):
@@ -69,3 +69,15 @@ def test_recall_counts_each_found_item_once_and_no_padding():
     assert recall_against(np.array([[0, 1, 2, 3]]), np.array([[2, 0, -1, -1]])) == 0.5
     assert num_lists(1_000_000) == 4000
     assert num_lists(10) == 1
+
+
+@pytest.mark.gpu("faiss")
+def test_the_gpu_builds_and_searches_as_brute_force(vectors):
+    embeddings, queries = vectors
+    truth, scores = brute_force(embeddings, queries, 20), queries @ embeddings.T
+    index = build_ivf(embeddings, 20, on_gpu=True)
+    index.nprobe = 20  # every list: exact
+    for found in (exact_top_k(embeddings, queries, 20, on_gpu=True), index.search(queries, 20)[1]):
+        by_rank = np.take_along_axis(scores, found, axis=1)  # near ties may swap
+        np.testing.assert_allclose(by_rank, np.take_along_axis(scores, truth, axis=1), atol=1e-5)
+        assert recall_against(truth, found) > 0.99

@@ -11,7 +11,9 @@ import pytest
 from models.data import load_events, load_features, load_state
 from models.index.config import IndexConfig
 from models.index.stage import build_index
-from models.onnx import check_parity, export_onnx, random_inputs, session
+from models.onnx import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
+from models.ranking.config import RankingConfig
+from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.stage import train_retrieval
 from models.retrieval.validation import recall_at_k, validation_set
@@ -187,3 +189,18 @@ def test_the_index_stage_measures_on_real_queries(run):
     embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy")
     assert index.ntotal == NUM_ITEMS
     assert np.array([index.reconstruct(i) for i in range(NUM_ITEMS)]) == pytest.approx(embeddings)
+
+
+@pytest.mark.gpu("tensorflow")
+def test_an_epoch_on_the_gpu_exports_graphs_that_agree_on_the_cpu(tmp_path, capsys):
+    import tensorflow as tf
+
+    run = checkerboard_run(tmp_path)
+    towers = train_retrieval(run, msgspec.structs.replace(CONFIG, device="gpu", max_epochs=1))
+    ranker = train_ranking(run, RankingConfig(device="gpu", embedding_dim=8, top=(16,), batch_size=64, max_epochs=1))
+    said = capsys.readouterr().err
+    assert "train-retrieval: on GPU" in said and "train-ranking: on GPU" in said
+    assert tf.config.experimental.get_memory_info("GPU:0")["peak"] > 0
+    assert towers.info["onnx_difference"] <= PARITY_TOLERANCE
+    assert ranker.info["onnx_difference"] <= PARITY_TOLERANCE
+    assert ranker.info["factored"]

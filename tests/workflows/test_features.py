@@ -273,6 +273,26 @@ def test_partitions_do_not_change_what_is_learnt(prepared: tuple[Run, Manifest],
         assert len(pairs) == len({left for left, _ in pairs}) == len({right for _, right in pairs})
 
 
+@pytest.mark.gpu("cudf")
+@pytest.mark.parametrize("string_ids", [False, True], ids=["int-ids", "string-ids"])
+def test_cudf_encodes_what_pandas_encodes(tmp_path: Path, string_ids: bool) -> None:
+    run, tables = write_data(tmp_path, string_ids=string_ids), {}
+    for kind in ("cpu", "gpu"):
+        assert prepare_features(run, config(device=kind)).info["device"] == kind
+        for name in ("users", "items", "train", "valid", "test"):
+            tables[kind, name] = read_table(run.folder("features") / name)
+    for name in ("users", "items", "train", "valid", "test"):
+        on_cpu, on_gpu = tables["cpu", name], tables["gpu", name]
+        assert list(on_gpu) == list(on_cpu)
+        for column, values in on_cpu.items():
+            if values.dtype == np.float32:
+                np.testing.assert_allclose(on_gpu[column], values, rtol=1e-5, atol=1e-6)
+            else:  # equally frequent values may swap codes, but each keeps one of its own
+                pairs = set(zip(values.ravel().tolist(), on_gpu[column].ravel().tolist(), strict=True))
+                assert len(pairs) == len({left for left, _ in pairs}) == len({right for _, right in pairs})
+                assert all(left == right for left, right in pairs if min(left, right) < 3)
+
+
 def test_rerun_is_a_no_op_until_the_config_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_data(tmp_path, string_ids=False)
     first = prepare_features(run, config(context={}))
