@@ -25,6 +25,7 @@ from ensemble.runtime.step import Step
 from ensemble.runtime.triton import CHAIN_FOLDER
 from workflows.core import console
 from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
+from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
@@ -49,25 +50,20 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
 
     Raises:
         ArtefactError: the export is missing or altered, lacks the layout, or `target` holds somebody else's `cascade`.
+        CascadeError: the disk is full or unwritable; the served version stays.
     """
     exported = run.require("repo") / layout
     if not (exported / MODEL_NAME).is_dir():
         raise ArtefactError(f"{run.folder('repo')} has no layout '{layout}'; add it to chain.layouts and export again")
     model = target / MODEL_NAME
-    model.mkdir(parents=True, exist_ok=True)
-    with _only_writer(model):
-        version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
-        _sweep(target)
-        manifest = read_manifest(run.folder("repo"))
-        fresh = model / f".{version}{NEW}"
-        if layout == "fused":
-            _write_fused(exported, fresh, version)
-        else:
-            _write_ensemble(exported, fresh, target, config, version)
-        _sign(fresh, manifest, {"version": version, "layout": layout})
-        fresh.rename(model / str(version))
-        _replace(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
-        _prune(target, keep)
+    with writing("publish", target):
+        model.mkdir(parents=True, exist_ok=True)
+        with _only_writer(model):
+            version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
+            with _swept(target):
+                _write_version(run, config, target, layout, version)
+                _replace(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+            _prune(target, keep)
     console.say(f"publish: {target} now serves version {version} ({layout})")
     return version
 
@@ -84,7 +80,7 @@ def rollback(target: Path) -> int:
     model = target / MODEL_NAME
     if not (model / CONFIG_FILE).is_file():
         raise ArtefactError(f"{target} holds no published model '{MODEL_NAME}'; give the folder of export --publish")
-    with _only_writer(model):
+    with writing("rollback", target), _only_writer(model):
         served = _served(model)
         older = max((version for version in _versions(model) if version < served), default=None)
         if older is None:
@@ -100,6 +96,17 @@ def rollback(target: Path) -> int:
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder without the bytecode that a server has left in it, which could outlive the code it came from."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _write_version(run: Run, config: Config, target: Path, layout: str, version: int) -> None:
+    """The new version, whole, under its number; not served yet."""
+    exported, fresh = run.folder("repo") / layout, target / MODEL_NAME / f".{version}{NEW}"
+    if layout == "fused":
+        _write_fused(exported, fresh, version)
+    else:
+        _write_ensemble(exported, fresh, target, config, version)
+    _sign(fresh, read_manifest(run.folder("repo")), {"version": version, "layout": layout})
+    fresh.rename(target / MODEL_NAME / str(version))
 
 
 def _write_fused(exported: Path, fresh: Path, version: int) -> None:
@@ -168,6 +175,17 @@ def _sweep(target: Path) -> None:
         for path in target.glob(f"{MODEL_NAME}_v*_{step.name}"):
             if not (model / path.name.removeprefix(f"{MODEL_NAME}_v").removesuffix(f"_{step.name}")).is_dir():
                 shutil.rmtree(path)
+
+
+@contextmanager
+def _swept(target: Path) -> Iterator[None]:
+    """Leave nothing behind: neither of a publish that was killed before, nor of this one when it fails."""
+    _sweep(target)
+    try:
+        yield
+    except BaseException:
+        _sweep(target)
+        raise
 
 
 def _prune(target: Path, keep: int) -> None:

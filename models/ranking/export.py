@@ -14,6 +14,7 @@ from models.ranking.factor import factor
 from models.ranking.factored import FactoredWeights, score
 from models.ranking.model import Ranker
 from workflows.core import console
+from workflows.core.disk import save_npz
 
 __all__ = ["export_ranker"]
 
@@ -82,7 +83,7 @@ def _save_top(path: Path, weights: FactoredWeights) -> None:
     arrays = {"cross": weights.cross, "pair": weights.pair, "skip": weights.skip}
     for number, (kernel, bias) in enumerate(weights.layers, start=1):
         arrays |= {f"w{number}": kernel, f"b{number}": bias}
-    np.savez(path, **{name: np.asarray(values, np.float32) for name, values in arrays.items()})
+    save_npz(path, {name: np.asarray(values, np.float32) for name, values in arrays.items()})
 
 
 def _compare(folder: Path, model: Ranker, features: Features, weights: FactoredWeights) -> tuple[bool, float]:

@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from workflows.core.disk import save_npz
+
 __all__ = ["Checkpoint", "Progress"]
 
 FILE_NAME = "checkpoint.npz"
@@ -40,14 +42,17 @@ class Checkpoint:
         self._mark = mark
 
     def save(self, progress: Progress, current: Sequence[NDArray], best: Sequence[NDArray]) -> None:
-        """Write the state after an epoch."""
+        """Write the state after an epoch; where that fails, the state before it stays."""
         self._folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"current_{i}": value for i, value in enumerate(current)}
         arrays |= {f"best_{i}": value for i, value in enumerate(best)}
         arrays[BYTES] = np.frombuffer(msgspec.json.encode(progress), np.uint8)
         fresh = self._folder / f"new_{FILE_NAME}"
-        np.savez(fresh, **arrays)  # type: ignore[arg-type]
-        fresh.replace(self._folder / FILE_NAME)
+        try:
+            save_npz(fresh, arrays)
+            fresh.replace(self._folder / FILE_NAME)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def load(self) -> tuple[Progress, list[NDArray], list[NDArray]] | None:
         """The state of the last finished epoch; None when there is none for this mark (another's is removed)."""

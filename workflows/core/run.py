@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,8 @@ import msgspec
 
 from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest, verify, write_manifest
-from workflows.core.errors import ArtefactError, CascadeError
+from workflows.core.disk import writing
+from workflows.core.errors import ArtefactError
 
 __all__ = ["STAGES", "Run", "run_stage"]
 
@@ -86,7 +86,7 @@ def run_stage(
 
     Raises:
         ArtefactError: an earlier stage has not finished or its files were altered.
-        CascadeError: the disk is full; the earlier result, if any, is untouched.
+        CascadeError: the disk is full or unwritable; the earlier result, if any, is untouched.
     """
     _recover(run, stage)
     resolved = msgspec.to_builtins(dict(config))
@@ -151,23 +151,15 @@ def _write_then_rename(run: Run, stage: str) -> Iterator[Path]:
     """Give a fresh folder; move it into place only when the body ends well."""
     final, fresh, old = run.folder(stage), run.root / f".{stage}.new", run.root / f".{stage}.old"
     shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            final.rename(old)
-        fresh.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if error.errno == errno.ENOSPC:
-            raise CascadeError(
-                f"{stage}: the disk of {run.root} is full; free some space and run the stage again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise CascadeError(f"{stage}: {run.root} cannot be written ({error.strerror})") from error
-        raise
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    with writing(stage, run.root):
+        try:
+            fresh.mkdir(parents=True)
+            yield fresh
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)
+            fresh.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise

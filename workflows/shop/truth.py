@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workflows.core.disk import save_npz
 from workflows.core.errors import ArtefactError, DataError
 
 __all__ = ["DEVICES", "Array", "Truth", "daypart", "device_codes"]
@@ -81,7 +82,7 @@ class Truth:
 
     def save(self, path: Path) -> None:
         """Write truth.npz."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+        save_npz(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Truth:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from workflows.core.disk import open_array
 from workflows.tables.states import POSITIVE
 from workflows.tables.stream import stream
 
@@ -38,7 +39,7 @@ class History(Protocol):
 def write_positives(con: duckdb.DuckDBPyConnection, path: Path, num_users: int) -> Array:
     """Write every positive's item row by (user, at, file order) to `path`, int32; return int64 [U + 1] offsets."""
     total = int(con.execute(f"SELECT count(*) FROM events WHERE {POSITIVE}").fetchall()[0][0])
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(total,))
+    rows = open_array(path, (total,), np.int32)
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
     ordered = f"SELECT user_row, item_row FROM events WHERE {POSITIVE} ORDER BY user_row, moment, n"

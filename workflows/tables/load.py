@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workflows.core.disk import is_disk_full
 from workflows.core.errors import ConfigError, DataError
 from workflows.tables.check import (
     IdType,
@@ -21,7 +22,7 @@ from workflows.tables.check import (
     id_type,
 )
 from workflows.tables.config import DataConfig, SplitConfig
-from workflows.tables.source import Source, find, is_disk_full, quoted, scan, unreadable
+from workflows.tables.source import Source, find, quoted, scan, unreadable
 
 if TYPE_CHECKING:
     import duckdb

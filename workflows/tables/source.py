@@ -14,7 +14,7 @@ from workflows.core.errors import DataError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "find", "fingerprint_of", "is_disk_full", "quoted", "scan", "unreadable"]
+__all__ = ["Source", "find", "fingerprint_of", "quoted", "scan", "unreadable"]
 
 FORMATS = {"parquet": "Parquet", "pq": "Parquet", "csv": "CSV", "tsv": "CSV", "csv.gz": "CSV", "tsv.gz": "CSV"}
 HASHED_BELOW_BYTES = 1 << 20
@@ -88,11 +88,6 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
         f"{source.table}: the {len(source.files)} files cannot be read as one table ({_reason(error)}); "
         "write them with one schema"
     )
-
-
-def is_disk_full(error: Exception) -> bool:
-    """Whether DuckDB failed for want of disk space."""
-    return "No space left" in str(error) or "max_temp_directory_size" in str(error)
 
 
 def fingerprint_of(source: Source) -> list[Any]:

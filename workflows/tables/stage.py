@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,16 +131,10 @@ def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database on disk, so that tables larger than memory spill beside it."""
     import duckdb
 
-    from workflows.tables.source import is_disk_full
-
     con = duckdb.connect(str(scratch / "tables.duckdb"), config={"temp_directory": str(scratch / "spill")})
     try:
         con.execute("SET enable_progress_bar = false")
         con.execute("SET preserve_insertion_order = true")
         yield con
-    except duckdb.Error as error:
-        if is_disk_full(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
     finally:
         con.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workflows.core.disk import open_array
 from workflows.tables.stream import stream
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def write_states(
 
 def _write_history(con: duckdb.DuckDBPyConnection, known: str, path: Path, num_users: int, length: int) -> None:
     """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r."""
-    history = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(num_users, length))
+    history = open_array(path, (num_users, length), np.int32)
     history[:] = -1
     batches = stream(
         con,
@@ -53,7 +54,7 @@ def _write_history(con: duckdb.DuckDBPyConnection, known: str, path: Path, num_u
 def _write_seen(con: duckdb.DuckDBPyConnection, known: str, state: Path, num_users: int) -> None:
     distinct = f"SELECT DISTINCT user_row, item_row FROM events WHERE {known}"
     total = int(con.execute(f"SELECT count(*) FROM ({distinct})").fetchall()[0][0])
-    rows = np.lib.format.open_memmap(state / "seen_rows.npy", mode="w+", dtype=np.int32, shape=(total,))
+    rows = open_array(state / "seen_rows.npy", (total,), np.int32)
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
     for batch in stream(con, f"{distinct} ORDER BY user_row, item_row"):
