@@ -18,7 +18,8 @@ class Slate(msgspec.Struct, frozen=True):
     Attributes:
         user_id: as it was asked.
         item_ids: raw item ids, descending score, ties by id.
-        scores: of the items, in the same order.
+        scores: of the items, in the same order: the ranker's probability of its label or, on the path "popularity",
+            the item's popularity divided by the largest, which is not a probability.
         path: what the slate was made from: "known_user", "history", "context" or "popularity".
     """
 

@@ -60,7 +60,8 @@ def refusal(root: Path, split: SplitConfig | None = None, **columns: object) -> 
         ),
         (
             {"items": ITEMS.assign(item_id=["7", "8", "9"])},
-            "items: id column 'item_id' holds string ids, but the events hold int64 ids; write both with one type",
+            "items: id column 'item_id' holds string ids, but the events hold int64 ids; "
+            "write both with one type or set data.item_id_type",
         ),
         (
             {"events": EVENTS.assign(user_id=pd.array([1, None, None, 2], "Int64"))},

@@ -129,6 +129,40 @@ def test_any_integer_id_is_widened(tmp_path, kind):
     assert pd.read_parquet(tmp_path / "run" / "data" / "items.parquet").item_id.dtype == np.int64
 
 
+CSV_IDS = [
+    (["1", "20", "-3"], ["-3", "20", "1"], "auto", [-3, 1, 20]),
+    ([" 1", "20"], ["1", "20"], "auto", [1, 20]),
+    (["007", "8"], None, "auto", [b"007", b"8"]),
+    (["7", "7a"], None, "auto", [b"7", b"7a"]),
+    (["7", "99999999999999999999"], None, "auto", [b"7", b"99999999999999999999"]),
+    (["7", "8"], ["007", "7", "8"], "auto", [b"007", b"7", b"8"]),
+    (["007", "8"], None, "int64", [7, 8]),
+    (["7", "10"], None, "string", [b"10", b"7"]),
+    ([*map(str, range(25_000)), "007"], None, "auto", sorted([*(b"%d" % i for i in range(25_000)), b"007"])),
+]
+
+
+@pytest.mark.parametrize(("events", "items", "wanted", "ids"), CSV_IDS)
+def test_csv_ids_are_integers_only_where_every_character_comes_back(tmp_path, events, items, wanted, ids):
+    rows = "".join(f"{number % 3},{item},{number}\n" for number, item in enumerate(events))
+    (tmp_path / "e.csv").write_text("user_id,item_id,at\n" + rows)
+    if items:
+        (tmp_path / "i.csv").write_text("item_id,x\n" + "".join(f"{item},1\n" for item in items))
+    options = {"items": str(tmp_path / "i.csv")} if items else {}
+    _, info = prepare(tmp_path, str(tmp_path / "e.csv"), item_id_type=wanted, **options)
+    got = np.load(tmp_path / "run" / "data" / "ids" / "items.npy")
+    assert got.tolist() == ids
+    assert info["id_type"] == {"user": "int64", "item": "int64" if isinstance(ids[0], int) else "string"}
+
+
+@pytest.mark.parametrize("kind", ["int64", "string"])
+def test_parquet_decides_the_type_of_csv_ids(tmp_path, kind):
+    EVENTS.astype({"item_id": str} if kind == "string" else {}).to_parquet(tmp_path / "e.parquet")
+    pd.DataFrame({"item_id": [9, 8, 7]}).to_csv(tmp_path / "i.csv", index=False)
+    _, info = prepare(tmp_path, str(tmp_path / "e.parquet"), items=str(tmp_path / "i.csv"))
+    assert info["id_type"]["item"] == kind
+
+
 def test_dictionary_encoded_strings_are_string_ids_in_byte_order(tmp_path):
     names = ["b", "\N{GREEK SMALL LETTER ALPHA}", "Z", "a" * 255]
     table = pa.table({"user_id": [1] * 4, "item_id": pa.array(names).dictionary_encode(), "at": [1, 2, 3, 4]})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IdType",
     "Shape",
+    "bad_rows",
     "check_columns",
     "check_ids",
     "check_known",
@@ -85,7 +86,7 @@ def check_not_empty(con: duckdb.DuckDBPyConnection, table: str, relation: str, s
 
 def check_no_nulls(con: duckdb.DuckDBPyConnection, table: str, relation: str, column: str) -> None:
     """Refuse nulls in a column."""
-    bad = _bad(con, relation, f"{quoted(column)} IS NULL")
+    bad = bad_rows(con, relation, f"{quoted(column)} IS NULL")
     if bad:
         raise DataError(f"{table}: column '{column}' must hold no nulls, got {bad}; drop or fill these rows")
 
@@ -99,7 +100,7 @@ def check_ids(con: duckdb.DuckDBPyConnection, table: str, relation: str, column:
     check_no_nulls(con, table, relation, column)
     name = quoted(column)
     if kind == "int64":
-        if bad := _bad(con, relation, f"TRY_CAST({name} AS BIGINT) IS NULL"):
+        if bad := bad_rows(con, relation, f"TRY_CAST({name} AS BIGINT) IS NULL"):
             raise DataError(f"{table}: id column '{column}' must fit in int64, got {bad}; use strings")
         return
     for condition, wanted in (
@@ -107,7 +108,7 @@ def check_ids(con: duckdb.DuckDBPyConnection, table: str, relation: str, column:
         (f"strlen({name}) > {MAX_ID_BYTES}", f"at most {MAX_ID_BYTES} bytes of UTF-8"),
         (f"strlen({name}) = 0", "no empty strings"),
     ):
-        if bad := _bad(con, relation, condition):
+        if bad := bad_rows(con, relation, condition):
             raise DataError(f"{table}: id column '{column}' must hold {wanted}, got {bad}; rename these ids")
 
 
@@ -115,7 +116,7 @@ def check_unique(con: duckdb.DuckDBPyConnection, table: str, relation: str, colu
     """Refuse an id that stands in more than one row."""
     name = quoted(column)
     repeats = f"SELECT {name} FROM {relation} GROUP BY 1 HAVING count(*) > 1"
-    if bad := _bad(con, relation, f"{name} IN ({repeats})"):
+    if bad := bad_rows(con, relation, f"{name} IN ({repeats})"):
         raise DataError(
             f"{table}: column '{column}' must hold each id once, got duplicate ids: {bad}; keep one row an id"
         )
@@ -130,7 +131,7 @@ def check_labels(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, la
             continue
         if found not in INTEGERS | FLOATS:
             raise DataError(f"events: label column '{label}' must hold 0, 1 or booleans, got {found.lower()}")
-        if bad := _bad(con, relation, f"{quoted(label)} IS NULL OR {quoted(label)} NOT IN (0, 1)"):
+        if bad := bad_rows(con, relation, f"{quoted(label)} IS NULL OR {quoted(label)} NOT IN (0, 1)"):
             raise DataError(
                 f"events: label column '{label}' must hold 0, 1 or booleans, got {bad}; derive a 0/1 column from it"
             )
@@ -141,7 +142,7 @@ def check_position(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, 
     if shape[column] not in INTEGERS:
         raise DataError(f"events: position column '{column}' must be integer, got {shape[column].lower()}")
     check_no_nulls(con, "events", relation, column)
-    if bad := _bad(con, relation, f"{quoted(column)} NOT BETWEEN -2147483648 AND 2147483647"):
+    if bad := bad_rows(con, relation, f"{quoted(column)} NOT BETWEEN -2147483648 AND 2147483647"):
         raise DataError(f"events: position column '{column}' must fit in int32, got {bad}; number positions from 1")
 
 
@@ -163,7 +164,7 @@ def check_known(con: duckdb.DuckDBPyConnection, relation: str, column: str, unkn
         column: the item id column.
         unknown: SQL condition that such events meet.
     """
-    if bad := _bad(con, relation, unknown):
+    if bad := bad_rows(con, relation, unknown):
         raise DataError(
             f"events: column '{column}' must name items of the items table, got unknown items in {bad}; "
             "add these items or set data.unknown_items = 'drop'"
@@ -174,13 +175,13 @@ def check_split_values(con: duckdb.DuckDBPyConnection, relation: str, column: st
     """Refuse a split column with another value than train, valid and test."""
     values = ", ".join(f"'{value}'" for value in allowed)
     name = f"{quoted(column)}::VARCHAR"
-    if bad := _bad(con, relation, f"{name} IS NULL OR {name} NOT IN ({values})"):
+    if bad := bad_rows(con, relation, f"{name} IS NULL OR {name} NOT IN ({values})"):
         raise DataError(
             f"events: split column '{column}' must hold {', '.join(allowed)}, got {bad}; rename these values"
         )
 
 
-def _bad(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> str:
+def bad_rows(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> str:
     """'7 rows, for example row 3: a = 1, b = NULL', or '' when no row meets the condition."""
     count = con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0][0]
     return (

@@ -6,7 +6,9 @@ from typing import Literal
 
 from workflows.core.section import Fraction, Section
 
-__all__ = ["DataConfig", "SplitConfig"]
+__all__ = ["DataConfig", "IdKind", "SplitConfig"]
+
+IdKind = Literal["auto", "int64", "string"]
 
 
 class DataConfig(Section, frozen=True):
@@ -18,6 +20,8 @@ class DataConfig(Section, frozen=True):
         items: the catalogue; absent: the distinct items of the training events.
         users: absent: the distinct users of the events.
         user_id, item_id: id columns, the same name in every table; int64 or string.
+        user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
+            integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
         timestamp: integer, float (epoch seconds) or datetime column; absent: file order, said aloud.
         labels: label columns of the events, 0/1 or boolean; absent: every event is a positive.
         position: column with the display position, used in training only.
@@ -32,6 +36,8 @@ class DataConfig(Section, frozen=True):
     users: str | list[str] | None = None
     user_id: str = "user_id"
     item_id: str = "item_id"
+    user_id_type: IdKind = "auto"
+    item_id_type: IdKind = "auto"
     timestamp: str | None = None
     labels: list[str] = []
     position: str | None = None
@@ -45,7 +51,8 @@ class SplitConfig(Section, frozen=True):
 
     Attributes:
         by: "time": one global cut, the last fractions of the log; "leave_last_out": each user's last event is
-            test and the one before it valid; "column": a column of the events with the values train, valid and
+            test and the one before it valid, and a user with fewer than three events has all of them in train, so
+            that nobody is tested without a past; "column": a column of the events with the values train, valid and
             test; "files": three tables given below instead of data.events.
         valid_fraction, test_fraction: shares of the events, for "time".
         column: name of the split column, for "column".

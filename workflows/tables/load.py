@@ -19,10 +19,10 @@ from workflows.tables.check import (
     check_stock,
     check_unique,
     columns_of,
-    id_type,
 )
 from workflows.tables.config import DataConfig, SplitConfig
-from workflows.tables.source import Source, find, quoted, scan, unreadable
+from workflows.tables.id_types import settle_ids
+from workflows.tables.source import Source, find, quoted, scan, unreadable, with_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -82,9 +82,12 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
     events = _load_events(con, inputs, data, split)
     items = _load_entities(con, "items", inputs.items, data.item_id, "data.item_id")
     users = _load_entities(con, "users", inputs.users, data.user_id, "data.user_id")
+    users_of, items_of = {"events": _all_csv(inputs)}, {"events": _all_csv(inputs)}
+    users_of |= {"users": inputs.users.format == "CSV"} if inputs.users else {}
+    items_of |= {"items": inputs.items.format == "CSV"} if inputs.items else {}
     loaded = Loaded(
-        user_type=_same_type("users", data.user_id, events, users),
-        item_type=_same_type("items", data.item_id, events, items),
+        user_type=settle_ids(con, "user", data.user_id, users_of, data.user_id_type),
+        item_type=settle_ids(con, "item", data.item_id, items_of, data.item_id_type),
         events=events,
         items=items,
         users=users,
@@ -117,6 +120,9 @@ def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfi
         table = f"split.{name}" if name else "events"
         shape = columns_of(con, sql)
         check_columns(table, shape, keys.items())
+        if _all_csv(inputs):
+            sql = with_text(sql, source, [data.user_id, data.item_id])
+            shape |= dict.fromkeys((data.user_id, data.item_id), "VARCHAR")
         given = f"'{name}'" if name else "NULL"
         offset = _count(con, "raw_events") if index else 0
         _same_shape(con, table, index, shape, keys)
@@ -145,18 +151,15 @@ def _load_entities(con: duckdb.DuckDBPyConnection, table: str, source: Source | 
     sql = scan(con, source)
     shape = columns_of(con, sql)
     check_columns(table, shape, [(column, key)])
+    sql = with_text(sql, source, [column])
     _run(con, source, f"CREATE TABLE raw_{table} AS SELECT row_number() OVER () - 1 AS __n, * FROM {sql}")
     check_not_empty(con, table, f"raw_{table}", source)
     return shape
 
 
-def _same_type(table: str, column: str, events: Shape, entities: Shape) -> IdType:
-    kind = id_type("events", column, events)
-    if entities and (other := id_type(table, column, entities)) != kind:
-        raise DataError(
-            f"{table}: id column '{column}' holds {other} ids, but the events hold {kind} ids; write both with one type"
-        )
-    return kind
+def _all_csv(inputs: Inputs) -> bool:
+    """Whether the events' ids are read as text; beside Parquet, DuckDB's guess has to fit the type there."""
+    return all(source.format == "CSV" for source in inputs.events.values())
 
 
 def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:

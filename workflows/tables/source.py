@@ -14,7 +14,7 @@ from workflows.core.errors import DataError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "find", "fingerprint_of", "quoted", "scan", "unreadable"]
+__all__ = ["Source", "find", "fingerprint_of", "quoted", "scan", "unreadable", "with_text"]
 
 FORMATS = {"parquet": "Parquet", "pq": "Parquet", "csv": "CSV", "tsv": "CSV", "csv.gz": "CSV", "tsv.gz": "CSV"}
 HASHED_BELOW_BYTES = 1 << 20
@@ -72,6 +72,14 @@ def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
     except (duckdb.Error, OSError) as error:
         raise unreadable(con, source, error) from None
     return sql
+
+
+def with_text(sql: str, source: Source, columns: Sequence[str]) -> str:
+    """The same scan with columns of CSV files as they are written; Parquet has types of its own."""
+    if source.format == "Parquet":
+        return sql
+    types = ", ".join("'" + column.replace("'", "''") + "': 'VARCHAR'" for column in columns)
+    return sql.removesuffix(")") + f", types = {{{types}}})"
 
 
 def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception) -> DataError:
