@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ensemble.config import Config
@@ -18,10 +20,22 @@ def evaluate_stage(run: Run, config: Config, force: bool) -> None:
     stage(run, config, force=force)
 
 
+PeersOption = Annotated[
+    bool, typer.Option("--peers", help="Also tune and measure every peer, as --set evaluate.peers.use=true does.")
+]
+
+
 @one_sentence_errors
-def evaluate(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
+def evaluate(
+    config: ConfigOption,
+    out: OutOption,
+    overrides: SetOption = [],
+    force: ForceOption = False,
+    peers: PeersOption = False,
+) -> None:
     """Measure the chain, retrieval alone and the baselines; write the report."""
-    evaluate_stage(*resolve(config, out, overrides), force)
+    given = [*overrides, *(["evaluate.peers.use=true"] if peers else [])]
+    evaluate_stage(*resolve(config, out, given), force)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ lock() {
     --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
     --no-strip-extras --quiet
 }
-lock cpu --extra cpu --extra serve --extra dev
+lock cpu --extra cpu --extra serve --extra peers --extra search --extra dev
 lock gpu --extra gpu
 lock serve --extra serve
 docker/lock.sh "$(realpath "$uv")"

@@ -17,24 +17,15 @@ def tables(
     runs: Annotated[list[Path], typer.Argument(help="Run directories with a report.")],
     column: Annotated[list[str], typer.Option("--column", help="Metric such as recall@10; repeatable.")] = [],
 ) -> None:
-    """Print one Markdown table a run, with 95% intervals by user bootstrap, and the ranker's figures."""
+    """Print each run's metrics, differences with win, tie or loss, and how the peers were tuned."""
     import msgspec
 
-    from ensemble.evaluation.tables import markdown_table
+    from ensemble.evaluation.markdown import report_text
     from workflows.core.run import Run
 
     for root in runs:
         metrics = msgspec.json.decode((Run(root).require("report") / "metrics.json").read_bytes())
-        print(f"### {root.name}: {metrics['data']['num_users_measured']:,} test users\n")
-        print(markdown_table(metrics, column))
-        ranker = metrics["ranker"]
-        rows = ranker.get("rows", "").removeprefix("rows: ")
-        if "auc" in ranker:
-            print(
-                f"Ranker on {ranker['num_rows']:,} rows ({rows}): AUC {ranker['auc']:.4f}, logloss "
-                f"{ranker['logloss']:.4f} (constant: {ranker['constant_logloss']:.4f}), expected calibration error "
-                f"{ranker['expected_calibration_error']:.4f}.\n"
-            )
+        print(report_text(root.name, metrics, column))
 
 
 if __name__ == "__main__":

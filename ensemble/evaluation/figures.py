@@ -15,8 +15,26 @@ from ensemble.plotting import LEGEND, STYLE, grid, heading, svg
 __all__ = ["bars", "curves", "reliability"]
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the hatches tell them apart in black and white.
-COLOURS = {"popularity": "#8A8F98", "item_knn": "#E69F00", "retrieval": "#56B4E9", "chain": "#0072B2"}
-HATCHES = {"popularity": "", "item_knn": "//", "retrieval": "..", "chain": ""}
+COLOURS = {
+    "popularity": "#8A8F98",
+    "item_knn": "#E69F00",
+    "retrieval": "#56B4E9",
+    "chain": "#0072B2",
+    "bm25_knn": "#F0E442",
+    "rp3beta": "#D55E00",
+    "als": "#CC79A7",
+    "bpr": "#B59DD1",
+    "ease": "#009E73",
+}
+HATCHES = {
+    "item_knn": "//",
+    "retrieval": "..",
+    "bm25_knn": "\\\\",
+    "rp3beta": "xx",
+    "als": "--",
+    "bpr": "||",
+    "ease": "++",
+}
 TITLES = {"recall": "Recall", "ndcg": "NDCG", "share_of_best": "Share of the best possible"}
 
 
@@ -32,8 +50,8 @@ def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequenc
                 [place + (number - (len(sources) - 1) / 2) * width for place, _ in known],
                 [e["value"] for _, e in known],
                 width * 0.92,
-                color=COLOURS.get(source, "#009E73"),
-                hatch=HATCHES.get(source, "xx"),
+                color=COLOURS.get(source, "#1d2430"),
+                hatch=HATCHES.get(source, ""),
                 edgecolor="white",
                 linewidth=0.4,
                 label=LABELS.get(source, source),
@@ -43,7 +61,7 @@ def bars(sources: Mapping[str, Mapping[str, Any]], metric: str, cutoffs: Sequenc
         axes.set_xticks(range(len(cutoffs)), [f"@{k}" for k in cutoffs])
         heading(axes, TITLES.get(metric, metric))
         grid(axes)
-        axes.legend(**LEGEND, ncols=2)
+        axes.legend(**LEGEND, ncols=2 if len(sources) <= 4 else 3)
         return svg(figure)
 
 

@@ -10,7 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ensemble.evaluation import figures
-from ensemble.evaluation.tables import LABELS, best_sources
+from ensemble.evaluation.markdown import picked_words
+from ensemble.evaluation.tables import LABELS, best_sources, outcome
 
 __all__ = ["render"]
 
@@ -53,6 +54,8 @@ def render(
     )
     environment.filters["number"] = _number
     environment.filters["signed"] = _signed
+    environment.filters["outcome"] = outcome
+    environment.filters["picked"] = picked_words
     sources = metrics["sources"]
     shown = [
         name for name in METRICS if any(f"{name}@{metrics['cutoffs'][0]}" in values for values in sources.values())
@@ -112,11 +115,8 @@ def _verdict(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _outcome(gap: Mapping[str, float], name: str) -> str:
-    if gap["low"] > 0:
-        return f"gains {_number(gap['value'])} in {name}"
-    if gap["high"] < 0:
-        return f"loses {_number(-gap['value'])} in {name}"
-    return f"shows no clear difference in {name}"
+    words = {"win": "gains {} in {}", "loss": "loses {} in {}", "tie": "shows no clear difference in {1}"}
+    return words[outcome(gap)].format(_number(abs(gap["value"])), name)
 
 
 def _number(value: float | None) -> str:

@@ -16,7 +16,7 @@ from ensemble.evaluation.queries import Queries, load_queries
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items
 from models.baselines.base import Baseline
-from models.baselines.fitted import fitted_baselines, interaction_matrix
+from models.baselines.fitted import PeerRecord, fitted_baselines, interaction_matrix
 from models.data import State, load_state
 from workflows.core import console
 from workflows.core.run import Run
@@ -43,9 +43,21 @@ class Setting(msgspec.Struct, frozen=True):
     item_ids: NDArray
 
 
-def ask_all(run: Run, config: Config, setting: Setting) -> dict[str, Slates]:
-    """Slates of max(cutoffs) items from popularity, item-kNN, retrieval alone and the chain, in this order, by name."""
-    return {answer.source: answer for answer in (*_baselines(run, config, setting), *_chain(run, config, setting))}
+def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slates], dict[str, PeerRecord]]:
+    """Slates of max(cutoffs) items from the baselines, retrieval alone and the chain, in this order, by name.
+
+    Returns:
+        The slates, and how each baseline was tuned, or why it is not among the sources.
+    """
+    answers: dict[str, Slates] = {}
+    records = {}
+    for name, model, record in fitted_baselines(
+        run, config.evaluate.peers, config.evaluate.knn_neighbours, config.evaluate.seed
+    ):
+        records[name] = record
+        if model is not None:
+            answers[name] = _ask_baseline(model, config, setting)
+    return answers | {answer.source: answer for answer in _chain(run, config, setting)}, records
 
 
 def open_setting(run: Run, config: Config) -> Setting:
@@ -59,13 +71,6 @@ def open_setting(run: Run, config: Config) -> Setting:
     user_ids, item_ids = (np.load(data / "ids" / f"{side}.npy", allow_pickle=False) for side in ("users", "items"))
     eligible = eligible_items(data / "items.parquet", config)
     return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids)
-
-
-def _baselines(run: Run, config: Config, setting: Setting) -> list[Slates]:
-    started_at = time.perf_counter()
-    models = fitted_baselines(run, config.evaluate.knn_neighbours, config.evaluate.seed)
-    console.say(f"evaluate: baselines fitted in {time.perf_counter() - started_at:.1f} s")
-    return [_ask_baseline(model, config, setting) for model in models]
 
 
 def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:

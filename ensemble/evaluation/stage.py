@@ -34,7 +34,7 @@ POLICY_NOTE = (
 
 
 def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
-    """Measure popularity, item-kNN, retrieval alone and the chain on the test split; write report/.
+    """Measure the baselines, retrieval alone and the chain on the test split; write report/.
 
     Args:
         run: its stages up to ranking have finished.
@@ -64,8 +64,9 @@ def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
 
     announce("evaluate", Device("cpu", "it runs the same steps as the server, which need no GPU here"))
     setting = open_setting(run, config)
-    answers = ask_all(run, config, setting)
+    answers, peers = ask_all(run, config, setting)
     metrics = measure(run, config, setting, answers)
+    metrics["peers"] = msgspec.to_builtins(peers)
     metrics["ranker"] = ranker_quality(run, config)
     metrics["recommendation_rows"] = write_recommendations(
         folder / "recommendations.parquet",
@@ -108,6 +109,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "data": {**facts, **queries.facts},
         "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
         "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
+        "retrieval_minus": msgspec.to_builtins(compare(columns, "retrieval", resamples)),
         "slices": slices(answers, queries, setting.state, cutoffs[0]),
         "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
         "seconds": {s: answer.seconds for s, answer in answers.items()},

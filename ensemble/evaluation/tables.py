@@ -7,7 +7,15 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["HIGHER_IS_BETTER", "best_sources", "console_table", "markdown_table"]
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "LABELS",
+    "best_sources",
+    "console_table",
+    "default_columns",
+    "markdown_table",
+    "outcome",
+]
 
 # Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
 HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
@@ -15,6 +23,11 @@ HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share
 LABELS = {
     "popularity": "Popularity",
     "item_knn": "Item-kNN",
+    "bm25_knn": "Item-kNN BM25",
+    "rp3beta": "RP3beta",
+    "als": "implicit ALS",
+    "bpr": "implicit BPR",
+    "ease": "EASE",
     "retrieval": "Retrieval alone",
     "chain": "Full chain",
 }
@@ -56,6 +69,11 @@ def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
         return []
     known = {source: values[name]["value"] for source, values in sources.items() if name in values}
     return [source for source, value in known.items() if value == max(known.values()) and value > 0]
+
+
+def outcome(gap: Mapping[str, float]) -> str:
+    """What a paired difference says: "win" or "loss" where its interval leaves zero out, "tie" where it does not."""
+    return "win" if gap["low"] > 0 else "loss" if gap["high"] < 0 else "tie"
 
 
 def default_columns(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,28 +1,50 @@
-"""The baselines of a run, fitted on the positives of train and valid; item-kNN's size is chosen on valid."""
+"""The baselines of a run: tuned on valid, then fitted on the positives of train and valid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from models.baselines.base import Baseline
-from models.baselines.item_knn import ItemKNN
-from models.baselines.popularity import Popularity
+from models.baselines.config import PeersConfig
+from models.baselines.peers import Peer, chosen_peers, why_not
+from models.baselines.tuning import METRIC, Params, Trial, Validation, search
 from models.data import State, load_events, load_state, positive_label
-from models.metrics.ranking import per_user
+from workflows.core import console
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["choose_neighbours", "fitted_baselines", "interaction_matrix"]
+__all__ = ["PeerRecord", "fitted_baselines", "interaction_matrix", "load_validation"]
 
-TUNING_CUTOFF = 20
-TUNING_USERS = 2_000
+
+class PeerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a baseline came about, for the report.
+
+    Attributes:
+        skipped: why there is no such source.
+        picked: the parameters with the best `metric` on valid.
+        metric: what decided, on valid with the model fitted on train; None where nothing was tuned.
+        grid: parameter -> values that the search could choose from.
+        trials: what was tried, in order.
+        ended: whether the search ended by itself, not by its budget.
+        tuning_seconds, fit_seconds: wall time of the search, and of the fit on train and valid.
+    """
+
+    skipped: str | None = None
+    picked: Params = {}
+    metric: str | None = None
+    grid: dict[str, Sequence[Any]] = {}
+    trials: list[Trial] = []
+    ended: bool = True
+    tuning_seconds: float = 0.0
+    fit_seconds: float = 0.0
 
 
 def interaction_matrix(state: State) -> csr_matrix:
@@ -31,49 +53,45 @@ def interaction_matrix(state: State) -> csr_matrix:
 
     shape = (len(state.seen_indptr) - 1, len(state.popularity))
     ones = np.ones(len(state.seen_rows), np.float32)
-    return csr_matrix((ones, np.asarray(state.seen_rows), np.asarray(state.seen_indptr)), shape=shape)
+    # Copies: the state is memory-mapped read-only, which the compiled models refuse.
+    return csr_matrix((ones, np.array(state.seen_rows), np.array(state.seen_indptr)), shape=shape)
 
 
-def fitted_baselines(run: Run, neighbours: Sequence[int], seed: int) -> list[Baseline]:
-    """Popularity and item-kNN, fitted on train and valid.
+def fitted_baselines(
+    run: Run, config: PeersConfig, knn_neighbours: Sequence[int], seed: int
+) -> Iterator[tuple[str, Baseline | None, PeerRecord]]:
+    """Popularity, item-kNN and the peers that are asked for, one at a time, so that only one is held in memory.
 
     Args:
         run: its data and features stages have finished.
-        neighbours: sizes that item-kNN may have; the one with the best validation NDCG is taken.
+        config: which peers, and how long each may be tuned.
+        knn_neighbours: sizes that item-kNN may have.
         seed: of the validation users drawn.
+
+    Yields:
+        The source's name, the model fitted on train and valid (None where it cannot be measured here), its record.
     """
     state = load_state(run, "eval")
-    interactions, popularity = interaction_matrix(state), np.asarray(state.popularity)
-    models: list[Baseline] = [Popularity(), ItemKNN(choose_neighbours(run, neighbours, seed))]
-    for model in models:
-        model.fit(interactions, popularity)
-    return models
+    known, popularity = interaction_matrix(state), np.asarray(state.popularity)
+    validation = load_validation(run, config.tuning_users, seed)
+    for peer in chosen_peers(config, knn_neighbours):
+        if reason := why_not(peer, config, known.shape[1]):
+            console.say(f"evaluate: {reason}")
+            yield peer.name, None, PeerRecord(skipped=reason)
+            continue
+        record = _tuned(peer, validation, config.budget_s)
+        started_at = time.perf_counter()
+        model = peer.build(**record.picked)
+        model.fit(known, popularity)
+        fit_seconds = time.perf_counter() - started_at
+        console.say(f"evaluate: {peer.name} {_words(record)}, fitted in {fit_seconds:.1f} s")
+        yield peer.name, model, msgspec.structs.replace(record, fit_seconds=fit_seconds)
 
 
-def choose_neighbours(run: Run, neighbours: Sequence[int], seed: int) -> int:
-    """The size of item-kNN with the best NDCG@20 on valid when fitted on train; the first where valid is empty."""
-    if len(neighbours) == 1:
-        return neighbours[0]
+def load_validation(run: Run, num_users: int, seed: int) -> Validation:
+    """The positives of train, and the new positives of valid of `num_users` drawn users (0: all)."""
     state = load_state(run, "train")
-    seen, popularity = interaction_matrix(state), np.asarray(state.popularity)
-    users, indptr, rows = _validation(run, seen, seed)
-    if not len(users):
-        return neighbours[0]
-    model = ItemKNN(max(neighbours))
-    model.fit(seen, popularity)
-    everything = np.ones(seen.shape[1], bool)
-    quality = {}
-    for size in sorted(neighbours, reverse=True):  # each is cut from the one before
-        model = model.with_neighbours(size)
-        slates, _ = model.recommend(users, TUNING_CUTOFF, eligible=everything, seen=seen)
-        quality[size] = per_user(slates, indptr, rows, [TUNING_CUTOFF])[f"ndcg@{TUNING_CUTOFF}"].mean()
-    return max(quality, key=quality.__getitem__)
-
-
-def _validation(
-    run: Run, seen: csr_matrix, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Validation users, and their new positives as (indptr, rows)."""
+    seen = interaction_matrix(state)
     schema = FeatureSchema.load(run.folder("features") / "schema.json")
     label = positive_label(schema, "")
     events = load_events(run, "valid").select(positives_of=label, known_items_only=True).columns
@@ -82,8 +100,41 @@ def _validation(
     new = np.asarray(seen[user, item]).ravel() == 0 if len(user) else np.zeros(0, bool)
     user, item = user[new], item[new]
     users = np.unique(user)
-    if len(users) > TUNING_USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, TUNING_USERS, replace=False))
+    if num_users and len(users) > num_users:
+        users = np.sort(np.random.default_rng(seed).choice(users, num_users, replace=False))
         drawn = np.isin(user, users)
         user, item = user[drawn], item[drawn]
-    return users, np.searchsorted(user, np.append(users, seen.shape[0])), item
+    indptr = np.searchsorted(user, np.append(users, seen.shape[0]))
+    return Validation(seen, np.asarray(state.popularity), users, indptr, item)
+
+
+def _tuned(peer: Peer, validation: Validation, budget_s: float) -> PeerRecord:
+    """Search the grid; where valid is empty or there is one point only, that or the first one is taken."""
+    first = {name: values[0] for name, values in peer.grid.items()}
+    if not len(validation.users) or all(len(values) == 1 for values in peer.grid.values()):
+        return PeerRecord(picked=first)
+    started_at = time.perf_counter()
+    with console.progress(f"evaluate: tuning {peer.name}", None, "trials") as bar:
+
+        def measure(params: Params) -> float:
+            value = validation.measure(peer.build(**params))
+            bar.advance(bar.task_ids[0])
+            return value
+
+        found = search(peer.grid, measure, budget_s)
+    return PeerRecord(
+        picked=found.best,
+        metric=METRIC,
+        grid=dict(peer.grid),
+        trials=found.trials,
+        ended=found.ended,
+        tuning_seconds=time.perf_counter() - started_at,
+    )
+
+
+def _words(record: PeerRecord) -> str:
+    if not record.trials:
+        return "as it is"
+    picked = ", ".join(f"{name} {value}" for name, value in record.picked.items())
+    stopped = "" if record.ended else ", stopped by its budget"
+    return f"tuned in {record.tuning_seconds:.0f} s ({len(record.trials)} trials{stopped}: {picked})"

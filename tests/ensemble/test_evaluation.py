@@ -15,12 +15,14 @@ import pytest
 from ensemble.config import ChainConfig
 from ensemble.evaluation.chain_source import ask_chain
 from ensemble.evaluation.config import EvaluateConfig
+from ensemble.evaluation.markdown import report_text
 from ensemble.evaluation.measure import Slates, measure_source, slices, summarise
 from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
 from ensemble.export.compile import compile_chain
 from ensemble.runtime.chain import Chain
+from models.baselines.config import PeersConfig
 from models.data import load_state
 from models.metrics.bootstrap import Resamples
 from tests.ensemble.synthetic import item_id, make_run, user_id
@@ -305,6 +307,26 @@ def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
         "| Full chain | **0.2000** (0.1900 to 0.2100) | - |",
     ]
     assert best_sources({"a": {"novelty@10": estimate(9.0)}}, "novelty@10") == []
+
+
+def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    peers = PeersConfig(use=True, names=("rp3beta", "ease"), budget_s=1e-9)
+    config = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, peers=peers))
+    evaluate(run, config)
+    metrics = metrics_of(run)
+    assert list(metrics["sources"]) == ["popularity", "item_knn", "rp3beta", "ease", "retrieval", "chain"]
+    assert metrics["peers"]["ease"]["picked"] == metrics["peers"]["ease"]["trials"][0]["params"]
+    assert set(metrics["retrieval_minus"]) == set(metrics["sources"]) - {"retrieval"}
+    for subject in ("retrieval", "chain"):
+        for source, gaps in metrics[f"{subject}_minus"].items():
+            gap, both = gaps["recall@20"], [metrics["sources"][s]["recall@20"]["value"] for s in (subject, source)]
+            assert gap["value"] == pytest.approx(both[0] - both[1])
+            assert gap["low"] <= gap["value"] <= gap["high"]
+    page = (run.folder("report") / "index.html").read_text()
+    assert "EASE" in page
+    assert f"l2 = {metrics['peers']['ease']['picked']['l2']}" in page
+    assert "### r:" in report_text("r", metrics)
 
 
 def test_the_summary_of_a_finished_report_is_printed(evaluated, capsys):

@@ -1,4 +1,4 @@
-"""The size of item-kNN is chosen on valid from a run's own files."""
+"""The baselines are tuned on valid and fitted on both splits, from a run's own files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.baselines.base import Baseline
-from models.baselines.fitted import choose_neighbours, fitted_baselines, interaction_matrix
+from models.baselines.config import PeersConfig
+from models.baselines.fitted import fitted_baselines, interaction_matrix
 from models.data import State, load_state
 from workflows.core.artefacts import Manifest, write_manifest
 from workflows.core.run import Run
@@ -50,27 +50,60 @@ def write_valid(run, pairs):
     pq.write_table(pa.table(columns), run.folder("features") / "valid" / "part_000.parquet")
 
 
-def test_the_size_that_finds_the_group_is_chosen_over_one_that_is_too_small(run):
-    assert choose_neighbours(run, (1, 7), seed=1) == 7
-    assert choose_neighbours(run, (7, 1), seed=1) == 7
+def fit_all(run, neighbours, **settings):
+    found = list(fitted_baselines(run, PeersConfig(**settings), neighbours, seed=1))
+    return {name: model for name, model, _ in found}, {name: record for name, _, record in found}
 
 
-def test_without_validation_positives_the_first_size_is_taken(run):
-    state = load_state(run, "train")
-    write_valid(run, [(0, int(state.seen(0)[0]))])
-    assert choose_neighbours(run, (3, 7), seed=1) == 3
+@pytest.mark.parametrize("neighbours", [(1, 7), (7, 1)])
+def test_the_size_that_finds_the_group_is_chosen_over_one_that_is_too_small(run, neighbours):
+    models, records = fit_all(run, neighbours)
+    assert list(models) == ["popularity", "item_knn"]
+    assert records["item_knn"].picked["num_neighbours"] == models["item_knn"].num_neighbours == 7
+    assert [trial.params["num_neighbours"] for trial in records["item_knn"].trials] == [*neighbours]
 
 
-def test_both_baselines_are_fitted_on_what_was_known_before_the_test_split(run):
-    models = fitted_baselines(run, (7,), seed=1)
-    assert [model.name for model in models] == ["popularity", "item_knn"]
-    assert all(isinstance(model, Baseline) for model in models)
-    popularity = load_state(run, "eval").popularity
-    np.testing.assert_array_equal(models[0].scores(np.array([2]))[0], popularity)
-    scores = models[1].scores(np.arange(NUM_USERS))
+def test_without_validation_positives_the_first_point_is_taken(run):
+    write_valid(run, [(0, int(load_state(run, "train").seen(0)[0]))])
+    _, records = fit_all(run, (3, 7))
+    assert records["item_knn"].picked == {"num_neighbours": 3, "shrinkage": 0.0}
+    assert records["item_knn"].trials == []
+
+
+def test_the_baselines_are_fitted_on_what_was_known_before_the_test_split(run):
+    state = run.folder("data") / "state" / "eval"
+    popularity = np.load(state / "popularity.npy")
+    popularity[3] += 5
+    np.save(state / "popularity.npy", popularity)
+    models, _ = fit_all(run, (7,))
+    np.testing.assert_array_equal(models["popularity"].scores(np.array([2]))[0], popularity)
+    scores = models["item_knn"].scores(np.arange(NUM_USERS))
     other_group = np.add.outer(-np.arange(NUM_USERS), np.arange(NUM_ITEMS)) % 3 != 0
     assert (scores[other_group] == 0).all()
     assert (scores[~other_group] > 0).mean() > 0.9
+
+
+def test_every_peer_is_tuned_and_finds_the_groups(run):
+    pytest.importorskip("implicit", reason="the extra 'peers' is not installed")
+    models, records = fit_all(run, (7,), use=True, budget_s=1e-9)
+    assert list(models) == ["popularity", "item_knn", "bm25_knn", "rp3beta", "als", "bpr", "ease"]
+    seen = interaction_matrix(load_state(run, "eval"))
+    for name in list(models)[1:]:
+        assert [len(records[name].trials), records[name].ended] == [1, False], name
+        slates, _ = models[name].recommend(np.arange(NUM_USERS), 3, eligible=np.ones(NUM_ITEMS, bool), seen=seen)
+        assert (slates >= 0).all(), name
+        if name not in ("als", "bpr"):  # 64 factors learn 40 users by heart; their own tests give them 8
+            assert (slates % 3 == np.arange(NUM_USERS)[:, None] % 3).all(), name
+
+
+def test_a_peer_that_cannot_be_measured_says_why_and_the_others_go_on(run, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    names = ("als", "rp3beta", "ease")
+    models, records = fit_all(run, (7,), use=True, names=names, budget_s=1e-9, ease_up_to_items=23)
+    assert [name for name, model in models.items() if model is not None] == ["popularity", "item_knn", "rp3beta"]
+    assert "als needs the package implicit" in records["als"].skipped
+    assert "up to 23 items, this one has 24" in records["ease"].skipped
+    assert "als needs the package implicit" in capsys.readouterr().err
 
 
 def test_the_matrix_has_a_one_for_every_seen_pair():

@@ -1,0 +1,86 @@
+"""A finished report as Markdown, as docs/QUALITY.md holds it: sources, differences, how the peers were tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ensemble.evaluation.tables import LABELS, default_columns, markdown_table, outcome
+
+__all__ = ["difference_table", "peer_table", "picked_words", "report_text"]
+
+
+def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> str:
+    """Everything that `cascade tables` prints of one run.
+
+    Args:
+        name: of the run.
+        metrics: the content of report/metrics.json.
+        columns: metric names such as "recall@10"; empty: the default ones.
+    """
+    parts = [
+        f"### {name}: {metrics['data']['num_users_measured']:,} test users\n",
+        markdown_table(metrics, columns),
+        *(
+            difference_table(metrics, subject, columns)
+            for subject in ("chain", "retrieval")
+            if metrics.get(f"{subject}_minus")
+        ),
+        peer_table(metrics.get("peers", {})),
+        ranker_text(metrics["ranker"]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def difference_table(metrics: Mapping[str, Any], subject: str, columns: Sequence[str] = ()) -> str:
+    """Paired differences of a source to every other one, with intervals; "tie" where the interval holds zero.
+
+    Args:
+        metrics: the content of report/metrics.json.
+        subject: "chain" or "retrieval".
+        columns: metric names; empty: the default ones.
+    """
+    columns = list(columns) or default_columns(metrics)
+    lines = [f"| {LABELS[subject]} minus | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for source, gaps in metrics[f"{subject}_minus"].items():
+        cells = [_difference(gaps.get(name)) for name in columns]
+        lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def peer_table(peers: Mapping[str, Any]) -> str:
+    """What the search on valid picked for every tuned source, or why a source is missing; empty without any."""
+    rows = []
+    for source, peer in peers.items():
+        label = LABELS.get(source, source)
+        if peer["skipped"]:
+            rows.append(f"| {label} | {peer['skipped']} | - | - | - |")
+        elif peer["trials"]:
+            trials = f"{len(peer['trials'])}{'' if peer['ended'] else ' (budget)'}"
+            seconds = f"{peer['tuning_seconds']:.0f} | {peer['fit_seconds']:.1f}"
+            rows.append(f"| {label} | {picked_words(peer['picked'])} | {trials} | {seconds} |")
+    header = "| tuned on valid | picked | trials | tuning, s | fit, s |\n|---|---|---:|---:|---:|\n"
+    return header + "\n".join(rows) + "\n" if rows else ""
+
+
+def picked_words(picked: Mapping[str, Any]) -> str:
+    """Parameters in one line; "-" where there are none."""
+    return ", ".join(f"{name} = {value}" for name, value in picked.items()) or "-"
+
+
+def ranker_text(ranker: Mapping[str, Any]) -> str:
+    """The ranker's figures in a sentence; empty where it could not be measured."""
+    if "auc" not in ranker:
+        return ""
+    rows = ranker.get("rows", "").removeprefix("rows: ")
+    return (
+        f"Ranker on {ranker['num_rows']:,} rows ({rows}): AUC {ranker['auc']:.4f}, logloss "
+        f"{ranker['logloss']:.4f} (constant: {ranker['constant_logloss']:.4f}), expected calibration error "
+        f"{ranker['expected_calibration_error']:.4f}.\n"
+    )
+
+
+def _difference(gap: Mapping[str, float] | None) -> str:
+    if gap is None:
+        return "-"
+    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f}) {outcome(gap)}"

@@ -1,0 +1,105 @@
+"""The peers: which parameters of each are tried, from where, and what each needs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from models.baselines.als import ALS
+from models.baselines.base import Baseline
+from models.baselines.bm25_knn import BM25KNN
+from models.baselines.bpr import BPR
+from models.baselines.config import PeersConfig
+from models.baselines.ease import EASE
+from models.baselines.item_knn import ItemKNN
+from models.baselines.popularity import Popularity
+from models.baselines.rp3beta import RP3beta
+from models.baselines.tuning import Grid
+
+__all__ = ["Peer", "chosen_peers", "why_not"]
+
+NEIGHBOURS = (100, 20, 50, 200, 400)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """One recommender to beat.
+
+    Attributes:
+        build: an unfitted model from its parameters.
+        grid: parameter -> values, the starting one first; empty: nothing to tune.
+        package: the distribution that it needs beyond numpy and scipy.
+    """
+
+    build: Callable[..., Baseline]
+    grid: Grid = {}
+    package: str = ""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the report."""
+        return self.build.name  # type: ignore[attr-defined,no-any-return]
+
+
+PEERS = (
+    Peer(
+        BM25KNN,
+        {
+            "k1": (1.2, 0.5, 3.0, 100.0),
+            "b": (0.75, 0.25, 0.5, 1.0),
+            "num_neighbours": NEIGHBOURS,
+            "by_candidate": (False, True),
+        },
+        "implicit",
+    ),
+    Peer(
+        RP3beta,
+        {"alpha": (0.8, 0.4, 0.6, 1.0, 1.2), "beta": (0.4, 0.0, 0.2, 0.6, 0.8), "num_neighbours": NEIGHBOURS},
+    ),
+    Peer(
+        ALS,
+        {
+            "factors": (64, 16, 32, 128),
+            "regularization": (0.1, 1.0, 10.0, 100.0),
+            "alpha": (1.0, 4.0, 16.0),
+            "iterations": (15, 30),
+        },
+        "implicit",
+    ),
+    Peer(
+        BPR,
+        {
+            "learning_rate": (0.05, 0.02, 0.1),
+            "regularization": (0.01, 0.003, 0.03),
+            "iterations": (50, 100, 200),
+            "factors": (64, 128),
+        },
+        "implicit",
+    ),
+    Peer(EASE, {"l2": (200.0, 100.0, 400.0, 50.0, 800.0, 1600.0)}),
+)
+
+
+def chosen_peers(config: PeersConfig, knn_neighbours: Sequence[int]) -> list[Peer]:
+    """Popularity and item-kNN, then the other peers that are asked for, in a fixed order.
+
+    Args:
+        config: which.
+        knn_neighbours: sizes that item-kNN may have.
+    """
+    shrinkage = (0.0, 5.0, 20.0) if config.use else (0.0,)
+    common = [Peer(Popularity), Peer(ItemKNN, {"num_neighbours": tuple(knn_neighbours), "shrinkage": shrinkage})]
+    return [*common, *(peer for peer in PEERS if config.use and peer.name in config.names)]
+
+
+def why_not(peer: Peer, config: PeersConfig, num_items: int) -> str | None:
+    """One sentence on why a peer cannot be measured here; None where it can."""
+    if peer.package and importlib.util.find_spec(peer.package) is None:
+        return f"{peer.name} needs the package {peer.package}, not installed here: add the extra 'peers', then --force"
+    if peer.build is EASE and num_items > config.ease_up_to_items:
+        return (
+            f"{peer.name} is fitted on catalogues of up to {config.ease_up_to_items:,} items, this one has "
+            f"{num_items:,}: raise evaluate.peers.ease_up_to_items where memory and time allow"
+        )
+    return None

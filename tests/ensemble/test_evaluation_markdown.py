@@ -1,0 +1,58 @@
+"""The tables of a report: a difference inside its interval is a tie."""
+
+from __future__ import annotations
+
+from ensemble.evaluation.markdown import difference_table, peer_table, report_text
+from ensemble.evaluation.tables import outcome
+
+
+def estimate(value, half=0.01):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def test_a_difference_whose_interval_holds_zero_is_a_tie():
+    assert [outcome(estimate(value)) for value in (0.02, 0.005, -0.01, -0.02)] == ["win", "tie", "tie", "loss"]
+    metrics = {"cutoffs": [10], "chain_minus": {"ease": {"recall@10": estimate(0.02)}, "retrieval": {}}}
+    assert difference_table(metrics, "chain", ["recall@10"]).splitlines() == [
+        "| Full chain minus | recall@10 |",
+        "|---|---:|",
+        "| EASE | +0.0200 (+0.0100 to +0.0300) win |",
+        "| Retrieval alone | - |",
+    ]
+
+
+def peer(**fields):
+    blank = {"skipped": None, "picked": {}, "trials": [], "ended": True, "tuning_seconds": 0.0, "fit_seconds": 0.0}
+    return blank | fields
+
+
+def test_the_peer_table_shows_what_was_picked_and_what_was_skipped_and_leaves_out_the_untuned():
+    peers = {
+        "popularity": peer(),
+        "ease": peer(picked={"l2": 200.0}, trials=[{}, {}], ended=False, tuning_seconds=12.3, fit_seconds=3.14),
+        "als": peer(skipped="als needs the package implicit"),
+    }
+    assert peer_table(peers).splitlines()[2:] == [
+        "| EASE | l2 = 200.0 | 2 (budget) | 12 | 3.1 |",
+        "| implicit ALS | als needs the package implicit | - | - | - |",
+    ]
+    assert peer_table({"popularity": peer()}) == ""
+
+
+def test_the_text_of_a_report_has_all_its_tables():
+    values = {f"{name}@10": estimate(0.3) for name in ("recall", "ndcg")}
+    metrics = {
+        "cutoffs": [10],
+        "data": {"num_users_measured": 1234},
+        "sources": {"ease": values, "chain": values},
+        "chain_minus": {"ease": values},
+        "peers": {"ease": peer(picked={"l2": 200.0}, trials=[{}])},
+        "ranker": {"skipped": "No rows."},
+    }
+    text = report_text("books", metrics)
+    assert text.startswith("### books: 1,234 test users\n\n| source |")
+    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")] == [
+        *("source", "EASE", "Full chain"),
+        *("Full chain minus", "EASE"),
+        *("tuned on valid", "EASE"),
+    ]
