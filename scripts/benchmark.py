@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from scripts.benchmark_document import document
+from scripts.benchmark_serving import serving
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmark", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (document,):
+for command in (serving, document):
     app.command(command.__name__)(command)
 
 

@@ -17,13 +17,19 @@ from scripts.train_retrieval import train_retrieval_stage
 from workflows.core import console
 from workflows.core.run import Run
 
-__all__ = ["all_stages", "run"]
+__all__ = ["all_stages", "model_stages", "run"]
+
+
+def model_stages(run: Run, config: Config, force: bool) -> None:
+    """From the tables to trained models, with a config that is already checked."""
+    for stage in (prepare_stage, train_retrieval_stage, build_index_stage, train_ranking_stage):
+        stage(run, config, force)
 
 
 def all_stages(run: Run, config: Config, publish: Path | None, force: bool) -> None:
     """All stages in order, with a config that is already checked."""
-    for stage in (prepare_stage, train_retrieval_stage, build_index_stage, train_ranking_stage, evaluate_stage):
-        stage(run, config, force)
+    model_stages(run, config, force)
+    evaluate_stage(run, config, force)
     export_stage(run, config, publish, force)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from models.ranking.pairs import NEIGHBOURS, POPULARITY, RETRIEVAL_SCORE
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
-__all__ = ["NUM_USERS", "check_parity"]
+__all__ = ["NUM_USERS", "BruteForce", "check_parity"]
 
 NUM_USERS = 16
 # Rounding of float32 sums of this size; what is further apart is a mistake.
@@ -71,16 +72,33 @@ class BruteForce:
         self._embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
         self._folder, self._chain = run.folder("ranking"), chain_folder
 
-    def problem(self, user: int, rows: NDArray, probabilities: NDArray) -> str:
-        """What is wrong with a slate of item rows and their probabilities; empty when nothing is."""
-        state, history = self._state, self._state.history[user : user + 1]
-        inputs = self._features.query_inputs(
-            np.array([user]), self._features.null_context(1), self._features.history_codes(history)
+    def inputs(self, user: int, context: Mapping[str, NDArray] | None = None) -> dict[str, NDArray]:
+        """Encoded query features [1, ...] of a known user; context features [1, 1], all null where none are given."""
+        history = self._features.history_codes(self._state.history[user : user + 1])
+        return self._features.query_inputs(
+            np.array([user]), self._features.null_context(1) if context is None else context, history
         )
-        similarity = self._embeddings @ self._tower.run(inputs)["query"][0]
+
+    def query(self, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+        """The query embedding, float32 [D]."""
+        embedding: NDArray[np.float32] = self._tower.run(inputs)["query"][0]
+        return embedding
+
+    def similarity(self, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
+        """Inner product of the query and every item, float32 [N]."""
+        return np.asarray(self._embeddings @ self.query(inputs))
+
+    def allowed(self, user: int) -> NDArray[np.bool_]:
+        """Which items the user may be shown, bool [N]."""
         allowed = self._eligible.copy()
         if self._spec.filter_seen:
-            allowed[state.seen(user)] = False
+            allowed[self._state.seen(user)] = False
+        return allowed
+
+    def problem(self, user: int, rows: NDArray, probabilities: NDArray) -> str:
+        """What is wrong with a slate of item rows and their probabilities; empty when nothing is."""
+        inputs = self.inputs(user)
+        similarity, allowed = self.similarity(inputs), self.allowed(user)
         if not allowed[rows].all() or len(np.unique(rows)) != len(rows):
             return "an item that may not be shown, or one twice"
         count = min(self._spec.num_candidates, int(allowed.sum()))
@@ -94,7 +112,7 @@ class BruteForce:
             for margin in (RETRIEVAL_TOLERANCE, -RETRIEVAL_TOLERANCE)
         )
         logits = np.full(len(similarity), np.nan)
-        logits[perhaps] = self._logits(inputs, perhaps, similarity[perhaps], state.seen(user))
+        logits[perhaps] = self.logits(inputs, perhaps, similarity[perhaps], self._state.seen(user))
         shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
         clear = np.abs(logits[rows]) < 8
@@ -110,7 +128,15 @@ class BruteForce:
         in_bounds = (got[: len(low)] >= low - tolerance[: len(low)]).all() and (got <= high + tolerance).all()
         return "" if in_bounds else "a better item was left out"
 
-    def _logits(self, inputs: dict[str, NDArray], rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
+    def logits(self, inputs: dict[str, NDArray], rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
+        """Ranking logits of some items, [C].
+
+        Args:
+            inputs: encoded query features [1, ...].
+            rows: item rows [C].
+            similarity: of those items, [C].
+            owned: item rows that the user has had.
+        """
         columns = [self._pair(name, rows, similarity, owned) for name in self._spec.ranker["pair_inputs"]]
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)

@@ -65,6 +65,17 @@ class TritonServer:
         self.origin = ""
 
     @property
+    def pid(self) -> int:
+        """The process under which all others of this server live.
+
+        Raises:
+            ServingError: it was not started.
+        """
+        if self._process is None:
+            raise ServingError("this server was not started")
+        return self._process.pid
+
+    @property
     def address(self) -> str:
         """The address that clients on this machine use."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)

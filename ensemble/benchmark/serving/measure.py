@@ -1,0 +1,107 @@
+"""The benchmark from start to end: serve everything, compare the answers, load everything in turn, stop everything."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.benchmark.result import Benchmark
+from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
+from ensemble.benchmark.serving.questions import Questions, draw_questions
+from ensemble.benchmark.serving.reference import Reference, ask_chain, ask_server, overlap
+from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity
+from ensemble.benchmark.serving.rounds import figures_of, interleave
+from ensemble.benchmark.serving.settings import Settings
+from ensemble.benchmark.serving.summary import CHAIN_LOOP, summarise
+from ensemble.benchmark.serving.variants import LOADS, PROTOCOLS, LoopVariant, ServedVariant, Server, Variant, started
+from ensemble.benchmark.serving.worker import Worker
+from ensemble.config import Config
+from ensemble.runtime.chain import Chain
+from ensemble.runtime.spec import ChainSpec
+from ensemble.serving.repository import LAYOUTS, find_repository
+from workflows.core import console
+from workflows.core.quiet import quiet
+from workflows.core.run import Run
+
+__all__ = ["measure"]
+
+PACKAGE = "ensemble.benchmark.serving"
+NUM_QUESTIONS = 4096
+WARM_UP_S = 0.5
+
+
+def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
+    """Measure a run whose stages up to export have finished.
+
+    Args:
+        run: with both layouts in its repo/.
+        config: of the run.
+        settings: how much is measured.
+
+    Raises:
+        ArtefactError: a stage has not finished.
+        ServingError: a server could not be started.
+    """
+    quiet()
+    started_at = time.perf_counter()
+    repositories = {layout: find_repository(run.root, layout) for layout in LAYOUTS}
+    chain_folder = repositories["fused"] / "cascade/1/chain"
+    spec = ChainSpec.load(chain_folder)
+    questions = draw_questions(run, spec, NUM_QUESTIONS, settings.seed)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cascade-benchmark-")))
+        asked = scratch / "questions.npz"
+        questions.save(asked)
+        repositories["identity"] = write_identity(scratch / "identity", spec)
+        servers = {name: stack.enter_context(started(path)) for name, path in repositories.items()}
+        console.say(f"benchmark: serving {', '.join(servers)}")
+        agreement = _compare(run, config, settings, servers, chain_folder, questions)
+        generator = stack.enter_context(Worker(f"{PACKAGE}.load", str(asked)))
+        loop = stack.enter_context(Worker(f"{PACKAGE}.loop", str(chain_folder), str(asked)))
+        variants: list[Variant] = [
+            *(ServedVariant(name, protocol, s, generator) for name, s in servers.items() for protocol in PROTOCOLS),
+            LoopVariant(CHAIN_LOOP, loop),
+        ]
+        interleave(variants, LOADS, seconds=WARM_UP_S, rounds=1, seed=settings.seed)
+        slices = interleave(
+            variants, LOADS, seconds=settings.seconds, rounds=settings.rounds, seed=settings.seed, say=console.say
+        )
+        facts = {name: _facts(server, repositories[name]) for name, server in servers.items()}
+    findings = Findings({pair: figures_of(found) for pair, found in slices.items()}, facts, agreement)
+    return summarise(findings, config, settings, time.perf_counter() - started_at)
+
+
+def _facts(server: Server, repository: Path) -> ServerFacts:
+    return ServerFacts(server.ready_s, server.resident_bytes(), artefact_bytes(repository))
+
+
+def _compare(
+    run: Run,
+    config: Config,
+    settings: Settings,
+    servers: Mapping[str, Server],
+    chain_folder: Path,
+    questions: Questions,
+) -> Agreement:
+    """Ask the first users of everybody: alone over one protocol, side by side over the other."""
+    item_ids = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
+    reference = Reference(run, config, chain_folder, questions, settings.compared)
+    ours = ask_chain(Chain.load(chain_folder), questions, settings.compared, item_ids)
+    like_chain = {}
+    for layout in LAYOUTS:
+        for url, batch in ((servers[layout].grpc_url, 1), (servers[layout].http_url, 32)):
+            answers = ask_server(url, questions, settings.compared, batch, item_ids)
+            name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
+            like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
+    rows = [answer.rows for answer in ours]
+    return Agreement(
+        compared=settings.compared,
+        like_chain=like_chain,
+        like_reference=reference.num_identical(rows),
+        chain_overlap=overlap(rows, reference.exact),
+    )

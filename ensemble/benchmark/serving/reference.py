@@ -1,0 +1,163 @@
+"""The slates that NumPy gives, user by user, and what the servers answered beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.benchmark.serving.questions import Questions
+from ensemble.config import Config
+from ensemble.export.eligibility import eligible_items
+from ensemble.export.parity import BruteForce
+from ensemble.runtime.chain import Chain
+from ensemble.runtime.retrieve import RETRIEVAL_STEP, quantise
+from ensemble.runtime.spec import ChainSpec
+from ensemble.serving.client import CascadeClient
+from models.data import load_state
+from workflows.core.run import Run
+
+__all__ = ["Answer", "Reference", "ask_chain", "ask_server", "overlap"]
+
+# Logits nearer than this are a tie: two sums of the same terms in another order differ by less.
+TIE = 1e-4
+# Logits are known for this many candidates beyond C, as rounding may exchange the last ones.
+SPARE = 16
+
+
+class Answer:
+    """One user's slate as somebody gave it.
+
+    Args:
+        rows: item rows int64 [S], best first.
+        scores: of them.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], scores: Sequence[float]) -> None:
+        self.rows, self.scores = rows, list(scores)
+
+    @classmethod
+    def of(cls, ids: Sequence, scores: Sequence[float], item_ids: NDArray) -> Answer:
+        """From raw ids, given the sorted raw ids of the catalogue."""
+        values = [value.encode() if isinstance(value, str) else value for value in ids]
+        return cls(np.searchsorted(item_ids, np.array(values, item_ids.dtype)), scores)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answer) and np.array_equal(self.rows, other.rows) and self.scores == other.scores
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Slate(msgspec.Struct, frozen=True):
+    """What the reference says of one user.
+
+    Attributes:
+        rows: item rows, best first.
+        logits: of every item that the ranker was shown, NaN elsewhere; [N].
+    """
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float64]
+
+
+class Reference:
+    """Scores the candidates one user at a time by explicit sums over the run's own artefacts.
+
+    Args:
+        run: the run.
+        config: of the run.
+        chain_folder: the compiled chain.
+        questions: whose first users are compared.
+        count: how many of them.
+    """
+
+    def __init__(self, run: Run, config: Config, chain_folder: Path, questions: Questions, count: int) -> None:
+        import faiss
+
+        self.spec = ChainSpec.load(chain_folder)
+        eligible = eligible_items(run.folder("data") / "items.parquet", config)
+        self._oracle = BruteForce(run, chain_folder, self.spec, eligible)
+        self._state = load_state(run, "serve")
+        self._index = faiss.read_index(str(chain_folder / "index.faiss"))
+        self._users = questions.user_rows[:count].tolist()
+        self._inputs = [
+            self._oracle.inputs(u, c) for u, c in zip(self._users, _context(run, questions, count), strict=True)
+        ]
+        self.through_index = [self._slate(n, by_index=True) for n in range(len(self._users))]
+        self.exact = [self._slate(n, by_index=False).rows for n in range(len(self._users))]
+
+    def num_identical(self, answers: Sequence[NDArray]) -> int:
+        """How many slates hold the reference's items in its order, items whose scores tie up to rounding exchanged."""
+        return sum(_same(slate, rows) for slate, rows in zip(self.through_index, answers, strict=True))
+
+    def _slate(self, number: int, *, by_index: bool) -> Slate:
+        user, inputs = self._users[number], self._inputs[number]
+        similarity, allowed = self._oracle.similarity(inputs), self._oracle.allowed(user)
+        if by_index:
+            reached = np.zeros(len(allowed), bool)
+            reached[self._reached(inputs)] = True
+            allowed &= reached
+        rows = np.flatnonzero(allowed)
+        rows = rows[np.lexsort((rows, -quantise(similarity[rows], RETRIEVAL_STEP)))][: self.spec.num_candidates + SPARE]
+        logits = np.full(len(similarity), np.nan)
+        logits[rows] = self._oracle.logits(inputs, rows, similarity[rows], self._state.seen(user))
+        rows = rows[: self.spec.num_candidates]
+        return Slate(rows[np.lexsort((rows, -logits[rows]))][: self.spec.slate_size], logits)
+
+    def _reached(self, inputs: dict[str, NDArray]) -> NDArray:
+        """Every item that the index can return for the query, unfiltered."""
+        found: NDArray = self._index.search(self._oracle.query(inputs)[None], self.spec.num_items)[1][0]
+        return found[found >= 0]
+
+
+def ask_server(url: str, questions: Questions, count: int, batch: int, item_ids: NDArray) -> list[Answer]:
+    """The slates of the first users from a server of ours, `batch` users a request."""
+    answers: list[Answer] = []
+    with CascadeClient(url) as client:
+        for start in range(0, count, batch):
+            columns = {name: values[:, 0].tolist() for name, values in questions.batch(start, batch).items()}
+            slates = client.recommend(columns.pop("user_id"), context=columns)
+            answers += [Answer.of(slate.item_ids, slate.scores, item_ids) for slate in slates]
+    return answers[:count]
+
+
+def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray) -> list[Answer]:
+    """The slates of the first users from the chain in this process, one user at a time."""
+    answers = []
+    for start in range(count):
+        found = chain.recommend(questions.batch(start, 1))
+        shown = int(found["num_items"][0, 0])
+        answers.append(Answer.of(found["item_id"][0, :shown].tolist(), found["score"][0, :shown].tolist(), item_ids))
+    return answers
+
+
+def overlap(answers: Sequence[NDArray], exact: Sequence[NDArray]) -> float:
+    """Mean share of the exact slate that was answered."""
+    return float(np.mean([len(np.intersect1d(a, e)) / max(len(e), 1) for a, e in zip(answers, exact, strict=True)]))
+
+
+def _same(slate: Slate, rows: NDArray) -> bool:
+    """Equal, but for items that tie up to the rounding of a sum."""
+    if len(rows) != len(slate.rows) or len(np.unique(rows)) != len(rows):
+        return False
+    return bool(np.allclose(slate.logits[rows], slate.logits[slate.rows], rtol=0, atol=TIE))
+
+
+def _context(run: Run, questions: Questions, count: int) -> list[dict[str, NDArray] | None]:
+    """Encoded context of each question by NVTabular itself, [1, 1] a feature."""
+    names = [name for name in questions.columns if name != "user_id"]
+    if not names:
+        return [None] * count
+    import pandas as pd
+    from merlin.io import Dataset
+
+    from workflows.features.graphs import load_workflow
+
+    values = {name: questions.columns[name][:count] for name in names}
+    frame = pd.DataFrame({n: np.char.decode(v) if v.dtype.kind == "S" else v for n, v in values.items()})
+    workflow = load_workflow(run.folder("features") / "workflows/context")
+    encoded = workflow.transform(Dataset(frame, cpu=True)).to_ddf().compute()
+    return [{name: encoded[name].to_numpy()[n : n + 1, None] for name in encoded.columns} for n in range(count)]

@@ -1,0 +1,49 @@
+"""What a server costs: processor time and memory of its whole process tree, from /proc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["cpu_seconds", "resident_bytes"]
+
+PROC = Path("/proc")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/PID/stat behind the name in parentheses, counted from the state.
+PARENT, UTIME, STIME = 1, 11, 12
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all its living descendants, seconds."""
+    stats = _all_stats()
+    return sum(sum(map(int, (stats[p][UTIME], stats[p][STIME]))) for p in _tree(pid, stats)) / TICKS_PER_S
+
+
+def resident_bytes(pid: int) -> int:
+    """Proportional set size of the tree: a page that n processes share counts 1/n in each."""
+    return sum(_pss(member) for member in _tree(pid, _all_stats()))
+
+
+def _all_stats() -> dict[int, list[str]]:
+    stats = {}
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+    return stats
+
+
+def _tree(pid: int, stats: dict[int, list[str]]) -> list[int]:
+    members = [pid] if pid in stats else []
+    for member in members:
+        members += [child for child, fields in stats.items() if int(fields[PARENT]) == member]
+    return members
+
+
+def _pss(pid: int) -> int:
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
