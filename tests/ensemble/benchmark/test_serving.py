@@ -108,7 +108,6 @@ def test_the_load_generator_stops_at_a_refusal_and_counts_what_was_answered() ->
 
 
 def test_a_worker_that_dies_is_one_sentence() -> None:
-    started_at = time.monotonic()
     with (
         Worker("ensemble.benchmark.serving.load", "no such file") as worker,
         pytest.raises(CascadeError, match="ended"),
