@@ -86,7 +86,7 @@ class Worker:
 
     def close(self) -> None:
         """End the child: it stops at the end of its input."""
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended already
             self._process.stdin.close()
         try:
@@ -94,6 +94,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdout.close()
 
     def __enter__(self) -> Worker:
         return self
