@@ -12,6 +12,7 @@ from scripts.evaluate import evaluate
 from scripts.export import export
 from scripts.prepare import prepare
 from scripts.recommend import recommend
+from scripts.reload import reload
 from scripts.rollback import rollback
 from scripts.run import run
 from scripts.serve import serve
@@ -30,7 +31,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, prepare, train_retrieval, build_index, train_ranking, evaluate, export),
-    *(serve, recommend, rollback, tables, doctor, demo),
+    *(serve, reload, recommend, rollback, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

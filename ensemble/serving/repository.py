@@ -10,7 +10,7 @@ from workflows.core.artefacts import MANIFEST_NAME, verify
 from workflows.core.errors import ArtefactError
 from workflows.core.run import STAGES
 
-__all__ = ["LAYOUTS", "MODEL_NAME", "find_repository"]
+__all__ = ["LAYOUTS", "MODEL_NAME", "STEP_MODEL", "find_repository"]
 
 MODEL_NAME = "cascade"
 LAYOUTS = ("fused", "ensemble")

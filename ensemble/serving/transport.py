@@ -13,7 +13,7 @@ from ensemble.serving.address import Address
 from ensemble.serving.tensors import Tensor
 from workflows.core.errors import CascadeError, RequestError, ServingError
 
-__all__ = ["Transport", "connect"]
+__all__ = ["Transport", "channel_args", "clear_errors", "connect"]
 
 # What Triton and its Python backend put before the words of the model.
 PREFIXES = re.compile(
@@ -59,16 +59,16 @@ class GrpcTransport:
         import tritonclient.grpc as triton
 
         self._triton, self._address, self._model, self._timeout_s = triton, address, model, timeout_s
-        self._client = triton.InferenceServerClient(address.host_and_port, channel_args=_channel_args(address))
+        self._client = triton.InferenceServerClient(address.host_and_port, channel_args=channel_args(address))
 
     def metadata(self) -> dict[str, Any]:
         """See Transport."""
-        with _clear_errors(self._address, self._model, self._timeout_s):
+        with clear_errors(self._address, self._model, self._timeout_s):
             return dict(self._client.get_model_metadata(self._model, as_json=True, client_timeout=self._timeout_s))
 
     def infer(self, tensors: Sequence[Tensor]) -> dict[str, np.ndarray]:
         """See Transport."""
-        with _clear_errors(self._address, self._model, self._timeout_s):
+        with clear_errors(self._address, self._model, self._timeout_s):
             inputs = _inputs(self._triton.InferInput, tensors)
             result = self._client.infer(self._model, inputs, client_timeout=self._timeout_s)
             return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
@@ -91,12 +91,12 @@ class HttpTransport:
 
     def metadata(self) -> dict[str, Any]:
         """See Transport."""
-        with _clear_errors(self._address, self._model, self._timeout_s):
+        with clear_errors(self._address, self._model, self._timeout_s):
             return dict(self._client.get_model_metadata(self._model))
 
     def infer(self, tensors: Sequence[Tensor]) -> dict[str, np.ndarray]:
         """See Transport."""
-        with _clear_errors(self._address, self._model, self._timeout_s):
+        with clear_errors(self._address, self._model, self._timeout_s):
             result = self._client.infer(self._model, _inputs(self._triton.InferInput, tensors))
             return {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
 
@@ -114,7 +114,7 @@ def _inputs(make: Callable[[str, list[int], str], Any], tensors: Sequence[Tensor
     return inputs
 
 
-def _channel_args(address: Address) -> list[tuple[str, int]]:
+def channel_args(address: Address) -> list[tuple[str, int]]:
     """No message limits, as tritonclient has it; no proxy between this machine and itself."""
     args = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     if address.host_and_port.startswith(("localhost:", "127.", "[::1]:")):
@@ -123,7 +123,7 @@ def _channel_args(address: Address) -> list[tuple[str, int]]:
 
 
 @contextmanager
-def _clear_errors(address: Address, model: str, timeout_s: float) -> Iterator[None]:
+def clear_errors(address: Address, model: str, timeout_s: float) -> Iterator[None]:
     """Turn what tritonclient raises into one sentence that says what to do."""
     from tritonclient.utils import InferenceServerException
 
@@ -145,6 +145,8 @@ def _from_triton(message: str, status: str, address: Address, model: str, timeou
     code = status.rpartition(".")[2]
     if "unknown model" in message or "is not ready" in message or "has no available versions" in message:
         return ServingError(f"the server at {address} serves no model '{model}'; start it with `cascade serve`")
+    if "protocol is restricted" in message:
+        return ServingError(f"the server at {address} refused the admin key; set CASCADE_ADMIN_KEY as it was set there")
     if code in TIMED_OUT:
         return _too_slow(address, timeout_s)
     if code in UNREACHABLE or "http1.x server" in message or "Stub process" in message:

@@ -10,7 +10,10 @@ import pytest
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
+from ensemble.runtime.chain import STEPS
+from ensemble.serving.reload import reload_model
 from tests.ensemble.synthetic import make_run, user_id
+from workflows.core.errors import RequestError, ServingError
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
 
@@ -45,11 +48,19 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
         try:
             for change, version in ((lambda: publish(run, config, target, layout), 2), (lambda: rollback(target), 1)):
                 assert change() == version
-                client.load_model("cascade", headers=server.admin_headers)
+                served, unloaded = reload_model(server.grpc_url, server.admin_key)
+                assert served == str(version)
                 index = client.get_model_repository_index(headers=server.admin_headers).models
-                ready = [model.version for model in index if model.name == "cascade" and model.state == "READY"]
-                assert ready == [str(version)]
+                ready = {(model.name, model.version) for model in index if model.state == "READY"}
+                steps = {f"cascade_v{version}_{step.name}" for step in STEPS} if layout == "ensemble" else set()
+                assert ready == {("cascade", str(version)), *((step, "1") for step in steps)}
+                assert unloaded == sorted(step.replace(f"_v{version}_", f"_v{3 - version}_") for step in steps)
                 assert served_version((target / "cascade/config.pbtxt").read_text()) == version
+            with pytest.raises(ServingError, match="refused the admin key; set CASCADE_ADMIN_KEY"):
+                reload_model(server.grpc_url, "another key")
+            (target / "cascade" / "config.pbtxt").write_text("broken")
+            with pytest.raises(RequestError):
+                reload_model(server.grpc_url, server.admin_key)
         finally:
             stop.set()
             traffic.join()

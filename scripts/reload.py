@@ -1,0 +1,29 @@
+"""`cascade reload`: a running server takes the version that was published or rolled back to."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+from workflows.core import console
+
+__all__ = ["reload"]
+
+
+@one_sentence_errors
+def reload(
+    url: Annotated[str, typer.Option("--url", help="host:port of the gRPC endpoint.")] = "localhost:8001",
+) -> None:
+    """Load the published version in a running server and unload the steps of others; the key is CASCADE_ADMIN_KEY."""
+    from ensemble.serving.reload import reload_model
+    from ensemble.serving.triton import ADMIN_KEY_VARIABLE
+
+    version, unloaded = reload_model(url, os.environ.get(ADMIN_KEY_VARIABLE, ""))
+    console.say(f"reload: {url} serves version {version}; unloaded: {', '.join(unloaded) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    typer.run(reload)
