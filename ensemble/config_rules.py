@@ -12,7 +12,7 @@ __all__ = ["problems"]
 
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
-    for rule in (_sources, _split, _columns, _features, _labels, _chain, _filters):
+    for rule in (_sources, _split, _columns, _features, _labels, _chain, _filters, _evaluation):
         for problem in rule(config):
             yield f"config: {problem}"
 
@@ -120,3 +120,12 @@ def _filters(config: Config) -> Iterator[str]:
         if is_list != (rule.op in ("in", "not_in")):
             wanted = "a list" if not is_list else "a single value"
             yield f"chain.rules[{number}].value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"
+
+
+def _evaluation(config: Config) -> Iterator[str]:
+    if config.evaluate.segments and config.data.source == "tables" and not config.data.users:
+        yield "evaluate.segments names columns of the users table: give data.users"
+    for number, target in enumerate(config.evaluate.targets):
+        if len(target.bounds) != 1:
+            given = len(target.bounds) or "none"
+            yield f"evaluate.targets[{number}] needs one of above, at_least and below, got {given}"

@@ -25,6 +25,7 @@ COLOURS = {
     "als": "#CC79A7",
     "bpr": "#B59DD1",
     "ease": "#009E73",
+    "segment_popularity": "#C7CBD1",
 }
 HATCHES = {
     "item_knn": "//",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ensemble.evaluation.tables import LABELS, default_columns, markdown_table, outcome
+from ensemble.evaluation.tables import LABELS, default_columns, estimate_cell, markdown_table, number, outcome
 
-__all__ = ["difference_table", "peer_table", "picked_words", "report_text"]
+__all__ = ["difference_table", "peer_table", "picked_words", "report_text", "slice_table", "target_table"]
 
 
 def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> str:
@@ -27,6 +27,8 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
             if metrics.get(f"{subject}_minus")
         ),
         peer_table(metrics.get("peers", {})),
+        slice_table(metrics),
+        target_table(metrics.get("targets", [])),
         ranker_text(metrics["ranker"]),
     ]
     return "\n".join(part for part in parts if part)
@@ -46,6 +48,28 @@ def difference_table(metrics: Mapping[str, Any], subject: str, columns: Sequence
         cells = [_difference(gaps.get(name)) for name in columns]
         lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def slice_table(metrics: Mapping[str, Any]) -> str:
+    """Recall at the first cutoff of every source on every slice, with intervals; empty without slices."""
+    name, sources = f"recall@{metrics['cutoffs'][0]}", list(metrics["sources"])
+    lines = [
+        f"| {name} of | users | " + " | ".join(LABELS.get(source, source) for source in sources) + " |",
+        "|---|" + "---:|" * (len(sources) + 1),
+    ]
+    for label, part in metrics.get("slices", {}).items():
+        cells = [estimate_cell(part[source].get(name)) for source in sources]
+        lines.append(f"| {label.replace('_', ' ')} | {part['num_users']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def target_table(targets: Sequence[Mapping[str, Any]]) -> str:
+    """The targets with value, bound and whether they are met; empty without any."""
+    lines = ["| target | value | bound | met |", "|---|---:|---:|---|"]
+    for target in targets:
+        met = f"{target['missing']} was not measured" if target["met"] is None else "yes" if target["met"] else "no"
+        lines.append(f"| {target['name']} | {number(target['value'])} | {number(target['target'])} | {met} |")
+    return "\n".join(lines) + "\n" if targets else ""
 
 
 def peer_table(peers: Mapping[str, Any]) -> str:

@@ -1,9 +1,8 @@
-"""Every number of the report: sources x metrics with paired bootstrap intervals, slices, differences."""
+"""Sources x metrics with paired bootstrap intervals, and their differences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +13,7 @@ from models.data import State
 from models.metrics.bootstrap import Estimate, Resamples, estimates
 from models.metrics.ranking import coverage, novelty, per_user
 
-__all__ = ["Columns", "Slates", "compare", "measure_source", "slices", "summarise"]
+__all__ = ["Columns", "Slates", "compare", "estimated", "measure_source", "summarise"]
 
 Columns = dict[str, NDArray[np.float64]]
 SEPARATOR = "|"
@@ -54,7 +53,7 @@ def summarise(
     A resample of users repeats some and lacks others, so it covers fewer items than the users themselves: no interval
     is given where it would not hold the value.
     """
-    table = _estimated(columns, resamples)
+    table = estimated(columns, resamples)
     for source, answer in slates.items():
         covered = coverage(answer.rows, num_eligible, cutoffs)
         table[source] |= {name: Estimate(value) for name, value in covered.items()}
@@ -66,46 +65,11 @@ def compare(columns: Mapping[str, Columns], subject: str, resamples: Resamples) 
     ours = columns[subject]
     others = {name: values for name, values in columns.items() if name != subject}
     gaps = {name: {m: ours[m] - values[m] for m in ours if m in values} for name, values in others.items()}
-    return _estimated(gaps, resamples)
+    return estimated(gaps, resamples)
 
 
-def slices(slates: Mapping[str, Slates], queries: Queries, state: State, cutoff: int) -> dict[str, dict[str, Any]]:
-    """Recall and NDCG of users with and without a past, and for relevant items with and without one.
-
-    Returns:
-        slice -> {"num_users", source -> {"recall@k", "ndcg@k"}}; an empty slice is left out. The item slices keep only
-        such items as relevant, and only users who have one.
-    """
-    warm_user = np.diff(state.seen_indptr)[queries.user_rows] > 0
-    warm_item = np.asarray(state.popularity)[queries.rows] > 0
-    owner = np.repeat(np.arange(len(queries)), np.diff(queries.indptr))
-    kept = {
-        "warm_users": warm_user[owner],
-        "cold_users": ~warm_user[owner],
-        "warm_items": warm_item,
-        "cold_items": ~warm_item,
-    }
-    return {name: _slice(slates, queries, owner, keep, cutoff) for name, keep in kept.items() if keep.any()}
-
-
-def _slice(
-    slates: Mapping[str, Slates],
-    queries: Queries,
-    owner: NDArray[np.int64],
-    keep: NDArray[np.bool_],
-    cutoff: int,
-) -> dict[str, Any]:
-    asked, counts = np.unique(owner[keep], return_counts=True)
-    indptr = np.append(0, np.cumsum(counts))
-    table: dict[str, Any] = {"num_users": len(asked)}
-    for source, answer in slates.items():
-        values = per_user(answer.rows[asked], indptr, queries.rows[keep], [cutoff])
-        table[source] = {f"{m}@{cutoff}": float(values[f"{m}@{cutoff}"].mean()) for m in ("recall", "ndcg")}
-    return table
-
-
-def _estimated(columns: Mapping[str, Columns], resamples: Resamples) -> dict[str, dict[str, Estimate]]:
-    """All sources in one bootstrap, so that they share their draws."""
+def estimated(columns: Mapping[str, Columns], resamples: Resamples) -> dict[str, dict[str, Estimate]]:
+    """Means and intervals of source -> metric -> float64 [Q], all in one bootstrap, so that they share their draws."""
     flat = {f"{source}{SEPARATOR}{name}": v for source, table in columns.items() for name, v in table.items()}
     table: dict[str, dict[str, Estimate]] = {source: {} for source in columns}
     for key, estimate in estimates(flat, resamples).items():

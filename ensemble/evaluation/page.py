@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ensemble.evaluation import figures
 from ensemble.evaluation.markdown import picked_words
-from ensemble.evaluation.tables import LABELS, best_sources, outcome
+from ensemble.evaluation.tables import LABELS, best_sources, number, outcome
 
 __all__ = ["render"]
 
@@ -52,7 +52,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
+    environment.filters["number"] = number
     environment.filters["signed"] = _signed
     environment.filters["outcome"] = outcome
     environment.filters["picked"] = picked_words
@@ -80,14 +80,14 @@ def _plots(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[
     for name in BARS:
         if any(f"{name}@{cutoffs[0]}" in values for values in sources.values()):
             means = [
-                f"{LABELS.get(s, s)} {_number(values[key]['value'])}"
+                f"{LABELS.get(s, s)} {number(values[key]['value'])}"
                 for s, values in sources.items()
                 if (key := f"{name}@{cutoffs[0]}") in values
             ]
             alt = f"Bars of {name} at {', '.join(map(str, cutoffs))}. At {cutoffs[0]}: {', '.join(means)}."
             plots.append({"svg": figures.bars(sources, name, cutoffs), "alt": alt})
     if metrics["ranker"].get("reliability"):
-        error = _number(metrics["ranker"]["expected_calibration_error"])
+        error = number(metrics["ranker"]["expected_calibration_error"])
         alt = f"Observed share against predicted probability of the ranker; expected calibration error {error}."
         plots.append({"svg": figures.reliability(metrics["ranker"]["reliability"]), "alt": alt})
     for title, history in histories.items():
@@ -116,15 +116,7 @@ def _verdict(metrics: Mapping[str, Any]) -> list[str]:
 
 def _outcome(gap: Mapping[str, float], name: str) -> str:
     words = {"win": "gains {} in {}", "loss": "loses {} in {}", "tie": "shows no clear difference in {1}"}
-    return words[outcome(gap)].format(_number(abs(gap["value"])), name)
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+    return words[outcome(gap)].format(number(abs(gap["value"])), name)
 
 
 def _signed(value: float) -> str:

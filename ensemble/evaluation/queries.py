@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -15,7 +17,9 @@ from models.data import State
 from workflows.core.errors import ArtefactError, DataError
 from workflows.core.run import Run
 
-__all__ = ["Queries", "load_queries", "relevant_label"]
+__all__ = ["Queries", "load_queries", "read_segment", "relevant_label"]
+
+UNKNOWN = "unknown"
 
 
 class Queries(msgspec.Struct, frozen=True):
@@ -100,6 +104,24 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
             "relevant_label": label or None,
         },
     )
+
+
+def read_segment(users: Path, column: str) -> NDArray:
+    """One column of the users table as text by user_row, object [U]; a null is "unknown".
+
+    Args:
+        users: data/users.parquet.
+        column: its name.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    names = pq.read_schema(users).names
+    if column not in names:
+        raise DataError(f"users: expected a column '{column}' (evaluate.segments), got the columns {', '.join(names)}")
+    text = pc.fill_null(pc.cast(pq.read_table(users, columns=[column])[column], "string"), UNKNOWN)
+    values: NDArray = text.to_numpy()
+    return values
 
 
 def _read_test(run: Run, config: Config) -> pa.Table:

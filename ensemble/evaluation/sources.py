@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ensemble.config import Config
 from ensemble.evaluation.chain_source import ask_chain
 from ensemble.evaluation.measure import Slates
-from ensemble.evaluation.queries import Queries, load_queries
+from ensemble.evaluation.queries import Queries, load_queries, read_segment
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items
 from models.baselines.base import Baseline
@@ -34,6 +34,7 @@ class Setting(msgspec.Struct, frozen=True):
         state: what is known before the test split.
         eligible: bool [N], in stock and allowed by the rules.
         user_ids, item_ids: raw ids by row.
+        segments: column of the users table -> its values as text, by user_row.
     """
 
     queries: Queries
@@ -41,6 +42,7 @@ class Setting(msgspec.Struct, frozen=True):
     eligible: NDArray[np.bool_]
     user_ids: NDArray
     item_ids: NDArray
+    segments: dict[str, NDArray] = {}
 
 
 def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slates], dict[str, PeerRecord]]:
@@ -51,9 +53,8 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
     """
     answers: dict[str, Slates] = {}
     records = {}
-    for name, model, record in fitted_baselines(
-        run, config.evaluate.peers, config.evaluate.knn_neighbours, config.evaluate.seed
-    ):
+    settings, segment = config.evaluate, next(iter(setting.segments.values()), None)
+    for name, model, record in fitted_baselines(run, settings.peers, settings.knn_neighbours, settings.seed, segment):
         records[name] = record
         if model is not None:
             answers[name] = _ask_baseline(model, config, setting)
@@ -64,13 +65,14 @@ def open_setting(run: Run, config: Config) -> Setting:
     """Read what every source is asked with.
 
     Raises:
-        DataError: no test user has a relevant item.
+        DataError: no test user has a relevant item, or there is no such column of users.
     """
     data = run.folder("data")
     state = load_state(run, "eval")
     user_ids, item_ids = (np.load(data / "ids" / f"{side}.npy", allow_pickle=False) for side in ("users", "items"))
     eligible = eligible_items(data / "items.parquet", config)
-    return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids)
+    segments = {column: read_segment(data / "users.parquet", column) for column in config.evaluate.segments}
+    return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids, segments)
 
 
 def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:

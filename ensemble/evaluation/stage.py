@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from ensemble.benchmark.result import RESULT_GLOB
 from ensemble.config import Config
 from ensemble.evaluation.best import share_of_best
-from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, slices, summarise
+from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, summarise
 from ensemble.evaluation.report import print_summary, write_report
+from ensemble.evaluation.slices import measure_slices
 from ensemble.evaluation.sources import Setting, ask_all, open_setting
+from ensemble.evaluation.targets import check_targets
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.write import write_recommendations
 from models.metrics.bootstrap import Resamples
@@ -68,6 +70,7 @@ def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
     metrics = measure(run, config, setting, answers)
     metrics["peers"] = msgspec.to_builtins(peers)
     metrics["ranker"] = ranker_quality(run, config)
+    metrics["targets"] = check_targets(metrics, config.evaluate.targets)
     metrics["recommendation_rows"] = write_recommendations(
         folder / "recommendations.parquet",
         [answers["retrieval"], answers["chain"]],
@@ -110,7 +113,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
         "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
         "retrieval_minus": msgspec.to_builtins(compare(columns, "retrieval", resamples)),
-        "slices": slices(answers, queries, setting.state, cutoffs[0]),
+        "slices": measure_slices(answers, columns, queries, setting.state, setting.segments, cutoffs, resamples),
         "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
         "seconds": {s: answer.seconds for s, answer in answers.items()},
         "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},

@@ -13,7 +13,9 @@ __all__ = [
     "best_sources",
     "console_table",
     "default_columns",
+    "estimate_cell",
     "markdown_table",
+    "number",
     "outcome",
 ]
 
@@ -22,6 +24,7 @@ HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share
 
 LABELS = {
     "popularity": "Popularity",
+    "segment_popularity": "Popularity in the segment",
     "item_knn": "Item-kNN",
     "bm25_knn": "Item-kNN BM25",
     "rp3beta": "RP3beta",
@@ -44,7 +47,7 @@ def markdown_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> s
     sources, columns = metrics["sources"], list(columns) or default_columns(metrics)
     lines = ["| source | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for source, values in sources.items():
-        cells = [_markdown_cell(values.get(name), source in best_sources(sources, name)) for name in columns]
+        cells = [estimate_cell(values.get(name), source in best_sources(sources, name)) for name in columns]
         lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -57,7 +60,7 @@ def console_table(metrics: Mapping[str, Any]) -> Table:
     for source in sources:
         table.add_column(LABELS.get(source, source), justify="right")
     for name in default_columns(metrics):
-        cells = [_number(values[name]["value"]) if name in values else "-" for values in sources.values()]
+        cells = [number(values[name]["value"]) if name in values else "-" for values in sources.values()]
         best = best_sources(sources, name)
         table.add_row(name, *(f"[bold]{c}[/bold]" if s in best else c for s, c in zip(sources, cells, strict=True)))
     return table
@@ -85,16 +88,19 @@ def default_columns(metrics: Mapping[str, Any]) -> list[str]:
     return [*columns, share] if known else columns
 
 
-def _markdown_cell(estimate: Mapping[str, float | None] | None, is_best: bool) -> str:
+def estimate_cell(estimate: Mapping[str, float | None] | None, is_best: bool = False) -> str:
+    """A mean with its interval in brackets, in bold where it is the best; "-" for none."""
     if estimate is None:
         return "-"
-    text = _number(estimate["value"])
+    text = number(estimate["value"])
     text = f"**{text}**" if is_best else text
-    return text if estimate["low"] is None else f"{text} ({_number(estimate['low'])} to {_number(estimate['high'])})"
+    return text if estimate["low"] is None else f"{text} ({number(estimate['low'])} to {number(estimate['high'])})"
 
 
-def _number(value: float | None) -> str:
-    """Four decimals under 1, two above."""
+def number(value: float | None) -> str:
+    """Four decimals under 1, two above; whole numbers as they are, "-" for none."""
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"

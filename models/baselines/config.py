@@ -18,7 +18,8 @@ class PeersConfig(Section, frozen=True):
 
     Attributes:
         use: whether all of `names` are measured; otherwise popularity and item-kNN alone.
-        names: which ones, beside popularity and item-kNN, which are always measured.
+        names: which ones, beside popularity and item-kNN, which are always measured, and popularity in the segment,
+            which is where evaluate.segments names one.
         budget_s: seconds that the search of one peer on valid may take; the trial under way is finished.
         ease_up_to_items: largest catalogue that EASE is fitted on; fitting holds 2 N^2 float32, 3.2 GB at 20,000 items.
         tuning_users: validation users drawn for the search; 0: all.

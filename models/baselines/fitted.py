@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from models.baselines.base import Baseline
 from models.baselines.config import PeersConfig
@@ -58,7 +59,7 @@ def interaction_matrix(state: State) -> csr_matrix:
 
 
 def fitted_baselines(
-    run: Run, config: PeersConfig, knn_neighbours: Sequence[int], seed: int
+    run: Run, config: PeersConfig, knn_neighbours: Sequence[int], seed: int, segment: NDArray | None = None
 ) -> Iterator[tuple[str, Baseline | None, PeerRecord]]:
     """Popularity, item-kNN and the peers that are asked for, one at a time, so that only one is held in memory.
 
@@ -67,6 +68,7 @@ def fitted_baselines(
         config: which peers, and how long each may be tuned.
         knn_neighbours: sizes that item-kNN may have.
         seed: of the validation users drawn.
+        segment: the segment of every user, [U], for popularity within it; None: there are none.
 
     Yields:
         The source's name, the model fitted on train and valid (None where it cannot be measured here), its record.
@@ -74,7 +76,7 @@ def fitted_baselines(
     state = load_state(run, "eval")
     known, popularity = interaction_matrix(state), np.asarray(state.popularity)
     validation = load_validation(run, config.tuning_users, seed)
-    for peer in chosen_peers(config, knn_neighbours):
+    for peer in chosen_peers(config, knn_neighbours, segment):
         if reason := why_not(peer, config, known.shape[1]):
             console.say(f"evaluate: {reason}")
             yield peer.name, None, PeerRecord(skipped=reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 
 import msgspec
+from numpy.typing import NDArray
 
 from models.baselines.als import ALS
 from models.baselines.base import Baseline
@@ -16,6 +18,7 @@ from models.baselines.ease import EASE
 from models.baselines.item_knn import ItemKNN
 from models.baselines.popularity import Popularity
 from models.baselines.rp3beta import RP3beta
+from models.baselines.segment_popularity import SegmentPopularity
 from models.baselines.tuning import Grid
 
 __all__ = ["Peer", "chosen_peers", "why_not"]
@@ -28,23 +31,21 @@ class Peer(msgspec.Struct, frozen=True):
 
     Attributes:
         build: an unfitted model from its parameters.
+        name: the source's name in the report.
         grid: parameter -> values, the starting one first; empty: nothing to tune.
         package: the distribution that it needs beyond numpy and scipy.
     """
 
     build: Callable[..., Baseline]
+    name: str
     grid: Grid = {}
     package: str = ""
-
-    @property
-    def name(self) -> str:
-        """The source's name in the report."""
-        return self.build.name  # type: ignore[attr-defined,no-any-return]
 
 
 PEERS = (
     Peer(
         BM25KNN,
+        BM25KNN.name,
         {
             "k1": (1.2, 0.5, 3.0, 100.0),
             "b": (0.75, 0.25, 0.5, 1.0),
@@ -55,10 +56,12 @@ PEERS = (
     ),
     Peer(
         RP3beta,
+        RP3beta.name,
         {"alpha": (0.8, 0.4, 0.6, 1.0, 1.2), "beta": (0.4, 0.0, 0.2, 0.6, 0.8), "num_neighbours": NEIGHBOURS},
     ),
     Peer(
         ALS,
+        ALS.name,
         {
             "factors": (64, 16, 32, 128),
             "regularization": (0.1, 1.0, 10.0, 100.0),
@@ -69,6 +72,7 @@ PEERS = (
     ),
     Peer(
         BPR,
+        BPR.name,
         {
             "learning_rate": (0.05, 0.02, 0.1),
             "regularization": (0.01, 0.003, 0.03),
@@ -77,19 +81,25 @@ PEERS = (
         },
         "implicit",
     ),
-    Peer(EASE, {"l2": (200.0, 100.0, 400.0, 50.0, 800.0, 1600.0)}),
+    Peer(EASE, EASE.name, {"l2": (200.0, 100.0, 400.0, 50.0, 800.0, 1600.0)}),
 )
 
 
-def chosen_peers(config: PeersConfig, knn_neighbours: Sequence[int]) -> list[Peer]:
+def chosen_peers(config: PeersConfig, knn_neighbours: Sequence[int], segment: NDArray | None = None) -> list[Peer]:
     """Popularity and item-kNN, then the other peers that are asked for, in a fixed order.
 
     Args:
         config: which.
         knn_neighbours: sizes that item-kNN may have.
+        segment: the segment of every user, [U]; given, popularity within it is one more peer.
     """
     shrinkage = (0.0, 5.0, 20.0) if config.use else (0.0,)
-    common = [Peer(Popularity), Peer(ItemKNN, {"num_neighbours": tuple(knn_neighbours), "shrinkage": shrinkage})]
+    common = [
+        Peer(Popularity, Popularity.name),
+        Peer(ItemKNN, ItemKNN.name, {"num_neighbours": tuple(knn_neighbours), "shrinkage": shrinkage}),
+    ]
+    if config.use and segment is not None:
+        common.insert(1, Peer(functools.partial(SegmentPopularity, segment), name=SegmentPopularity.name))
     return [*common, *(peer for peer in PEERS if config.use and peer.name in config.names)]
 
 
@@ -97,7 +107,7 @@ def why_not(peer: Peer, config: PeersConfig, num_items: int) -> str | None:
     """One sentence on why a peer cannot be measured here; None where it can."""
     if peer.package and importlib.util.find_spec(peer.package) is None:
         return f"{peer.name} needs the package {peer.package}, not installed here: add the extra 'peers', then --force"
-    if peer.build is EASE and num_items > config.ease_up_to_items:
+    if peer.name == EASE.name and num_items > config.ease_up_to_items:
         return (
             f"{peer.name} is fitted on catalogues of up to {config.ease_up_to_items:,} items, this one has "
             f"{num_items:,}: raise evaluate.peers.ease_up_to_items where memory and time allow"

@@ -14,9 +14,9 @@ import pytest
 
 from ensemble.config import ChainConfig
 from ensemble.evaluation.chain_source import ask_chain
-from ensemble.evaluation.config import EvaluateConfig
+from ensemble.evaluation.config import EvaluateConfig, TargetConfig
 from ensemble.evaluation.markdown import report_text
-from ensemble.evaluation.measure import Slates, measure_source, slices, summarise
+from ensemble.evaluation.measure import Slates, measure_source, summarise
 from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
@@ -41,6 +41,9 @@ def make_evaluated_run(root, *, text_ids=False, events=None, filter_seen=True):
     run, config = make_run(root, text_ids=text_ids, chain=chain)
     add_split(run, "test", events or random_events(1))
     add_split(run, "valid", random_events(2))
+    ages = pa.array([None if row % 7 == 0 else f"age {row % 3}" for row in range(60)])
+    pq.write_table(pa.table({"user_id": np.arange(60), "age_group": ages}), run.folder("data") / "users.parquet")
+    write_manifest(run.folder("data"), read_manifest(run.folder("data")))
     settings = EvaluateConfig(cutoffs=CUTOFFS, num_bootstrap=40, knn_neighbours=(3, 10))
     return run, msgspec.structs.replace(config, evaluate=settings)
 
@@ -288,10 +291,6 @@ def test_a_perfect_recommender_gets_one_and_an_empty_one_zero(tmp_path):
         assert table["empty"][name].value == 0.0
     assert table["empty"]["coverage@20"].value == 0.0
     assert "novelty@5" not in table["empty"]
-    parts = slices(answers, queries, state, 20)
-    assert parts["warm_users"]["perfect"]["recall@20"] == 1.0
-    assert parts["cold_users"]["num_users"] == 1  # user 0 of the synthetic run has no past
-    assert parts["cold_users"]["empty"]["recall@20"] == 0.0
 
 
 def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
@@ -311,11 +310,18 @@ def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
 
 def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path):
     run, config = make_evaluated_run(tmp_path / "r")
-    peers = PeersConfig(use=True, names=("rp3beta", "ease"), budget_s=1e-9)
-    config = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, peers=peers))
+    asked = {
+        "peers": PeersConfig(use=True, names=("rp3beta", "ease"), budget_s=1e-9),
+        "segments": ("age_group",),
+        "targets": (TargetConfig(value="chain_minus.best_peer.recall@20.low", above=0.0),),
+    }
+    config = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, **asked))
     evaluate(run, config)
     metrics = metrics_of(run)
-    assert list(metrics["sources"]) == ["popularity", "item_knn", "rp3beta", "ease", "retrieval", "chain"]
+    assert list(metrics["sources"]) == [
+        *("popularity", "segment_popularity", "item_knn", "rp3beta", "ease"),
+        *("retrieval", "chain"),
+    ]
     assert metrics["peers"]["ease"]["picked"] == metrics["peers"]["ease"]["trials"][0]["params"]
     assert set(metrics["retrieval_minus"]) == set(metrics["sources"]) - {"retrieval"}
     for subject in ("retrieval", "chain"):
@@ -326,7 +332,24 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
     page = (run.folder("report") / "index.html").read_text()
     assert "EASE" in page
     assert f"l2 = {metrics['peers']['ease']['picked']['l2']}" in page
-    assert "### r:" in report_text("r", metrics)
+    best = max(metrics["peers"], key=lambda name: metrics["sources"][name]["recall@20"]["value"])
+    low = metrics["chain_minus"][best]["recall@20"]["low"]
+    [target] = metrics["targets"]
+    assert target == {"name": target["name"], "value": low, "target": 0.0, "met": low > 0, "missing": None}
+    ages = [name for name in metrics["slices"] if name.startswith("age_group=")]
+    assert ages == [f"age_group={value}" for value in ("age 0", "age 1", "age 2", "unknown")]
+    assert sum(metrics["slices"][name]["num_users"] for name in ages) == metrics["data"]["num_users_measured"]
+    text = report_text("r", metrics)
+    assert "### r:" in text
+    assert "chain_minus.best_peer.recall@20.low" in text
+    assert "chain_minus.best_peer.recall@20.low" in page
+
+
+def test_a_segment_that_the_users_table_lacks_is_refused_by_name(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    config = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, segments=("city",)))
+    with pytest.raises(DataError, match=r"a column 'city' \(evaluate.segments\), got the columns user_id, age_group"):
+        evaluate(run, config)
 
 
 def test_the_summary_of_a_finished_report_is_printed(evaluated, capsys):

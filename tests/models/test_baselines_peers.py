@@ -16,6 +16,7 @@ from models.baselines.bpr import BPR
 from models.baselines.ease import EASE, ridge_weights
 from models.baselines.neighbours import leading, without_diagonal
 from models.baselines.rp3beta import RP3beta, walk_weights
+from models.baselines.segment_popularity import SegmentPopularity
 from models.baselines.tuning import search
 
 NUM_USERS, NUM_ITEMS = 30, 14
@@ -130,6 +131,14 @@ def test_bm25_votes_equal_the_weighted_matrix_s_products():
     similar = weighted.T @ weighted
     scores = fitted(BM25KNN(NUM_ITEMS, k1, b), dense.astype(np.float32)).scores(np.arange(NUM_USERS))
     np.testing.assert_allclose(scores, dense @ similar, rtol=1e-4)
+
+
+def test_popularity_in_a_segment_counts_its_users_alone():
+    dense = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32)
+    model = fitted(SegmentPopularity(np.array(["a", "a", "b", "b", "c"])), dense)
+    np.testing.assert_array_equal(model.scores(np.array([3, 1])), [[0, 0, 2, 1], [1, 2, 0, 0]])
+    newcomer, _ = model.recommend(np.array([4]), 4, eligible=np.ones(4, bool), seen=None)
+    assert newcomer.tolist() == [[1, 2, 0, 3]]  # nobody of its segment had anything: overall popularity
 
 
 def test_the_search_finds_the_top_of_a_separable_grid_and_tries_no_point_twice():
