@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
     import duckdb
 
     for scheme in sorted({file.split("://")[0] for file in source.files if "://" in file}):
-        con.register_filesystem(_filesystem(source.table, scheme))
+        con.register_filesystem(_with_times(_filesystem(source.table, scheme)))
     paths = ", ".join("'" + file.replace("'", "''") + "'" for file in source.files)
     reader = "read_parquet" if source.format == "Parquet" else "read_csv"
     options = "" if source.format == "Parquet" else ", header = true"
@@ -104,6 +105,11 @@ def fingerprint_of(source: Source) -> list[Any]:
 
 
 def _unreadable(source: Source, file: str, error: Exception) -> DataError:
+    if "support range requests" in str(error):  # fsspec's words for HTTP
+        return DataError(
+            f"{source.table}: {file} cannot be read as {source.format}: its server sends whole files only, and "
+            "Parquet is read from the end; use a server with byte ranges, or copy the file"
+        )
     return DataError(
         f"{source.table}: {file} cannot be read as {source.format} ({_reason(error)}); write the file again"
     )
@@ -169,8 +175,20 @@ def _filesystem(table: str, scheme: str) -> Any:
 
     try:
         return fsspec.filesystem(scheme)
-    except (ValueError, ImportError) as error:
-        raise DataError(f"{table}: the URL scheme {scheme}:// cannot be used ({error})") from None
+    except (ValueError, ImportError, OSError) as error:
+        raise DataError(
+            f"{table}: the URL scheme {scheme}:// cannot be used ({_reason(error)}); install what is missing beside "
+            "Cascade, or copy the files"
+        ) from None
+
+
+def _with_times(system: Any) -> Any:
+    """DuckDB asks for the time of change of a Parquet file; filesystems that know none, as HTTP's, answer with 1970."""
+    from fsspec import AbstractFileSystem
+
+    if type(system).modified is AbstractFileSystem.modified:
+        system.modified = lambda path: datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
+    return system
 
 
 def _extension(file: str) -> str:
