@@ -25,7 +25,7 @@ from workflows.features.compile import check_parity, compile_workflow, write_enc
 from workflows.features.config import FeatureSpec  # noqa: E402
 from workflows.features.encoders import Encoder, hash_bytes, hash_ints, latest  # noqa: E402
 from workflows.features.graphs import arrow_type, fit_workflow, load_workflow  # noqa: E402
-from workflows.features.source import Column, to_frame  # noqa: E402
+from workflows.features.source import Column  # noqa: E402
 
 LETTERS = st.text(st.characters(min_codepoint=32, max_codepoint=0x1F64F, exclude_categories=("Cs",)), max_size=6)
 TEXTS = st.sampled_from(["", "a", "b", "é", "aa"]) | LETTERS
@@ -68,13 +68,13 @@ def objects(values: list[Any]) -> np.ndarray:
     return out
 
 
-def frame(column: Column, values: list[Any]) -> Any:
-    return to_frame(pa.table({column.name: pa.array(values, arrow_type(column))}), "cpu")
+def rows_of(column: Column, values: list[Any]) -> pa.Table:
+    return pa.table({column.name: pa.array(values, arrow_type(column))})
 
 
 def fitted(column: Column, train: list[Any], folder: Path) -> tuple[Any, Encoder]:
     """Fit on train in two pieces, save, load and compile."""
-    table = pa.table({column.name: pa.array(train, arrow_type(column))})
+    table = rows_of(column, train)
     half = len(train) // 2
     cuts = [table.slice(0, half), table.slice(half)] if half else [table]
     workflow = fit_workflow("item", [column], cuts.__getitem__, len(cuts), "cpu", folder / "stats")
@@ -94,7 +94,7 @@ def test_compiled_encoder_equals_the_workflow(case: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             workflow, encoder = fitted(column, train, Path(folder))
             for rows in [train, *requests]:
-                check_parity(encoder, workflow, {"x": objects(rows)}, frame(column, rows))
+                check_parity(encoder, workflow, {"x": objects(rows)}, rows_of(column, rows))
 
     check()
 
@@ -104,7 +104,7 @@ def test_a_column_without_any_value_can_be_fitted(case: str, tmp_path: Path) -> 
     column, _ = CASES[case]
     workflow, encoder = fitted(column, [None] * 3, tmp_path)
     rows: list[Any] = [None, [5] if column.dtype == "int64" else ["q"]] if column.is_list else [None, None]
-    check_parity(encoder, workflow, {"x": objects(rows)}, frame(column, rows))
+    check_parity(encoder, workflow, {"x": objects(rows)}, rows_of(column, rows))
 
 
 def test_parity_check_refuses_an_encoder_that_differs(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_parity_check_refuses_an_encoder_that_differs(tmp_path: Path) -> None:
     workflow, _ = fitted(column, ["a", "b", "b"], tmp_path)
     _, other = fitted(column, ["a", "a", "b"], tmp_path / "other")
     with pytest.raises(ArtefactError, match=r"feature 'x' gives 4 for 'b' where its NVTabular workflow gives 3"):
-        check_parity(other, workflow, {"x": objects(["b"])}, frame(column, ["b"]))
+        check_parity(other, workflow, {"x": objects(["b"])}, rows_of(column, ["b"]))
 
 
 def test_a_very_long_category_is_refused(tmp_path: Path) -> None:

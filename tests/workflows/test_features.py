@@ -366,3 +366,55 @@ def test_null_bytes_are_refused(tmp_path: Path) -> None:
     write_manifest(run.folder("data"), read_manifest(run.folder("data")))
     with pytest.raises(DataError, match="column 'age' holds strings with a null byte"):
         prepare_features(run, config())
+
+
+@pytest.mark.parametrize("elements", ["string", "int64"])
+@pytest.mark.parametrize("min_frequency", [0, 3])
+def test_counted_vocabularies_equal_those_of_stock_categorify(
+    elements: str, min_frequency: int, tmp_path: Path
+) -> None:
+    import nvtabular as nvt
+    from dask.dataframe.io.io import from_map
+
+    from workflows.features.operators import Codes
+    from workflows.features.source import to_frame
+
+    rng = np.random.default_rng(5)
+    values = rng.zipf(1.3, 900) % 97
+    text = pa.array([f"v{value}" for value in values]) if elements == "string" else pa.array(values)
+    table = pa.table({"x": pa.array(text.to_pylist(), text.type, mask=rng.random(900) < 0.1)})
+    cuts = [table.slice(start, 300) for start in (0, 300, 600)]
+
+    def fitted(operator: nvt.ops.Categorify, *, categories: bool) -> pd.DataFrame:
+        frames = [to_frame(cut, "cpu", categories=categories) for cut in cuts]
+        ddf = from_map(frames.__getitem__, range(3), meta=frames[0].iloc[:0], token=operator.out_path)
+        (path,) = operator.fit(nvt.ColumnSelector(["x"]), ddf).compute(scheduler="synchronous").values()
+        return pd.read_parquet(path)
+
+    stock = nvt.ops.Categorify(freq_threshold=min_frequency, out_path=str(tmp_path / "stock"))
+    ours = Codes(elements=elements, freq_threshold=min_frequency, out_path=str(tmp_path / "ours"))
+    pd.testing.assert_frame_equal(
+        fitted(ours, categories=True), fitted(stock, categories=False), check_dtype=False, check_index_type=False
+    )
+
+
+def test_a_piece_is_read_once_however_many_statistics_there_are(tmp_path: Path) -> None:
+    from workflows.features.config import FeatureSpec
+    from workflows.features.graphs import fit_workflow
+    from workflows.features.source import Column
+
+    columns = [Column(name, FeatureSpec(), "int64") for name in "abc"]
+    columns += [Column(name, FeatureSpec(kind="continuous"), "float64") for name in "de"]
+    table = pa.table({c.name: np.arange(8, dtype=c.dtype) for c in columns})
+    pieces_read: list[int] = []
+
+    def read(number: int) -> pa.Table:
+        pieces_read.append(number)
+        return table.slice(0, 0) if number == 0 else table
+
+    workflow = fit_workflow("context", columns, read, 3, "cpu", tmp_path / "stats")
+    assert sorted(pieces_read) == [0, 0, 1, 2], "the empty one is looked at for its first row, then read"
+    codes = workflow.transform(table.to_pandas())
+    assert sorted(codes["a"]) == list(range(3, 11))
+    both = np.tile(np.arange(8.0), 2)
+    np.testing.assert_allclose(codes["d"], (np.arange(8) - both.mean()) / both.std(ddof=1), rtol=1e-6)

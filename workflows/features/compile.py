@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
+import pyarrow as pa
 from merlin.dag import Graph
 
 from workflows.core.errors import ArtefactError, DataError
+from workflows.features.bulk import encode_table
 from workflows.features.encoders import FIRST, FORMAT_VERSION, Encoder
-from workflows.features.source import Column
+from workflows.features.source import Column, to_frame
 
 __all__ = ["check_parity", "compile_workflow", "vocabulary", "write_encoder"]
 
@@ -114,31 +116,42 @@ def write_encoder(
     return Encoder.load(folder, name)
 
 
-def check_parity(encoder: Encoder, workflow: nvt.Workflow, raw: Mapping[str, np.ndarray], frame: Any) -> None:
-    """Compare the encoder with the workflow on the same rows: codes exactly, floats to rounding.
+def check_parity(
+    encoder: Encoder,
+    workflow: nvt.Workflow,
+    raw: Mapping[str, np.ndarray],
+    table: pa.Table,
+    device: Literal["cpu", "gpu"] = "cpu",
+) -> None:
+    """Compare the encoder, row by row and in bulk, with the workflow: codes exactly, floats to rounding.
 
     Args:
         encoder: compiled.
         workflow: fitted.
         raw: column -> values [n], as a request would carry them.
-        frame: the same rows as the workflow reads them.
+        table: the same rows as canonical columns.
+        device: where the workflow runs.
 
     Raises:
         ArtefactError: they differ; names the feature, the raw value and both results.
     """
-    expected, got = workflow.transform(frame), encoder.encode(raw)
+    expected = workflow.transform(to_frame(table, device))
     if hasattr(expected, "to_pandas"):
         expected = expected.to_pandas()
-    for record in encoder.features:
-        name = record["name"]
-        wanted = np.stack(list(expected[name])) if record["length"] else expected[name].to_numpy()
-        if record["kind"] == "continuous":
-            same = np.isclose(got[name], wanted, rtol=RELATIVE, atol=ABSOLUTE)
-        else:
-            same = (got[name] == wanted).reshape(len(wanted), -1).all(axis=1)
-        if not same.all():
-            row = int(np.flatnonzero(~same)[0])
-            raise ArtefactError(
-                f"the compiled encoder of feature {name!r} gives {got[name][row]} for {raw[name][row]!r} where its "
-                f"NVTabular workflow gives {wanted[row]}: this is a bug; report it with the value"
-            )
+    for got in (encoder.encode(raw), encode_table(encoder, table)):
+        for record in encoder.features:
+            _check_feature(record, got[record["name"]], expected[record["name"]], raw[record["name"]])
+
+
+def _check_feature(record: Mapping[str, Any], got: np.ndarray, expected: pd.Series, raw: np.ndarray) -> None:
+    wanted = np.stack(list(expected)) if record["length"] else expected.to_numpy()
+    if record["kind"] == "continuous":
+        same = np.isclose(got, wanted, rtol=RELATIVE, atol=ABSOLUTE)
+    else:
+        same = (got == wanted).reshape(len(wanted), -1).all(axis=1)
+    if not same.all():
+        row = int(np.flatnonzero(~same)[0])
+        raise ArtefactError(
+            f"the compiled encoder of feature {record['name']!r} gives {got[row]} for {raw[row]!r} where its "
+            f"NVTabular workflow gives {wanted[row]}: this is a bug; report it with the value"
+        )

@@ -140,12 +140,16 @@ class Encoder:
         return encoded
 
     def _encode(self, feature: Mapping[str, Any], columns: Mapping[str, Column], num_rows: int | None) -> np.ndarray:
+        column = columns.get(feature["name"])
+        if column is not None:
+            return self.encode_column(feature, column)
+        if num_rows is None:
+            raise ValueError(f"column {feature['name']!r} is missing; expected {self.columns}")
+        return _all_null(feature, num_rows)
+
+    def encode_column(self, feature: Mapping[str, Any], column: Column) -> np.ndarray:
+        """Encode the column of one of `features`, as `encode` does."""
         name = feature["name"]
-        column = columns.get(name)
-        if column is None:
-            if num_rows is None:
-                raise ValueError(f"column {name!r} is missing; expected {self.columns}")
-            return _all_null(feature, num_rows)
         if feature["length"]:
             return self._encode_list(feature, column)
         if isinstance(column, tuple):

@@ -11,6 +11,7 @@ import numpy as np
 import nvtabular as nvt
 import pandas as pd
 import pyarrow as pa
+from dask.dataframe.io.io import from_map
 from merlin.io import Dataset
 from merlin.io.worker import clean_worker_cache
 from merlin.schema import ColumnSchema, Schema, Tags
@@ -28,6 +29,7 @@ SIDE_TAGS: dict[Side, list[Tags]] = {
     "history": [Tags.SEQUENCE, Tags.LIST],
 }
 ID_TAGS = {USER_ID: [Tags.USER_ID, Tags.ID], ITEM_ID: [Tags.ITEM_ID, Tags.ID]}
+FRAMES_BUDGET_BYTES = {"cpu": 4 << 30, "gpu": 0}
 LIST_DIMS = ((0, None), (0, None))
 
 
@@ -41,6 +43,9 @@ def fit_workflow(
 ) -> nvt.Workflow:
     """Fit the workflow of one side, piece by piece, through Dask.
 
+    NVTabular reads a piece once for each statistic and, to sample types, encodes the whole first one. So the pieces are
+    kept as far as they fit FRAMES_BUDGET_BYTES, and the first one holds a single row.
+
     Args:
         side: decides the tags.
         columns: raw columns, at least one.
@@ -52,12 +57,47 @@ def fit_workflow(
     Returns:
         The fitted workflow: one output a column, under the column's name.
     """
-    from dask.dataframe.io.io import from_map
-
     graph = functools.reduce(lambda left, right: left + right, [_node(side, column, stats) for column in columns])
     meta = to_frame(pa.schema([(column.name, arrow_type(column)) for column in columns]).empty_table(), device)
-    ddf = from_map(lambda number: to_frame(read(number), device), range(num_pieces), meta=meta)
+    frames = TrainingFrames(read, num_pieces, device)
+    ddf = from_map(frames, range(num_pieces + 1), meta=meta, token=f"{side}-{id(frames)}")
     return nvt.Workflow(graph).fit(Dataset(ddf, cpu=device == "cpu", schema=_schema(columns)))
+
+
+class TrainingFrames:
+    """Frames to fit on, by number: one row of the first piece that has any, then each piece without that row.
+
+    Args:
+        read: piece number -> its canonical training rows.
+        num_pieces: how many pieces there are.
+        device: pandas, where strings become categories, or cuDF.
+    """
+
+    def __init__(self, read: Callable[[int], pa.Table], num_pieces: int, device: Literal["cpu", "gpu"]) -> None:
+        self._read, self._device = read, device
+        self._kept: dict[int, Any] = {}
+        self._budget_bytes = FRAMES_BUDGET_BYTES[device]
+        for self._first in range(num_pieces):
+            if (table := read(self._first)).num_rows:
+                self._kept[0] = to_frame(table.slice(0, 1), device)
+                self._keep(self._first + 1, table.slice(1))
+                break
+        else:
+            self._kept[0] = to_frame(table, device)
+
+    def __call__(self, number: int) -> Any:
+        """The frame of a number."""
+        if number in self._kept:
+            return self._kept[number]
+        table = self._read(number - 1)
+        return self._keep(number, table.slice(1) if number - 1 == self._first else table)
+
+    def _keep(self, number: int, table: pa.Table) -> Any:
+        frame = to_frame(table, self._device, categories=True)
+        size = int(frame.memory_usage(deep=False).sum())
+        if size <= self._budget_bytes:
+            self._kept[number], self._budget_bytes = frame, self._budget_bytes - size
+        return frame
 
 
 def fit_history(

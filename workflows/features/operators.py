@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
+from dask.delayed import delayed
 from merlin.schema import Tags
+from nvtabular.ops.categorify import _write_uniques
 
 from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest, split_text
 from workflows.features.schema import NULL
@@ -137,14 +139,43 @@ class HashCodes(_CodesOut):
 class Codes(nvt.ops.Categorify):
     """Categorify that takes columns which are all null, and integers with nulls (NVTabular's fails on both).
 
+    On pandas frames it counts the values of a piece itself, with one hash table; Categorify's grouping copies, sorts
+    and splits each piece first. Which values stay, their order and the file are Categorify's on both devices.
+
     Args:
         elements: type of the values, "int64" or "string".
         categorify: arguments of Categorify.
     """
 
+    counts_on_host = False
+
     def __init__(self, *, elements: str, **categorify: Any) -> None:
         super().__init__(**categorify)
         self.elements = "object" if elements == "string" else "int64"
+
+    def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
+        """Count the values of one column; gives a Delayed of {column: path of its vocabulary}."""
+        (name,) = col_selector.names
+        if name in self.categories or not (self.counts_on_host or _on_cpu(ddf._meta[name])):
+            return super().fit(col_selector, ddf)
+        counts = [delayed(self._count)(part, name) for part in ddf.to_delayed()]
+        return delayed(self._write)(name, counts)
+
+    def _count(self, df: Any, name: str) -> pd.Series:
+        """How often each value occurs in a piece: int64, by value; nulls are left out."""
+        counts = df[name].value_counts(sort=False)
+        kept = counts.to_numpy(np.int64)
+        return pd.Series(kept, index=counts.index.astype(self.elements))[kept > 0]  # a slice keeps unused categories
+
+    def _write(self, name: str, counts: list[pd.Series]) -> dict[str, str]:
+        total = counts[0] if len(counts) == 1 else pd.concat(counts).groupby(level=0, sort=False).sum()
+        folder = Path(self.out_path) / "categories"
+        folder.mkdir(parents=True, exist_ok=True)
+        if total.empty:
+            return {name: str(folder / f"unique.{name}.parquet")}
+        frame = pd.DataFrame({name: total.index, f"{name}_size": total.to_numpy()})
+        options = self._create_fit_options_from_columns([name])
+        return {name: _write_uniques([frame], str(folder), nvt.ColumnSelector([name]), options, cpu=True)}
 
     def fit_finalize(self, categories: dict[str, str]) -> None:
         """Note the vocabularies; Categorify writes no file for a column without any value."""
@@ -190,6 +221,8 @@ class ListCodes(Codes):
         categorify: arguments of Categorify.
     """
 
+    counts_on_host = True
+
     def __init__(
         self, *, elements: str, separator: str | None, length: int, from_end: bool = False, **categorify: Any
     ) -> None:
@@ -198,12 +231,6 @@ class ListCodes(Codes):
         self.length = length
         self.from_end = from_end
 
-    def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
-        """Count the elements of the lists."""
-        meta = pd.DataFrame({name: pd.Series(dtype=self.elements) for name in col_selector.names})
-        (name,) = col_selector.names
-        return super().fit(col_selector, ddf.map_partitions(self._elements, name, meta=meta))
-
     def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
         """Encode, cut and pad the selected columns."""
         out = type(df)()
@@ -211,9 +238,14 @@ class ListCodes(Codes):
             out[name] = _via_host(df[name], self._encode)
         return out
 
-    def _elements(self, df: Any, name: str) -> pd.DataFrame:
+    def _count(self, df: Any, name: str) -> pd.Series:
+        """How often each element occurs in the lists of a piece; equal separated strings are split once."""
         series = df[name] if _on_cpu(df[name]) else _host(df[name])
-        return pd.DataFrame({name: self._flat([self._list(value) for value in series])})
+        rows = super()._count(pd.DataFrame({name: series}), name) if self.separator else series
+        lists = [self._list(value) for value in (rows.index if self.separator else rows)]
+        times = rows.to_numpy() if self.separator else np.ones(len(lists), np.int64)
+        weights = np.repeat(times, [len(values) for values in lists])
+        return pd.Series(weights, index=pd.Index(self._flat(lists))).groupby(level=0, sort=False).sum()
 
     def _encode(self, series: pd.Series) -> pd.Series:
         lists = [self._list(value) for value in series]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import nvtabular as nvt
 import pyarrow as pa
@@ -18,6 +19,7 @@ from merlin.io.worker import clean_worker_cache
 
 from workflows.core import console
 from workflows.core.run import Run
+from workflows.features.bulk import encode_table
 from workflows.features.compile import check_parity, compile_workflow, write_encoder
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.encoders import Encoder
@@ -62,6 +64,7 @@ class Preparation:
         self.context = context_columns(self.layout, config)
         self.train_pieces = pieces(self.layout.folder / "train", kind, config.num_partitions)
         self.features: list[Feature] = []
+        self.sides: dict[Side, tuple[nvt.Workflow, Encoder]] = {}
 
     def write(self) -> dict[str, Any]:
         """Write every artefact of features/; returns the manifest's info."""
@@ -76,17 +79,14 @@ class Preparation:
 
     def _write(self, stats: Path) -> dict[str, Any]:
         known_users, known_items = train_rows(self.layout, len(self.users.ids), len(self.items.ids))
-        user = self._row_side("user", self.users, known_users, stats)
-        item = self._row_side("item", self.items, known_items, stats)
-        context = self._context_side(stats)
+        self._row_side("user", self.users, known_users, stats)
+        self._row_side("item", self.items, known_items, stats)
+        self._context_side(stats)
         self._history_side(stats)
-        rates = {
-            "users": self._encode_rows("user", self.users, user),
-            "items": self._encode_rows("item", self.items, item),
-        }
+        rates = {"users": self._encode_rows("user", self.users), "items": self._encode_rows("item", self.items)}
         item_codes = read_table(self.folder / "items", [ITEM_ID])[ITEM_ID]
         for split in SPLITS:
-            rates[split] = self._encode_events(split, context, item_codes)
+            rates[split] = self._encode_events(split, item_codes)
         schema = FeatureSchema(self.features, self.layout.labels, self.layout.position, self.config.history_length)
         schema.save(self.folder / "schema.json")
         return {
@@ -97,7 +97,7 @@ class Preparation:
             "num_train_items": int(known_items.sum()),
         }
 
-    def _row_side(self, side: Literal["user", "item"], table: RowTable, known: np.ndarray, stats: Path) -> nvt.Workflow:
+    def _row_side(self, side: Literal["user", "item"], table: RowTable, known: np.ndarray, stats: Path) -> None:
         workflow = fit_workflow(
             side,
             table.columns,
@@ -106,12 +106,12 @@ class Preparation:
             self.kind,
             stats / side,
         )
-        return self._save(side, workflow, table.columns, table.read(0).slice(0, SAMPLE_ROWS))
+        self._save(side, workflow, table.columns, table.read(0).slice(0, SAMPLE_ROWS))
 
-    def _context_side(self, stats: Path) -> nvt.Workflow | None:
+    def _context_side(self, stats: Path) -> None:
         if not self.context:
             write_encoder(self.folder / "encoders", "context", [], {})
-            return None
+            return
         workflow = fit_workflow(
             "context",
             self.context,
@@ -120,9 +120,8 @@ class Preparation:
             self.kind,
             stats / "context",
         )
-        return self._save(
-            "context", workflow, self.context, context_table(self.train_pieces[0], self.context).slice(0, SAMPLE_ROWS)
-        )
+        sample = context_table(self.train_pieces[0], self.context).slice(0, SAMPLE_ROWS)
+        self._save("context", workflow, self.context, sample)
 
     def _history_side(self, stats: Path) -> None:
         length = self.config.history_length
@@ -133,58 +132,59 @@ class Preparation:
         ids = self.items.read(0).column(ITEM_ID).slice(0, SAMPLE_ROWS)
         self._save("history", workflow, [column], pa.table({HISTORY: pa.array([[value] for value in ids.to_pylist()])}))
 
-    def _save(self, side: Side, workflow: nvt.Workflow, columns: Sequence[Column], sample: pa.Table) -> nvt.Workflow:
+    def _save(self, side: Side, workflow: nvt.Workflow, columns: Sequence[Column], sample: pa.Table) -> None:
         """Save the workflow, compile it, check the two against each other and note the features."""
         place = self.folder / "workflows" / side
         workflow.save(str(place))
         length = self.config.history_length if side == "history" else 0
         records, arrays = compile_workflow(side, workflow, columns, place / "categories", history_length=length)
         encoder = write_encoder(self.folder / "encoders", side, records, arrays)
-        self._check(encoder, workflow, columns, sample)
+        drawn = probe_columns(columns, sample.to_pydict(), PROBE_SEED)
+        check_parity(encoder, workflow, drawn, probe_table(columns, drawn), self.kind)
+        self.sides[side] = workflow, encoder
         for record in records:
             kind: Literal["categorical", "continuous"] = (
                 "continuous" if record["kind"] == "continuous" else "categorical"
             )
             domain = ITEM_ID if side == "history" else record["name"]
             self.features.append(Feature(record["name"], side, kind, record["cardinality"], record["length"], domain))
-        return workflow
 
-    def _check(self, encoder: Encoder, workflow: nvt.Workflow, columns: Sequence[Column], sample: pa.Table) -> None:
-        drawn = probe_columns(columns, sample.to_pydict(), PROBE_SEED)
-        check_parity(encoder, workflow, drawn, to_frame(probe_table(columns, drawn), self.kind))
+    def _encoded(self, side: Side, table: pa.Table) -> dict[str, pa.Array]:
+        """The features of one side, by the workflow on a GPU and by its compiled encoder on a CPU."""
+        features = [feature for feature in self.features if feature.side == side]
+        workflow, encoder = self.sides[side]
+        if self.kind == "cpu":
+            return feature_columns(encode_table(encoder, table), features)
+        return feature_columns(workflow.transform(to_frame(table, self.kind)).to_pandas(), features)
 
-    def _encode_rows(self, side: Literal["user", "item"], table: RowTable, workflow: nvt.Workflow) -> float:
+    def _encode_rows(self, side: Literal["user", "item"], table: RowTable) -> float:
         features = [feature for feature in self.features if feature.side == side]
 
         def encode(number: int) -> None:
-            frame = workflow.transform(to_frame(table.read(number), self.kind))
-            write_part(self.folder / f"{side}s", number, feature_columns(frame, features), features)
+            write_part(self.folder / f"{side}s", number, self._encoded(side, table.read(number)), features)
 
         return self._each(f"{side}s", table.pieces, encode)
 
-    def _encode_events(self, split: str, workflow: nvt.Workflow | None, item_codes: np.ndarray) -> float:
+    def _encode_events(self, split: str, item_codes: np.ndarray) -> float:
         cut = pieces(self.layout.folder / split, self.kind, self.config.num_partitions)
         features = [feature for feature in self.features if feature.side in ("context", "history")]
 
         def encode(number: int) -> None:
-            columns = self._events(cut[number], workflow, item_codes)
+            columns = self._events(cut[number], item_codes)
             write_part(self.folder / split, number, columns, features)
 
         if not cut:  # an empty split still has its columns
-            columns = {
-                name: array.slice(0, 0)
-                for name, array in self._events(self.train_pieces[0], workflow, item_codes).items()
-            }
+            one = msgspec.structs.replace(self.train_pieces[0], row_groups=self.train_pieces[0].row_groups[:1])
+            columns = {name: array.slice(0, 0) for name, array in self._events(one, item_codes).items()}
             write_part(self.folder / split, 0, columns, features)
         return self._each(split, cut, encode)
 
-    def _events(self, piece: Piece, workflow: nvt.Workflow | None, item_codes: np.ndarray) -> dict[str, pa.Array]:
+    def _events(self, piece: Piece, item_codes: np.ndarray) -> dict[str, pa.Array]:
         position = [self.layout.position] if self.layout.position else []
         raw = read_piece(piece, ["user_row", "item_row", "at", *self.layout.labels, *position, "history"])
         columns = event_columns(raw, self.layout.labels, self.layout.position)
-        if workflow is not None:
-            frame = workflow.transform(to_frame(context_table(piece, self.context), self.kind))
-            columns |= feature_columns(frame, [feature for feature in self.features if feature.side == "context"])
+        if self.context:
+            columns |= self._encoded("context", context_table(piece, self.context))
         codes = history_codes(raw["history"], item_codes, self.config.history_length)
         return columns | {HISTORY: fixed_lists(codes)}
 

@@ -17,7 +17,7 @@ from workflows.features.config import FeatureSpec
 
 __all__ = ["Column", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
 
-ROWS_PER_PIECE = {"cpu": 200_000, "gpu": 4_000_000}
+ROWS_PER_PIECE = {"cpu": 500_000, "gpu": 4_000_000}
 ARROW = {"int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
 
 
@@ -147,21 +147,32 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     return cast
 
 
-def to_frame(table: pa.Table, device: Literal["cpu", "gpu"]) -> Any:
-    """A pandas frame on CPU (integers nullable, so that none passes through a float), a cuDF frame on GPU."""
+def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, categories: bool = False) -> Any:
+    """A pandas frame on CPU (integers nullable, so that none passes through a float), a cuDF frame on GPU.
+
+    Args:
+        table: canonical columns.
+        device: decides which.
+        categories: strings in pandas as a categorical column, which is much cheaper to make and to count.
+    """
     if device == "gpu":
         import cudf
 
         return cudf.DataFrame.from_arrow(table)
     import pandas as pd
 
-    return pd.DataFrame({name: to_series(table[name]) for name in table.column_names}, copy=False)
+    columns = {name: table[name] for name in table.column_names}
+    if categories:
+        columns = {n: v.dictionary_encode() if pa.types.is_string(v.type) else v for n, v in columns.items()}
+    return pd.DataFrame({name: to_series(values) for name, values in columns.items()}, copy=False)
 
 
 def to_series(values: pa.Array | pa.ChunkedArray) -> Any:
-    """A canonical column as a pandas series: Int64, float64 with NaN, or objects (str, lists, None)."""
+    """A canonical column as a pandas series: Int64, float64 with NaN, categories, or objects (str, lists, None)."""
     import pandas as pd
 
+    if pa.types.is_dictionary(values.type):
+        return values.to_pandas()
     if pa.types.is_integer(values.type):
         mask = _numpy(pc.is_null(values)).astype(bool)
         return pd.Series(pd.arrays.IntegerArray(_numpy(pc.fill_null(values, 0)).astype(np.int64), mask))

@@ -25,17 +25,18 @@ def fixed_lists(matrix: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(matrix).reshape(-1)))
 
 
-def feature_columns(frame: Any, features: Sequence[Feature]) -> dict[str, pa.Array]:
-    """The columns of a transformed frame in their final types, in feature order."""
-    host = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
-    return {feature.name: _column(host[feature.name], feature) for feature in features}
+def feature_columns(encoded: Mapping[str, Any], features: Sequence[Feature]) -> dict[str, pa.Array]:
+    """The columns of an encoded table (arrays or pandas series) in their final types, in feature order."""
+    return {feature.name: _column(encoded[feature.name], feature) for feature in features}
 
 
-def _column(series: Any, feature: Feature) -> pa.Array:
+def _column(values: Any, feature: Feature) -> pa.Array:
     if feature.length:
-        rows = list(series)
-        return fixed_lists(np.stack(rows) if rows else np.zeros((0, feature.length), np.int32))
-    return pa.array(series.to_numpy(np.int32 if feature.kind == "categorical" else np.float32))
+        matrix = np.asarray(values)
+        if matrix.ndim == 1:  # a series of lists
+            matrix = np.stack(list(matrix)) if len(matrix) else np.zeros((0, feature.length), np.int32)
+        return fixed_lists(matrix)
+    return pa.array(np.asarray(values, np.int32 if feature.kind == "categorical" else np.float32))
 
 
 def history_codes(history: pa.ChunkedArray, item_codes: np.ndarray, length: int) -> np.ndarray:
