@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
+from workflows.core.errors import ConfigError
 from workflows.features.checks import RESERVED, named_specs
+from workflows.tables.labels import label_conditions
 
 __all__ = ["problems"]
 
@@ -79,7 +81,11 @@ def _features(config: Config) -> Iterator[str]:
 
 
 def _labels(config: Config) -> Iterator[str]:
-    known = config.data.labels
+    try:
+        label_conditions(config.data)
+    except ConfigError as error:
+        yield str(error)
+    known = list(config.data.labels)
     chosen = {
         "retrieval.label": config.retrieval.label,
         "ranking.label": config.ranking.label,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "FLOATS",
+    "INTEGERS",
     "IdType",
     "Shape",
     "bad_rows",

@@ -23,7 +23,9 @@ class DataConfig(Section, frozen=True):
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
             integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
         timestamp: integer, float (epoch seconds) or datetime column; absent: file order, said aloud.
-        labels: label columns of the events, 0/1 or boolean; absent: every event is a positive.
+        labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
+            { liked = "rating >= 8" }, which drops the events where that column is null; absent: every event is a
+            positive.
         position: column with the display position, used in training only.
         context: columns of the events that a request can also carry (device, hour).
         stock: boolean column of the items; false is out of stock, never shown.
@@ -39,7 +41,7 @@ class DataConfig(Section, frozen=True):
     user_id_type: IdKind = "auto"
     item_id_type: IdKind = "auto"
     timestamp: str | None = None
-    labels: list[str] = []
+    labels: list[str] | dict[str, str] = []
     position: str | None = None
     context: list[str] = []
     stock: str | None = None

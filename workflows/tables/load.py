@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from workflows.core import console
 from workflows.core.disk import is_disk_full
 from workflows.core.errors import ConfigError, DataError
 from workflows.tables.check import (
@@ -22,6 +23,7 @@ from workflows.tables.check import (
 )
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.id_types import settle_ids
+from workflows.tables.labels import Condition, check_condition, label_conditions
 from workflows.tables.source import Source, find, quoted, scan, unreadable, with_text
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
     )
     check_ids(con, "events", "raw_events", data.user_id, loaded.user_type)
     check_ids(con, "events", "raw_events", data.item_id, loaded.item_type)
-    check_labels(con, "raw_events", events, data.labels)
+    check_labels(con, "raw_events", events, list(data.labels))
     if data.position:
         check_position(con, "raw_events", events, data.position)
     if items:
@@ -110,16 +112,21 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
 
 def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Shape:
     keys = {data.user_id: "data.user_id", data.item_id: "data.item_id"}
-    keys |= dict.fromkeys(data.labels, "data.labels") | dict.fromkeys(data.context, "data.context")
+    conditions = label_conditions(data)
+    keys |= {label: "data.labels" for label in data.labels if label not in conditions}
+    keys |= dict.fromkeys(data.context, "data.context")
     keys |= {data.position: "data.position"} if data.position else {}
     keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
     keys |= {split.column: "split.column"} if split.by == "column" else {}
-    wanted = ", ".join(quoted(column) for column in keys)
+    needed = [*keys.items(), *((c.column, f"data.labels.{name}") for name, c in conditions.items())]
+    wanted = [*map(quoted, keys), *(f"{c.sql} AS {quoted(name)}" for name, c in conditions.items())]
     for index, (name, source) in enumerate(inputs.events.items()):
         sql = scan(con, source)
         table = f"split.{name}" if name else "events"
         shape = columns_of(con, sql)
-        check_columns(table, shape, keys.items())
+        check_columns(table, shape, needed)
+        for label, condition in conditions.items():
+            check_condition(label, condition, shape)
         if _all_csv(inputs):
             sql = with_text(sql, source, [data.user_id, data.item_id])
             shape |= dict.fromkeys((data.user_id, data.item_id), "VARCHAR")
@@ -128,9 +135,25 @@ def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfi
         _same_shape(con, table, index, shape, keys)
         into = "INSERT INTO raw_events BY NAME" if index else "CREATE TABLE raw_events AS"
         number = f"row_number() OVER () - 1 + {offset} AS __n"
-        _run(con, source, f"{into} SELECT {number}, {wanted}, {given}::VARCHAR AS __given FROM {sql}")
+        _run(con, source, f"{into} SELECT {number}, {', '.join(wanted)}, {given}::VARCHAR AS __given FROM {sql}")
     check_not_empty(con, "events", "raw_events", next(iter(inputs.events.values())))
-    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in keys}
+    _drop_unlabelled(con, conditions)
+    known = keys.keys() | conditions.keys()
+    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
+
+
+def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: dict[str, Condition]) -> None:
+    """Leave out, aloud, the events on which a condition says nothing: those with a null in its column."""
+    for label, condition in conditions.items():
+        before = _count(con, "raw_events")
+        con.execute(f"DELETE FROM raw_events WHERE {quoted(label)} IS NULL")
+        if dropped := before - _count(con, "raw_events"):
+            console.say(f"data: dropped {dropped:,} events without '{condition.column}', so without '{label}'")
+        if dropped == before:
+            raise DataError(
+                f"events: column '{condition.column}' (data.labels.{label}) must hold a value somewhere, got nulls in "
+                f"all {before:,} rows; correct data.labels"
+            )
 
 
 def _same_shape(con: duckdb.DuckDBPyConnection, table: str, index: int, shape: Shape, keys: dict[str, str]) -> None:

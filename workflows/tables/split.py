@@ -63,7 +63,7 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
 
 
 def _columns(data: DataConfig) -> list[str]:
-    positive = f"{quoted(data.labels[0])}::INTEGER = 1" if data.labels else "true"
+    positive = f"{quoted(next(iter(data.labels)))}::INTEGER = 1" if data.labels else "true"
     columns = [f"{positive} AS positive"]
     columns += [f"{quoted(label)}::FLOAT AS label_{k}" for k, label in enumerate(data.labels)]
     columns += [f"{quoted(data.position)}::INTEGER AS position"] if data.position else []

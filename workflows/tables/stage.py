@@ -87,7 +87,7 @@ def _prepare(
         "rows": rows,
         "has_timestamp": data.timestamp is not None,
         "timestamp_unit": placed.unit,
-        "labels": data.labels,
+        "labels": list(data.labels),
         "num_dropped": placed.num_dropped,
     }
 
