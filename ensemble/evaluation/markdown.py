@@ -30,6 +30,7 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
         slice_table(metrics),
         target_table(metrics.get("targets", [])),
         ranker_text(metrics["ranker"]),
+        classifier_table(metrics["ranker"]),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -104,7 +105,29 @@ def ranker_text(ranker: Mapping[str, Any]) -> str:
     )
 
 
+def classifier_table(ranker: Mapping[str, Any]) -> str:
+    """Other classifiers beside the ranker, and the ranker minus each; empty where none was measured."""
+    rows = []
+    for name, peer in ranker.get("peers", {}).items():
+        label = LABELS.get(name, name)
+        if peer["skipped"]:
+            rows.append(f"| {label} | {peer['skipped']} | - | - | - | - |")
+            continue
+        gaps = ranker["minus"][name]
+        better = {**gaps["logloss"], "low": -gaps["logloss"]["high"], "high": -gaps["logloss"]["low"]}
+        rows.append(
+            f"| {label} | {picked_words(peer['picked'])} | {peer['auc']:.4f} | {peer['logloss']:.4f} "
+            f"| {_difference(gaps['auc'])} | {_gap_words(gaps['logloss'])} {outcome(better)} |"
+        )
+    header = "| classifier | picked | AUC | logloss | ranker's AUC minus | ranker's logloss minus |\n"
+    return header + "|---|---|---:|---:|---:|---:|\n" + "\n".join(rows) + "\n" if rows else ""
+
+
 def _difference(gap: Mapping[str, float] | None) -> str:
     if gap is None:
         return "-"
-    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f}) {outcome(gap)}"
+    return f"{_gap_words(gap)} {outcome(gap)}"
+
+
+def _gap_words(gap: Mapping[str, float]) -> str:
+    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"

@@ -31,6 +31,8 @@ LABELS = {
     "als": "implicit ALS",
     "bpr": "implicit BPR",
     "ease": "EASE",
+    "logistic": "Logistic regression",
+    "lightgbm": "LightGBM",
     "retrieval": "Retrieval alone",
     "chain": "Full chain",
 }

@@ -5,13 +5,13 @@ Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Estimate", "Resamples", "estimates"]
+__all__ = ["Estimate", "Resamples", "estimates", "interval"]
 
 CHUNK_CELLS = 4_000_000  # 32 MB of resampling weights at a time
 LOW_PERCENT, HIGH_PERCENT = 2.5, 97.5
@@ -43,19 +43,27 @@ class Resamples(msgspec.Struct, frozen=True):
             float64 [num_resamples, M]. Two calls with the same U see the same resamples; memory does not grow with
             num_resamples times U.
         """
-        rng = np.random.default_rng(self.seed)
-        num_users = len(values)
         known, filled = np.isfinite(values).astype(np.float64), np.nan_to_num(values)
-        step = max(1, CHUNK_CELLS // max(num_users, 1))
-        means = np.empty((self.num_resamples, values.shape[1]))
-        for start in range(0, self.num_resamples, step):
-            stop = min(start + step, self.num_resamples)
-            weights = _weights(rng, stop - start, num_users)
+        means = []
+        for weights in self.weights(len(values)):
             with np.errstate(
                 invalid="ignore"
             ):  # a resample without any user that knows the metric: NaN, left out below
-                means[start:stop] = (weights @ filled) / (weights @ known)
-        return means
+                means.append((weights @ filled) / (weights @ known))
+        return np.concatenate(means)
+
+    def weights(self, num_users: int) -> Iterator[Floats]:
+        """How often each user is drawn in each resample, some resamples at a time: float64 [some, U]."""
+        rng = np.random.default_rng(self.seed)
+        step = max(1, CHUNK_CELLS // max(num_users, 1))
+        for start in range(0, self.num_resamples, step):
+            yield _weights(rng, min(step, self.num_resamples - start), num_users)
+
+
+def interval(value: float, resampled: Floats) -> Estimate:
+    """A statistic with the percentile interval of its resampled values [num_resamples], NaN among them left out."""
+    low, high = np.nanpercentile(resampled, [LOW_PERCENT, HIGH_PERCENT])
+    return Estimate(float(value), float(low), float(high))
 
 
 def estimates(columns: Mapping[str, Floats], resamples: Resamples) -> dict[str, Estimate]:

@@ -86,7 +86,10 @@ def ranker_scores(monkeypatch):
     def ranker_quality(run, config):
         from ensemble.evaluation.ranker import classification_quality
 
-        return {"label": "click", "rows": "rows", **classification_quality(labels, probabilities)}
+        gap = {"value": 0.0123, "low": -0.01, "high": 0.03}
+        quality = {"label": "click", "rows": "rows", **classification_quality(labels, probabilities)}
+        peer = {"skipped": None, "picked": {"num_leaves": 15}, "auc": 0.9, "logloss": 0.3}
+        return quality | {"peers": {"lightgbm": peer}, "minus": {"lightgbm": {"auc": gap, "logloss": gap}}}
 
     monkeypatch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", ranker_quality)
 
@@ -343,6 +346,8 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
     assert "### r:" in text
     assert "chain_minus.best_peer.recall@20.low" in text
     assert "chain_minus.best_peer.recall@20.low" in page
+    assert "num_leaves = 15" in page
+    assert "+0.0123 (-0.0100 to +0.0300) tie" in text
 
 
 def test_a_segment_that_the_users_table_lacks_is_refused_by_name(tmp_path):

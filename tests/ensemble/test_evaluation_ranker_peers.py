@@ -1,0 +1,60 @@
+"""The ranker beside other classifiers: measured on the same rows, shown on the page and in the tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ensemble.config import Config
+from ensemble.evaluation.config import EvaluateConfig
+from ensemble.evaluation.markdown import classifier_table
+from ensemble.evaluation.ranker_rows import measure_classifiers
+from models.baselines.config import PeersConfig
+from models.data import load_events
+from models.metrics.classification import auc
+from tests.models.checkerboard import checkerboard_run
+
+GAPS = ("auc", "logloss")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    pytest.importorskip("sklearn", reason="the extra 'peers' is missing")
+    pytest.importorskip("lightgbm", reason="the extra 'peers' is missing")
+    run = checkerboard_run(tmp_path_factory.mktemp("run"))
+    settings = EvaluateConfig(num_bootstrap=40, peers=PeersConfig(use=True, budget_s=1e-9))
+    labels = load_events(run, "test").columns["click"]
+    perfect = np.where(labels > 0.5, 0.99, 0.01)
+    return labels, perfect, measure_classifiers(run, Config(evaluate=settings), "click", labels, perfect)
+
+
+def test_every_classifier_has_its_figures_and_the_difference_to_the_ranker(found):
+    labels, perfect, record = found
+    assert list(record["peers"]) == list(record["minus"]) == ["logistic", "lightgbm"]
+    for name, peer in record["peers"].items():
+        gap = record["minus"][name]["auc"]
+        assert gap["value"] == pytest.approx(auc(labels, perfect) - peer["auc"])
+        assert gap["low"] <= gap["value"] <= gap["high"]
+        assert peer["num_rows"] == len(labels)
+        assert [trial["params"] for trial in peer["trials"]] == [peer["picked"]]
+
+
+def test_a_smaller_log_loss_is_a_win(found):
+    _, _, record = found
+    # A weight for each user and each item cannot tell the parities apart, so the perfect ranker wins.
+    row = next(line for line in classifier_table(record).splitlines() if line.startswith("| Logistic"))
+    assert row.count("win") == 2
+    worse = {"value": 0.1, "low": 0.05, "high": 0.15}
+    record = {
+        "peers": {"logistic": record["peers"]["logistic"]},
+        "minus": {"logistic": {"auc": worse, "logloss": worse}},
+    }
+    cells = classifier_table(record).splitlines()[2].split("|")
+    assert cells[5].strip().endswith("win")
+    assert cells[6].strip().endswith("loss")
+
+
+def test_a_missing_classifier_is_said():
+    table = classifier_table({"peers": {"lightgbm": {"skipped": "it is not installed"}}})
+    assert "| LightGBM | it is not installed |" in table
+    assert classifier_table({}) == ""
