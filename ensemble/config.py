@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ensemble.evaluation.config import EvaluateConfig
 from models.index.config import IndexConfig
+from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
 from workflows.core.section import Count, Section
@@ -65,6 +66,7 @@ class Config(Section, frozen=True):
     split: SplitConfig = SplitConfig()
     features: FeaturesConfig = FeaturesConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    neighbours: NeighboursConfig = NeighboursConfig()
     index: IndexConfig = IndexConfig()
     ranking: RankingConfig = RankingConfig()
     chain: ChainConfig = ChainConfig()

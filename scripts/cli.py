@@ -10,6 +10,7 @@ from scripts.demo import demo
 from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.export import export
+from scripts.fit_neighbours import fit_neighbours
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, prepare, train_retrieval, build_index, train_ranking, evaluate, export),
+    *(run, prepare, train_retrieval, fit_neighbours, build_index, train_ranking, evaluate, export),
     *(serve, reload, recommend, rollback, tables, doctor, demo),
 )
 for command in COMMANDS:

@@ -11,6 +11,7 @@ from scripts.build_index import build_index_stage
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
 from scripts.evaluate import evaluate_stage
 from scripts.export import PublishOption, export_stage
+from scripts.fit_neighbours import fit_neighbours_stage
 from scripts.prepare import prepare_stage
 from scripts.train_ranking import train_ranking_stage
 from scripts.train_retrieval import train_retrieval_stage
@@ -22,7 +23,8 @@ __all__ = ["all_stages", "model_stages", "run"]
 
 def model_stages(run: Run, config: Config, force: bool) -> None:
     """From the tables to trained models, with a config that is already checked."""
-    for stage in (prepare_stage, train_retrieval_stage, build_index_stage, train_ranking_stage):
+    stages = (prepare_stage, train_retrieval_stage, fit_neighbours_stage, build_index_stage, train_ranking_stage)
+    for stage in stages:
         stage(run, config, force)
 
 
@@ -41,7 +43,7 @@ def run(
     publish: PublishOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Run all stages: prepare, train-retrieval, build-index, train-ranking, evaluate, export."""
+    """Run all stages: prepare, train-retrieval, fit-neighbours, build-index, train-ranking, evaluate, export."""
     all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")
     console.say(f"serve it: cascade serve {out}")

@@ -19,7 +19,7 @@ from ensemble.serving.triton import TritonServer
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
-STAGES = ("data", "features", "retrieval", "index", "ranking", "report", "repo")
+STAGES = ("data", "features", "retrieval", "neighbours", "index", "ranking", "report", "repo")
 USERS = [1, 2, 3, 17, 42, 299, 987_654_321]
 
 
@@ -36,7 +36,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("smoke")
     options = ("--config", "configs/smoke.toml", "--out", str(root / "run"), "--publish", str(root / "published"))
     said = _cascade("run", *options)
-    for stage in ("data", "features", "train-retrieval", "build-index", "train-ranking", "evaluate", "export"):
+    for stage in (
+        "data",
+        "features",
+        "train-retrieval",
+        "fit-neighbours",
+        "build-index",
+        "train-ranking",
+        "evaluate",
+        "export",
+    ):
         assert re.search(rf"^{stage}: on (CPU|GPU) \(.+\)", said, re.MULTILINE), f"{stage} did not name its device"
     return root / "run"
 

@@ -27,7 +27,7 @@ from workflows.core.run import Run, run_stage
 
 __all__ = ["STAGES_READ", "evaluate", "print_summary"]
 
-STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
+STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 FORMAT_VERSION = 1
 POLICY_NOTE = (
     "Recall and NDCG can only count what the shop's own policy happened to show, so they favour sources that resemble "

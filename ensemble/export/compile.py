@@ -15,7 +15,7 @@ from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.runtime.spec import ChainSpec, Tensor
 from models.data import Features, load_features, load_state
-from models.ranking.pairs import NEIGHBOURS, POPULARITY
+from models.ranking.pairs import POPULARITY
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
@@ -23,10 +23,10 @@ from workflows.features.schema import HISTORY, Feature
 
 __all__ = ["STAGES_READ", "compile_chain"]
 
-STAGES_READ = ("data", "features", "retrieval", "index", "ranking")
+STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 FACTORED_FILES = ("ranker_query.onnx", "item_fields.npy", "item_hidden.npy", "top.npz")
-PAIR_FILES = {POPULARITY: ("item_popularity.npy",), NEIGHBOURS: ("neighbour_rows.npy", "neighbour_weights.npy")}
+PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
 
 
 def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval", "serve"]) -> None:
@@ -58,6 +58,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
         _place_encoder(run.folder("features") / "encoders", folder / "encoders")
     for name in ("query_tower.onnx", "item_embeddings.npy"):
         place(run.folder("retrieval") / name, folder / name)
+    place(run.folder("neighbours") / "eval", folder / "neighbours")
     place(run.folder("index") / "index.faiss", folder / "index.faiss")
     for name in _ranker_files(spec.ranker):
         place(run.folder("ranking") / name, folder / "ranker" / name)
@@ -65,7 +66,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
 
 def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
     info = read_manifest(run.folder("data")).info
-    retrieval, ranking = (_meta(run, stage) for stage in ("retrieval", "ranking"))
+    retrieval, neighbours, ranking = (_meta(run, stage) for stage in ("retrieval", "neighbours", "ranking"))
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
     return ChainSpec(
@@ -87,6 +88,8 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         context_columns=tuple(_context_columns(run, schema.side("context"))),
         tower_inputs=tuple(retrieval["query_inputs"]),
         index=_meta(run, "index"),
+        tower_weight=neighbours["tower_weight"],
+        neighbour_weight=neighbours["neighbour_weight"],
         ranker=ranking,
     )
 

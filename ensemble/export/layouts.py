@@ -45,7 +45,14 @@ __all__ = ["TritonPythonModel"]
 # What the server process imports, with its package paths.
 SOURCES = {
     ensemble: ("__init__.py", "runtime/*.py"),
-    models: ("__init__.py", "ranking/__init__.py", "ranking/pairs.py", "ranking/factored.py"),
+    models: (
+        "__init__.py",
+        "neighbours/__init__.py",
+        "neighbours/lists.py",
+        "ranking/__init__.py",
+        "ranking/pairs.py",
+        "ranking/factored.py",
+    ),
     workflows: ("__init__.py", "features/__init__.py", "features/encoders.py"),
 }
 

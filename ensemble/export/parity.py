@@ -14,7 +14,8 @@ from ensemble.runtime.onnx import OnnxGraph
 from ensemble.runtime.rank import PlainScorer
 from ensemble.runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from models.data import Features, State, load_features, load_state
-from models.ranking.pairs import NEIGHBOURS, POPULARITY, RETRIEVAL_SCORE
+from models.neighbours.lists import NeighbourLists
+from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
@@ -22,7 +23,7 @@ __all__ = ["NUM_USERS", "BruteForce", "check_parity"]
 
 NUM_USERS = 16
 # Rounding of float32 sums of this size; what is further apart is a mistake.
-LOGIT_TOLERANCE, RETRIEVAL_TOLERANCE = 2e-3, 1e-5
+LOGIT_TOLERANCE, RETRIEVAL_TOLERANCE, MERGED_TOLERANCE = 2e-3, 1e-5, 5e-5
 
 
 def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> int:
@@ -70,6 +71,7 @@ class BruteForce:
         self._state: State = load_state(run, "serve")
         self._tower = OnnxGraph(run.folder("retrieval") / "query_tower.onnx")
         self._embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
+        self._lists = NeighbourLists.load(run.folder("neighbours") / "eval")
         self._folder, self._chain = run.folder("ranking"), chain_folder
 
     def inputs(self, user: int, context: Mapping[str, NDArray] | None = None) -> dict[str, NDArray]:
@@ -84,9 +86,17 @@ class BruteForce:
         embedding: NDArray[np.float32] = self._tower.run(inputs)["query"][0]
         return embedding
 
-    def similarity(self, inputs: dict[str, NDArray]) -> NDArray[np.float32]:
-        """Inner product of the query and every item, float32 [N]."""
-        return np.asarray(self._embeddings @ self.query(inputs))
+    def scores(self, user: int, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
+        """Both sources' scores of every item, by the name of their pair feature, [N] each."""
+        return {
+            TOWER_SCORE: np.asarray(self._embeddings @ self.query(inputs)),
+            NEIGHBOUR_SCORE: self._said(self._state.seen(user)),
+        }
+
+    def merged(self, scores: dict[str, NDArray]) -> NDArray:
+        """The score that orders the candidates, [N]."""
+        spec = self._spec
+        return spec.tower_weight * scores[TOWER_SCORE] + spec.neighbour_weight * scores[NEIGHBOUR_SCORE]
 
     def allowed(self, user: int) -> NDArray[np.bool_]:
         """Which items the user may be shown, bool [N]."""
@@ -98,7 +108,7 @@ class BruteForce:
     def problem(self, user: int, rows: NDArray, probabilities: NDArray) -> str:
         """What is wrong with a slate of item rows and their probabilities; empty when nothing is."""
         inputs = self.inputs(user)
-        similarity, allowed = self.similarity(inputs), self.allowed(user)
+        scores, allowed = self.scores(user, inputs), self.allowed(user)
         if not allowed[rows].all() or len(np.unique(rows)) != len(rows):
             return "an item that may not be shown, or one twice"
         count = min(self._spec.num_candidates, int(allowed.sum()))
@@ -106,19 +116,43 @@ class BruteForce:
             return f"{len(rows)} items instead of {min(self._spec.slate_size, count)}"
         if not count:
             return ""
-        last = np.sort(similarity[allowed])[-count]
-        surely, perhaps = (
-            np.flatnonzero(allowed & (similarity > last + margin))
-            for margin in (RETRIEVAL_TOLERANCE, -RETRIEVAL_TOLERANCE)
-        )
-        logits = np.full(len(similarity), np.nan)
-        logits[perhaps] = self.logits(inputs, perhaps, similarity[perhaps], self._state.seen(user))
+        surely, perhaps = self._retrieved(scores, allowed, count)
+        logits = np.full(len(allowed), np.nan)
+        logits[perhaps] = self.logits(inputs, perhaps, {name: values[perhaps] for name, values in scores.items()})
         shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
         clear = np.abs(logits[rows]) < 8
         if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
             return "a score differs"
         return self._order_problem(logits, rows, surely, perhaps)
+
+    def _said(self, owned: NDArray) -> NDArray[np.float64]:
+        """What a user's items say for every item, float64 [N], item by item."""
+        said = np.zeros(len(self._embeddings))
+        for item in owned.tolist():
+            span = slice(int(self._lists.indptr[item]), int(self._lists.indptr[item + 1]))
+            said[self._lists.rows[span]] += self._lists.weights[span]
+        return said
+
+    def _retrieved(self, scores: dict[str, NDArray], allowed: NDArray, count: int) -> tuple[NDArray, NDArray]:
+        """Item rows that are surely among the candidates, and those that rounding may bring there."""
+        tower, said = scores[TOWER_SCORE], scores[NEIGHBOUR_SCORE]
+        merged = self.merged(scores)
+        usable = allowed & (said > 0)
+        last = np.sort(tower[allowed])[-count], np.sort(said[usable])[-min(count, int(usable.sum()) or 1) :][:1]
+
+        def union(margin: float) -> NDArray[np.bool_]:
+            of_lists = usable & (said > last[1] + margin) if len(last[1]) else usable
+            found: NDArray[np.bool_] = (allowed & (tower > last[0] + margin)) | of_lists
+            return found
+
+        # The most that the cut can be, and the least.
+        high, low = (np.sort(merged[union(m)])[-count:][:1] for m in (-RETRIEVAL_TOLERANCE, RETRIEVAL_TOLERANCE))
+        low = low if int(union(RETRIEVAL_TOLERANCE).sum()) >= count else np.array([-np.inf])
+        step = MERGED_TOLERANCE * max(1.0, float(np.abs(merged).max()))
+        surely = np.flatnonzero(union(RETRIEVAL_TOLERANCE) & (merged > high + step))
+        perhaps = np.flatnonzero(union(-RETRIEVAL_TOLERANCE) & (merged > low - step))
+        return surely, perhaps
 
     def _order_problem(self, logits: NDArray, rows: NDArray, surely: NDArray, perhaps: NDArray) -> str:
         """Each place of the slate must hold a score between what is surely and what is perhaps retrieved."""
@@ -128,16 +162,15 @@ class BruteForce:
         in_bounds = (got[: len(low)] >= low - tolerance[: len(low)]).all() and (got <= high + tolerance).all()
         return "" if in_bounds else "a better item was left out"
 
-    def logits(self, inputs: dict[str, NDArray], rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
+    def logits(self, inputs: dict[str, NDArray], rows: NDArray, scores: dict[str, NDArray]) -> NDArray:
         """Ranking logits of some items, [C].
 
         Args:
             inputs: encoded query features [1, ...].
             rows: item rows [C].
-            similarity: of those items, [C].
-            owned: item rows that the user has had.
+            scores: both sources' scores of those items, [C] each.
         """
-        columns = [self._pair(name, rows, similarity, owned) for name in self._spec.ranker["pair_inputs"]]
+        columns = [self._pair(name, rows, scores) for name in self._spec.ranker["pair_inputs"]]
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)
         if not self._spec.ranker["factored"]:
@@ -152,11 +185,8 @@ class BruteForce:
             logits: NDArray = value[:, 0] + pair @ top["skip"]
         return logits
 
-    def _pair(self, name: str, rows: NDArray, similarity: NDArray, owned: NDArray) -> NDArray:
-        if name == RETRIEVAL_SCORE:
-            return similarity
-        if name == POPULARITY:
-            return np.asarray(np.load(self._folder / "item_popularity.npy")[rows])
-        assert name == NEIGHBOURS
-        neighbours, weights = (np.load(self._folder / f"neighbour_{part}.npy")[rows] for part in ("rows", "weights"))
-        return np.asarray((weights * np.isin(neighbours, owned)).sum(axis=1))
+    def _pair(self, name: str, rows: NDArray, scores: dict[str, NDArray]) -> NDArray:
+        if name in scores:
+            return scores[name]
+        assert name == POPULARITY
+        return np.asarray(np.load(self._folder / "item_popularity.npy")[rows])

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM
 from ensemble.runtime.onnx import OnnxGraph
-from ensemble.runtime.retrieve import quantise
-from ensemble.runtime.seen import SEEN_FILES, SeenItems
+from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
 from models.ranking.factored import load_weights, score
-from models.ranking.pairs import NEIGHBOURS, pair_features
+from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE, pair_features
 from models.ranking.pairs import POPULARITY as PAIR_POPULARITY
 
 __all__ = ["RANKING_STEP", "Rank"]
@@ -42,19 +41,18 @@ class Rank(Step):
         super().__init__(folder, spec)
         self._score: Scorer = (FactoredScorer if spec.ranker["factored"] else PlainScorer)(folder, spec)
         self._names = spec.ranker["pair_inputs"]
-        self._seen = SeenItems(folder) if NEIGHBOURS in self._names else None
-        self._arrays = {name: load_array(folder / "ranker" / f"{file}.npy") for name, file in _pair_files(spec)}
+        has_popularity = PAIR_POPULARITY in self._names
+        self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query features that the ranker was trained on, the candidates and the path; for neighbours, the owner."""
-        owner = (Tensor("user_row", "INT32"), Tensor("recent_rows", "INT32", -1))
+        """The query features that the ranker was trained on, the candidates with their scores, and the path."""
+        scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker["pair_inputs"]))
         return (
             *spec.features(spec.ranker["query_inputs"]),
             Tensor("candidates", "INT32", spec.num_candidates),
-            Tensor("retrieval_score", "FP32", spec.num_candidates),
+            *(Tensor(name, "FP32", spec.num_candidates) for name in scores),
             Tensor("path_code", "INT32"),
-            *(owner if NEIGHBOURS in spec.ranker["pair_inputs"] else ()),
         )
 
     @classmethod
@@ -64,29 +62,20 @@ class Rank(Step):
 
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
-        """The ranker; the encoded items where the plain graph reads them; the seen items for neighbours."""
-        items = () if spec.ranker["factored"] else ("items",)
-        return ("ranker", *items, *(SEEN_FILES if NEIGHBOURS in spec.ranker["pair_inputs"] else ()))
+        """The ranker; the encoded items where the plain graph reads them."""
+        return ("ranker",) if spec.ranker["factored"] else ("ranker", "items")
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Score one user at a time, all C places at once: every matrix product has the same shape for everybody."""
         candidates = batch["candidates"]
         scores = batch["retrieval_score"].copy()
-        pairs = pair_features(
-            self._names, candidates, batch["retrieval_score"], self._owned(batch), **self._arrays
-        )  # (B, C, P)
+        given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
+        pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
         for user in np.flatnonzero(batch["path_code"][:, 0] != POPULARITY):
             query = {name: batch[encoded(name)][user : user + 1] for name in self.spec.ranker["query_inputs"]}
             scores[user] = quantise(self._score(query, candidates[user], pairs[user]), RANKING_STEP)
         scores[candidates == NO_ITEM] = 0
         return {"ranking_score": scores}
-
-    def _owned(self, batch: Mapping[str, NDArray]) -> list[NDArray]:
-        """The seen and recent item rows of each user."""
-        if self._seen is None:
-            return []
-        users = batch["user_row"][:, 0].tolist()
-        return [np.concatenate([self._seen.of(user), batch["recent_rows"][i]]) for i, user in enumerate(users)]
 
 
 class FactoredScorer:
@@ -121,12 +110,3 @@ class PlainScorer:
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
         logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
         return logits
-
-
-def _pair_files(spec: ChainSpec) -> list[tuple[str, str]]:
-    """Arguments of `pair_features` and the files that hold them."""
-    files = {
-        PAIR_POPULARITY: [("popularity", "item_popularity")],
-        NEIGHBOURS: [("neighbour_rows", "neighbour_rows"), ("neighbour_weights", "neighbour_weights")],
-    }
-    return [pair for name in spec.ranker["pair_inputs"] for pair in files.get(name, [])]

@@ -1,4 +1,4 @@
-"""Step 3: query embedding -> candidates, filtered inside the search."""
+"""Step 3: query embedding and what the user has -> candidates, filtered inside the search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM
+from ensemble.runtime.merge import MERGE_FILES, Merger
+from ensemble.runtime.rounding import quantise
 from ensemble.runtime.seen import SEEN_FILES, SeenItems
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor
 from ensemble.runtime.step import Arrays, Step, load_array
 
-__all__ = ["RETRIEVAL_STEP", "Retrieve", "pack_rows", "quantise"]
+__all__ = ["RETRIEVAL_STEP", "Retrieve", "pack_rows"]
+
+# What is said of every candidate: the score that orders them, and those of both sources.
+SCORES = ("retrieval_score", "tower_score", "neighbour_score")
 
 # Retrieved beyond C, so that rounding inside FAISS cannot decide who is the last candidate.
 MARGIN = 16
@@ -24,7 +29,10 @@ RETRIEVAL_STEP = 2.0**-20
 
 
 class Retrieve(Step):
-    """The C best eligible items that the user may see, by inner product; by popularity where nothing is known.
+    """The C best of what two sources find among the eligible items that the user may see.
+
+    The two towers give their C best by inner product, the item-item lists their C best by the sum of weights over what
+    the user has; the merged score orders both (`ensemble.runtime.merge`). Where nothing is known, popularity does.
 
     Eligibility, stock, seen and excluded items are one bitmap that FAISS checks inside the search. Where an IVF index
     finds fewer than C, the user's eligible items are searched exactly, so a slate is full whenever enough items exist.
@@ -42,6 +50,7 @@ class Retrieve(Step):
         self._popular = load_array(folder / "popular.npy")
         self._popularity = load_array(folder / "popular_scores.npy")
         self._seen = SeenItems(folder)
+        self._merger = Merger(folder, spec)
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -56,36 +65,36 @@ class Retrieve(Step):
 
     @classmethod
     def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """`candidates`, item rows padded with -1, and `retrieval_score`, both best first."""
-        return (
-            Tensor("candidates", "INT32", spec.num_candidates),
-            Tensor("retrieval_score", "FP32", spec.num_candidates),
-        )
+        """`candidates`, item rows padded with -1, with the merged score and both sources', best first."""
+        scores = [Tensor(name, "FP32", spec.num_candidates) for name in SCORES]
+        return (Tensor("candidates", "INT32", spec.num_candidates), *scores)
 
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
-        """The index, the embeddings, the eligible items, the popularity order and the seen items."""
-        return ("index.faiss", "item_embeddings.npy", "eligible.npy", "popular.npy", "popular_scores.npy", *SEEN_FILES)
+        """The index, the embeddings, item-item lists, eligible items, the popularity order and the seen items."""
+        return ("index.faiss", *MERGE_FILES, "popular.npy", "popular_scores.npy", *SEEN_FILES)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Search one user at a time: FAISS takes other routes for larger batches; slates must not change with them."""
         num_users = len(batch["query"])
         candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
-        scores = np.zeros(candidates.shape, np.float32)
+        scores = {name: np.zeros(candidates.shape, np.float32) for name in SCORES}
         for user in range(num_users):
-            blocked = self._blocked(*(batch[name][user] for name in ("user_row", "recent_rows", "excluded_rows")))
+            owned = np.concatenate([self._seen.of(int(batch["user_row"][user, 0])), batch["recent_rows"][user]])
+            blocked = self._blocked(owned, batch["excluded_rows"][user])
             if batch["path_code"][user, 0] == POPULARITY:
-                rows, found = self._most_popular(blocked)
+                rows, *found = self._most_popular(blocked)
             else:
-                rows, found = self._nearest(batch["query"][user], blocked)
+                query, count = batch["query"][user], self.spec.num_candidates
+                rows, *found = self._merger.merge(query, self._nearest(query, blocked)[0], owned, blocked, count)
             candidates[user, : len(rows)] = rows
-            scores[user, : len(rows)] = found
-        return {"candidates": candidates, "retrieval_score": scores}
+            for name, values in zip(SCORES, found, strict=False):
+                scores[name][user, : len(rows)] = values
+        return {"candidates": candidates, **scores}
 
-    def _blocked(self, user_row: NDArray, recent: NDArray, excluded: NDArray) -> NDArray:
+    def _blocked(self, owned: NDArray, excluded: NDArray) -> NDArray:
         """Distinct item rows that this user must not see, ascending."""
-        seen = [self._seen.of(int(user_row[0])), recent] if self.spec.filter_seen else []
-        rows: NDArray = np.unique(np.concatenate([*seen, excluded]))
+        rows: NDArray = np.unique(np.concatenate([owned, excluded]) if self.spec.filter_seen else excluded)
         return rows[rows >= 0]
 
     def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:
@@ -129,9 +138,3 @@ def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     places = rows >> 3
     starts = np.flatnonzero(np.diff(places, prepend=-1))
     return places[starts], np.bitwise_or.reduceat((1 << (rows & 7)).astype(np.uint8), starts)
-
-
-def quantise(scores: NDArray, step: float) -> NDArray[np.float32]:
-    """Round to a multiple of a power of two, float32: differences of the last bit vanish."""
-    rounded: NDArray[np.float32] = (np.rint(scores * np.float32(1 / step)) * np.float32(step)).astype(np.float32)
-    return rounded

@@ -75,6 +75,7 @@ class ChainSpec:
         context_columns: raw context columns that a request may carry.
         tower_inputs: model inputs of the query tower.
         index: kind, nlist and nprobe of index/meta.json.
+        tower_weight, neighbour_weight: of the two sources' scores in the merged retrieval score.
         ranker: ranking/meta.json.
     """
 
@@ -96,6 +97,8 @@ class ChainSpec:
     context_columns: tuple[Tensor, ...]
     tower_inputs: tuple[str, ...]
     index: dict[str, Any]
+    tower_weight: float
+    neighbour_weight: float
     ranker: dict[str, Any]
 
     @property

@@ -25,10 +25,8 @@ class RankingConfig(Section, frozen=True):
         negatives_per_positive: for "sampled".
         retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity.
         candidate_pool: how many of the retriever's best candidates those are drawn from.
-        neighbours: K, items kept per item for the pair feature "neighbours" of "sampled" rows; 0: no such feature.
-        neighbour_l2: ridge of the item-item weights behind it.
-        exact_neighbours_up_to: catalogue size up to which they are ridge regression weights (EASE), cosines above.
-        use_retrieval_score: "auto": with "sampled" rows only, whose positives the retriever has not been fitted on.
+        use_retrieval_score: whether the scores of both retrieval sources are pair features; "auto": with "sampled" rows
+            only, whose positives neither has been fitted on.
         use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
             of the simulated shop, and sampled rows, few for each user, are not learnt by heart.
         id_dropout: as in retrieval.
@@ -44,9 +42,6 @@ class RankingConfig(Section, frozen=True):
     negatives_per_positive: Count = 20
     retrieved_negatives: Fraction = 0.8
     candidate_pool: Count = 200
-    neighbours: NonNegative = 64
-    neighbour_l2: Positive = 300.0
-    exact_neighbours_up_to: NonNegative = 10_000
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
     use_user_id: bool = False
     batch_size: Count = 4096

@@ -1,4 +1,4 @@
-"""Pair features in training: the arrays of one moment and the retriever that gives the score."""
+"""Pair features in training: the merged retriever and the item counts of one moment."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch, State
+from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
-from models.ranking.neighbours import Neighbours, fit_neighbours
-from models.ranking.pairs import NEIGHBOURS, POPULARITY, RETRIEVAL_SCORE, pair_features, popularity_values
-from models.ranking.retriever import Retriever
+from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE, pair_features, popularity_values
 
 __all__ = ["PairSource", "choose_pairs"]
+
+BLOCK_CELLS = 20_000_000
 
 
 def choose_pairs(config: RankingConfig, *, sampled: bool) -> list[str]:
     """Names of the pair features.
 
-    With impressions there is none unless the retrieval score is asked for: popularity and neighbours are counted from
-    the same clicks that are the labels, so in training they would tell the answer.
+    With impressions there is none unless the retrieval scores are asked for: both sources and the popularity are
+    fitted on the same clicks that are the labels, so in training they would tell the answer.
 
     Args:
-        config: whether the retrieval score and the neighbours are wanted.
+        config: whether the retrieval scores are wanted.
         sampled: the training rows are sampled ones.
     """
-    names = [RETRIEVAL_SCORE] if config.use_retrieval_score == "yes" else []
-    if sampled:
-        names = [] if config.use_retrieval_score == "no" else [RETRIEVAL_SCORE]
-        names += [POPULARITY, *([NEIGHBOURS] if config.neighbours else [])]
-    return names
+    wanted = config.use_retrieval_score == "yes" or (config.use_retrieval_score == "auto" and sampled)
+    return [*((TOWER_SCORE, NEIGHBOUR_SCORE) if wanted else ()), *((POPULARITY,) if sampled else ())]
 
 
 class PairSource:
@@ -38,47 +36,49 @@ class PairSource:
 
     Args:
         names: which, in order.
-        state: what was known at the moment; None is enough for "retrieval_score".
-        retriever: for "retrieval_score".
-        neighbours: for "neighbours".
+        retriever: of that moment.
+        state: what was known then; its counts are the popularity.
     """
 
-    def __init__(
-        self, names: Sequence[str], state: State | None, retriever: Retriever | None, neighbours: Neighbours | None
-    ) -> None:
+    def __init__(self, names: Sequence[str], retriever: MergedRetriever, state: State) -> None:
         self.names = list(names)
-        self._state, self._retriever = state, retriever
-        self.neighbours = neighbours
-        self.popularity = popularity_values(state.popularity) if state is not None else None
+        self.retriever = retriever
+        self.popularity = popularity_values(np.asarray(state.popularity))
 
-    @classmethod
-    def at(cls, names: Sequence[str], state: State, retriever: Retriever | None, config: RankingConfig) -> PairSource:
-        """The source of one moment, its neighbours fitted on the state's seen items."""
-        neighbours = None
-        if NEIGHBOURS in names:
-            neighbours = fit_neighbours(state, config.neighbours, config.neighbour_l2, config.exact_neighbours_up_to)
-        return cls(names, state, retriever, neighbours)
-
-    def compute(
-        self, query: Batch, user_row: NDArray, item_rows: NDArray, embedded: NDArray | None = None
-    ) -> NDArray[np.float32]:
+    def compute(self, query: Batch, user_row: NDArray, item_rows: NDArray) -> NDArray[np.float32]:
         """Pair features of given (query, item) rows.
 
         Args:
             query: query features by name, [G, 1] or [G, L].
-            user_row: int [G], whose seen items count for "neighbours".
+            user_row: int [G], whose items count for the item-item score.
             item_rows: int [G, M]; -1 is no item.
-            embedded: float32 [G, D], the query embeddings where they are known already.
 
         Returns:
             float32 [G, M, P].
         """
-        scores = np.zeros(item_rows.shape, np.float32)
-        if RETRIEVAL_SCORE in self.names:
-            assert self._retriever is not None
-            embedded = self._retriever.embed(query) if embedded is None else embedded
-            scores = np.einsum("gd,gmd->gm", embedded, self._retriever.item_embeddings[item_rows], optimize=True)
-        state = self._state
-        owned = [state.seen(int(user)) for user in user_row] if state is not None and NEIGHBOURS in self.names else []
-        lists = (self.neighbours.rows, self.neighbours.weights) if self.neighbours is not None else (None, None)
-        return pair_features(self.names, item_rows, scores, owned, self.popularity, *lists)
+        if TOWER_SCORE not in self.names:
+            return pair_features(self.names, item_rows, {}, self.popularity)
+        embedded = self.retriever.tower.embed(query)
+        num_items = len(self.popularity)
+        step = max(1, BLOCK_CELLS // num_items)
+        spans = [slice(start, start + step) for start in range(0, len(user_row), step)]
+        parts = [self.of_block(embedded[s], self.retriever.neighbour_scores(user_row[s]), item_rows[s]) for s in spans]
+        return np.concatenate(parts)
+
+    def of_block(
+        self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32], item_rows: NDArray
+    ) -> NDArray[np.float32]:
+        """Pair features where the scores of the whole catalogue are at hand.
+
+        Args:
+            embedded: float32 [G, D], query embeddings.
+            neighbour: float32 [G, N], item-item scores.
+            item_rows: int [G, M]; -1 is no item.
+        """
+        known = np.maximum(item_rows, 0)
+        items = self.retriever.tower.item_embeddings[known]
+        scores = {
+            TOWER_SCORE: np.einsum("gd,gmd->gm", embedded, items, optimize=True),
+            NEIGHBOUR_SCORE: np.take_along_axis(neighbour, known.astype(np.int64), axis=1),
+        }
+        return pair_features(self.names, item_rows, scores, self.popularity)

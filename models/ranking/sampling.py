@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from models.data import Batch, Events, Features, Shard, State
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource
-from models.ranking.retriever import Retriever
 from models.ranking.rows import SampledGroups
 from workflows.core import console
 from workflows.core.errors import DataError
@@ -25,9 +24,9 @@ POPULARITY_POWER = 0.75
 
 
 def sample_groups(
-    events: Events, features: Features, state: State, retriever: Retriever, pairs: PairSource, config: RankingConfig
+    events: Events, features: Features, state: State, pairs: PairSource, config: RankingConfig
 ) -> SampledGroups:
-    """Build one group per positive event of a split that neither the retriever nor `state` has seen.
+    """Build one group per positive event of a split that neither retrieval source nor `state` has seen.
 
     Each query is put as the server would have put it just before the split: user features, the event's context, and the
     history and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are
@@ -38,8 +37,7 @@ def sample_groups(
         events: positive events of the split after `state`.
         features: encoded features.
         state: what was known at the start of the split.
-        retriever: of a run whose retrieval was fitted before the split.
-        pairs: pair features as of `state`.
+        pairs: pair features as of `state`, with a retriever that was fitted before the split.
         config: how many negatives, from where.
 
     Raises:
@@ -53,22 +51,24 @@ def sample_groups(
     user_row, positives = batch["user_row"], batch["item_row"]
     history = features.history_codes(np.asarray(state.history[user_row]))
     query = features.query_inputs(user_row, batch, history)
-    embedded = retriever.embed(query)
+    embedded = pairs.retriever.tower.embed(query)
     chance = np.maximum(state.popularity, 0.0).astype(np.float64) ** POPULARITY_POWER + 1e-9
     draw = _Draw(config, np.cumsum(chance / chance.sum()), random)
     item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
     item_rows[:, 0] = positives
+    pair = np.empty((*item_rows.shape, len(pairs.names)), np.float32)
     step = max(1, BLOCK_CELLS // features.num_items)
     with console.progress("ranking: draw negatives", len(positives), "positives") as bar:
         for start in range(0, len(positives), step):
             span = slice(start, start + step)
-            scores = embedded[span] @ retriever.item_embeddings.T
+            neighbour = pairs.retriever.neighbour_scores(user_row[span])
+            scores = pairs.retriever.merged_scores(embedded[span], neighbour)
             for place, user in enumerate(user_row[span]):
                 scores[place, state.seen(int(user))] = -np.inf
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores)
+            pair[span] = pairs.of_block(embedded[span], neighbour, item_rows[span])
             bar.advance(bar.task_ids[0], len(scores))
-    pair = pairs.compute(query, user_row, item_rows, embedded)
     return SampledGroups(query, item_rows, pair, user_row, features, Shard())
 
 
@@ -115,6 +115,8 @@ def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
     keep = _cap_per_user(keep, users[keep], random)
     if len(keep) > MAX_POSITIVES:
         keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
+    # Together, so that the item-item scores of a user are computed once.
+    keep = keep[np.argsort(users[keep], kind="stable")]
     return {name: values[keep] for name, values in columns.items() if name != HISTORY}
 
 

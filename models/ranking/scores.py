@@ -20,7 +20,7 @@ __all__ = ["ranking_scores"]
 
 BATCH_ROWS = 8192
 # What was known when a split began.
-MOMENT = {"valid": "train", "test": "eval"}
+MOMENT: dict[str, Literal["train", "eval"]] = {"valid": "train", "test": "eval"}
 
 
 def ranking_scores(run: Run, split: Literal["valid", "test"]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -55,15 +55,14 @@ def ranking_scores(run: Run, split: Literal["valid", "test"]) -> tuple[NDArray[n
 
 
 def _source(run: Run, config: RankingConfig, features: Features, meta: dict, split: str) -> GroupSource:
+    from models.neighbours.merged import MergedRetriever
     from models.ranking.pairing import PairSource
-    from models.ranking.retriever import Retriever
     from models.ranking.rows import ImpressionGroups
     from models.ranking.sampling import sample_groups
 
     events, names = load_events(run, split), meta["pair_inputs"]  # type: ignore[arg-type]
-    retriever = Retriever(run.folder("retrieval"))
-    if meta["training_rows"] == "impressions":
-        return ImpressionGroups(events, meta["label"], features, PairSource(names, None, retriever, None))
     state = load_state(run, MOMENT[split])
-    pairs = PairSource.at(names, state, retriever, config)
-    return sample_groups(events.select(positives_of=meta["label"]), features, state, retriever, pairs, config)
+    pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)
+    if meta["training_rows"] == "impressions":
+        return ImpressionGroups(events, meta["label"], features, pairs)
+    return sample_groups(events.select(positives_of=meta["label"]), features, state, pairs, config)

@@ -21,7 +21,7 @@ from workflows.core.run import Run, run_stage
 __all__ = ["train_ranking"]
 
 STAGE = "ranking"
-AFTER = ("data", "features", "retrieval")
+AFTER = ("data", "features", "retrieval", "neighbours")
 HELD_OUT_SHARE = 0.2
 SCAN_ROWS = 100_000
 
@@ -30,9 +30,9 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
     """Train the ranker and write everything that serving and evaluation need.
 
     "impressions": the logged train events with their label; early stopping and calibration on the valid split.
-    "sampled": the positives of the valid split, which the retriever was not fitted on, with drawn negatives; a fifth of
-    the users is held out for early stopping and calibration. The item counts behind the pair features are those of the
-    moment: state/train for the training rows, state/eval in what is exported.
+    "sampled": the positives of the valid split, which neither retrieval source was fitted on, with drawn negatives; a
+    fifth of the users is held out for early stopping and calibration. The item counts and item-item weights behind the
+    pair features are those of the moment: the train split for the training rows, train and valid in what is exported.
 
     Raises:
         ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
@@ -80,7 +80,7 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
         model.rescale(factor, offset)
         with full_float32():
             shape = export_ranker(folder, model, features)
-    _write_pair_arrays(run, config, names, folder)
+    _write_popularity(run, names, folder)
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
     console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))
     meta = {
@@ -131,20 +131,18 @@ def _sources(
     run: Run, config: RankingConfig, features: Features, label: str, names: list[str], sampled: bool
 ) -> tuple[Any, Any]:
     """What to train on and what to stop by."""
+    from models.neighbours.merged import MergedRetriever
     from models.ranking.pairing import PairSource
-    from models.ranking.retriever import Retriever
     from models.ranking.rows import ImpressionGroups
     from models.ranking.sampling import sample_groups
 
-    retriever = Retriever(run.folder("retrieval"))
+    state = load_state(run, "train")
+    pairs = PairSource(names, MergedRetriever(run, "train", state), state)
     if not sampled:
-        pairs = PairSource(names, None, retriever, None)
         train = ImpressionGroups(load_events(run, "train"), label, features, pairs, Shard.from_environment())
         return train, ImpressionGroups(load_events(run, "valid"), label, features, pairs)
-    state = load_state(run, "train")
     events = load_events(run, "valid").select(positives_of=label)
-    pairs = PairSource.at(names, state, retriever, config)
-    groups = sample_groups(events, features, state, retriever, pairs, config)
+    groups = sample_groups(events, features, state, pairs, config)
     held_out = _held_out(groups.user_row, config.seed)
     return groups.where(~held_out, Shard.from_environment()), groups.where(held_out)
 
@@ -165,17 +163,12 @@ def _moments(train: Any, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
 
 
-def _write_pair_arrays(run: Run, config: RankingConfig, names: list[str], folder: Path) -> None:
-    """The arrays behind the pair features, as of just before the test split."""
-    from models.ranking.pairing import PairSource
-    from models.ranking.pairs import NEIGHBOURS, POPULARITY
+def _write_popularity(run: Run, names: list[str], folder: Path) -> None:
+    """The counts behind the pair feature, as of just before the test split."""
+    from models.ranking.pairs import POPULARITY, popularity_values
 
-    source = PairSource.at(names, load_state(run, "eval"), None, config)
-    if POPULARITY in names and source.popularity is not None:
-        np.save(folder / "item_popularity.npy", source.popularity)
-    if NEIGHBOURS in names and source.neighbours is not None:
-        np.save(folder / "neighbour_rows.npy", source.neighbours.rows)
-        np.save(folder / "neighbour_weights.npy", source.neighbours.weights)
+    if POPULARITY in names:
+        np.save(folder / "item_popularity.npy", popularity_values(np.asarray(load_state(run, "eval").popularity)))
 
 
 def _write_json(path: Path, value: Any) -> None:

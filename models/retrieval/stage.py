@@ -73,7 +73,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]
             features,
             positives,
             np.asarray(state.popularity),
-            validation_set(features, valid, state, config),
+            validation_set(features, valid, state, config.validation_users, config.seed),
             config,
             Checkpoint(run.scratch(STAGE), mark),
             mark,

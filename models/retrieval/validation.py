@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, State
-from models.retrieval.config import RetrievalConfig
 from workflows.features.schema import HISTORY
 
 __all__ = ["ValidationSet", "recall_at_k", "validation_set"]
@@ -35,21 +34,22 @@ class ValidationSet(msgspec.Struct, frozen=True):
         return len(self.relevant)
 
 
-def validation_set(features: Features, positives: Events, state: State, config: RetrievalConfig) -> ValidationSet:
+def validation_set(features: Features, positives: Events, state: State, num_users: int, seed: int) -> ValidationSet:
     """Draw the validation users; the query of each is its first positive validation event.
 
     Args:
         features: of the run.
         positives: positive validation events with an item of the catalogue.
         state: after training.
-        config: how many users, and the seed they are drawn with.
+        num_users: users drawn; 0: all.
+        seed: they are drawn with.
     """
     columns = positives.columns
     users, first = np.unique(columns["user_row"], return_index=True)
     relevant_of = _rows_by_user(columns, users)
     keep = [i for i, user in enumerate(users) if len(np.setdiff1d(relevant_of[i], state.seen(int(user))))]
-    if config.validation_users and len(keep) > config.validation_users:
-        drawn = np.random.default_rng(config.seed).choice(len(keep), config.validation_users, replace=False)
+    if num_users and len(keep) > num_users:
+        drawn = np.random.default_rng(seed).choice(len(keep), num_users, replace=False)
         keep = [keep[i] for i in np.sort(drawn)]
     rows = {name: values[first[keep]] for name, values in columns.items()}
     seen = [np.asarray(state.seen(int(users[i]))) for i in keep]

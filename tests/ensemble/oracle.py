@@ -44,13 +44,16 @@ class Oracle:
         self.embeddings = np.load(root / "retrieval/item_embeddings.npy")
         self.tower = onnxruntime.InferenceSession(str(root / "retrieval/query_tower.onnx"))
         self.meta = json.loads((root / "ranking/meta.json").read_text())
+        lists = root / "neighbours/eval"
+        indptr, rows, weights = (np.load(lists / f"{name}.npy").tolist() for name in ("indptr", "rows", "weights"))
+        self.speaks_for = [list(zip(rows[a:b], weights[a:b], strict=True)) for a, b in pairwise(indptr)]
+        self.merge = json.loads((root / "neighbours/meta.json").read_text())
         self.load_ranker(root / "ranking")
 
     def load_ranker(self, folder: Path) -> None:
         name = "ranker_query.onnx" if self.meta["factored"] else "ranker.onnx"
         self.ranker = onnxruntime.InferenceSession(str(folder / name))
         self.pair_popularity = np.load(folder / "item_popularity.npy")
-        self.neighbours = np.load(folder / "neighbour_rows.npy"), np.load(folder / "neighbour_weights.npy")
         if self.meta["factored"]:
             self.fields, self.hidden = np.load(folder / "item_fields.npy"), np.load(folder / "item_hidden.npy")
             self.top = dict(np.load(folder / "top.npz"))
@@ -73,11 +76,31 @@ class Oracle:
         inputs = self.inputs(row, context or {}, recent_rows)
         query = self.tower.run(None, inputs)[0][0]
         similarity = {i: float(np.dot(self.embeddings[i].astype(np.float64), query)) for i in allowed}
-        found = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[: self.chain.num_candidates]
-        logits = {i: self.logit(inputs, i, similarity[i], owned) for i in found}
-        best = sorted(found, key=lambda i: (-round(logits[i], 4), i))[:size]
+        support = self.support(owned)
+        found = self.retrieve(allowed, similarity, support)
+        logits = {i: self.logit(inputs, i, similarity[i], support[i]) for i in found}
+        best = sorted(found, key=lambda i: (-round(logits[i], 5), i))[:size]
         path = "known_user" if row >= 0 else "history" if known_recent else "context"
         return [self.items[i] for i in best], [1 / (1 + np.exp(-logits[i])) for i in best], path
+
+    def support(self, owned: set[int]) -> list[float]:
+        """What the user's items say for every item."""
+        said = [0.0] * len(self.items)
+        for item in owned:
+            for other, weight in self.speaks_for[item]:
+                said[other] += weight
+        return said
+
+    def retrieve(self, allowed: list[int], similarity: dict[int, float], support: list[float]) -> list[int]:
+        """The C best of each source, then the C best of those by the merged score."""
+        count = self.chain.num_candidates
+        near = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[:count]
+        said = sorted((i for i in allowed if support[i] > 0), key=lambda i: (-round(support[i], 6), i))[:count]
+        merged = {
+            i: self.merge["tower_weight"] * similarity[i] + self.merge["neighbour_weight"] * support[i]
+            for i in {*near, *said}
+        }
+        return sorted(merged, key=lambda i: (-round(merged[i], 5), i))[:count]
 
     def inputs(self, row: int, context: dict, recent: list[int]) -> dict[str, np.ndarray]:
         known = row >= 0
@@ -97,10 +120,8 @@ class Oracle:
         inputs = {name: np.array([[value]], dtype[name]) for name, value in values.items()}
         return {**inputs, "recent_item_ids": np.array([codes + [0] * (6 - len(codes))], np.int32)}
 
-    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, owned: set[int]) -> float:
-        near, weights = self.neighbours
-        support = sum(w for n, w in zip(near[item].tolist(), weights[item].tolist(), strict=True) if n in owned)
-        pair = np.array([similarity, self.pair_popularity[item], support], np.float32)
+    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, support: float) -> float:
+        pair = np.array([similarity, support, self.pair_popularity[item]], np.float32)
         if not self.meta["factored"]:
             item_inputs = {name: np.array([[values[item]]]) for name, values in self.encoded_items.items()}
             item_inputs = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in item_inputs.items()}

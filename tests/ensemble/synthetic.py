@@ -1,6 +1,7 @@
 """A whole run directory per docs/ARTEFACTS.md without training anything: seeded numpy arrays and small ONNX graphs.
 
-`make_run(folder)` writes data/, features/, retrieval/, index/ and ranking/ and returns the run and its config.
+`make_run(folder)` writes data/, features/, retrieval/, neighbours/, index/ and ranking/; it returns the run and its
+config.
 Users 0..2 are special: 0 has neither history nor seen items, 1 has seen every item but five, 2 has a full history.
 """
 
@@ -22,7 +23,8 @@ from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import Feature, FeatureSchema
 from workflows.tables.config import DataConfig
 
-L, D, PAIR_INPUTS = 6, 8, ["retrieval_score", "popularity", "neighbours"]
+L, D, PAIR_INPUTS = 6, 8, ["tower_score", "neighbour_score", "popularity"]
+TOWER_WEIGHT, NEIGHBOUR_WEIGHT = 1.5, 0.75
 DEVICES = ["desktop", "phone", "tablet"]
 
 
@@ -56,6 +58,7 @@ def make_run(
     _write_data(run, rng, text_ids, tables)
     _write_features(run, schema, tables)
     embeddings = _write_retrieval(run, rng, schema, num_items)
+    _write_neighbours(run, rng, num_items)
     _write_index(run, embeddings, index)
     _write_ranking(run, rng, schema, num_items, factored)
     return run, config
@@ -214,6 +217,20 @@ def _write_retrieval(run: Run, rng: np.random.Generator, schema: FeatureSchema, 
     return embeddings
 
 
+def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> None:
+    folder = _folder(run, "neighbours")
+    # The last items speak for nobody and nobody speaks for them, as without a training event.
+    lists = [np.sort(rng.choice(num_items - 3, rng.integers(0, 8), replace=False)) for _ in range(num_items - 3)]
+    lists += [np.zeros(0, np.int64)] * 3
+    for moment in ("train", "eval"):
+        (folder / moment).mkdir()
+        np.save(folder / moment / "indptr.npy", np.cumsum([0, *map(len, lists)]).astype(np.int64))
+        np.save(folder / moment / "rows.npy", np.concatenate(lists).astype(np.int32))
+        np.save(folder / moment / "weights.npy", _normal(rng, sum(map(len, lists))))
+    _json(folder / "meta.json", {"tower_weight": TOWER_WEIGHT, "neighbour_weight": NEIGHBOUR_WEIGHT})
+    _finish(folder, "neighbours", {})
+
+
 def _write_index(run: Run, embeddings: np.ndarray, kind: str) -> None:
     import faiss
 
@@ -244,9 +261,6 @@ def _write_ranking(run: Run, rng: np.random.Generator, schema: FeatureSchema, nu
             top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
         np.savez(folder / "top.npz", **top)
     np.save(folder / "item_popularity.npy", np.abs(_normal(rng, num_items)))
-    neighbours = rng.integers(-1, num_items, (num_items, 4)).astype(np.int32)
-    np.save(folder / "neighbour_rows.npy", neighbours)
-    np.save(folder / "neighbour_weights.npy", np.where(neighbours < 0, np.float32(0), _normal(rng, num_items, 4)))
     meta = {"factored": factored, "query_inputs": [f.name for f in query], "item_inputs": [f.name for f in item]}
     meta |= {"pair_inputs": PAIR_INPUTS, "label": "click", "num_query_fields": num_query_fields}
     meta |= {"num_item_fields": num_item_fields, "field_dim": FIELD_DIM, "hidden": HIDDEN}

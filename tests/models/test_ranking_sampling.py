@@ -20,15 +20,28 @@ SCHEMA = FeatureSchema(
     None,
     LENGTH,
 )
-CONFIG = RankingConfig(negatives_per_positive=10, retrieved_negatives=0.5, candidate_pool=12, neighbours=3)
+CONFIG = RankingConfig(negatives_per_positive=10, retrieved_negatives=0.5, candidate_pool=12)
 
 
-class Retriever:
+class Tower:
     def __init__(self):
         self.item_embeddings = np.random.default_rng(0).standard_normal((NUM_ITEMS, DIM)).astype(np.float32)
 
     def embed(self, query):
         return np.random.default_rng(1).standard_normal((len(query["user_id"]), DIM)).astype(np.float32)
+
+
+class Retriever:
+    """Item-item scores that are told apart from the towers', merged with weights of two and one half."""
+
+    def __init__(self):
+        self.tower = Tower()
+
+    def neighbour_scores(self, user_row):
+        return np.random.default_rng(2).standard_normal((NUM_USERS, NUM_ITEMS)).astype(np.float32)[user_row]
+
+    def merged_scores(self, embedded, neighbour):
+        return 2.0 * (embedded @ self.tower.item_embeddings.T) + 0.5 * neighbour
 
 
 class Rows:
@@ -63,8 +76,8 @@ def events():
 
 
 def draw(events, features, state, config=CONFIG):
-    pairs = PairSource.at(choose_pairs(config, sampled=True), state, Retriever(), config)
-    return sample_groups(events, features, state, Retriever(), pairs, config)
+    pairs = PairSource(choose_pairs(config, sampled=True), Retriever(), state)
+    return sample_groups(events, features, state, pairs, config)
 
 
 def test_the_target_is_in_no_history_and_was_not_seen(events, features, state):
@@ -90,7 +103,7 @@ def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, 
     config = msgspec.structs.replace(CONFIG, retrieved_negatives=0.999, negatives_per_positive=4, candidate_pool=6)
     groups = draw(events, features, state, config)
     retriever = Retriever()
-    scores = retriever.embed(groups.query) @ retriever.item_embeddings.T
+    scores = retriever.merged_scores(retriever.tower.embed(groups.query), retriever.neighbour_scores(groups.user_row))
     for place, rows in enumerate(groups.item_rows):
         user = groups.user_row[place]
         scores[place, state.seen(user)] = -np.inf
@@ -102,13 +115,15 @@ def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, 
 def test_the_pair_features_are_those_of_the_moment(events, features, state):
     groups = draw(events, features, state)
     retriever = Retriever()
-    scores = retriever.embed(groups.query) @ retriever.item_embeddings.T
-    assert choose_pairs(CONFIG, sampled=True) == ["retrieval_score", "popularity", "neighbours"]
+    scores = retriever.tower.embed(groups.query) @ retriever.tower.item_embeddings.T
+    support = retriever.neighbour_scores(groups.user_row)
+    assert choose_pairs(CONFIG, sampled=True) == ["tower_score", "neighbour_score", "popularity"]
     rows = np.maximum(groups.item_rows, 0)
-    expected = np.where(groups.item_rows < 0, 0, np.take_along_axis(scores, rows, axis=1))
-    np.testing.assert_allclose(groups.pair[..., 0], expected, atol=1e-5)
+    for position, values in enumerate((scores, support)):
+        expected = np.where(groups.item_rows < 0, 0, np.take_along_axis(values, rows, axis=1))
+        np.testing.assert_allclose(groups.pair[..., position], expected, atol=1e-5)
     share = state.popularity * (NUM_ITEMS / state.popularity.sum())
-    np.testing.assert_allclose(groups.pair[..., 1], np.where(groups.item_rows < 0, 0, np.log1p(share)[rows]), atol=1e-6)
+    np.testing.assert_allclose(groups.pair[..., 2], np.where(groups.item_rows < 0, 0, np.log1p(share)[rows]), atol=1e-6)
 
 
 def test_the_same_seed_draws_the_same_rows(events, features, state):
@@ -123,8 +138,11 @@ def test_only_seen_positives_are_refused(features, state):
 
 def test_impressions_have_no_pair_feature_unless_asked():
     assert choose_pairs(RankingConfig(), sampled=False) == []
-    assert choose_pairs(RankingConfig(use_retrieval_score="yes"), sampled=False) == ["retrieval_score"]
-    assert "retrieval_score" not in choose_pairs(RankingConfig(use_retrieval_score="no"), sampled=True)
+    assert choose_pairs(RankingConfig(use_retrieval_score="yes"), sampled=False) == [
+        "tower_score",
+        "neighbour_score",
+    ]
+    assert choose_pairs(RankingConfig(use_retrieval_score="no"), sampled=True) == ["popularity"]
 
 
 def test_a_user_with_many_positives_counts_as_a_few_and_none_of_them_is_a_negative(features, state):

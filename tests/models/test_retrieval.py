@@ -159,7 +159,7 @@ def test_in_batch_training_learns_the_checkerboard_too(tmp_path):
 def test_validation_recall_matches_a_hand_worked_case(run):
     features, state = load_features(run), load_state(run, "train")
     positives = load_events(run, "valid").select(positives_of="click", known_items_only=True)
-    queries = validation_set(features, positives, state, CONFIG)
+    queries = validation_set(features, positives, state, CONFIG.validation_users, CONFIG.seed)
     assert len(queries) == NUM_USERS
     # Every query prefers even rows, low ones first: even users find what an oracle finds, odd users nothing.
     items = np.where(np.arange(NUM_ITEMS) % 2 == 0, -np.arange(NUM_ITEMS), -1000.0).astype(np.float32)[:, None]

@@ -13,7 +13,7 @@ from scripts.cli import app
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [command.name for command in app.registered_commands]
-STAGES = ["prepare", "train_retrieval", "build_index", "train_ranking", "evaluate", "export"]
+STAGES = ["prepare", "train_retrieval", "fit_neighbours", "build_index", "train_ranking", "evaluate", "export"]
 
 
 def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -24,7 +24,7 @@ def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    stages = "prepare train-retrieval build-index train-ranking evaluate export"
+    stages = "prepare train-retrieval fit-neighbours build-index train-ranking evaluate export"
     wanted = f"run {stages} serve recommend reload rollback tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())
 

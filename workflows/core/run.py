@@ -19,7 +19,7 @@ from workflows.core.errors import ArtefactError
 
 __all__ = ["STAGES", "Run", "run_stage"]
 
-STAGES = ("data", "features", "retrieval", "index", "ranking", "report", "repo")
+STAGES = ("data", "features", "retrieval", "neighbours", "index", "ranking", "report", "repo")
 VERSIONED_PACKAGES = (
     "cascade",
     "merlin-models",

@@ -14,10 +14,11 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import BruteForce
 from ensemble.runtime.chain import Chain
-from ensemble.runtime.retrieve import RETRIEVAL_STEP, quantise
+from ensemble.runtime.merge import MERGED_STEP, SCORE_STEP
+from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import ChainSpec
 from ensemble.serving.client import CascadeClient
-from models.data import load_state
+from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from workflows.core.run import Run
 
 __all__ = ["Answer", "Reference", "ask_chain", "ask_server", "overlap"]
@@ -80,7 +81,6 @@ class Reference:
         self.spec = ChainSpec.load(chain_folder)
         eligible = eligible_items(run.folder("data") / "items.parquet", config)
         self._oracle = BruteForce(run, chain_folder, self.spec, eligible)
-        self._state = load_state(run, "serve")
         self._index = faiss.read_index(str(chain_folder / "index.faiss"))
         self._users = questions.user_rows[:count].tolist()
         self._inputs = [
@@ -95,15 +95,23 @@ class Reference:
 
     def _slate(self, number: int, *, by_index: bool) -> Slate:
         user, inputs = self._users[number], self._inputs[number]
-        similarity, allowed = self._oracle.similarity(inputs), self._oracle.allowed(user)
+        scores, allowed = self._oracle.scores(user, inputs), self._oracle.allowed(user)
+        near = allowed.copy()
         if by_index:
-            reached = np.zeros(len(allowed), bool)
-            reached[self._reached(inputs)] = True
-            allowed &= reached
-        rows = np.flatnonzero(allowed)
-        rows = rows[np.lexsort((rows, -quantise(similarity[rows], RETRIEVAL_STEP)))][: self.spec.num_candidates + SPARE]
-        logits = np.full(len(similarity), np.nan)
-        logits[rows] = self._oracle.logits(inputs, rows, similarity[rows], self._state.seen(user))
+            near[:] = False
+            near[self._reached(inputs)] = True
+            near &= allowed
+        said = allowed & (scores[NEIGHBOUR_SCORE] > 0)
+        known, rows = (
+            np.union1d(
+                _best(scores[TOWER_SCORE], near, SCORE_STEP, count),
+                _best(scores[NEIGHBOUR_SCORE], said, SCORE_STEP, count),
+            )
+            for count in (self.spec.num_candidates + SPARE, self.spec.num_candidates)
+        )
+        logits = np.full(len(allowed), np.nan)
+        logits[known] = self._oracle.logits(inputs, known, {name: values[known] for name, values in scores.items()})
+        rows = _best(self._oracle.merged(scores), np.isin(np.arange(len(allowed)), rows), MERGED_STEP, len(rows))
         rows = rows[: self.spec.num_candidates]
         return Slate(rows[np.lexsort((rows, -logits[rows]))][: self.spec.slate_size], logits)
 
@@ -137,6 +145,13 @@ def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray)
 def overlap(answers: Sequence[NDArray], exact: Sequence[NDArray]) -> float:
     """Mean share of the exact slate that was answered."""
     return float(np.mean([len(np.intersect1d(a, e)) / max(len(e), 1) for a, e in zip(answers, exact, strict=True)]))
+
+
+def _best(scores: NDArray, among: NDArray[np.bool_], step: float, count: int) -> NDArray[np.int64]:
+    """The rows of the highest scores among some, ties by row."""
+    rows = np.flatnonzero(among)
+    best: NDArray[np.int64] = rows[np.lexsort((rows, -quantise(scores[rows], step)))][:count]
+    return best
 
 
 def _same(slate: Slate, rows: NDArray) -> bool:

@@ -1,0 +1,74 @@
+"""The second half of retrieval: the item-item source nominates too, and one score orders what either found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.runtime.rounding import quantise
+from ensemble.runtime.spec import ChainSpec
+from ensemble.runtime.step import load_array
+from models.neighbours.lists import NeighbourLists, look_up, neighbour_scores
+
+__all__ = ["MERGED_STEP", "MERGE_FILES", "SCORE_STEP", "Merged", "Merger"]
+
+MERGE_FILES = ("neighbours", "item_embeddings.npy", "eligible.npy")
+# Scores are rounded to this step, so that equal items tie exactly and ties go by id.
+SCORE_STEP = 2.0**-20
+MERGED_STEP = 2.0**-16
+
+# Item rows int64 [K], merged, tower and item-item scores float32 [K]; descending merged score, ties by row.
+Merged = tuple[NDArray, NDArray, NDArray, NDArray]
+
+
+class Merger:
+    """The item-item lists and the weights of both scores.
+
+    merged score = tower_weight * <query, item embedding> + neighbour_weight * sum of the weights of what the user has.
+
+    Args:
+        folder: a compiled chain.
+        spec: its chain.json.
+    """
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        self._lists = NeighbourLists.load(folder / "neighbours")
+        self._embeddings = load_array(folder / "item_embeddings.npy")
+        self._eligible = np.unpackbits(
+            load_array(folder / "eligible.npy"), count=spec.num_items, bitorder="little"
+        ).astype(bool)
+        self._weights = spec.tower_weight, spec.neighbour_weight
+
+    def merge(self, query: NDArray, found: NDArray, owned: NDArray, blocked: NDArray, count: int) -> Merged:
+        """Order the union of both sources' best.
+
+        Args:
+            query: float32 [D].
+            found: item rows that the towers found, all of them allowed.
+            owned: item rows that the user has, in any order, -1 ignored.
+            blocked: distinct item rows that must not be shown, ascending.
+            count: C; at most so many come from either source and at most so many are returned.
+        """
+        reached, sums = neighbour_scores(self._lists, owned)
+        rows = np.union1d(found, self._nominated(reached, sums, blocked, count))
+        tower = quantise(self._embeddings[rows] @ query, SCORE_STEP)
+        neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)
+        merged = quantise(self._weights[0] * tower.astype(np.float64) + self._weights[1] * neighbour, MERGED_STEP)
+        best = np.lexsort((rows, -merged))[:count]
+        return rows[best], merged[best], tower[best], neighbour[best]
+
+    def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray, count: int) -> NDArray:
+        """The `count` allowed items with the highest positive item-item scores, ties by row."""
+        usable = np.flatnonzero(self._eligible[reached] & (sums > 0))
+        reached, scores = reached[usable], quantise(sums[usable], SCORE_STEP)
+        most = count + len(blocked)
+        if len(reached) > most:
+            last = np.partition(scores, len(scores) - most)[len(scores) - most]
+            kept = scores >= last
+            reached, scores = reached[kept], scores[kept]
+        allowed = ~np.isin(reached, blocked)
+        reached, scores = reached[allowed], scores[allowed]
+        nominated: NDArray = reached[np.lexsort((reached, -scores))[:count]]
+        return nominated

@@ -1,0 +1,134 @@
+"""Choose the ridge, the share of the walks and the share of the towers by NDCG on the valid split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.baselines.base import top_k
+from models.metrics.ranking import per_user
+from models.neighbours.config import NeighboursConfig
+from models.neighbours.weights import Blend, Weights, spread
+from models.retrieval.validation import ValidationSet
+
+__all__ = ["Asked", "Choice", "choose", "ndcg"]
+
+BLOCK_CELLS = 20_000_000
+SCALE_USERS = 500
+
+# Positions of validation users [B] -> their scores of the whole catalogue, float32 [B, N]
+Scores = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What was chosen, and everything that was measured on the way.
+
+    Attributes:
+        ridge: position of the chosen l2 among those that were fitted.
+        blend: of the regression and the walks.
+        tower_weight, neighbour_weight: of the two scores in the merged one.
+        measured: {"l2" or "walk_share" or "tower_share": value, "ndcg": mean over the users asked} in order.
+    """
+
+    ridge: int
+    blend: Blend
+    tower_weight: float
+    neighbour_weight: float
+    measured: list[dict[str, Any]]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The validation users, aligned.
+
+    Attributes:
+        users: their inputs, relevant and seen items.
+        owned: float32 [V, N], what they had at the end of training.
+        embedded: float32 [V, D], their query embeddings.
+        item_embeddings: float32 [N, D].
+    """
+
+    users: ValidationSet
+    owned: sparse.csr_matrix
+    embedded: NDArray[np.float32]
+    item_embeddings: NDArray[np.float32]
+
+    def towers(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The two towers' scores of the whole catalogue."""
+        scores: NDArray[np.float32] = self.embedded[positions] @ self.item_embeddings.T
+        return scores
+
+    def neighbours(self, weights: sparse.csr_matrix) -> Scores:
+        """The item-item scores of the whole catalogue; `weights` by the item spoken for."""
+        by_source = weights.T.tocsr()
+        return lambda positions: np.asarray((self.owned[positions] @ by_source).toarray(), np.float32)
+
+
+def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
+    """Choose one after the other; the first value of each where there is no user to ask.
+
+    Args:
+        weights: fitted on the train split.
+        asked: users of the valid split.
+        config: the values to choose from.
+    """
+    measured: list[dict[str, Any]] = []
+
+    def best(name: str, values: Sequence[float], scores_of: Callable[[float], Scores]) -> float:
+        if len(values) == 1 or not len(asked.users):
+            return values[0]
+        found = [ndcg(asked.users, scores_of(value), config.validation_cutoff) for value in values]
+        measured.extend({name: v, "ndcg": round(q, 5)} for v, q in zip(values, found, strict=True))
+        return values[int(np.argmax(found))]
+
+    some = np.arange(min(len(asked.users), SCALE_USERS))
+    scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.regressions]
+    walk_scale = spread(asked.neighbours(weights.walks)(some))
+
+    def blend(ridge: int, share: float) -> Blend:
+        return Blend(share, scales[ridge], walk_scale)
+
+    def blended(ridge: int, share: float) -> Scores:
+        return asked.neighbours(blend(ridge, share).matrix(weights.regressions[ridge], weights.walks))
+
+    l2 = best("l2", config.l2, lambda value: blended(config.l2.index(value), config.walk_shares[0]))
+    ridge = config.l2.index(l2)
+    walk_share = best("walk_share", config.walk_shares, lambda value: blended(ridge, value))
+    item_item = blended(ridge, walk_share)
+    tower_scale, item_scale = spread(asked.towers(some)), spread(item_item(some))
+
+    def merged(share: float) -> Scores:
+        return lambda at: share / tower_scale * asked.towers(at) + (1 - share) / item_scale * item_item(at)
+
+    tower_share = best("tower_share", config.tower_shares, merged)
+    return Choice(
+        ridge,
+        blend(ridge, walk_share),
+        tower_weight=tower_share / tower_scale,
+        neighbour_weight=(1.0 - tower_share) / item_scale,
+        measured=measured,
+    )
+
+
+def ndcg(users: ValidationSet, scores: Scores, cutoff: int) -> float:
+    """Mean NDCG@cutoff over the users, of the whole catalogue minus what each has seen."""
+    total = 0.0
+    for positions in _blocks(len(users), len(scores(np.arange(1))[0])):
+        found = scores(positions)
+        for place, position in enumerate(positions):
+            found[place, users.seen[position]] = -np.inf
+        relevant = [users.relevant[position] for position in positions]
+        indptr = np.cumsum([0, *map(len, relevant)])
+        slates, _ = top_k(found, cutoff)
+        total += per_user(slates, indptr, np.concatenate(relevant), [cutoff])[f"ndcg@{cutoff}"].sum()
+    return float(total) / len(users)
+
+
+def _blocks(num_users: int, num_items: int) -> Iterator[NDArray[np.int64]]:
+    step = max(1, BLOCK_CELLS // num_items)
+    for start in range(0, num_users, step):
+        yield np.arange(start, min(start + step, num_users))

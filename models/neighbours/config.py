@@ -1,0 +1,47 @@
+"""The [neighbours] section."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
+
+__all__ = ["NeighboursConfig"]
+
+Shares = Annotated[tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
+
+
+class NeighboursConfig(Section, frozen=True):
+    """The item-item weights and the weight of their score beside the two towers'.
+
+    Of several values the best on the valid split is taken; the first where it has no user to ask.
+
+    Attributes:
+        regressed: items that may speak for one item in the local ridge regression; 0: no item-item source.
+        walked: items kept per item of the two-step walks.
+        l2: ridges to choose from.
+        walk_shares: share of the walks in the blended score, to choose from.
+        tower_shares: share of the two towers in the merged retrieval score, to choose from.
+        user_power: a user with n items counts n**-user_power: long lists say less about each pair.
+        popularity_power: the regression's weights for an item are divided by its count to this power.
+        walk_power: the walks to an item, and from it, are divided by its count to this power.
+        max_pairs: item pairs counted over all users; where there are more, the longest lists are thinned.
+        validation_cutoff: k of the NDCG@k that chooses.
+        validation_users: users drawn for it.
+        seed: of every draw.
+    """
+
+    regressed: NonNegative = 128
+    walked: Count = 256
+    l2: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (200.0, 25.0, 50.0, 100.0, 400.0, 800.0)
+    walk_shares: Shares = (0.2, 0.0, 0.1, 0.35, 0.5, 0.65, 0.8, 1.0)
+    tower_shares: Shares = (0.3, 0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    user_power: Fraction = 0.3
+    popularity_power: Fraction = 0.1
+    walk_power: Fraction = 0.6
+    max_pairs: Count = 400_000_000
+    validation_cutoff: Count = 100
+    validation_users: Count = 2_000
+    seed: NonNegative = 1

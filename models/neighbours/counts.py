@@ -1,0 +1,56 @@
+"""Who has what as a sparse matrix, and weighted counts of the items that users have together. Imports SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data import State
+
+__all__ = ["cooccurrences", "seen_matrix", "thin"]
+
+
+def seen_matrix(state: State) -> sparse.csr_matrix:
+    """float32 [U, N]: 1 where the user has the item at this moment."""
+    shape = (len(state.seen_indptr) - 1, len(state.popularity))
+    ones = np.ones(len(state.seen_rows), np.float32)
+    matrix = sparse.csr_matrix((ones, np.asarray(state.seen_rows), np.asarray(state.seen_indptr)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def thin(seen: sparse.csr_matrix, max_pairs: int, seed: int) -> sparse.csr_matrix:
+    """Cut the longest lists to a random part of them, so that all users together hold at most `max_pairs` item pairs.
+
+    Args:
+        seen: [U, N].
+        max_pairs: bound of the sum over users of (number of items)^2; one item a user stays in any case.
+        seed: of the draws.
+    """
+    lengths = np.diff(seen.indptr).astype(np.int64)
+    if int((lengths**2).sum()) <= max_pairs:
+        return seen
+    low, high = 1, int(lengths.max())
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = int((np.minimum(lengths, middle) ** 2).sum()) <= max_pairs
+        low, high = (middle, high) if fits else (low, middle - 1)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((np.random.default_rng(seed).random(seen.nnz), owner))
+    place = np.arange(seen.nnz) - np.repeat(seen.indptr[:-1], lengths)
+    kept = np.sort(order[place < low])
+    return sparse.csr_matrix((seen.data[kept], (owner[kept], seen.indices[kept])), shape=seen.shape)
+
+
+def cooccurrences(seen: sparse.csr_matrix, user_weights: NDArray[np.float32]) -> sparse.csr_matrix:
+    """Sum of the weights of the users who have both items; float32 [N, N], symmetric.
+
+    Args:
+        seen: [U, N].
+        user_weights: float32 [U].
+    """
+    counts = (seen.T @ sparse.diags(user_weights) @ seen).tocsr().astype(np.float32)
+    counts.sort_indices()
+    return counts

@@ -1,0 +1,99 @@
+"""Item-item weights as the server reads them, and the sum over what a user has. NumPy alone: the server runs this file.
+
+The list of an item holds the items that it speaks for, with a weight each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LIST_FILES", "NeighbourLists", "look_up", "neighbour_scores"]
+
+LIST_FILES = ("indptr.npy", "rows.npy", "weights.npy")
+# Counting into an array over the catalogue beats sorting what was reached until it is this much larger.
+ITEMS_PER_ENTRY = 16
+
+
+@dataclass(frozen=True)
+class NeighbourLists:
+    """A list per item, one behind the other.
+
+    Attributes:
+        indptr: int64 [N + 1]; the list of item j is at indptr[j] : indptr[j + 1].
+        rows: int32 [E], the items spoken for, ascending within a list.
+        weights: float32 [E].
+    """
+
+    indptr: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, folder: Path) -> NeighbourLists:
+        """Open the files of `folder`, memory-mapped.
+
+        Raises:
+            OSError: a file is missing.
+        """
+        arrays = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in LIST_FILES)
+        # Plain views: gathers from np.memmap pay for its subclass checks.
+        return cls(*(array.view(np.ndarray) for array in arrays))
+
+    def save(self, folder: Path) -> None:
+        """Write indptr.npy, rows.npy and weights.npy into `folder`, created."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays: tuple[NDArray, ...] = (self.indptr, self.rows, self.weights)
+        for name, array in zip(LIST_FILES, arrays, strict=True):
+            np.save(folder / name, array)
+
+
+def neighbour_scores(lists: NeighbourLists, owned: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The items that a user's items speak for, each with the sum of its weights.
+
+    Args:
+        lists: the weights.
+        owned: int item rows in any order; a repeated one counts once, -1 never.
+
+    Returns:
+        Item rows int64 [R], ascending, and scores float32 [R]. Summed in float64 in ascending order of the owned items,
+        so that the same items give the same score to the last bit.
+    """
+    owned = np.unique(owned)
+    owned = owned[owned >= 0]
+    starts = lists.indptr[owned]
+    counts = lists.indptr[owned + 1] - starts
+    total = int(counts.sum())
+    if not total:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    entries = np.arange(total) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    reached, weights = lists.rows[entries], lists.weights[entries]
+    num_items = len(lists.indptr) - 1
+    if num_items <= ITEMS_PER_ENTRY * total:
+        is_reached = np.zeros(num_items, bool)
+        is_reached[reached] = True
+        rows = np.flatnonzero(is_reached)
+        return rows, np.bincount(reached, weights, num_items)[rows].astype(np.float32)
+    rows, place = np.unique(reached, return_inverse=True)
+    return rows.astype(np.int64), np.bincount(place, weights, len(rows)).astype(np.float32)
+
+
+def look_up(wanted: NDArray, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores of some items, 0 where none of the user's items speaks for them.
+
+    Args:
+        wanted: int item rows [C].
+        rows: int64 [R] ascending, as `neighbour_scores` gives them.
+        scores: float32 [R].
+
+    Returns:
+        float32 [C].
+    """
+    if not len(rows):
+        return np.zeros(len(wanted), np.float32)
+    places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    found: NDArray[np.float32] = np.where(rows[places] == wanted, scores[places], np.float32(0))
+    return found

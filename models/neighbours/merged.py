@@ -1,0 +1,53 @@
+"""The merged retriever as training and the choice of its weights meet it: dense scores over the whole catalogue."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data import State
+from models.neighbours.counts import seen_matrix
+from models.neighbours.lists import NeighbourLists
+from models.neighbours.weights import score_matrix
+from models.ranking.retriever import Retriever
+from workflows.core.run import Run
+
+__all__ = ["MergedRetriever"]
+
+
+class MergedRetriever:
+    """Two towers and item-item weights of one moment.
+
+    Args:
+        run: whose retrieval and neighbours stages have finished.
+        moment: "train" or "eval", the fit of the item-item weights.
+        state: what users had at that moment.
+    """
+
+    def __init__(self, run: Run, moment: Literal["train", "eval"], state: State) -> None:
+        folder = run.folder("neighbours")
+        meta = json.loads((folder / "meta.json").read_text())
+        self.tower = Retriever(run.folder("retrieval"))
+        self._tower_weight, self._neighbour_weight = meta["tower_weight"], meta["neighbour_weight"]
+        self._weights = score_matrix(NeighbourLists.load(folder / moment))
+        self._seen: sparse.csr_matrix = seen_matrix(state)
+
+    def neighbour_scores(self, user_row: NDArray) -> NDArray[np.float32]:
+        """Item-item scores from what users had; user_row int [B], -1 has nothing; float32 [B, N]."""
+        known = user_row >= 0
+        scores = np.zeros((len(user_row), self._weights.shape[1]), np.float32)
+        if known.any():
+            # Many rows of one user are the rule in training.
+            users, place = np.unique(user_row[known], return_inverse=True)
+            scores[known] = (self._seen[users] @ self._weights).toarray()[place]
+        return scores
+
+    def merged_scores(self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Query embeddings [B, D] and item-item scores [B, N] -> merged scores float32 [B, N]."""
+        towers = embedded @ self.tower.item_embeddings.T
+        merged: NDArray[np.float32] = self._tower_weight * towers + self._neighbour_weight * neighbour
+        return merged.astype(np.float32)

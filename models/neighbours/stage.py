@@ -1,0 +1,90 @@
+"""The fit-neighbours stage: item-item weights of both moments, and how their score merges with the two towers'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models.data import load_events, load_features, load_state, positive_label
+from models.neighbours.config import NeighboursConfig
+from workflows.core import console
+from workflows.core.artefacts import Manifest
+from workflows.core.device import Device, announce
+from workflows.core.run import Run, run_stage
+
+__all__ = ["fit_neighbours"]
+
+STAGE = "neighbours"
+
+
+def fit_neighbours(run: Run, config: NeighboursConfig, force: bool = False) -> Manifest:
+    """Fit the item-item source and choose its settings on the valid split.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished.
+    """
+    return run_stage(
+        run,
+        STAGE,
+        config={STAGE: config},
+        after=("data", "features", "retrieval"),
+        body=lambda folder: _fit(run, config, folder),
+        force=force,
+    )
+
+
+def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
+    from models.neighbours.choose import choose
+    from models.neighbours.weights import fit_weights, to_lists
+
+    announce("fit-neighbours", Device("cpu", "sparse counts and small systems, which need no GPU"))
+    weights = fit_weights(load_state(run, "train"), config, config.l2)
+    choice = choose(weights, _asked(run, config), config)
+    num_entries = {}
+    for moment in ("train", "eval"):
+        if moment == "eval":
+            weights = fit_weights(load_state(run, moment), config, [config.l2[choice.ridge]])
+        regression = weights.regressions[choice.ridge if moment == "train" else 0]
+        lists = to_lists(choice.blend.matrix(regression, weights.walks))
+        lists.save(folder / moment)
+        num_entries[moment] = len(lists.rows)
+    meta = {
+        "tower_weight": choice.tower_weight,
+        "neighbour_weight": choice.neighbour_weight,
+        "l2": config.l2[choice.ridge],
+        "blend": msgspec.to_builtins(choice.blend),
+        "num_entries": num_entries,
+        "measured": choice.measured,
+    }
+    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    console.say(
+        f"neighbours: l2 {meta['l2']:g}, walk share {choice.blend.walk_share:g}, weights of towers and neighbours "
+        f"{choice.tower_weight:.3g} and {choice.neighbour_weight:.3g}"
+    )
+    return {name: meta[name] for name in ("l2", "blend", "tower_weight", "neighbour_weight", "num_entries")}
+
+
+def _asked(run: Run, config: NeighboursConfig) -> Any:
+    """Users of the valid split with what they had at the end of training."""
+    from scipy import sparse
+
+    from models.neighbours.choose import Asked
+    from models.ranking.retriever import Retriever
+    from models.retrieval.validation import validation_set
+
+    features, state = load_features(run), load_state(run, "train")
+    valid = load_events(run, "valid").select(positives_of=positive_label(features.schema, ""), known_items_only=True)
+    users = validation_set(features, valid, state, config.validation_users, config.seed)
+    tower = Retriever(run.folder("retrieval"))
+    indptr = np.cumsum([0, *map(len, users.seen)])
+    indices = np.concatenate([*users.seen, np.zeros(0, np.int32)])
+    owned = sparse.csr_matrix(
+        (np.ones(len(indices), np.float32), indices, indptr), shape=(len(users), features.num_items)
+    )
+    dim = tower.item_embeddings.shape[1]
+    embedded = tower.embed(users.inputs) if len(users) else np.zeros((0, dim), np.float32)
+    return Asked(users, owned, embedded, tower.item_embeddings)

@@ -1,0 +1,96 @@
+"""Fit both kinds of item-item weights and blend them into the lists that serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data import State
+from models.neighbours.config import NeighboursConfig
+from models.neighbours.counts import cooccurrences, seen_matrix, thin
+from models.neighbours.lists import NeighbourLists
+from models.neighbours.ridge import local_ridge
+from models.neighbours.walks import walk_weights
+
+__all__ = ["Blend", "Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """Item-item weights of one moment, row i holding what the others say for item i.
+
+    Attributes:
+        regressions: float32 [N, N] for each ridge.
+        walks: float32 [N, N].
+    """
+
+    regressions: list[sparse.csr_matrix]
+    walks: sparse.csr_matrix
+
+
+class Blend(msgspec.Struct, frozen=True):
+    """How the two kinds become one; each is divided by the spread of its scores first.
+
+    Attributes:
+        walk_share: of the walks, the rest is the regression's.
+        regression_scale, walk_scale: standard deviations of their scores over users and items.
+    """
+
+    walk_share: float
+    regression_scale: float
+    walk_scale: float
+
+    def matrix(self, regression: sparse.csr_matrix, walks: sparse.csr_matrix) -> sparse.csr_matrix:
+        """The blended weights, float32 [N, N]; row i holds what the others say for item i."""
+        blended = regression * np.float32((1.0 - self.walk_share) / self.regression_scale)
+        blended = (blended + walks * np.float32(self.walk_share / self.walk_scale)).tocsr()
+        blended.eliminate_zeros()
+        return blended
+
+
+def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float]) -> Weights:
+    """Fit the weights on what users have at one moment.
+
+    Args:
+        state: of the moment.
+        config: sizes and powers.
+        l2s: a ridge for each regression.
+    """
+    seen = thin(seen_matrix(state), config.max_pairs, config.seed)
+    lengths = np.maximum(np.diff(seen.indptr), 1).astype(np.float32)
+    popularity = np.asarray(seen.sum(axis=0), np.float32).ravel()
+    user_weights = lengths ** np.float32(-config.user_power)
+    counts = cooccurrences(seen, user_weights / user_weights.mean())
+    rows, fitted = local_ridge(counts, config.regressed, l2s)
+    damping = np.maximum(popularity, 1.0) ** np.float32(-config.popularity_power)
+    indptr = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
+    regressions = [
+        sparse.csr_matrix(((values * damping[:, None]).ravel(), rows.ravel(), indptr), shape=counts.shape)
+        for values in fitted
+    ]
+    walks = walk_weights(cooccurrences(seen, 1.0 / lengths), popularity, config.walk_power, config.walked)
+    return Weights(regressions, walks)
+
+
+def to_lists(weights: sparse.csr_matrix) -> NeighbourLists:
+    """Weights [N, N] by the item spoken for -> lists by the item that speaks."""
+    by_source = weights.T.tocsr()
+    by_source.sort_indices()
+    return NeighbourLists(
+        by_source.indptr.astype(np.int64), by_source.indices.astype(np.int32), by_source.data.astype(np.float32)
+    )
+
+
+def score_matrix(lists: NeighbourLists) -> sparse.csr_matrix:
+    """The lists as float32 [N, N]: what users have, [B, N], times this gives their scores, [B, N]."""
+    num_items = len(lists.indptr) - 1
+    return sparse.csr_matrix((lists.weights, lists.rows, lists.indptr), shape=(num_items, num_items))
+
+
+def spread(scores: NDArray[np.float32]) -> float:
+    """The standard deviation of scores over users and items; 1 where they are all the same."""
+    deviation = float(np.std(scores))
+    return deviation if deviation > 0 else 1.0

@@ -1,0 +1,172 @@
+"""Item-item weights against dense algebra and loops; the choice of settings on data whose answer is known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from models.data import State
+from models.neighbours.choose import Asked, choose, ndcg
+from models.neighbours.config import NeighboursConfig
+from models.neighbours.counts import cooccurrences, seen_matrix, thin
+from models.neighbours.lists import NeighbourLists, look_up, neighbour_scores
+from models.neighbours.ridge import local_ridge
+from models.neighbours.walks import walk_weights
+from models.neighbours.weights import Blend, fit_weights, score_matrix, to_lists
+from models.retrieval.validation import ValidationSet
+
+
+def state_of(seen, num_items):
+    indptr = np.cumsum([0, *map(len, seen)])
+    rows = np.concatenate([np.sort(rows) for rows in seen]).astype(np.int32)
+    popularity = np.bincount(rows, minlength=num_items).astype(np.float32)
+    return State(np.full((len(seen), 2), -1, np.int32), indptr, rows, popularity)
+
+
+def random_matrix(seed, num_users=60, num_items=9, share=0.4):
+    return (np.random.default_rng(seed).random((num_users, num_items)) < share).astype(np.float32)
+
+
+def lists_of(random, num_items, longest=5):
+    lists = [np.sort(random.choice(num_items, random.integers(0, longest), replace=False)) for _ in range(num_items)]
+    indptr = np.cumsum([0, *map(len, lists)])
+    return NeighbourLists(
+        indptr, np.concatenate(lists).astype(np.int32), random.standard_normal(indptr[-1]).astype("f")
+    )
+
+
+@given(st.integers(0, 10_000), st.sampled_from([12, 4000]))
+@settings(max_examples=40, deadline=None)
+def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
+    random = np.random.default_rng(seed)
+    lists = lists_of(random, num_items)
+    owned = random.integers(-1, num_items, random.integers(0, 8))
+    expected: dict[int, float] = {}
+    for item in set(owned[owned >= 0].tolist()):
+        for place in range(lists.indptr[item], lists.indptr[item + 1]):
+            row = int(lists.rows[place])
+            expected[row] = expected.get(row, 0.0) + float(lists.weights[place])
+    rows, scores = neighbour_scores(lists, owned)
+    assert rows.tolist() == sorted(expected)
+    np.testing.assert_allclose(scores, [expected[row] for row in rows.tolist()], atol=1e-6)
+    wanted = random.integers(0, num_items, 20)
+    np.testing.assert_array_equal(
+        look_up(wanted, rows, scores), [dict(zip(rows, scores, strict=True)).get(row, 0) for row in wanted]
+    )
+
+
+def test_lists_are_saved_and_opened_as_they_were(tmp_path):
+    lists = lists_of(np.random.default_rng(1), 20)
+    lists.save(tmp_path / "lists")
+    opened = NeighbourLists.load(tmp_path / "lists")
+    for name in ("indptr", "rows", "weights"):
+        np.testing.assert_array_equal(getattr(opened, name), getattr(lists, name))
+
+
+def test_with_all_items_as_neighbours_the_local_ridge_is_the_closed_form():
+    matrix = random_matrix(3)
+    counts = cooccurrences(sparse.csr_matrix(matrix), np.ones(len(matrix), np.float32))
+    rows, (weak, strong) = local_ridge(counts, 100, [2.0, 50.0])
+    for l2, weights in ((2.0, weak), (50.0, strong)):
+        inverse = np.linalg.inv(matrix.T.astype(float) @ matrix + l2 * np.eye(9))
+        closed = -inverse / np.diag(inverse)
+        for item in range(9):
+            others = np.delete(np.arange(9), item)
+            np.testing.assert_array_equal(rows[item], others)
+            np.testing.assert_allclose(weights[item], closed[others, item], atol=1e-4)
+
+
+@pytest.mark.parametrize("dense_up_to", [0, 100])
+def test_each_item_is_regressed_on_its_nearest_items_with_the_weights_of_the_users(monkeypatch, dense_up_to):
+    monkeypatch.setattr("models.neighbours.ridge.DENSE_UP_TO", dense_up_to)
+    monkeypatch.setattr("models.neighbours.ridge.BLOCK_CELLS", 20)
+    matrix, user_weights = random_matrix(4), np.random.default_rng(5).random(60).astype(np.float32)
+    gram = matrix.T @ (user_weights[:, None] * matrix)
+    rows, (weights,) = local_ridge(cooccurrences(sparse.csr_matrix(matrix), user_weights), 3, [4.0])
+    cosine = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    for item in range(9):
+        others = np.delete(np.arange(9), item)
+        nearest = np.sort(others[np.argsort(-cosine[item, others])[:3]])
+        np.testing.assert_array_equal(rows[item], nearest)
+        solved = np.linalg.solve(gram[np.ix_(nearest, nearest)] + 4.0 * np.eye(3), gram[nearest, item])
+        np.testing.assert_allclose(weights[item], solved, atol=1e-4)
+
+
+def test_walks_are_the_products_of_both_steps_damped_by_popularity():
+    matrix = random_matrix(6)
+    lengths, popularity = matrix.sum(axis=1), matrix.sum(axis=0)
+    counts = cooccurrences(sparse.csr_matrix(matrix), (1 / np.maximum(lengths, 1)).astype(np.float32))
+    expected = np.zeros((9, 9))
+    for i in range(9):
+        for j in range(9):
+            if i != j:
+                walks = sum(1 / lengths[u] for u in range(60) if matrix[u, i] and matrix[u, j])
+                expected[i, j] = walks / (popularity[i] * popularity[j]) ** 0.6
+    np.testing.assert_allclose(walk_weights(counts, popularity, 0.6, 9).toarray(), expected, rtol=1e-5)
+    best = walk_weights(counts, popularity, 0.6, 2).toarray()
+    assert ((best > 0).sum(axis=1) == 2).all()
+    np.testing.assert_allclose(best.max(axis=1), expected.max(axis=1), rtol=1e-5)
+
+
+def test_only_the_longest_lists_are_thinned_and_to_the_same_length():
+    seen = seen_matrix(state_of([np.arange(8), np.arange(6), np.arange(2), []], 8))
+    assert thin(seen, 104, seed=1) is seen
+    thinned = thin(seen, 36, seed=1)
+    assert np.diff(thinned.indptr).tolist() == [4, 4, 2, 0]
+    assert (seen.toarray() >= thinned.toarray()).all()
+    np.testing.assert_array_equal(thin(seen, 36, seed=1).toarray(), thinned.toarray())
+
+
+def test_lists_sum_to_the_blend_of_both_scores():
+    matrix = random_matrix(7)
+    config = NeighboursConfig(regressed=4, walked=5)
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, [1.0, 9.0])
+    blend = Blend(walk_share=0.25, regression_scale=2.0, walk_scale=0.1)
+    lists = to_lists(blend.matrix(weights.regressions[1], weights.walks))
+    assert all((np.diff(lists.rows[a:b]) > 0).all() for a, b in pairwise(lists.indptr))
+    expected = matrix @ (0.375 * weights.regressions[1] + 2.5 * weights.walks).toarray().T
+    np.testing.assert_allclose(matrix @ score_matrix(lists).toarray(), expected, atol=1e-5)
+    rows, scores = neighbour_scores(lists, np.flatnonzero(matrix[0]))
+    np.testing.assert_allclose(scores, expected[0, rows], atol=1e-5)
+
+
+def test_a_catalogue_of_one_item_has_no_neighbours():
+    weights = fit_weights(state_of([[0], [0]], 1), NeighboursConfig(), [1.0])
+    assert weights.regressions[0].nnz == 0
+    assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks)).rows) == 0
+
+
+def asked_of(matrix, relevant, embedded, item_embeddings):
+    seen = [np.flatnonzero(row) for row in matrix]
+    users = ValidationSet(inputs={}, relevant=relevant, seen=seen)
+    return Asked(users, sparse.csr_matrix(matrix), embedded, item_embeddings)
+
+
+def test_the_source_that_knows_the_answer_gets_all_the_weight():
+    """Item 2k and 2k + 1 always go together; the towers' scores are noise in one case and the answer in the other."""
+    random = np.random.default_rng(8)
+    pairs = np.eye(12)[:, :][random.integers(0, 6, 200) * 2]
+    pairs = pairs + np.roll(pairs, 1, axis=1)
+    config = NeighboursConfig(regressed=4, walked=4, validation_cutoff=1)
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in pairs], 12), config, config.l2)
+    half = np.eye(12, dtype=np.float32)[::2]
+    relevant = [np.array([2 * k + 1]) for k in range(6)]
+    noise = random.standard_normal((6, 12)).astype(np.float32)
+    chosen = choose(weights, asked_of(half, relevant, -noise, np.eye(12, dtype=np.float32)), config)
+    assert chosen.neighbour_weight > 0
+    assert {"l2", "walk_share", "tower_share"} == {name for record in chosen.measured for name in record} - {"ndcg"}
+
+    unrelated = fit_weights(state_of([[i] for i in range(12)], 12), config, config.l2)
+    answers = np.eye(12, dtype=np.float32)[1::2]
+    chosen = choose(unrelated, asked_of(half, relevant, answers, np.eye(12, dtype=np.float32)), config)
+    assert chosen.tower_weight > 0
+
+
+def test_ndcg_leaves_out_what_was_seen():
+    users = ValidationSet(inputs={}, relevant=[np.array([2])], seen=[np.array([0])])
+    scores = np.array([[9.0, 1.0, 5.0]], np.float32)
+    assert ndcg(users, lambda positions: scores[positions].copy(), 1) == 1.0
+    assert ndcg(users, lambda positions: -scores[positions], 2) == pytest.approx(1 / np.log2(3))
