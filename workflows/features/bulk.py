@@ -37,7 +37,7 @@ def encode_table(encoder: Encoder, table: pa.Table) -> dict[str, NDArray]:
 def _encode(encoder: Encoder, feature: Mapping[str, Any], column: pa.ChunkedArray) -> NDArray:
     if pa.types.is_floating(column.type):
         return encoder.encode_column(feature, column.to_numpy())  # Arrow gives NaN for null
-    whole = pa.chunked_array(column.chunks, column.type).combine_chunks()
+    whole = column.unify_dictionaries().combine_chunks()
     if not pa.types.is_list(whole.type):
         indices, distinct = _distinct(whole)
         return _gather(encoder.encode_column(feature, distinct), indices, PADDING if feature["length"] else NULL)
@@ -52,7 +52,7 @@ def _encode(encoder: Encoder, feature: Mapping[str, Any], column: pa.ChunkedArra
 
 def _distinct(values: pa.Array) -> tuple[NDArray[np.int64], NDArray]:
     """Where each value [n] stands among the distinct ones [V]; -1 for null."""
-    coded = values.dictionary_encode()
+    coded = values.dictionary_encode()  # strings are coded already
     return pc.fill_null(coded.indices, -1).to_numpy(), coded.dictionary.to_numpy(zero_copy_only=False)
 
 

@@ -18,7 +18,7 @@ from merlin.schema import ColumnSchema, Schema, Tags
 
 from workflows.features.operators import Buckets, Codes, HashCodes, ListCodes, Numbers
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID, Side
-from workflows.features.source import ARROW, Column, to_frame
+from workflows.features.source import ARROW, Column, Kept, to_frame
 
 __all__ = ["arrow_type", "fit_history", "fit_workflow", "load_workflow"]
 
@@ -29,7 +29,7 @@ SIDE_TAGS: dict[Side, list[Tags]] = {
     "history": [Tags.SEQUENCE, Tags.LIST],
 }
 ID_TAGS = {USER_ID: [Tags.USER_ID, Tags.ID], ITEM_ID: [Tags.ITEM_ID, Tags.ID]}
-FRAMES_BUDGET_BYTES = {"cpu": 4 << 30, "gpu": 0}
+BUDGET_BYTES = {"cpu": 2 << 30, "gpu": 0}
 LIST_DIMS = ((0, None), (0, None))
 
 
@@ -44,7 +44,7 @@ def fit_workflow(
     """Fit the workflow of one side, piece by piece, through Dask.
 
     NVTabular reads a piece once for each statistic and, to sample types, encodes the whole first one. So the pieces are
-    kept as far as they fit FRAMES_BUDGET_BYTES, and the first one holds a single row.
+    kept as far as they fit BUDGET_BYTES, and the first one holds a single row.
 
     Args:
         side: decides the tags.
@@ -59,8 +59,9 @@ def fit_workflow(
     """
     graph = functools.reduce(lambda left, right: left + right, [_node(side, column, stats) for column in columns])
     meta = to_frame(pa.schema([(column.name, arrow_type(column)) for column in columns]).empty_table(), device)
-    frames = TrainingFrames(read, num_pieces, device)
-    ddf = from_map(frames, range(num_pieces + 1), meta=meta, token=f"{side}-{id(frames)}")
+    tables = Kept(read, lambda table: table.nbytes, BUDGET_BYTES[device])
+    frames = Kept(TrainingFrames(tables, num_pieces, device), _frame_bytes, BUDGET_BYTES[device])
+    ddf = from_map(frames, range(num_pieces + 1), meta=meta)
     return nvt.Workflow(graph).fit(Dataset(ddf, cpu=device == "cpu", schema=_schema(columns)))
 
 
@@ -75,29 +76,18 @@ class TrainingFrames:
 
     def __init__(self, read: Callable[[int], pa.Table], num_pieces: int, device: Literal["cpu", "gpu"]) -> None:
         self._read, self._device = read, device
-        self._kept: dict[int, Any] = {}
-        self._budget_bytes = FRAMES_BUDGET_BYTES[device]
-        for self._first in range(num_pieces):
-            if (table := read(self._first)).num_rows:
-                self._kept[0] = to_frame(table.slice(0, 1), device)
-                self._keep(self._first + 1, table.slice(1))
-                break
-        else:
-            self._kept[0] = to_frame(table, device)
+        self._first = next((number for number in range(num_pieces) if read(number).num_rows), 0)
 
     def __call__(self, number: int) -> Any:
         """The frame of a number."""
-        if number in self._kept:
-            return self._kept[number]
+        if number == 0:
+            return to_frame(self._read(self._first).slice(0, 1), self._device)
         table = self._read(number - 1)
-        return self._keep(number, table.slice(1) if number - 1 == self._first else table)
+        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, categories=True)
 
-    def _keep(self, number: int, table: pa.Table) -> Any:
-        frame = to_frame(table, self._device, categories=True)
-        size = int(frame.memory_usage(deep=False).sum())
-        if size <= self._budget_bytes:
-            self._kept[number], self._budget_bytes = frame, self._budget_bytes - size
-        return frame
+
+def _frame_bytes(frame: Any) -> int:
+    return int(frame.memory_usage(deep=False).sum())
 
 
 def fit_history(

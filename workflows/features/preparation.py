@@ -27,7 +27,7 @@ from workflows.features.graphs import fit_history, fit_workflow
 from workflows.features.probes import probe_columns, probe_table
 from workflows.features.read import read_table
 from workflows.features.schema import HISTORY, ITEM_ID, Feature, FeatureSchema, Side
-from workflows.features.source import Column, Piece, pieces, read_piece, to_frame
+from workflows.features.source import Column, Kept, Piece, pieces, read_piece, to_frame
 from workflows.features.tables import (
     SPLITS,
     RowTable,
@@ -42,6 +42,7 @@ from workflows.features.write import event_columns, feature_columns, fixed_lists
 __all__ = ["Preparation"]
 
 SAMPLE_ROWS = 1000
+TABLES_BUDGET_BYTES = {"cpu": 2 << 30, "gpu": 0}
 PROBE_SEED = 20_230_801
 
 
@@ -63,6 +64,7 @@ class Preparation:
         self.items = row_table(self.layout, "item", config, kind)
         self.context = context_columns(self.layout, config)
         self.train_pieces = pieces(self.layout.folder / "train", kind, config.num_partitions)
+        self.train_tables = Kept(self._read_train, lambda table: table.nbytes, TABLES_BUDGET_BYTES[kind])
         self.features: list[Feature] = []
         self.sides: dict[Side, tuple[nvt.Workflow, Encoder]] = {}
 
@@ -108,6 +110,9 @@ class Preparation:
         )
         self._save(side, workflow, table.columns, table.read(0).slice(0, SAMPLE_ROWS))
 
+    def _read_train(self, number: int) -> pa.Table:
+        return context_table(self.train_pieces[number], self.context)
+
     def _context_side(self, stats: Path) -> None:
         if not self.context:
             write_encoder(self.folder / "encoders", "context", [], {})
@@ -115,12 +120,12 @@ class Preparation:
         workflow = fit_workflow(
             "context",
             self.context,
-            lambda number: context_table(self.train_pieces[number], self.context),
+            self.train_tables,
             len(self.train_pieces),
             self.kind,
             stats / "context",
         )
-        sample = context_table(self.train_pieces[0], self.context).slice(0, SAMPLE_ROWS)
+        sample = self.train_tables(0).slice(0, SAMPLE_ROWS)
         self._save("context", workflow, self.context, sample)
 
     def _history_side(self, stats: Path) -> None:
@@ -170,21 +175,23 @@ class Preparation:
         features = [feature for feature in self.features if feature.side in ("context", "history")]
 
         def encode(number: int) -> None:
-            columns = self._events(cut[number], item_codes)
+            context = self.train_tables(number) if split == "train" else context_table(cut[number], self.context)
+            columns = self._events(cut[number], context, item_codes)
             write_part(self.folder / split, number, columns, features)
 
         if not cut:  # an empty split still has its columns
             one = msgspec.structs.replace(self.train_pieces[0], row_groups=self.train_pieces[0].row_groups[:1])
-            columns = {name: array.slice(0, 0) for name, array in self._events(one, item_codes).items()}
+            some = self._events(one, context_table(one, self.context), item_codes)
+            columns = {name: array.slice(0, 0) for name, array in some.items()}
             write_part(self.folder / split, 0, columns, features)
         return self._each(split, cut, encode)
 
-    def _events(self, piece: Piece, item_codes: np.ndarray) -> dict[str, pa.Array]:
+    def _events(self, piece: Piece, context: pa.Table, item_codes: np.ndarray) -> dict[str, pa.Array]:
         position = [self.layout.position] if self.layout.position else []
         raw = read_piece(piece, ["user_row", "item_row", "at", *self.layout.labels, *position, "history"])
         columns = event_columns(raw, self.layout.labels, self.layout.position)
         if self.context:
-            columns |= self._encoded("context", context_table(piece, self.context))
+            columns |= self._encoded("context", context)
         codes = history_codes(raw["history"], item_codes, self.config.history_length)
         return columns | {HISTORY: fixed_lists(codes)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from workflows.core.errors import ConfigError, DataError
 from workflows.features.config import FeatureSpec
 
-__all__ = ["Column", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
+__all__ = ["Column", "Kept", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
 
 ROWS_PER_PIECE = {"cpu": 500_000, "gpu": 4_000_000}
+TEXT = pa.dictionary(pa.int32(), pa.string())
 ARROW = {"int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
 
 
@@ -68,9 +69,36 @@ def pieces(source: Path, device: Literal["cpu", "gpu"], num_partitions: int = 0)
     return found
 
 
-def read_piece(piece: Piece, columns: Sequence[str]) -> pa.Table:
-    """The rows of a piece, with the given columns in the given order."""
-    with pq.ParquetFile(piece.path) as file:
+class Kept:
+    """Something by number that is made once, as long as all of it fits a budget; what does not fit is made again.
+
+    Args:
+        make: number -> an Arrow table or a frame.
+        size_bytes: of what was made.
+        budget_bytes: for all that is kept.
+    """
+
+    def __init__(self, make: Callable[[int], Any], size_bytes: Callable[[Any], int], budget_bytes: int) -> None:
+        self._make, self._size_bytes, self._room_bytes = make, size_bytes, budget_bytes
+        self._kept: dict[int, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: Dask pickles this once a task graph, to name its tasks."""
+        return self.__dict__ | {"_kept": {}}
+
+    def __call__(self, number: int) -> Any:
+        """What belongs to the number."""
+        if number in self._kept:
+            return self._kept[number]
+        made = self._make(number)
+        if (size := self._size_bytes(made)) <= self._room_bytes:
+            self._kept[number], self._room_bytes = made, self._room_bytes - size
+        return made
+
+
+def read_piece(piece: Piece, columns: Sequence[str], texts: Sequence[str] = ()) -> pa.Table:
+    """The rows of a piece, with the given columns in the given order; those of `texts` as dictionaries."""
+    with pq.ParquetFile(piece.path, read_dictionary=list(texts)) as file:
         return file.read_row_groups(piece.row_groups, columns=list(columns)).select(list(columns))
 
 
@@ -123,11 +151,17 @@ def _fitting(is_list: bool, text: bool, number: bool) -> str:
 
 
 def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
-    """Cast a raw column to its type; NaN and infinite values become null.
+    """Cast a raw column to its type, strings as dictionaries; NaN and infinite values become null.
 
     Raises:
         DataError: fractions in an integer column, integers beyond 64 bits, or strings with a null byte.
     """
+    if column.dtype == "string" and not column.is_list:
+        texts = values.cast(TEXT) if pa.types.is_dictionary(values.type) else values.cast(pa.string())
+        coded = texts.dictionary_encode()
+        for chunk in coded.chunks:
+            _refuse_null_bytes(chunk.dictionary, column)
+        return coded
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
     if pa.types.is_floating(values.type):
@@ -140,11 +174,15 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
             f"column {column.name!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
             "use kind 'continuous' or 'bucketised' for fractions"
         ) from None
-    texts = pc.list_flatten(cast) if column.is_list else cast
-    if column.dtype == "string" and pc.any(pc.match_substring(texts, "\0")).as_py():
+    if column.dtype == "string":
+        _refuse_null_bytes(pc.list_flatten(cast), column)
+    return cast
+
+
+def _refuse_null_bytes(texts: pa.Array | pa.ChunkedArray, column: Column) -> None:
+    if pc.any(pc.match_substring(texts, "\0")).as_py():
         # pandas compares strings up to the first null byte: two of them would share a code.
         raise DataError(f"column {column.name!r} holds strings with a null byte; remove the byte or the rows")
-    return cast
 
 
 def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, categories: bool = False) -> Any:
@@ -155,15 +193,15 @@ def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, categories: bool
         device: decides which.
         categories: strings in pandas as a categorical column, which is much cheaper to make and to count.
     """
+    columns = {name: table[name] for name in table.column_names}
+    if device == "gpu" or not categories:
+        columns = {n: v.cast(pa.string()) if pa.types.is_dictionary(v.type) else v for n, v in columns.items()}
     if device == "gpu":
         import cudf
 
-        return cudf.DataFrame.from_arrow(table)
+        return cudf.DataFrame.from_arrow(pa.table(columns))
     import pandas as pd
 
-    columns = {name: table[name] for name in table.column_names}
-    if categories:
-        columns = {n: v.dictionary_encode() if pa.types.is_string(v.type) else v for n, v in columns.items()}
     return pd.DataFrame({name: to_series(values) for name, values in columns.items()}, copy=False)
 
 

@@ -52,7 +52,7 @@ class RowTable(msgspec.Struct, frozen=True):
         piece = self.pieces[number]
         rows = slice(piece.offset, piece.offset + piece.num_rows)
         id_column, *others = self.columns
-        raw = read_piece(piece, [column.name for column in others]) if others else None
+        raw = _raw(piece, others) if others else None
         table = pa.table(
             {
                 id_column.name: _ids(self.ids[rows]),
@@ -137,5 +137,10 @@ def _ids(ids: np.ndarray) -> pa.Array:
 
 def context_table(piece: Piece, columns: Sequence[Column]) -> pa.Table:
     """The canonical context columns of a piece of the events."""
-    raw = read_piece(piece, [column.name for column in columns])
+    raw = _raw(piece, columns)
     return pa.table({column.name: canonical(raw[column.name], column) for column in columns})
+
+
+def _raw(piece: Piece, columns: Sequence[Column]) -> pa.Table:
+    texts = [column.name for column in columns if column.dtype == "string" and not column.is_list]
+    return read_piece(piece, [column.name for column in columns], texts)
