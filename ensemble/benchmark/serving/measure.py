@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from ensemble.benchmark.result import Benchmark
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
 from ensemble.benchmark.serving.questions import Questions, draw_questions
-from ensemble.benchmark.serving.reference import Reference, ask_chain, ask_server, overlap
+from ensemble.benchmark.serving.reference import Reference, ask_chain, ask_server, ask_stock, overlap
 from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity
 from ensemble.benchmark.serving.rounds import figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
-from ensemble.benchmark.serving.summary import CHAIN_LOOP, summarise
+from ensemble.benchmark.serving.stock.helper import REPOSITORY
+from ensemble.benchmark.serving.summary import CHAIN_LOOP, PATCHED_LOOP, summarise
 from ensemble.benchmark.serving.variants import LOADS, PROTOCOLS, LoopVariant, ServedVariant, Server, Variant, started
 from ensemble.benchmark.serving.worker import Worker
 from ensemble.config import Config
@@ -31,6 +33,9 @@ from workflows.core.run import Run
 __all__ = ["measure"]
 
 PACKAGE = "ensemble.benchmark.serving"
+STOCK = "stock"
+# One slate of stock takes as long as hundreds of ours.
+MAX_COMPARED_STOCK = 50
 NUM_QUESTIONS = 4096
 WARM_UP_S = 0.5
 
@@ -58,22 +63,47 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         asked = scratch / "questions.npz"
         questions.save(asked)
         repositories["identity"] = write_identity(scratch / "identity", spec)
+        helper = _start_stock(stack, run, config, asked, scratch) if settings.stock else None
+        if helper is not None:
+            repositories[STOCK] = scratch / STOCK / REPOSITORY
         servers = {name: stack.enter_context(started(path)) for name, path in repositories.items()}
         console.say(f"benchmark: serving {', '.join(servers)}")
         agreement = _compare(run, config, settings, servers, chain_folder, questions)
         generator = stack.enter_context(Worker(f"{PACKAGE}.load", str(asked)))
         loop = stack.enter_context(Worker(f"{PACKAGE}.loop", str(chain_folder), str(asked)))
         variants: list[Variant] = [
-            *(ServedVariant(name, protocol, s, generator) for name, s in servers.items() for protocol in PROTOCOLS),
+            *(served for name, s in servers.items() for served in _served(name, s, generator)),
             LoopVariant(CHAIN_LOOP, loop),
+            *([LoopVariant(PATCHED_LOOP, helper, largest=1)] if helper else []),
         ]
-        interleave(variants, LOADS, seconds=WARM_UP_S, rounds=1, seed=settings.seed)
+        interleave(variants, LOADS[:1], seconds=WARM_UP_S, rounds=1, seed=settings.seed)
         slices = interleave(
             variants, LOADS, seconds=settings.seconds, rounds=settings.rounds, seed=settings.seed, say=console.say
         )
         facts = {name: _facts(server, repositories[name]) for name, server in servers.items()}
     findings = Findings({pair: figures_of(found) for pair, found in slices.items()}, facts, agreement)
     return summarise(findings, config, settings, time.perf_counter() - started_at)
+
+
+def _start_stock(stack: ExitStack, run: Run, config: Config, asked: Path, scratch: Path) -> Worker:
+    """The helper, once it has exported stock to SCRATCH/stock/repository."""
+    folder, resolved = scratch / STOCK, scratch / "config.json"
+    folder.mkdir()
+    resolved.write_bytes(msgspec.json.encode(config))
+    helper = stack.enter_context(
+        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(asked), str(folder))
+    )
+    console.say("benchmark: exporting stock Merlin Systems")
+    helper.ask(export=True)
+    return helper
+
+
+def _served(name: str, server: Server, generator: Worker) -> list[Variant]:
+    if name == STOCK:
+        # Stock's columns are [B], it flattens the candidates of all users of a request into one list, and what a
+        # protocol costs is lost in its time.
+        return [ServedVariant(name, "grpc", server, generator, flat=True, largest=1)]
+    return [ServedVariant(name, protocol, server, generator) for protocol in PROTOCOLS]
 
 
 def _facts(server: Server, repository: Path) -> ServerFacts:
@@ -99,9 +129,14 @@ def _compare(
             name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
             like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
     rows = [answer.rows for answer in ours]
+    stock = None
+    if STOCK in servers:
+        count = min(settings.compared, MAX_COMPARED_STOCK)
+        stock = overlap(ask_stock(servers[STOCK].grpc_url, questions, count), reference.exact[:count])
     return Agreement(
         compared=settings.compared,
         like_chain=like_chain,
         like_reference=reference.num_identical(rows),
         chain_overlap=overlap(rows, reference.exact),
+        stock_overlap=stock,
     )

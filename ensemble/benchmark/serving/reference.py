@@ -17,11 +17,15 @@ from ensemble.runtime.chain import Chain
 from ensemble.runtime.merge import MERGED_STEP, SCORE_STEP
 from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import ChainSpec
-from ensemble.serving.client import CascadeClient
+from ensemble.serving.address import parse_url
+from ensemble.serving.client import TIMEOUT_S, CascadeClient
+from ensemble.serving.repository import MODEL_NAME
+from ensemble.serving.tensors import Tensor
+from ensemble.serving.transport import Transport, connect
 from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from workflows.core.run import Run
 
-__all__ = ["Answer", "Reference", "ask_chain", "ask_server", "overlap"]
+__all__ = ["Answer", "Reference", "ask_chain", "ask_server", "ask_stock", "overlap"]
 
 # Logits nearer than this are a tie: two sums of the same terms in another order differ by less.
 TIE = 1e-4
@@ -140,6 +144,21 @@ def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray)
         shown = int(found["num_items"][0, 0])
         answers.append(Answer.of(found["item_id"][0, :shown].tolist(), found["score"][0, :shown].tolist(), item_ids))
     return answers
+
+
+def ask_stock(url: str, questions: Questions, count: int) -> list[NDArray]:
+    """The item rows that stock shows the first users, one user a request."""
+    transport = connect(parse_url(url), MODEL_NAME, TIMEOUT_S)
+    try:
+        return [_ask_stock(transport, questions, start) for start in range(count)]
+    finally:
+        transport.close()
+
+
+def _ask_stock(transport: Transport, questions: Questions, start: int) -> NDArray:
+    inputs = [Tensor(n, questions.datatypes[n], values[:, 0]) for n, values in questions.batch(start, 1).items()]
+    rows: NDArray = transport.infer(inputs)["ordered_ids"].reshape(-1)
+    return rows
 
 
 def overlap(answers: Sequence[NDArray], exact: Sequence[NDArray]) -> float:

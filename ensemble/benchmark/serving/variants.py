@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from ensemble.benchmark.serving.usage import cpu_seconds, resident_bytes
 from ensemble.benchmark.serving.worker import Slice, Worker
+from ensemble.serving.address import Protocol as WireProtocol
 from ensemble.serving.triton import TritonServer
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-PROTOCOLS: tuple[Literal["grpc", "http"], ...] = ("grpc", "http")
+PROTOCOLS: tuple[WireProtocol, ...] = ("grpc", "http")
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ class ServedVariant:
     def __init__(
         self,
         name: str,
-        protocol: Literal["grpc", "http"],
+        protocol: WireProtocol,
         server: Server,
         generator: Worker,
         flat: bool = False,
