@@ -37,6 +37,7 @@ class Agreement(msgspec.Struct, frozen=True):
         like_reference: slates of the chain that NumPy gives too, over the items that the index reaches.
         chain_overlap: mean share of the exact slate, over the whole catalogue, that the chain has.
         stock_overlap: the same of stock; null where it was not measured.
+        stock_score_difference: the largest difference of a probability that stock answered from the reference's.
     """
 
     compared: int
@@ -44,6 +45,7 @@ class Agreement(msgspec.Struct, frozen=True):
     like_reference: int
     chain_overlap: float
     stock_overlap: float | None = None
+    stock_score_difference: float | None = None
 
     @property
     def identical(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from ensemble.benchmark.result import Benchmark
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
 from ensemble.benchmark.serving.questions import Questions, draw_questions
-from ensemble.benchmark.serving.reference import Reference, ask_chain, ask_server, ask_stock, overlap
+from ensemble.benchmark.serving.reference import Answer, Reference, ask_chain, ask_server, ask_stock, overlap
 from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity
 from ensemble.benchmark.serving.rounds import figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
@@ -129,14 +129,15 @@ def _compare(
             name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
             like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
     rows = [answer.rows for answer in ours]
-    stock = None
+    stock: list[Answer] = []
     if STOCK in servers:
         count = min(settings.compared, MAX_COMPARED_STOCK)
-        stock = overlap(ask_stock(servers[STOCK].grpc_url, questions, count), reference.exact[:count])
+        stock = ask_stock(servers[STOCK].grpc_url, questions, count)
     return Agreement(
         compared=settings.compared,
         like_chain=like_chain,
         like_reference=reference.num_identical(rows),
         chain_overlap=overlap(rows, reference.exact),
-        stock_overlap=stock,
+        stock_overlap=overlap([a.rows for a in stock], reference.exact[: len(stock)]) if stock else None,
+        stock_score_difference=reference.worst_score(stock) if stock else None,
     )

@@ -15,6 +15,7 @@ from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import BruteForce
 from ensemble.runtime.chain import Chain
 from ensemble.runtime.merge import MERGED_STEP, SCORE_STEP
+from ensemble.runtime.order import sigmoid
 from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import ChainSpec
 from ensemble.serving.address import parse_url
@@ -97,6 +98,15 @@ class Reference:
         """How many slates hold the reference's items in its order, items whose scores tie up to rounding exchanged."""
         return sum(_same(slate, rows) for slate, rows in zip(self.through_index, answers, strict=True))
 
+    def worst_score(self, answers: Sequence[Answer]) -> float:
+        """The largest difference between an answered probability and the reference's of the same user and item."""
+        differences = [
+            np.abs(sigmoid(slate.logits[answer.rows]) - answer.scores)
+            for slate, answer in zip(self.through_index, answers, strict=False)
+        ]
+        # Not a number where the reference did not rank the item: nothing to compare.
+        return float(np.nanmax(np.concatenate(differences), initial=0.0))
+
     def _slate(self, number: int, *, by_index: bool) -> Slate:
         user, inputs = self._users[number], self._inputs[number]
         scores, allowed = self._oracle.scores(user, inputs), self._oracle.allowed(user)
@@ -146,8 +156,8 @@ def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray)
     return answers
 
 
-def ask_stock(url: str, questions: Questions, count: int) -> list[NDArray]:
-    """The item rows that stock shows the first users, one user a request."""
+def ask_stock(url: str, questions: Questions, count: int) -> list[Answer]:
+    """What stock shows the first users, one user a request; rows, not ids."""
     transport = connect(parse_url(url), MODEL_NAME, TIMEOUT_S)
     try:
         return [_ask_stock(transport, questions, start) for start in range(count)]
@@ -155,10 +165,10 @@ def ask_stock(url: str, questions: Questions, count: int) -> list[NDArray]:
         transport.close()
 
 
-def _ask_stock(transport: Transport, questions: Questions, start: int) -> NDArray:
+def _ask_stock(transport: Transport, questions: Questions, start: int) -> Answer:
     inputs = [Tensor(n, questions.datatypes[n], values[:, 0]) for n, values in questions.batch(start, 1).items()]
-    rows: NDArray = transport.infer(inputs)["ordered_ids"].reshape(-1)
-    return rows
+    found = transport.infer(inputs)
+    return Answer(found["ordered_ids"].reshape(-1).astype(np.int64), found["ordered_scores"].reshape(-1).tolist())
 
 
 def overlap(answers: Sequence[NDArray], exact: Sequence[NDArray]) -> float:

@@ -111,6 +111,7 @@ def _agreement_table(agreement: Agreement) -> Table:
     rows.append(["share of the exact slate, over the whole catalogue, that the chain shows", agreement.chain_overlap])
     if agreement.stock_overlap is not None:
         rows.append(["share of it that stock shows, whose last operator samples", agreement.stock_overlap])
+        rows.append(["largest difference of stock's probabilities from NumPy's", agreement.stock_score_difference])
     return Table("Answers", ["comparison", "result", ""], [row + [""] * (3 - len(row)) for row in rows])
 
 

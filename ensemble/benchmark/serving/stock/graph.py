@@ -122,11 +122,6 @@ def export_stock(ensemble: Ensemble, repository: Path, name: str) -> None:
     runtime = TritonExecutorRuntime()
     # This Triton has no TensorFlow backend, and workflows as models of their own would cost a call each.
     runtime.op_table = {}
-    import cloudpickle
-
-    from ensemble.benchmark.serving.stock import operators as _o
-
-    cloudpickle.register_pickle_by_value(_o)  # TEMP
     runtime.export(ensemble, str(repository), name=name)
 
 
