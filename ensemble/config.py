@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ensemble.evaluation.config import EvaluateConfig
+from ensemble.search.config import SearchConfig
 from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
@@ -71,3 +72,4 @@ class Config(Section, frozen=True):
     ranking: RankingConfig = RankingConfig()
     chain: ChainConfig = ChainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    search: SearchConfig = SearchConfig()

@@ -16,6 +16,7 @@ from scripts.recommend import recommend
 from scripts.reload import reload
 from scripts.rollback import rollback
 from scripts.run import run
+from scripts.search import search
 from scripts.serve import serve
 from scripts.tables import tables
 from scripts.train_ranking import train_ranking
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, build_index, train_ranking, evaluate, export),
-    *(serve, reload, recommend, rollback, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

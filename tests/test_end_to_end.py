@@ -86,6 +86,21 @@ def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
     assert np.isin(table["item_id"].to_numpy(), items).all()
 
 
+def test_a_search_trains_its_trials_on_the_prepared_run_and_goes_on(run: Path) -> None:
+    pytest.importorskip("optuna", reason="the extra 'search' is not installed")
+    space = ("--param", "retrieval.temperature=loguniform(0.05, 0.5)", "--set", "retrieval.max_epochs=1")
+    options = ("--config", "configs/smoke.toml", "--out", str(run), *space)
+    assert "best recall_at_100" in _cascade("search", *options, "--trials", "1")
+    _cascade("search", *options, "--trials", "2")
+    found = msgspec.json.decode((run / "search" / "retrieval" / "search.json").read_bytes())
+    assert [sorted(trial["number"] for trial in found["trials"]), found["best"]["state"]] == [[0, 1], "finished"]
+    default = next(trial for trial in found["trials"] if trial["number"] == 0)
+    assert default["params"] == {"retrieval.temperature": 0.1}
+    assert default["value"] != found["trials"][1 if found["trials"][0] == default else 0]["value"]
+    best = run / "search" / "retrieval" / "trials" / f"{found['best']['number']:04}"
+    assert (best / "retrieval" / "item_embeddings.npy").is_file()
+
+
 @pytest.fixture(scope="module", params=["fused", "ensemble", "published"])
 def server(run: Path, request: pytest.FixtureRequest):
     path = run.parent / "published" if request.param == "published" else run

@@ -1,0 +1,217 @@
+"""The search: Optuna proposes, trials are trained and pruned, everything that happened is in one SQLite file.
+
+References: Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 2011 (the sampler, TPE); Akiba et
+al., "Optuna: a next-generation hyperparameter optimization framework", KDD 2019. A trial is pruned when its best value
+so far is worse than the median of the others' at that epoch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ensemble.config import Config
+from ensemble.search.config import SearchConfig
+from ensemble.search.space import Distribution, parse_space
+from ensemble.search.table import write_table
+from ensemble.search.trial import link_run, run_trial
+from workflows.core import console
+from workflows.core.artefacts import fingerprint, read_manifest
+from workflows.core.errors import CascadeError, ConfigError
+from workflows.core.run import STAGES, Run
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import Trial
+
+__all__ = ["search", "searched_metric"]
+
+ERROR = "error"
+
+# The command that trains a trial, from its run directory and its "KEY=VALUE" overrides.
+Command = Callable[[Path, Sequence[str]], Sequence[str]]
+
+
+def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], command: Command) -> dict[str, Any]:
+    """Go on with the search of config.search until it has its trials; the tables are in RUN/search/STAGE/.
+
+    Args:
+        run: its stages before the searched one have finished; the trials read them.
+        config: of the run, with its [search] section.
+        check: resolves the config with further overrides, and refuses what cannot be.
+        command: of a trial.
+
+    Returns:
+        The content of search.json.
+
+    Raises:
+        ArtefactError: an earlier stage has not finished.
+        ConfigError: a key or distribution cannot be, or Optuna is not installed.
+        CascadeError: every trial failed.
+    """
+    settings = config.search
+    space = parse_space(settings.params)
+    _check_keys(settings, space, check)
+    run.require("features", check=False)
+    metric = searched_metric(config)
+    folder = run.root / "search" / settings.stage
+    folder.mkdir(parents=True, exist_ok=True)
+    study = _open_study(folder, settings, _mark(run, config), metric)
+    _start_with_the_config(study, config, space)
+    while (left := settings.num_trials - _num_done(study)) > 0:
+        console.say(f"search: {left} trials to go")
+        study.optimize(
+            lambda trial: _run_one(trial, run, config, space, metric, folder, check, command),
+            n_trials=1,
+            catch=(_TrialFailed,),
+        )
+        _drop_all_but_the_best(folder, study)
+        write_table(folder, study, metric, settings.params)
+        _give_up_on_failures(study, settings)
+    return write_table(folder, study, metric, settings.params)
+
+
+def searched_metric(config: Config) -> str:
+    """The metric's name in history.json."""
+    default = f"recall_at_{config.retrieval.validation_cutoff}" if config.search.stage == "retrieval" else "valid_loss"
+    return config.search.metric or default
+
+
+class _TrialFailed(Exception):
+    """A trial that could not be trained; the search goes on with the others."""
+
+
+def _check_keys(
+    settings: SearchConfig, space: dict[str, Distribution], check: Callable[[Sequence[str]], Config]
+) -> None:
+    """Try each key with a value of its own, so that an unknown key is refused before anything is trained."""
+    for key, distribution in space.items():
+        if not key.startswith(f"{settings.stage}."):
+            raise ConfigError(
+                f"search: {key} is not a key of [{settings.stage}], the stage that is searched: its trials read the "
+                "other stages of the run; drop it or set search.stage"
+            )
+        check([f"{key}={msgspec.json.encode(distribution.values[0]).decode()}"])
+
+
+def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) -> Study:
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("search: it needs the package optuna, not installed here; add the extra 'search'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        study_name=f"{settings.stage}-{mark[:12]}",
+        storage=f"sqlite:///{(folder / 'study.sqlite').resolve()}",
+        direction="minimize" if metric.endswith("loss") else "maximize",
+        pruner=optuna.pruners.MedianPruner(settings.num_warm_up_trials, settings.num_warm_up_epochs),
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # of a search that was killed
+    # A resumed search must not repeat the draws of its first part.
+    study.sampler = optuna.samplers.TPESampler(
+        n_startup_trials=settings.num_warm_up_trials, seed=settings.seed + len(study.trials)
+    )
+    return study
+
+
+def _start_with_the_config(study: Study, config: Config, space: dict[str, Distribution]) -> None:
+    """The first trial is the config as it is, where the space holds it: what the search has to beat."""
+    tree = msgspec.to_builtins(config)
+    values = {key: space[key].stored(_at(tree, key)) for key in space}
+    if not study.trials and all(value is not None for value in values.values()):
+        study.enqueue_trial(values)
+
+
+def _run_one(
+    trial: Trial,
+    run: Run,
+    config: Config,
+    space: dict[str, Distribution],
+    metric: str,
+    folder: Path,
+    check: Callable[[Sequence[str]], Config],
+    command: Command,
+) -> float:
+    import optuna
+
+    overrides = [f"{key}={distribution.suggest(trial, key)}" for key, distribution in space.items()]
+    stage, better = config.search.stage, min if metric.endswith("loss") else max
+    values: list[float] = []
+
+    def after_epoch(number: int, record: dict[str, Any]) -> bool:
+        if metric not in record:
+            raise ConfigError(f"search.metric = {metric!r} is not among {', '.join(record)}; choose one of them")
+        values.append(float(record[metric]))
+        trial.report(better(values), number)
+        return not trial.should_prune()
+
+    try:
+        check(overrides)
+    except ConfigError as error:
+        raise _failed(trial, error) from None
+    root = folder / "trials" / f"{trial.number:04}"
+    try:
+        history = run_trial(link_run(run, stage, root), stage, command(root, overrides), after_epoch)
+    except ConfigError:
+        raise
+    except CascadeError as error:
+        raise _failed(trial, error) from None
+    said = ", ".join(overrides)
+    if history is None:
+        console.say(f"search: trial {trial.number} pruned after {len(values)} epochs at {values[-1]:.5f} ({said})")
+        raise optuna.TrialPruned
+    console.say(f"search: trial {trial.number}: {metric} {better(values):.5f} in {len(values)} epochs ({said})")
+    return better(values)
+
+
+def _failed(trial: Trial, error: CascadeError) -> _TrialFailed:
+    trial.set_user_attr(ERROR, str(error))
+    console.say(f"search: trial {trial.number} failed: {error}")
+    return _TrialFailed()
+
+
+def _give_up_on_failures(study: Study, settings: SearchConfig) -> None:
+    """Stop when as many trials as the warm-up has have failed and none went well."""
+    errors = [trial.user_attrs[ERROR] for trial in study.trials if ERROR in trial.user_attrs]
+    if len(errors) >= settings.num_warm_up_trials and len(errors) == _num_done(study):
+        raise CascadeError(f"search: none of {len(errors)} trials could be trained; the last one: {errors[-1]}")
+
+
+def _num_done(study: Study) -> int:
+    """Finished, pruned and failed trials; one that a killed search left is none of them."""
+    return sum(trial.state.name in ("COMPLETE", "PRUNED") or ERROR in trial.user_attrs for trial in study.trials)
+
+
+def _drop_all_but_the_best(folder: Path, study: Study) -> None:
+    """Keep one trained trial: fifty sets of weights would fill a disk."""
+    finished = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    kept = f"{study.best_trial.number:04}" if finished else ""
+    for root in (folder / "trials").glob("*"):
+        if root.name != kept:
+            shutil.rmtree(root)
+
+
+def _mark(run: Run, config: Config) -> str:
+    """What a study may not mix: the space, the fixed keys of the stage, and the stages that its trials read."""
+    stage = config.search.stage
+    before = [name for name in STAGES[: STAGES.index(stage)] if run.folder(name).is_dir()]
+    settings = msgspec.structs.replace(config.search, num_trials=1, num_warm_up_trials=1, num_warm_up_epochs=0, seed=0)
+    return fingerprint(
+        {
+            "search": msgspec.to_builtins(settings),
+            "stage": msgspec.to_builtins(getattr(config, stage)),
+            "after": {name: read_manifest(run.folder(name)).fingerprint for name in before},
+        }
+    )
+
+
+def _at(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
