@@ -5,12 +5,13 @@ from __future__ import annotations
 import typer
 
 from scripts.benchmark_document import document
+from scripts.benchmark_preprocess import preprocess
 from scripts.benchmark_serving import serving
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmark", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, document):
+for command in (serving, preprocess, document):
     app.command(command.__name__)(command)
 
 
