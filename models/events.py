@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,19 +23,11 @@ __all__ = [
     "load_events",
     "positive_label",
     "read_parts",
-    "refuse_many_processes",
 ]
 
 Batch = dict[str, NDArray]
 
 MEMORY_BUDGET_BYTES = 4 << 30
-
-# (rank, number of processes) as the common launchers announce them: Horovod, Open MPI, torchrun-like.
-LAUNCHERS = (
-    ("HOROVOD_RANK", "HOROVOD_SIZE"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("RANK", "WORLD_SIZE"),
-)
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -44,36 +35,6 @@ class Shard(msgspec.Struct, frozen=True):
 
     rank: int = 0
     size: int = 1
-
-    @classmethod
-    def from_environment(cls) -> Shard:
-        """The shard that the launcher of this process gave it; the whole without a launcher.
-
-        Raises:
-            ConfigError: the launcher's variables contradict each other.
-        """
-        for rank_name, size_name in LAUNCHERS:
-            if rank_name not in os.environ or size_name not in os.environ:
-                continue
-            rank, size = os.environ[rank_name], os.environ[size_name]
-            if not (rank.isdigit() and size.isdigit() and int(rank) < int(size)):
-                raise ConfigError(f"{rank_name}={rank} and {size_name}={size}: expected 0 <= rank < size")
-            return cls(int(rank), int(size))
-        return cls()
-
-
-def refuse_many_processes(stage: str) -> None:
-    """Gradients are not averaged over processes yet: each would train a model of its own on its share of the rows.
-
-    Raises:
-        ConfigError: a launcher started this process as one of several.
-    """
-    shard = Shard.from_environment()
-    if shard.size > 1:
-        raise ConfigError(
-            f"{stage}: training over several processes is not supported yet (this one is {shard.rank + 1} of "
-            f"{shard.size}); start it once, without a launcher"
-        )
 
 
 class Events:

@@ -13,8 +13,9 @@ import typer
 
 from ensemble.config import Config
 from ensemble.config_file import load_config
+from models.processes import Processes
 from workflows.core import console
-from workflows.core.errors import CascadeError
+from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.run import Run
 
 __all__ = ["ConfigOption", "ForceOption", "OutOption", "SetOption", "one_sentence_errors", "resolve"]
@@ -30,9 +31,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def resolve(config: Path, out: Path, overrides: list[str]) -> tuple[Run, Config]:
-    """Read and check the config; nothing heavy is imported before this has passed."""
-    return Run(out), load_config(config, overrides)
+def resolve(config: Path, out: Path, overrides: list[str], *, by_many_processes: bool = False) -> tuple[Run, Config]:
+    """Read and check the config; nothing heavy is imported before this has passed.
+
+    Raises:
+        ConfigError: the config cannot be used, or a launcher started several processes of a command that is for one.
+    """
+    found = load_config(config, overrides)
+    processes = Processes.from_environment()
+    if processes.size > 1 and not by_many_processes:
+        raise ConfigError(
+            f"a launcher started this command {processes.size} times (this is process {processes.rank + 1}): only "
+            "train-retrieval and train-ranking run as several processes; start it once, without the launcher"
+        )
+    return Run(out), found
 
 
 def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -43,7 +55,7 @@ def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except CascadeError as error:
-            console.say(f"error: {error}")
+            console.fail(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             console.say("stopped; finished stages are kept, run the same command again to go on")

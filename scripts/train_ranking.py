@@ -21,7 +21,7 @@ def train_ranking_stage(run: Run, config: Config, force: bool) -> None:
 @one_sentence_errors
 def train_ranking(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
     """Train the DLRM ranker."""
-    train_ranking_stage(*resolve(config, out, overrides), force)
+    train_ranking_stage(*resolve(config, out, overrides, by_many_processes=True), force)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def train_retrieval(
     config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False
 ) -> None:
     """Train the two-tower model and embed the catalogue."""
-    train_retrieval_stage(*resolve(config, out, overrides), force)
+    train_retrieval_stage(*resolve(config, out, overrides, by_many_processes=True), force)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
 from models.ranking.rows import Group, GroupSource
 from models.retrieval.checkpoint import Checkpoint, Progress
+from models.team import Team
 from workflows.core import console
 
 __all__ = ["Predictions", "fit", "group_losses", "predict", "sigmoid"]
@@ -49,24 +50,32 @@ def group_losses(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, listwise
 
 
 def fit(
-    model: Ranker, train: GroupSource, valid: GroupSource, config: RankingConfig, checkpoint: Checkpoint, mark: str
+    model: Ranker,
+    train: GroupSource,
+    valid: GroupSource,
+    config: RankingConfig,
+    checkpoint: Checkpoint,
+    mark: str,
+    team: Team | None = None,
 ) -> list[dict[str, Any]]:
     """Train until the validation loss stops falling; the model ends with the weights of its best epoch.
 
     Args:
         model: fresh; resumed where the checkpoint has its training.
-        train: what to learn from.
+        train: what to learn from; of several processes, this one's share.
         valid: what to stop by.
         config: the step and how long.
         checkpoint: written after each epoch.
         mark: identifies config and inputs in the checkpoint.
+        team: the processes that train together; the first validates and keeps the checkpoint.
 
     Returns:
         A record per epoch: train_loss, valid_loss, valid_auc.
     """
+    team = team or Team()
     _build(model, valid, config)
-    step = _compile_step(model, train, config)
-    progress, best = _resume(model, checkpoint, mark)
+    step = _compile_step(model, train, config, team)
+    progress, best = _resume(model, checkpoint, mark, team)
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
             break
@@ -76,11 +85,13 @@ def fit(
                 total += float(step(*_tensors(group))) * len(group.labels)
                 count += len(group.labels)
                 bar.advance(bar.task_ids[0], group.labels.size)
-        record = {"epoch": epoch + 1, "train_loss": total / max(count, 1), **_validate(model, valid, config)}
+        record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(total / max(count, 1))}
+        record |= team.first(lambda: _validate(model, valid, config), dict)
         progress.history.append(record)
         if progress.best_epoch < 0 or record["valid_loss"] < progress.history[progress.best_epoch]["valid_loss"]:
             progress.best_epoch, best = epoch, model.get_weights()
-        checkpoint.save(progress, model.get_weights(), best)
+        if team.leads:
+            checkpoint.save(progress, model.get_weights(), best)
         losses = f"loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}"
         console.say(f"ranking: epoch {epoch + 1}: {losses}, AUC {record['valid_auc']:.4f}")
     model.set_weights(best)
@@ -114,7 +125,7 @@ def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[
     return {"valid_loss": loss, "valid_auc": auc(labels, logits)}
 
 
-def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig) -> Any:
+def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig, team: Team) -> Any:
     optimizer = tf.keras.optimizers.legacy.Adam(config.learning_rate)
     example = next(iter(source.batches(config.batch_size)))
 
@@ -124,7 +135,7 @@ def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig) -> 
             logits = _forward(model, query, items, pair, labels, training=True)
             loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
         variables = model.trainable_variables
-        gradients = zip(tape.gradient(loss, variables), variables, strict=True)
+        gradients = zip(team.average(tape.gradient(loss, variables)), variables, strict=True)
         optimizer.apply_gradients([(g, v) for g, v in gradients if g is not None])
         return loss
 
@@ -165,11 +176,11 @@ def _build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
     _forward(model, query, items, pair, labels, training=False)
 
 
-def _resume(model: Ranker, checkpoint: Checkpoint, mark: str) -> tuple[Progress, list[NDArray]]:
-    found = checkpoint.load()
-    if found is None:
-        return Progress(mark), model.get_weights()
-    progress, current, best = found
-    console.say(f"ranking: resumes after epoch {len(progress.history)}")
-    model.set_weights(current)
-    return progress, best
+def _resume(model: Ranker, checkpoint: Checkpoint, mark: str, team: Team) -> tuple[Progress, list[NDArray]]:
+    progress, best = Progress(mark), model.get_weights()
+    if team.leads and (found := checkpoint.load()) is not None:
+        progress, current, best = found
+        console.say(f"ranking: resumes after epoch {len(progress.history)}")
+        model.set_weights(current)
+    team.copy(model.weights)
+    return team.first(lambda: progress, Progress), best

@@ -6,6 +6,7 @@ input.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -47,6 +48,10 @@ class GroupSource(Protocol):
         """(query, item) rows."""
         ...
 
+    def share(self, shard: Shard) -> GroupSource:
+        """The same source, of which only a process's share is gone over: equally many rows for each."""
+        ...
+
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
         """Go once over all rows, about `batch_size` at a time; shuffled when there is a seed."""
         ...
@@ -60,12 +65,16 @@ class ImpressionGroups:
 
     listwise = False
 
-    def __init__(
-        self, events: Events, label: str, features: Features, pairs: PairSource, shard: Shard | None = None
-    ) -> None:
+    def __init__(self, events: Events, label: str, features: Features, pairs: PairSource) -> None:
         self._events = events.select(known_items_only=True)
         self._label, self._features, self._pairs = label, features, pairs
-        self._shard = shard or Shard()
+        self._shard = Shard()
+
+    def share(self, shard: Shard) -> ImpressionGroups:
+        """The same impressions, of which only a process's share is gone over."""
+        shared = copy.copy(self)
+        shared._shard = shard
+        return shared
 
     @property
     def num_rows(self) -> int:
@@ -105,23 +114,26 @@ class SampledGroups:
         pair: NDArray,
         user_row: NDArray,
         features: Features,
-        shard: Shard | None = None,
     ) -> None:
         self.query, self.item_rows, self.pair, self.user_row = query, item_rows, pair, user_row
         self._features = features
-        self._shard = shard or Shard()
+        self._shard = Shard()
+
+    def share(self, shard: Shard) -> SampledGroups:
+        """The same groups, of which only a process's share is gone over."""
+        shared = copy.copy(self)
+        shared._shard = shard
+        return shared
 
     @property
     def num_rows(self) -> int:
         """Rows of all groups of this process's share."""
         return len(self.item_rows) // self._shard.size * self.item_rows.shape[1]
 
-    def where(self, keep: NDArray[np.bool_], shard: Shard | None = None) -> SampledGroups:
+    def where(self, keep: NDArray[np.bool_]) -> SampledGroups:
         """The groups where `keep` [R] is true."""
         query = {name: values[keep] for name, values in self.query.items()}
-        return SampledGroups(
-            query, self.item_rows[keep], self.pair[keep], self.user_row[keep], self._features, shard or self._shard
-        )
+        return SampledGroups(query, self.item_rows[keep], self.pair[keep], self.user_row[keep], self._features)
 
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
         """Yield groups [G, M]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, Shard, State
+from models.data import Batch, Events, Features, State
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource
 from models.ranking.rows import SampledGroups
@@ -69,7 +69,7 @@ def sample_groups(
             item_rows[span, 1:] = draw(scores)
             pair[span] = pairs.of_block(embedded[span], neighbour, item_rows[span])
             bar.advance(bar.task_ids[0], len(scores))
-    return SampledGroups(query, item_rows, pair, user_row, features, Shard())
+    return SampledGroups(query, item_rows, pair, user_row, features)
 
 
 class _Draw:

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.data import Events, Features, Shard, load_events, load_features, load_state, positive_label
-from models.events import refuse_many_processes
+from models.data import Events, Features, load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
+from models.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
-from workflows.core.errors import ConfigError
+from workflows.core.errors import ConfigError, DataError
 from workflows.core.quiet import quiet
-from workflows.core.run import Run, run_stage
+from workflows.core.run import Run
 
 __all__ = ["train_ranking"]
 
@@ -38,17 +38,26 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
         ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
         ConfigError: the label is not one of the data's, impressions are asked for without one, or the device is
             missing.
-        DataError: there is no row to train on.
+        DataError: there is no row to train on, or fewer than there are processes.
     """
-    refuse_many_processes("train-ranking")
-    return run_stage(
-        run, STAGE, config={STAGE: config}, after=AFTER, body=lambda folder: _train(run, config, folder), force=force
+    return run_stage_together(
+        run,
+        STAGE,
+        config={STAGE: config},
+        after=AFTER,
+        body=lambda folder, team: _train(run, config, folder, team),
+        force=force,
     )
 
 
-def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
+def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> Mapping[str, Any]:
     quiet()
     import tensorflow as tf
+
+    chosen = device.choose(config.device, "tensorflow")
+    device.announce("train-ranking", chosen)
+    mark = _mark(run, config)
+    team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
     from models.metrics.classification import classification_metrics
     from models.onnx import full_float32
@@ -59,8 +68,6 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     from models.ranking.pairing import choose_pairs
     from models.retrieval.checkpoint import Checkpoint
 
-    chosen = device.choose(config.device, "tensorflow")
-    device.announce("train-ranking", chosen)
     features = load_features(run)
     label = positive_label(features.schema, config.label)
     sampled = _is_sampled(load_events(run, "train"), label, config)
@@ -68,13 +75,16 @@ def _train(run: Run, config: RankingConfig, folder: Path) -> Mapping[str, Any]:
     kind = "sampled" if sampled else "impressions"
     console.say(f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}")
     train, valid = _sources(run, config, features, label, names, sampled)
+    if not train.share(team.shard).num_rows:
+        raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
     mean, scale = _moments(train, len(names))
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        tf.keras.utils.set_random_seed(config.seed)
+        tf.keras.utils.set_random_seed(config.seed + team.shard.rank)  # each its own dropout; weights are the first's
         skip = np.full(len(names), 1.0 / max(len(names), 1))
         model = Ranker(features.schema, config, mean, scale, skip)
-        mark = _mark(run, config)
-        history = fit(model, train, valid, config, Checkpoint(run.scratch(STAGE), mark), mark)
+        history = fit(model, train.share(team.shard), valid, config, Checkpoint(run.scratch(STAGE), mark), mark, team)
+        if folder is None:
+            return {}
         labels, logits = predict(model, valid, config.batch_size).flat()
         factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         model.rescale(factor, offset)
@@ -139,12 +149,12 @@ def _sources(
     state = load_state(run, "train")
     pairs = PairSource(names, MergedRetriever(run, "train", state), state)
     if not sampled:
-        train = ImpressionGroups(load_events(run, "train"), label, features, pairs, Shard.from_environment())
+        train = ImpressionGroups(load_events(run, "train"), label, features, pairs)
         return train, ImpressionGroups(load_events(run, "valid"), label, features, pairs)
     events = load_events(run, "valid").select(positives_of=label)
     groups = sample_groups(events, features, state, pairs, config)
     held_out = _held_out(groups.user_row, config.seed)
-    return groups.where(~held_out, Shard.from_environment()), groups.where(held_out)
+    return groups.where(~held_out), groups.where(held_out)
 
 
 def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:

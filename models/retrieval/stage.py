@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from models.data import Features, Shard, load_events, load_features, load_state, positive_label
-from models.events import refuse_many_processes
+from models.data import Features, load_events, load_features, load_state, positive_label
 from models.retrieval.config import RetrievalConfig
+from models.team import Team, run_stage_together
 from workflows.core import device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
 from workflows.core.errors import DataError
 from workflows.core.quiet import quiet
-from workflows.core.run import Run, run_stage
+from workflows.core.run import Run
 
 if TYPE_CHECKING:
     from models.retrieval.towers import Towers
@@ -33,22 +33,26 @@ def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> M
     Raises:
         ArtefactError: an earlier stage has not finished, or the exported query tower differs from the trained one.
         ConfigError: the label is not one of the data's, or the device is missing.
-        DataError: the training split has no positive event.
+        DataError: the training split has no positive event, or fewer than there are processes.
     """
-    refuse_many_processes("train-retrieval")
-    return run_stage(
+    return run_stage_together(
         run,
         STAGE,
         config={STAGE: config},
         after=("data", "features"),
-        body=lambda folder: _train(run, config, folder),
+        body=lambda folder, team: _train(run, config, folder, team),
         force=force,
     )
 
 
-def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]:
+def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -> Mapping[str, Any]:
     quiet()
     import tensorflow as tf
+
+    chosen = device.choose(config.device, "tensorflow")
+    device.announce("train-retrieval", chosen)
+    mark = _mark(run, config)
+    team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
     from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
@@ -56,15 +60,15 @@ def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set
 
-    chosen = device.choose(config.device, "tensorflow")
-    device.announce("train-retrieval", chosen)
     features, state = load_features(run), load_state(run, "train")
     label = positive_label(features.schema, config.label)
     positives = load_events(run, "train").select(positives_of=label, known_items_only=True)
-    if len(positives) == 0:
-        raise DataError(f"the training split has no positive event (label {label or 'none'!r}); check data.labels")
+    if len(positives) < team.size:
+        raise DataError(
+            f"the training split has {len(positives) or 'no'} positive event (label {label or 'none'!r}), expected at "
+            f"least {team.size}; check data.labels"
+        )
     valid = load_events(run, "valid").select(positives_of=label, known_items_only=True)
-    mark = _mark(run, config)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)
         towers = build_towers(features.schema, config)
@@ -77,8 +81,10 @@ def _train(run: Run, config: RetrievalConfig, folder: Path) -> Mapping[str, Any]
             config,
             Checkpoint(run.scratch(STAGE), mark),
             mark,
-            Shard.from_environment(),
+            team,
         )
+        if folder is None:
+            return {}
         with full_float32():
             difference = _write(folder, towers, features, config)
     (folder / "history.json").write_bytes(msgspec.json.format(msgspec.json.encode(history), indent=1))

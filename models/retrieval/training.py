@@ -14,12 +14,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, Shard
+from models.data import Batch, Events, Features
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss, in_batch_loss, takes_all_negatives
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
+from models.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
 
@@ -39,7 +40,7 @@ def train(
     config: RetrievalConfig,
     checkpoint: Checkpoint,
     mark: str,
-    shard: Shard | None = None,
+    team: Team | None = None,
     after_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train both towers in place and leave the weights of the best epoch in them.
@@ -53,35 +54,37 @@ def train(
         config: everything else.
         checkpoint: where the state after each epoch goes; a matching one is resumed.
         mark: identifies config and inputs in the checkpoint.
-        shard: this process's share of the rows.
+        team: the processes that train together; each takes its share of the rows, the first validates and keeps the
+            checkpoint.
         after_epoch: called with the record of each epoch once it is on disk.
 
     Returns:
         A record per epoch: epoch, loss, examples_per_s and, with validation, recall_at_<k>.
     """
+    team = team or Team()
     optimizer = tf.keras.optimizers.Adam(config.learning_rate)
     optimizer.build(towers.variables)
     variables = [*towers.variables, *optimizer.variables]
     num_weights = len(towers.variables)
     progress, best = Progress(mark), [v.numpy() for v in towers.variables]
-    if (saved := checkpoint.load()) is not None:
+    if team.leads and (saved := checkpoint.load()) is not None:
         progress, current, best = saved
         _assign(variables, current)
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
-    step = _step(towers, features, popularity, config, optimizer)
+    progress = team.first(lambda: progress, Progress)
+    team.copy(variables)
+    step = _step(towers, features, popularity, config, optimizer, team)
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
-        record = _epoch(epoch, step, features, positives, config, shard or Shard())
+        record = _epoch(epoch, step, features, positives, config, team)
         if len(validation):
-            embeddings = embed_items(towers, features)
-            record[metric] = recall_at_k(
-                validation, lambda rows: embed_queries(towers, rows), embeddings, config.validation_cutoff
-            )
+            record[metric] = team.first(lambda: _recall(towers, features, validation, config), float)
         progress.history.append(record)
         if progress.best_epoch < 0 or record.get(metric, epoch) > progress.history[progress.best_epoch].get(metric, -1):
             progress.best_epoch, best = epoch, [v.numpy() for v in towers.variables]
-        checkpoint.save(progress, [v.numpy() for v in variables], best)
+        if team.leads:
+            checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
         if after_epoch:
             after_epoch(record)
@@ -105,27 +108,38 @@ def embed_queries(towers: Towers, inputs: Batch) -> NDArray[np.float32]:
     )
 
 
+def _recall(towers: Towers, features: Features, validation: ValidationSet, config: RetrievalConfig) -> float:
+    embeddings = embed_items(towers, features)
+    return recall_at_k(validation, lambda rows: embed_queries(towers, rows), embeddings, config.validation_cutoff)
+
+
 def _epoch(
-    epoch: int, step: Step, features: Features, positives: Events, config: RetrievalConfig, shard: Shard
+    epoch: int, step: Step, features: Features, positives: Events, config: RetrievalConfig, team: Team
 ) -> dict[str, Any]:
     seed = config.seed * 1_000_003 + epoch
-    num_rows = len(positives) // shard.size
+    num_rows = len(positives) // team.size
     batch_size = max(1, min(config.batch_size, num_rows))
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
-        batches = positives.batches(batch_size, seed=seed, shard=shard, drop_last=True)
+        batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
         for i, batch in enumerate(batches):
             item_row = batch["item_row"].astype(np.int32)
-            noise = np.array([seed, i], np.int32)
+            noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(features.event_inputs(batch), features.item_inputs(item_row), item_row, noise))
             num_done += len(item_row)
             bar.advance(bar.task_ids[0], len(item_row))
-    loss = float(np.mean([float(value) for value in losses]))
-    return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(num_done / (time.perf_counter() - started_at))}
+    loss = team.mean(float(np.mean([float(value) for value in losses])))
+    speed = num_done * team.size / (time.perf_counter() - started_at)
+    return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
 def _step(
-    towers: Towers, features: Features, popularity: NDArray[np.float32], config: RetrievalConfig, optimizer: Any
+    towers: Towers,
+    features: Features,
+    popularity: NDArray[np.float32],
+    config: RetrievalConfig,
+    optimizer: Any,
+    team: Team,
 ) -> Step:
     """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2]."""
     num_items = features.num_items
@@ -147,7 +161,8 @@ def _step(
             else:
                 hidden = _with_dropout(item_inputs, towers.item_features, config, noise)
                 loss = contrast(query, towers.item(hidden, training=True), item_row)
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        gradients = team.average(tape.gradient(loss, weights))
+        optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return loss
 
     specs = [_specs(towers.query_features), _specs(towers.item_features)]

@@ -7,8 +7,6 @@ import pytest
 
 from models.data import Shard, load_events, load_features, load_state, positive_label
 from models.events import Events
-from models.ranking.stage import train_ranking
-from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
@@ -70,27 +68,6 @@ def test_shards_are_disjoint_and_equally_long(run, budget):
     assert len({len(share) for share in shares}) == 1
     together = np.concatenate(shares)
     assert len(np.unique(together)) == len(together) > 16 * NUM_USERS - 3 * 3
-
-
-def test_the_launcher_names_the_shard(monkeypatch):
-    for name in ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "RANK"):
-        monkeypatch.delenv(name, raising=False)
-    assert Shard.from_environment() == Shard(0, 1)
-    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    assert Shard.from_environment() == Shard(2, 4)
-    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "4")
-    with pytest.raises(ConfigError, match="OMPI_COMM_WORLD_RANK=4"):
-        Shard.from_environment()
-
-
-@pytest.mark.parametrize("stage", [train_retrieval, train_ranking])
-def test_one_of_several_processes_is_refused_before_anything_is_written(tmp_path, monkeypatch, stage):
-    monkeypatch.setenv("HOROVOD_RANK", "1")
-    monkeypatch.setenv("HOROVOD_SIZE", "2")
-    with pytest.raises(ConfigError, match="over several processes is not supported yet \\(this one is 2 of 2\\)"):
-        stage(Run(tmp_path), None)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_state_masks_exactly_the_seen_pairs(run):

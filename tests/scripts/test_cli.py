@@ -65,6 +65,17 @@ def test_a_wrong_key_is_refused_by_every_stage_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_launcher_starts_only_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = _cascade("prepare", "--config", "configs/smoke.toml", "--out", str(tmp_path / "run"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: a launcher started this command 2 times (this is process 2): only train-")
+    assert not (tmp_path / "run").exists()
+    training = _cascade("train-retrieval", "--config", "configs/smoke.toml", "--out", str(tmp_path / "run"))
+    assert "its stage has not finished; run it first" in training.stderr
+
+
 def test_doctor_lists_devices_ports_and_packages() -> None:
     done = _cascade("doctor")
     for words in ("CUDA devices", "train-ranking", "grpc port", "free disk", "nvtabular", "faiss-cpu"):

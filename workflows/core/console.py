@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["err", "progress", "say", "timed"]
+__all__ = ["err", "fail", "hush", "progress", "say", "timed"]
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -18,6 +18,17 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def say(message: str) -> None:
     """Print one line on standard error."""
     err.print(message, markup=False)
+
+
+def hush() -> None:
+    """Print nothing more but errors: another process says the same."""
+    err.quiet = True
+
+
+def fail(message: str) -> None:
+    """Print an error, also from a process that was hushed."""
+    err.quiet = False
+    say(f"error: {message}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
 # The towers and the ranker are saved for reading weights back, not for training on.
 KNOWN_LOG_LINES = ("Please fix your imports.", "Found untraced functions such as", "No training configuration found in")
 LOGGERS = ("tensorflow", "absl")
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
+ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 class _DropKnown(logging.Filter):
@@ -35,12 +35,14 @@ class _DropKnown(logging.Filter):
         return not record.getMessage().startswith(KNOWN_LOG_LINES)
 
 
-def quiet() -> None:
+def quiet(log_level: str = "2") -> None:
     """Silence the known messages; call it before TensorFlow, NVTabular or Merlin is imported. Safe to repeat.
 
-    A level that the user has set in TF_CPP_MIN_LOG_LEVEL is kept.
+    Args:
+        log_level: TensorFlow's own: "2" leaves its errors, "3" drops them too, for where an exception says the same. A
+            level that the user or an earlier call has set in TF_CPP_MIN_LOG_LEVEL is kept.
     """
-    for name, value in ENVIRONMENT.items():
+    for name, value in {"TF_CPP_MIN_LOG_LEVEL": log_level, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
     for pattern, category in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern, category=category)

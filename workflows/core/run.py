@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def run_stage(
     body: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, Any] | None = None,
     keep: Sequence[str] = (),
+    helper: Callable[[], None] | None = None,
     force: bool = False,
 ) -> Manifest:
     """Run one stage, or do nothing when it has already finished with the same config and inputs.
@@ -79,6 +80,8 @@ def run_stage(
         body: writes the artefacts into the folder it is given; what it returns goes into the manifest as `info`.
         inputs: further values that decide the result (fingerprints of input files).
         keep: patterns of files in the stage's folder that others wrote there; they outlive the rewrite, unlisted.
+        helper: for a process that helps another one with the stage: called instead of `body`; nothing is written here,
+            and the other one has finished when it returns.
         force: run even when up to date.
 
     Returns:
@@ -99,6 +102,9 @@ def run_stage(
         return done
     for name in after:
         verify(run.folder(name))
+    if helper is not None:
+        helper()
+        return read_manifest(run.folder(stage))
     with _write_then_rename(run, stage) as folder, console.timed(stage):
         info = body(folder)
         (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
@@ -143,7 +149,8 @@ def _recover(run: Run, stage: str) -> None:
     """Put the earlier result back where a killed process had moved it aside and not yet moved the new one in."""
     final, old = run.folder(stage), run.root / f".{stage}.old"
     if old.exists() and not final.exists():
-        old.rename(final)
+        with suppress(FileNotFoundError):  # another process of the same stage was faster
+            old.rename(final)
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""Two real processes on one machine: together they train what one process trains on batches of twice the size."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.ranking.config import RankingConfig
+from models.ranking.stage import train_ranking
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.stage import train_retrieval
+from tests.models.checkerboard import checkerboard_run
+from workflows.core.artefacts import verify
+from workflows.core.run import Run
+
+ROOT = Path(__file__).parents[2]
+# Dropout draws differ between processes; without it the two trainings are the same sum in another order.
+RETRIEVAL = RetrievalConfig(
+    embedding_dim=8,
+    hidden=(16,),
+    batch_size=80,
+    max_epochs=3,
+    patience=9,
+    learning_rate=0.01,
+    validation_cutoff=4,
+    id_dropout=0.0,
+    history_dropout=0.0,
+)
+RANKING = RankingConfig(
+    embedding_dim=8,
+    bottom=(8,),
+    top=(16,),
+    training_rows="sampled",
+    negatives_per_positive=4,
+    candidate_pool=12,
+    batch_size=80,
+    max_epochs=3,
+    patience=9,
+    id_dropout=0.0,
+    dropout=0.0,
+)
+
+
+def start_two(run: Run, stage: str, config: RetrievalConfig | RankingConfig, dies_after: str = ""):
+    """(Exit status, standard error) of both; the second one dies after that many epochs."""
+    half = msgspec.json.encode(msgspec.structs.replace(config, batch_size=config.batch_size // 2)).decode()
+    with ExitStack() as sockets:
+        free = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in free]}
+    started = []
+    for rank in range(2):
+        command = [sys.executable, "-m", "tests.models.one_of_several", str(run.root), stage, half]
+        environment = {**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster}), "RANK": str(rank)}
+        environment |= {"WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+        started.append(
+            subprocess.Popen(
+                [*command, dies_after] if dies_after and rank else command,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stderr=subprocess.PIPE,
+            )
+        )
+    try:
+        return [(process.wait(120), process.communicate()[1]) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+
+
+def history(run: Run, stage: str) -> list[dict]:
+    return json.loads((run.folder(stage) / "history.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    run = checkerboard_run(tmp_path_factory.mktemp("alone"))
+    train_retrieval(run, RETRIEVAL)
+    return run
+
+
+def copy_of(run: Run, root: Path, without: str) -> Run:
+    shutil.copytree(run.root, root, ignore=shutil.ignore_patterns(without))
+    return Run(root)
+
+
+def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_one(alone, tmp_path):
+    run = copy_of(alone, tmp_path / "two", "retrieval")
+    (first, said), (second, _) = start_two(run, "retrieval", RETRIEVAL, dies_after="2")
+    assert (first, second) == (1, 9)
+    assert said.splitlines()[-1].startswith("error: retrieval: process 1 of 2 lost another one")
+    assert "Traceback" not in said
+    assert not run.folder("retrieval").exists()
+
+    (first, said), (second, silence) = start_two(run, "retrieval", RETRIEVAL)
+    assert (first, second, silence) == (0, 0, "")
+    assert "retrieval: resuming after epoch 2" in said
+    assert not run.scratch("retrieval").exists()
+    verify(run.folder("retrieval"))
+    embeddings = [np.load(r.folder("retrieval") / "item_embeddings.npy") for r in (alone, run)]
+    np.testing.assert_allclose(embeddings[1], embeddings[0], atol=1e-5)
+    for one, two in zip(history(alone, "retrieval"), history(run, "retrieval"), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert two["recall_at_4"] == one["recall_at_4"]
+
+
+def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
+    train_ranking(alone, RANKING)
+    run = copy_of(alone, tmp_path / "two", "ranking")
+    (first, said), (second, silence) = start_two(run, "ranking", RANKING)
+    assert (first, second, silence) == (0, 0, ""), said
+    verify(run.folder("ranking"))
+    for one, two in zip(history(alone, "ranking"), history(run, "ranking"), strict=True):
+        assert two == pytest.approx(one, rel=1e-5)
+    for path in sorted(alone.folder("ranking").glob("*.npy")):
+        np.testing.assert_allclose(np.load(run.folder("ranking") / path.name), np.load(path), atol=1e-5)
