@@ -30,6 +30,7 @@ class RankingConfig(Section, frozen=True):
         use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
             of the simulated shop, and sampled rows, few for each user, are not learnt by heart.
         id_dropout: as in retrieval.
+        batch_size: (query, item) rows a step, of each process where several train together.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
     """

@@ -20,7 +20,7 @@ class RetrievalConfig(Section, frozen=True):
         negatives: "in_batch": the other items of the batch, with logQ correction; "all": a softmax over the whole
             catalogue; "auto": all up to `all_negatives_up_to` items, in-batch above.
         all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
-        batch_size: rows a step.
+        batch_size: rows a step, of each process where several train together.
         learning_rate: of Adam.
         max_epochs: upper bound; early stopping usually ends sooner.
         patience: epochs without a better validation recall before training stops.
