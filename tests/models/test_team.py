@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.neighbours.config import NeighboursConfig
+from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
@@ -115,6 +117,7 @@ def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_on
 
 
 def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
+    fit_neighbours(alone, NeighboursConfig())
     train_ranking(alone, RANKING)
     run = copy_of(alone, tmp_path / "two", "ranking")
     (first, said), (second, silence) = start_two(run, "ranking", RANKING)
