@@ -62,7 +62,7 @@ class EvaluateConfig(Section, frozen=True):
     cutoffs: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (10, 20, 100)
     num_users: NonNegative = 0
     num_bootstrap: Count = 500
-    knn_neighbours: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (10, 20, 50, 100, 200)
+    knn_neighbours: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (10, 5, 20, 50, 100, 200, 500)
     peers: PeersConfig = PeersConfig()
     relevant_label: str = ""
     segments: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from models.baselines.tuning import Grid
 
 __all__ = ["Peer", "chosen_peers", "why_not"]
 
-NEIGHBOURS = (100, 20, 50, 200, 400)
+NEIGHBOURS = (200, 10, 20, 50, 100, 500, 1000)
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -57,15 +57,15 @@ PEERS = (
     Peer(
         RP3beta,
         RP3beta.name,
-        {"alpha": (0.8, 0.4, 0.6, 1.0, 1.2), "beta": (0.4, 0.0, 0.2, 0.6, 0.8), "num_neighbours": NEIGHBOURS},
+        {"num_neighbours": NEIGHBOURS, "alpha": (1.0, 0.6, 0.8, 1.2), "beta": (0.5, 0.0, 0.2, 0.3, 0.4, 0.6, 0.7)},
     ),
     Peer(
         ALS,
         ALS.name,
         {
-            "factors": (64, 16, 32, 128),
-            "regularization": (0.1, 1.0, 10.0, 100.0),
-            "alpha": (1.0, 4.0, 16.0),
+            "factors": (64, 16, 32, 128, 256),
+            "regularization": (10.0, 0.1, 1.0, 3.0, 30.0, 100.0),
+            "alpha": (1.0, 2.0, 5.0, 15.0),
             "iterations": (15, 30),
         },
         "implicit",
