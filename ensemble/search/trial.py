@@ -74,8 +74,9 @@ def run_trial(
         lines = log.read_text(errors="replace").strip().splitlines()[-LOG_LINES:]
         raise CascadeError(f"the trial's training failed (status {process.returncode}): {' / '.join(lines)}")
     history = msgspec.json.decode((trial.folder(stage) / "history.json").read_bytes())
-    for number in range(told, len(history)):
-        after_epoch(number, history[number])
+    for number in range(told, len(history)):  # epochs that passed between two looks
+        if not after_epoch(number, history[number]):
+            return None
     return list(history)
 
 

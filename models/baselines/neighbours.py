@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.baselines.base import top_k
+from models.baselines.base import CHUNK_CELLS, top_k
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -23,7 +23,9 @@ def leading(matrix: csr_matrix, k: int) -> csr_matrix:
 
     num_rows, num_columns = matrix.shape
     if matrix.nnz > DENSE_SHARE * num_rows * num_columns:
-        columns, values = top_k(matrix.toarray(), k)
+        step = max(1, CHUNK_CELLS // num_columns)
+        blocks = [top_k(matrix[start : start + step].toarray(), k) for start in range(0, num_rows, step)]
+        columns, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         stored = values > 0
         row = np.nonzero(stored)[0]
         return csr_matrix((values[stored], (row, columns[stored])), shape=matrix.shape)

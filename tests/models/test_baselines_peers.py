@@ -85,6 +85,7 @@ def test_the_largest_of_a_row_are_the_same_from_dense_and_sparse_rows(seed, dens
     for share in (0.0, 2.0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("models.baselines.neighbours.DENSE_SHARE", share)
+            patch.setattr("models.baselines.neighbours.CHUNK_CELLS", 25)
             np.testing.assert_array_equal(leading(csr_matrix(dense), k).toarray(), expected)
     diagonal = without_diagonal(csr_matrix(dense), 2).toarray()
     assert [diagonal[row, row + 2] for row in range(6)] == [0] * 6
