@@ -16,9 +16,9 @@ import msgspec
 
 from ensemble.config import Config
 from ensemble.search.config import SearchConfig
+from ensemble.search.objective import ERROR, Command, Objective, TrialFailed, wants_small
 from ensemble.search.space import Distribution, parse_space
 from ensemble.search.table import write_table
-from ensemble.search.trial import link_run, run_trial
 from workflows.core import console
 from workflows.core.artefacts import fingerprint, read_manifest
 from workflows.core.errors import CascadeError, ConfigError
@@ -26,14 +26,8 @@ from workflows.core.run import STAGES, Run
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import Trial
 
 __all__ = ["search", "searched_metric"]
-
-ERROR = "error"
-
-# The command that trains a trial, from its run directory and its "KEY=VALUE" overrides.
-Command = Callable[[Path, Sequence[str]], Sequence[str]]
 
 
 def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], command: Command) -> dict[str, Any]:
@@ -62,13 +56,10 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     folder.mkdir(parents=True, exist_ok=True)
     study = _open_study(folder, settings, _mark(run, config), metric)
     _start_with_the_config(study, config, space)
+    objective = Objective(run, config.search.stage, space, metric, folder / "trials", check, command)
     while (left := settings.num_trials - _num_done(study)) > 0:
         console.say(f"search: {left} trials to go")
-        study.optimize(
-            lambda trial: _run_one(trial, run, config, space, metric, folder, check, command),
-            n_trials=1,
-            catch=(_TrialFailed,),
-        )
+        study.optimize(objective, n_trials=1, catch=(TrialFailed,))
         _drop_all_but_the_best(folder, study)
         write_table(folder, study, metric, settings.params)
         _give_up_on_failures(study, settings)
@@ -79,10 +70,6 @@ def searched_metric(config: Config) -> str:
     """The metric's name in history.json."""
     default = f"recall_at_{config.retrieval.validation_cutoff}" if config.search.stage == "retrieval" else "valid_loss"
     return config.search.metric or default
-
-
-class _TrialFailed(Exception):
-    """A trial that could not be trained; the search goes on with the others."""
 
 
 def _check_keys(
@@ -107,7 +94,7 @@ def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) ->
     study = optuna.create_study(
         study_name=f"{settings.stage}-{mark[:12]}",
         storage=f"sqlite:///{(folder / 'study.sqlite').resolve()}",
-        direction="minimize" if metric.endswith("loss") else "maximize",
+        direction="minimize" if wants_small(metric) else "maximize",
         pruner=optuna.pruners.MedianPruner(settings.num_warm_up_trials, settings.num_warm_up_epochs),
         load_if_exists=True,
     )
@@ -126,54 +113,6 @@ def _start_with_the_config(study: Study, config: Config, space: dict[str, Distri
     values = {key: space[key].stored(_at(tree, key)) for key in space}
     if not study.trials and all(value is not None for value in values.values()):
         study.enqueue_trial(values)
-
-
-def _run_one(
-    trial: Trial,
-    run: Run,
-    config: Config,
-    space: dict[str, Distribution],
-    metric: str,
-    folder: Path,
-    check: Callable[[Sequence[str]], Config],
-    command: Command,
-) -> float:
-    import optuna
-
-    overrides = [f"{key}={distribution.suggest(trial, key)}" for key, distribution in space.items()]
-    stage, better = config.search.stage, min if metric.endswith("loss") else max
-    values: list[float] = []
-
-    def after_epoch(number: int, record: dict[str, Any]) -> bool:
-        if metric not in record:
-            raise ConfigError(f"search.metric = {metric!r} is not among {', '.join(record)}; choose one of them")
-        values.append(float(record[metric]))
-        trial.report(better(values), number)
-        return not trial.should_prune()
-
-    try:
-        check(overrides)
-    except ConfigError as error:
-        raise _failed(trial, error) from None
-    root = folder / "trials" / f"{trial.number:04}"
-    try:
-        history = run_trial(link_run(run, stage, root), stage, command(root, overrides), after_epoch)
-    except ConfigError:
-        raise
-    except CascadeError as error:
-        raise _failed(trial, error) from None
-    said = ", ".join(overrides)
-    if history is None:
-        console.say(f"search: trial {trial.number} pruned after {len(values)} epochs at {values[-1]:.5f} ({said})")
-        raise optuna.TrialPruned
-    console.say(f"search: trial {trial.number}: {metric} {better(values):.5f} in {len(values)} epochs ({said})")
-    return better(values)
-
-
-def _failed(trial: Trial, error: CascadeError) -> _TrialFailed:
-    trial.set_user_attr(ERROR, str(error))
-    console.say(f"search: trial {trial.number} failed: {error}")
-    return _TrialFailed()
 
 
 def _give_up_on_failures(study: Study, settings: SearchConfig) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ensemble.search.objective import ERROR
+
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
@@ -54,7 +56,7 @@ def _record(trial: FrozenTrial) -> dict[str, Any]:
         "epochs": len(seen),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "params": dict(trial.params),
-        "error": trial.user_attrs.get("error"),
+        "error": trial.user_attrs.get(ERROR),
     }
 
 

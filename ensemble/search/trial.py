@@ -43,7 +43,7 @@ def link_run(run: Run, stage: SearchedStage, root: Path) -> Run:
 
 def run_trial(
     trial: Run, stage: SearchedStage, command: Sequence[str], after_epoch: Callable[[int, dict[str, Any]], bool]
-) -> list[dict[str, Any]] | None:
+) -> bool:
     """Train, telling every epoch as its checkpoint appears.
 
     Args:
@@ -53,7 +53,7 @@ def run_trial(
         after_epoch: called with the number of an epoch, from 0, and its record; false ends the training.
 
     Returns:
-        A record an epoch; None where `after_epoch` ended it.
+        Whether it went to its end; false where `after_epoch` ended it.
 
     Raises:
         CascadeError: the training failed; the last lines that it printed are in the message.
@@ -67,17 +67,15 @@ def run_trial(
                 for record in history[told:]:
                     told += 1
                     if not after_epoch(told - 1, record):
-                        return None
+                        return False
         finally:
             _stop(process)
     if process.returncode:
         lines = log.read_text(errors="replace").strip().splitlines()[-LOG_LINES:]
         raise CascadeError(f"the trial's training failed (status {process.returncode}): {' / '.join(lines)}")
     history = msgspec.json.decode((trial.folder(stage) / "history.json").read_bytes())
-    for number in range(told, len(history)):  # epochs that passed between two looks
-        if not after_epoch(number, history[number]):
-            return None
-    return list(history)
+    # Epochs may have passed between the last two looks.
+    return all(after_epoch(number, history[number]) for number in range(told, len(history)))
 
 
 def _history_so_far(scratch: Path) -> list[dict[str, Any]]:
