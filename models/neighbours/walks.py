@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["walk_weights"]
+from models.neighbours.nearest import sparse_rows, strongest
 
-BLOCK_CELLS = 20_000_000
+__all__ = ["walk_weights"]
 
 
 def walk_weights(
@@ -24,24 +24,11 @@ def walk_weights(
         counts: [N, N], symmetric: over the users who have both, the sum of 1 / (number of the user's items).
         popularity: float32 [N], users who have the item.
         power: both ends are divided by the popularity to this power.
-        num_neighbours: kept per item, ties by row.
+        num_neighbours: kept per item.
 
     Returns:
         float32 [N, N]; row i holds the items that speak for item i, never i itself.
     """
-    num_items = counts.shape[0]
     damping = np.maximum(popularity, 1.0).astype(np.float32) ** np.float32(-power)
-    width = min(num_neighbours, num_items)
-    step = max(1, BLOCK_CELLS // num_items)
-    kept = []
-    for start in range(0, num_items, step):
-        span = slice(start, min(start + step, num_items))
-        walks = counts[span].toarray() * damping[span, None] * damping
-        walks[np.arange(len(walks)), np.arange(span.start, span.stop)] = 0.0
-        best = np.argpartition(-walks, width - 1, axis=1)[:, :width]
-        values = np.take_along_axis(walks, best, axis=1)
-        owner = np.repeat(np.arange(len(walks)), width)
-        kept.append(sparse.csr_matrix((values.ravel(), (owner, best.ravel())), shape=walks.shape))
-    result = sparse.vstack(kept, format="csr")
-    result.eliminate_zeros()
-    return result
+    columns, values = strongest(counts, damping, min(num_neighbours, counts.shape[0]))
+    return sparse_rows(columns, values)

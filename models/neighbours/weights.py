@@ -13,6 +13,7 @@ from models.data import State
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import cooccurrences, seen_matrix, thin
 from models.neighbours.lists import NeighbourLists
+from models.neighbours.nearest import sparse_rows
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
 
@@ -66,11 +67,7 @@ def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float]) ->
     counts = cooccurrences(seen, user_weights / user_weights.mean())
     rows, fitted = local_ridge(counts, config.regressed, l2s)
     damping = np.maximum(popularity, 1.0) ** np.float32(-config.popularity_power)
-    indptr = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
-    regressions = [
-        sparse.csr_matrix(((values * damping[:, None]).ravel(), rows.ravel(), indptr), shape=counts.shape)
-        for values in fitted
-    ]
+    regressions = [sparse_rows(rows, values * damping[:, None]) for values in fitted]
     walks = walk_weights(cooccurrences(seen, 1.0 / lengths), popularity, config.walk_power, config.walked)
     return Weights(regressions, walks)
 

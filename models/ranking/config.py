@@ -23,8 +23,9 @@ class RankingConfig(Section, frozen=True):
         training_rows: "impressions": the logged events with their labels; "sampled": positives plus drawn negatives;
             "auto": impressions where a label has both values, sampled elsewhere.
         negatives_per_positive: for "sampled".
-        retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity.
-        candidate_pool: how many of the retriever's best candidates those are drawn from.
+        retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity: with such
+            ones among its negatives, which it never meets when it serves, it learnt to prefer items for being rare.
+        candidate_pool: how many of the retriever's best candidates those are drawn from; positives beyond are left out.
         use_retrieval_score: whether the scores of both retrieval sources are pair features; "auto": with "sampled" rows
             only, whose positives neither has been fitted on.
         use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
@@ -41,7 +42,7 @@ class RankingConfig(Section, frozen=True):
     label: str = ""
     training_rows: Literal["auto", "impressions", "sampled"] = "auto"
     negatives_per_positive: Count = 20
-    retrieved_negatives: Fraction = 0.8
+    retrieved_negatives: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     candidate_pool: Count = 200
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
     use_user_id: bool = False

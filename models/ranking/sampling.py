@@ -57,6 +57,7 @@ def sample_groups(
     item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
     item_rows[:, 0] = positives
     pair = np.empty((*item_rows.shape, len(pairs.names)), np.float32)
+    is_candidate = np.zeros(len(positives), bool)
     step = max(1, BLOCK_CELLS // features.num_items)
     with console.progress("ranking: draw negatives", len(positives), "positives") as bar:
         for start in range(0, len(positives), step):
@@ -65,11 +66,24 @@ def sample_groups(
             scores = pairs.retriever.merged_scores(embedded[span], neighbour)
             for place, user in enumerate(user_row[span]):
                 scores[place, state.seen(int(user))] = -np.inf
+            is_candidate[span] = _among_best(scores, positives[span], config.candidate_pool)
+            for place, user in enumerate(user_row[span]):
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores)
             pair[span] = pairs.of_block(embedded[span], neighbour, item_rows[span])
             bar.advance(bar.task_ids[0], len(scores))
-    return SampledGroups(query, item_rows, pair, user_row, features)
+    groups = SampledGroups(query, item_rows, pair, user_row, features)
+    # What retrieval does not find is never ranked: learning to prefer it would only draw other weak candidates up.
+    return groups.where(is_candidate) if is_candidate.any() else groups
+
+
+def _among_best(scores: NDArray[np.float32], rows: NDArray, count: int) -> NDArray[np.bool_]:
+    """Whether the item of each row of `scores` [G, N] is among its `count` best; bool [G]."""
+    count = min(count, scores.shape[1])
+    last = -np.partition(-scores, count - 1, axis=1)[:, count - 1]
+    own = scores[np.arange(len(rows)), rows]
+    among: NDArray[np.bool_] = np.isfinite(own) & (own >= last)
+    return among
 
 
 class _Draw:

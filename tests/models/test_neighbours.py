@@ -79,9 +79,7 @@ def test_with_all_items_as_neighbours_the_local_ridge_is_the_closed_form():
             np.testing.assert_allclose(weights[item], closed[others, item], atol=1e-4)
 
 
-@pytest.mark.parametrize("dense_up_to", [0, 100])
-def test_each_item_is_regressed_on_its_nearest_items_with_the_weights_of_the_users(monkeypatch, dense_up_to):
-    monkeypatch.setattr("models.neighbours.ridge.DENSE_UP_TO", dense_up_to)
+def test_each_item_is_regressed_on_its_nearest_items_with_the_weights_of_the_users(monkeypatch):
     monkeypatch.setattr("models.neighbours.ridge.BLOCK_CELLS", 20)
     matrix, user_weights = random_matrix(4), np.random.default_rng(5).random(60).astype(np.float32)
     gram = matrix.T @ (user_weights[:, None] * matrix)
@@ -170,3 +168,12 @@ def test_ndcg_leaves_out_what_was_seen():
     scores = np.array([[9.0, 1.0, 5.0]], np.float32)
     assert ndcg(users, lambda positions: scores[positions].copy(), 1) == 1.0
     assert ndcg(users, lambda positions: -scores[positions], 2) == pytest.approx(1 / np.log2(3))
+
+
+def test_items_had_with_too_few_others_are_regressed_on_those_alone():
+    matrix = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0]], np.float32)
+    rows, (weights,) = local_ridge(cooccurrences(sparse.csr_matrix(matrix), np.ones(3, np.float32)), 3, [1.0])
+    assert rows.tolist() == [[1, 2, -1], [0, 2, -1], [0, 1, -1], [-1, -1, -1], [-1, -1, -1]]
+    solved = np.linalg.solve(np.array([[3.0, 1.0], [1.0, 2.0]]), [2.0, 1.0])
+    np.testing.assert_allclose(weights[0], [*solved, 0.0], atol=1e-6)
+    assert not weights[3:].any()

@@ -28,7 +28,8 @@ class Tower:
         self.item_embeddings = np.random.default_rng(0).standard_normal((NUM_ITEMS, DIM)).astype(np.float32)
 
     def embed(self, query):
-        return np.random.default_rng(1).standard_normal((len(query["user_id"]), DIM)).astype(np.float32)
+        by_code = np.random.default_rng(1).standard_normal((NUM_USERS + 3, DIM)).astype(np.float32)
+        return by_code[query["user_id"][:, 0]]
 
 
 class Retriever:
@@ -100,7 +101,7 @@ def test_negatives_are_never_seen_nor_positive(events, features, state):
 
 
 def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, features, state):
-    config = msgspec.structs.replace(CONFIG, retrieved_negatives=0.999, negatives_per_positive=4, candidate_pool=6)
+    config = msgspec.structs.replace(CONFIG, retrieved_negatives=1.0, negatives_per_positive=4, candidate_pool=6)
     groups = draw(events, features, state, config)
     retriever = Retriever()
     scores = retriever.merged_scores(retriever.tower.embed(groups.query), retriever.neighbour_scores(groups.user_row))
@@ -148,8 +149,34 @@ def test_impressions_have_no_pair_feature_unless_asked():
 def test_a_user_with_many_positives_counts_as_a_few_and_none_of_them_is_a_negative(features, state):
     many = np.setdiff1d(np.arange(NUM_ITEMS), state.seen(0))[:14]
     events = Rows([0] * 14 + [1], [*many, np.setdiff1d(np.arange(NUM_ITEMS), state.seen(1))[0]])
-    groups = draw(events, features, state)
+    groups = draw(events, features, state, msgspec.structs.replace(CONFIG, candidate_pool=NUM_ITEMS))
     assert np.bincount(groups.user_row).tolist() == [MAX_POSITIVES_PER_USER, 1]
     of_first = groups.item_rows[groups.user_row == 0]
     assert len(set(of_first[:, 0].tolist())) == MAX_POSITIVES_PER_USER
     assert not np.isin(of_first[:, 1:], many).any()
+
+
+def test_a_positive_that_retrieval_does_not_find_is_left_out(events, features, state):
+    groups = draw(events, features, state)
+    everything = draw(events, features, state, msgspec.structs.replace(CONFIG, candidate_pool=NUM_ITEMS))
+    retriever = Retriever()
+
+    def is_found(user, item):
+        query = {"user_id": np.array([[user + 3]])}
+        scores = retriever.merged_scores(retriever.tower.embed(query), retriever.neighbour_scores(np.array([user])))[0]
+        scores[state.seen(user)] = -np.inf
+        return item in np.argsort(-scores)[: CONFIG.candidate_pool]
+
+    pairs = list(zip(everything.user_row.tolist(), everything.item_rows[:, 0].tolist(), strict=True))
+    wanted = [pair for pair in pairs if is_found(*pair)]
+    assert 0 < len(wanted) < len(pairs)
+    assert list(zip(groups.user_row.tolist(), groups.item_rows[:, 0].tolist(), strict=True)) == wanted
+
+
+def test_where_retrieval_finds_no_positive_all_are_kept(features, state):
+    rows = [(0, item) for item in np.setdiff1d(np.arange(NUM_ITEMS), state.seen(0))]
+    config = msgspec.structs.replace(CONFIG, candidate_pool=1)
+    found = draw(Rows(*zip(*rows, strict=True)), features, state, config).item_rows[:, 0]
+    assert len(found) == 1
+    others = [item for _, item in rows if item != found[0]]
+    assert len(draw(Rows([0] * len(others), others), features, state, config).item_rows) == MAX_POSITIVES_PER_USER
