@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -53,8 +54,8 @@ def _listen(address: str) -> socket.socket:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise ConfigError(
-            f"port {port} cannot be used ({error.strerror}): set MASTER_PORT to another number, or name other ports in "
-            "TF_CONFIG"
+            f"port {port} cannot be used ({os.strerror(error.errno)}): set MASTER_PORT to another number, or name other "
+            "ports in TF_CONFIG"
         ) from None
 
 
