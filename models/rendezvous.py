@@ -54,8 +54,8 @@ def _listen(address: str) -> socket.socket:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise ConfigError(
-            f"port {port} cannot be used ({os.strerror(error.errno)}): set MASTER_PORT to another number, or name other "
-            "ports in TF_CONFIG"
+            f"port {port} cannot be used ({os.strerror(error.errno)}): set MASTER_PORT to another number, or name "
+            "other ports in TF_CONFIG"
         ) from None
 
 
