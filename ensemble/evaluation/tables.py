@@ -22,6 +22,8 @@ __all__ = [
 # Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
 HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
 
+MANY_SOURCES = 5
+
 LABELS = {
     "popularity": "Popularity",
     "segment_popularity": "Popularity in the segment",
@@ -55,17 +57,28 @@ def markdown_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> s
 
 
 def console_table(metrics: Mapping[str, Any]) -> Table:
-    """The means of the default columns, a row a metric, so that it fits a narrow terminal; the best in bold."""
+    """The means for a narrow terminal, the best in bold: a row a metric, or a row a source where there are many."""
     sources = metrics["sources"]
-    table = Table(title=f"{metrics['data']['num_users_measured']:,} test users")
-    table.add_column("metric", no_wrap=True)
+    title = f"{metrics['data']['num_users_measured']:,} test users"
+    if len(sources) > MANY_SOURCES:
+        table = Table("source", title=title)
+        names = [name for name in default_columns(metrics) if not name.startswith("ndcg")]
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for source in sources:
+            table.add_row(LABELS.get(source, source), *(_mean(sources, source, name) for name in names))
+        return table
+    table = Table("metric", title=title)
     for source in sources:
         table.add_column(LABELS.get(source, source), justify="right")
     for name in default_columns(metrics):
-        cells = [number(values[name]["value"]) if name in values else "-" for values in sources.values()]
-        best = best_sources(sources, name)
-        table.add_row(name, *(f"[bold]{c}[/bold]" if s in best else c for s, c in zip(sources, cells, strict=True)))
+        table.add_row(name, *(_mean(sources, source, name) for source in sources))
     return table
+
+
+def _mean(sources: Mapping[str, Any], source: str, name: str) -> str:
+    text = number(sources[source][name]["value"]) if name in sources[source] else "-"
+    return f"[bold]{text}[/bold]" if source in best_sources(sources, name) else text
 
 
 def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
+from rich.console import Console
+
 from ensemble.evaluation.markdown import difference_table, peer_table, report_text
-from ensemble.evaluation.tables import outcome
+from ensemble.evaluation.tables import console_table, outcome
 
 
 def estimate(value, half=0.01):
@@ -19,6 +24,26 @@ def test_a_difference_whose_interval_holds_zero_is_a_tie():
         "| EASE | +0.0200 (+0.0100 to +0.0300) win |",
         "| Retrieval alone | - |",
     ]
+
+
+@pytest.mark.parametrize("num_sources", [4, 9])
+def test_the_console_table_fits_80_columns_with_every_number_whole(num_sources):
+    names = ["popularity", "item_knn", "retrieval", "chain", "bm25_knn", "rp3beta", "als", "bpr", "ease"][:num_sources]
+    metrics = {
+        "cutoffs": [10, 20, 100],
+        "data": {"num_users_measured": 7},
+        "sources": {
+            source: {f"{name}@{k}": estimate(0.1 + place / 1000) for name in ("recall", "ndcg") for k in (10, 20, 100)}
+            | {"share_of_best@10": estimate(0.5)}
+            for place, source in enumerate(names)
+        },
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(console_table(metrics))
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(f"{0.1 + place / 1000:.4f}" in text for place in range(num_sources))
 
 
 def peer(**fields):
