@@ -31,6 +31,7 @@ class RankingConfig(Section, frozen=True):
         use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
             of the simulated shop, and sampled rows, few for each user, are not learnt by heart.
         id_dropout: as in retrieval.
+        lazy_adam_from: as in retrieval.
         batch_size: (query, item) rows a step, of each process where several train together.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
@@ -48,6 +49,7 @@ class RankingConfig(Section, frozen=True):
     use_user_id: bool = False
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3
+    lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 10
     patience: Count = 1
     id_dropout: Fraction = 0.1

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.metrics.classification import auc, log_loss
+from models.optimizer import Adam
 from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
 from models.ranking.rows import Group, GroupSource
@@ -17,7 +18,7 @@ from models.retrieval.checkpoint import Checkpoint, Progress
 from models.team import Team
 from workflows.core import console
 
-__all__ = ["Predictions", "fit", "group_losses", "predict", "sigmoid"]
+__all__ = ["Predictions", "build", "compile_step", "fit", "group_losses", "predict", "sigmoid", "tensors"]
 
 NO_ITEM_LOGIT = -1e9
 
@@ -73,27 +74,27 @@ def fit(
         A record per epoch: train_loss, valid_loss, valid_auc.
     """
     team = team or Team()
-    _build(model, valid, config)
-    step = _compile_step(model, train, config, team)
+    build(model, valid, config)
+    step = compile_step(model, train, config, team)
     progress, best = _resume(model, checkpoint, mark, team)
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
             break
-        total, count = 0.0, 0
+        losses, counts = [], []
         with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
             for group in train.batches(config.batch_size, seed=config.seed + epoch):
-                total += float(step(*_tensors(group))) * len(group.labels)
-                count += len(group.labels)
+                losses.append(step(*tensors(group)))  # left on the device: reading it would wait for the step
+                counts.append(len(group.labels))
                 bar.advance(bar.task_ids[0], group.labels.size)
-        record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(total / max(count, 1))}
+        record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
         record |= team.first(lambda: _validate(model, valid, config), dict)
         progress.history.append(record)
         if progress.best_epoch < 0 or record["valid_loss"] < progress.history[progress.best_epoch]["valid_loss"]:
             progress.best_epoch, best = epoch, model.get_weights()
         if team.leads:
             checkpoint.save(progress, model.get_weights(), best)
-        losses = f"loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}"
-        console.say(f"ranking: epoch {epoch + 1}: {losses}, AUC {record['valid_auc']:.4f}")
+        shown = f"loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}"
+        console.say(f"ranking: epoch {epoch + 1}: {shown}, AUC {record['valid_auc']:.4f}")
     model.set_weights(best)
     return progress.history
 
@@ -104,7 +105,7 @@ def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
     parts = []
     for group in source.batches(batch_size):
         score = score or _compile_score(model, group)
-        parts.append((score(*_tensors(group)).numpy(), group.labels, group.mask))
+        parts.append((score(*tensors(group)).numpy(), group.labels, group.mask))
     logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(logits, labels, mask)
 
@@ -125,8 +126,13 @@ def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[
     return {"valid_loss": loss, "valid_auc": auc(labels, logits)}
 
 
-def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig, team: Team) -> Any:
-    optimizer = tf.keras.optimizers.legacy.Adam(config.learning_rate)
+def _mean_loss(losses: list[tf.Tensor], counts: list[int]) -> float:
+    return float(np.average([float(loss) for loss in losses], weights=counts)) if losses else 0.0
+
+
+def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, team: Team) -> Any:
+    """One optimizer step as a graph function of the tensors of a group, which gives its loss; the model is built."""
+    optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
     example = next(iter(source.batches(config.batch_size)))
 
     @tf.function(input_signature=_signature(example), autograph=False)
@@ -135,8 +141,8 @@ def _compile_step(model: Ranker, source: GroupSource, config: RankingConfig, tea
             logits = _forward(model, query, items, pair, labels, training=True)
             loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
         variables = model.trainable_variables
-        gradients = zip(team.average(tape.gradient(loss, variables)), variables, strict=True)
-        optimizer.apply_gradients([(g, v) for g, v in gradients if g is not None])
+        gradients = team.average(tape.gradient(loss, variables))
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
     return step
@@ -152,7 +158,7 @@ def _compile_score(model: Ranker, example: Group) -> Any:
 
 def _signature(example: Group) -> Any:
     """Specs of a group of any number of queries: one trace serves every batch, the short last one included."""
-    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), _tensors(example))
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors(example))
 
 
 def _forward(model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, *, training: bool) -> tf.Tensor:
@@ -164,15 +170,16 @@ def _forward(model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.
     return tf.reshape(logits, tf.shape(labels))
 
 
-def _tensors(group: Group) -> tuple[Any, Any, tf.Tensor, tf.Tensor, tf.Tensor]:
+def tensors(group: Group) -> tuple[Any, Any, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Query, items, pair, labels and mask of a group, on the device."""
     query = {name: tf.convert_to_tensor(values) for name, values in group.query.items()}
     items = {name: tf.convert_to_tensor(values) for name, values in group.items.items()}
     return query, items, *(tf.convert_to_tensor(values) for values in (group.pair, group.labels, group.mask))
 
 
-def _build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
+def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
     """Create every variable, in the same order whether or not a checkpoint follows."""
-    query, items, pair, labels, _ = _tensors(next(iter(source.batches(config.batch_size))))
+    query, items, pair, labels, _ = tensors(next(iter(source.batches(config.batch_size))))
     _forward(model, query, items, pair, labels, training=False)
 
 

@@ -22,6 +22,8 @@ class RetrievalConfig(Section, frozen=True):
         all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
         batch_size: rows a step, of each process where several train together.
         learning_rate: of Adam.
+        lazy_adam_from: rows from which an embedding table is moved by lazy Adam, whose step touches only the rows of
+            the batch; smaller tables keep Adam's rule; 0: all do.
         max_epochs: upper bound; early stopping usually ends sooner.
         patience: epochs without a better validation recall before training stops.
         validation_cutoff: k of the validation recall@k over the whole catalogue.
@@ -44,6 +46,7 @@ class RetrievalConfig(Section, frozen=True):
     all_negatives_up_to: NonNegative = 20_000
     batch_size: Count = 2048
     learning_rate: Positive = 1e-3
+    lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 30
     patience: Count = 2
     validation_cutoff: Count = 100

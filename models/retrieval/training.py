@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features
+from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss, in_batch_loss, takes_all_negatives
@@ -24,7 +25,7 @@ from models.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
 
-__all__ = ["embed_items", "embed_queries", "train"]
+__all__ = ["Step", "compile_step", "embed_items", "embed_queries", "train"]
 
 ENCODE_BATCH = 8192
 
@@ -62,8 +63,7 @@ def train(
         A record per epoch: epoch, loss, examples_per_s and, with validation, recall_at_<k>.
     """
     team = team or Team()
-    optimizer = tf.keras.optimizers.Adam(config.learning_rate)
-    optimizer.build(towers.variables)
+    optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
     variables = [*towers.variables, *optimizer.variables]
     num_weights = len(towers.variables)
     progress, best = Progress(mark), [v.numpy() for v in towers.variables]
@@ -73,7 +73,7 @@ def train(
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
     progress = team.first(lambda: progress, Progress)
     team.copy(variables)
-    step = _step(towers, features, popularity, config, optimizer, team)
+    step = compile_step(towers, features, popularity, config, optimizer, team)
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
@@ -133,12 +133,12 @@ def _epoch(
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
-def _step(
+def compile_step(
     towers: Towers,
     features: Features,
     popularity: NDArray[np.float32],
     config: RetrievalConfig,
-    optimizer: Any,
+    optimizer: Adam,
     team: Team,
 ) -> Step:
     """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2]."""
