@@ -7,11 +7,12 @@ import typer
 from scripts.benchmark_document import document
 from scripts.benchmark_preprocess import preprocess
 from scripts.benchmark_serving import serving
+from scripts.benchmark_training import training
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmark", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, preprocess, document):
+for command in (serving, preprocess, training, document):
     app.command(command.__name__)(command)
 
 

@@ -1,0 +1,177 @@
+"""Training loops to time: each goes over a number of steps and returns when the last one is done."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ensemble.benchmark.training.rows import LABEL, NoPairs, random_group
+from models.data import Events, Features, Shard
+from models.optimizer import Adam
+from models.ranking.config import RankingConfig
+from models.ranking.fit import build, compile_step, tensors
+from models.ranking.model import Ranker
+from models.ranking.rows import Group, GroupSource, ImpressionGroups
+from models.retrieval import training
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.towers import build_towers
+from models.team import Team
+from workflows.core.errors import CascadeError
+from workflows.features.schema import FeatureSchema
+
+__all__ = ["Loop", "batches_of", "our_ranker", "our_towers", "ranker_step", "torch_ranker", "torch_towers"]
+
+Loop = Callable[[int], None]
+NO_PAIRS = np.zeros(0, np.float32)
+
+
+class _Batches:
+    """A source of given batches."""
+
+    listwise = False
+
+    def __init__(self, groups: list[Group]) -> None:
+        self._groups = groups
+
+    @property
+    def num_rows(self) -> int:
+        return sum(len(group.labels) for group in self._groups)
+
+    def share(self, shard: Shard) -> _Batches:
+        return self
+
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
+        yield from self._groups
+
+
+def our_ranker(features: Features, events: Events, config: RankingConfig) -> dict[str, Loop]:
+    """The DLRM over our loader, and over one batch that stays on the device."""
+    source = ImpressionGroups(events, LABEL, features, NoPairs())
+    model = Ranker(features.schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
+    build(model, source, config)
+    step = compile_step(model, source, config, Team())
+    cached = tensors(next(iter(source.batches(config.batch_size))))
+    seeds = itertools.count(1)
+
+    def loaded(steps: int) -> None:
+        groups = (group for seed in seeds for group in source.batches(config.batch_size, seed=seed))
+        full = (group for group in groups if len(group.labels) == config.batch_size)
+        _finish(step(*tensors(group)) for group in itertools.islice(full, steps))
+
+    return {"cascade": loaded, "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps))}
+
+
+def batches_of(schema: FeatureSchema, batch_size: int, count: int, rng: np.random.Generator) -> GroupSource:
+    """A source of random batches that are in memory."""
+    return _Batches([random_group(schema, batch_size, rng) for _ in range(count)])
+
+
+def ranker_step(schema: FeatureSchema, config: RankingConfig, rng: np.random.Generator) -> Loop:
+    """The DLRM over a few random batches, without a loader: the step alone, with other rows at every turn."""
+    source = batches_of(schema, config.batch_size, 4, rng)
+    model = Ranker(schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
+    build(model, source, config)
+    step = compile_step(model, source, config, Team())
+    batches = itertools.cycle([tensors(group) for group in source.batches(config.batch_size)])
+    return lambda steps: _finish(step(*next(batches)) for _ in range(steps))
+
+
+def our_towers(features: Features, events: Events, config: RetrievalConfig) -> dict[str, Loop]:
+    """The two towers with in-batch negatives, over our loader and over one batch."""
+    towers = build_towers(features.schema, config)
+    popularity = np.ones(features.num_items, np.float32)
+    optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
+    step = training.compile_step(towers, features, popularity, config, optimizer, Team())
+    seeds = itertools.count(1)
+
+    def inputs() -> Iterator[tuple[Any, ...]]:
+        for seed in seeds:
+            for number, batch in enumerate(events.batches(config.batch_size, seed=seed, drop_last=True)):
+                rows = batch["item_row"].astype(np.int32)
+                noise = np.array([seed, number], np.int32)
+                yield features.event_inputs(batch), features.item_inputs(rows), rows, noise
+
+    import tensorflow as tf
+
+    cached = tf.nest.map_structure(tf.convert_to_tensor, next(inputs()))
+    return {
+        "cascade": lambda steps: _finish(step(*given) for given in itertools.islice(inputs(), steps)),
+        "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps)),
+    }
+
+
+def torch_ranker(features: Features, events: Events, config: RankingConfig) -> dict[str, Loop]:
+    """The same DLRM in PyTorch."""
+    from ensemble.benchmark.training.twins import TorchRanker
+
+    return _torch_loops(TorchRanker(features.schema, config), features, events, config.batch_size, config.learning_rate)
+
+
+def torch_towers(features: Features, events: Events, config: RetrievalConfig) -> dict[str, Loop]:
+    """The same towers in PyTorch."""
+    import torch
+
+    from ensemble.benchmark.training.twins import TorchTowers
+
+    log_share = torch.full((features.num_items,), -float(np.log(features.num_items)))
+    model = TorchTowers(features.schema, config, log_share)
+    return _torch_loops(model, features, events, config.batch_size, config.learning_rate)
+
+
+def _torch_loops(
+    model: Any, features: Features, events: Events, batch_size: int, learning_rate: float
+) -> dict[str, Loop]:
+    """Every column joined in memory, rows drawn by a permutation: the fastest plain loader."""
+    import torch
+
+    from ensemble.benchmark.training.twins import torch_step
+
+    columns = events.columns
+    joined = features.event_inputs(columns) | features.item_inputs(columns["item_row"])
+    joined |= {"label": columns[LABEL], "item_row": columns["item_row"].astype(np.int64)}
+    table = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in joined.items()}
+    step = torch_step(model, learning_rate)
+
+    def drawn() -> Iterator[dict[str, Any]]:
+        while True:
+            order = torch.randperm(len(columns["user_row"]))
+            for rows in order.split(batch_size)[: len(order) // batch_size]:
+                yield {name: values[rows] for name, values in table.items()}
+
+    cached = next(drawn())
+    threads = _best_threads(lambda steps: _finish(step(cached) for _ in range(steps)))
+
+    def run(batches: Iterator[dict[str, Any]]) -> None:
+        torch.set_num_threads(threads)
+        _finish(step(batch) for batch in batches)
+
+    return {
+        "PyTorch": lambda steps: run(itertools.islice(drawn(), steps)),
+        "PyTorch, one batch": lambda steps: run(itertools.repeat(cached, steps)),
+    }
+
+
+def _best_threads(loop: Loop) -> int:
+    """The number of threads at which PyTorch is faster now: beside other work its threads wait for each other."""
+    import torch
+
+    taken = {}
+    for threads in (1, torch.get_num_threads()):
+        torch.set_num_threads(threads)
+        loop(1)
+        started_at = time.perf_counter()
+        loop(3)
+        taken[threads] = time.perf_counter() - started_at
+    return min(taken, key=taken.__getitem__)
+
+
+def _finish(losses: Iterator[Any]) -> None:
+    """Run every step; reading the last loss waits for it."""
+    (last,) = collections.deque(losses, maxlen=1)
+    if not np.isfinite(float(last)):
+        raise CascadeError(f"the benchmark's training diverged: the last loss is {float(last)}; report it")
