@@ -22,6 +22,7 @@ from ensemble.search.table import write_table
 from workflows.core import console
 from workflows.core.artefacts import fingerprint, read_manifest
 from workflows.core.errors import CascadeError, ConfigError
+from workflows.core.extras import why_missing
 from workflows.core.run import STAGES, Run
 
 if TYPE_CHECKING:
@@ -86,10 +87,10 @@ def _check_keys(
 
 
 def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) -> Study:
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigError("search: it needs the package optuna, not installed here; add the extra 'search'") from None
+    if missing := why_missing("optuna", "optuna", "search"):
+        raise ConfigError(f"search: it {missing}")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         study_name=f"{settings.stage}-{mark[:12]}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -20,6 +19,7 @@ from models.baselines.popularity import Popularity
 from models.baselines.rp3beta import RP3beta
 from models.baselines.segment_popularity import SegmentPopularity
 from models.baselines.tuning import Grid
+from workflows.core.extras import why_missing
 
 __all__ = ["Peer", "chosen_peers", "why_not"]
 
@@ -105,8 +105,8 @@ def chosen_peers(config: PeersConfig, knn_neighbours: Sequence[int], segment: ND
 
 def why_not(peer: Peer, config: PeersConfig, num_items: int) -> str | None:
     """One sentence on why a peer cannot be measured here; None where it can."""
-    if peer.package and importlib.util.find_spec(peer.package) is None:
-        return f"{peer.name} needs the package {peer.package}, not installed here: add the extra 'peers', then --force"
+    if peer.package and (reason := why_missing(peer.package, peer.package, "peers")):
+        return f"{peer.name} {reason}, then use --force"
     if peer.name == EASE.name and num_items > config.ease_up_to_items:
         return (
             f"{peer.name} is fitted on catalogues of up to {config.ease_up_to_items:,} items, this one has "

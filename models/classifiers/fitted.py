@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from models.classifiers.boosted_trees import BoostedTrees
 from models.classifiers.logistic import Logistic
 from models.metrics.classification import log_loss
 from workflows.core import console
+from workflows.core.extras import why_missing
 
 __all__ = ["ClassifierRecord", "fitted_classifiers"]
 
@@ -79,11 +79,8 @@ def fitted_classifiers(
     if len(train) > MAX_ROWS:
         train = train.take(np.sort(np.random.default_rng(seed).choice(len(train), MAX_ROWS, replace=False)))
     for choice in CHOICES:
-        if importlib.util.find_spec(choice.package) is None:
-            reason = (
-                f"{choice.name} needs the package {choice.distribution}, not installed here: add the extra 'peers', "
-                "then --force"
-            )
+        if missing := why_missing(choice.package, choice.distribution, "peers"):
+            reason = f"{choice.name} {missing}, then use --force"
             console.say(f"evaluate: {reason}")
             yield choice.name, None, ClassifierRecord(skipped=reason)
             continue

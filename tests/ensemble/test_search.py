@@ -117,6 +117,12 @@ def test_a_metric_that_no_epoch_has_ends_the_search_with_those_there_are(study):
         study(1, metric="auc")
 
 
+def test_without_optuna_the_extra_is_named(study, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"needs the package optuna, which cannot be imported .* the extra 'search'"):
+        study(1)
+
+
 def test_keys_of_another_stage_are_refused(study):
     with pytest.raises(ConfigError, match=r"ranking.dropout is not a key of \[retrieval\]"):
         study(1, params={"ranking.dropout": "uniform(0, 1)"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -97,7 +99,7 @@ def test_every_peer_is_tuned_and_finds_the_groups(run):
 
 
 def test_a_peer_that_cannot_be_measured_says_why_and_the_others_go_on(run, monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "implicit", None)
     names = ("als", "rp3beta", "ease")
     models, records = fit_all(run, (7,), use=True, names=names, budget_s=1e-9, ease_up_to_items=23)
     assert [name for name, model in models.items() if model is not None] == ["popularity", "item_knn", "rp3beta"]

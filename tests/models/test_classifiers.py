@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -79,10 +81,7 @@ def test_planted_effects_are_found(model):
 
 def test_the_search_keeps_the_model_with_the_smallest_log_loss_and_says_what_is_missing(monkeypatch, capsys):
     pytest.importorskip("sklearn", reason="the extra 'peers' is missing")
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "lightgbm" else find(name))
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
     (train, _), (valid, _) = planted(600), planted(600, seed=1)
     models, records = {}, {}
     for name, model, record in fitted_classifiers(train, valid, budget_s=60, seed=1):
