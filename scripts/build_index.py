@@ -13,14 +13,15 @@ __all__ = ["build_index", "build_index_stage"]
 
 def build_index_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
+    from ensemble.export.eligibility import asked_of_index
     from models.index.stage import build_index as stage
 
-    stage(run, config.index, force=force)
+    stage(run, config.index, asked_of_index(run, config), force=force)
 
 
 @one_sentence_errors
 def build_index(config: ConfigOption, out: OutOption, overrides: SetOption = [], force: ForceOption = False) -> None:
-    """Build the FAISS index over the item embeddings and measure its recall."""
+    """Measure how the item embeddings are searched best, filters on, and build the FAISS index for it."""
     build_index_stage(*resolve(config, out, overrides), force)
 
 

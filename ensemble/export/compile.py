@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.files import place
+from ensemble.runtime.rank import reads_items
 from ensemble.runtime.spec import ChainSpec, Tensor
 from models.data import Features, load_features, load_state
+from models.index.search import EXACT, INDEX_FILE
+from models.ranking.items import TABLES_FOLDER
 from models.ranking.pairs import POPULARITY
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, ConfigError
@@ -25,7 +28,8 @@ __all__ = ["STAGES_READ", "compile_chain"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
-FACTORED_FILES = ("ranker_query.onnx", "item_fields.npy", "item_hidden.npy", "top.npz")
+FACTORED_FILES = ("ranker_query.onnx", "top.npz")
+ITEM_FILES = {"stored": ("item_fields.npy", "item_hidden.npy"), "gathered": (TABLES_FOLDER,)}
 PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
 
 
@@ -59,7 +63,8 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
     for name in ("query_tower.onnx", "item_embeddings.npy"):
         place(run.folder("retrieval") / name, folder / name)
     place(run.folder("neighbours") / "eval", folder / "neighbours")
-    place(run.folder("index") / "index.faiss", folder / "index.faiss")
+    if spec.index["kind"] != EXACT:
+        place(run.folder("index") / INDEX_FILE, folder / INDEX_FILE)
     for name in _ranker_files(spec.ranker):
         place(run.folder("ranking") / name, folder / "ranker" / name)
 
@@ -112,7 +117,7 @@ def _write_items(
     np.save(folder / "eligible.npy", pack(eligible))
     np.save(folder / "popular.npy", popularity_order(eligible, popularity))
     np.save(folder / "popular_scores.npy", (popularity / max(float(popularity.max()), 1.0)).astype(np.float32))
-    wanted = {"item_id"} if spec.ranker["factored"] else {"item_id", *spec.ranker["item_inputs"]}
+    wanted = {"item_id", *(spec.ranker["item_inputs"] if reads_items(spec) else ())}
     _save_columns(folder / "items", {name: values for name, values in features.items.items() if name in wanted})
 
 
@@ -124,7 +129,9 @@ def _save_columns(folder: Path, columns: dict[str, Any]) -> None:
 
 def _ranker_files(meta: dict[str, Any]) -> list[str]:
     pairs = [file for name in meta["pair_inputs"] for file in PAIR_FILES.get(name, ())]
-    return [*(FACTORED_FILES if meta["factored"] else ("ranker.onnx",)), *pairs]
+    if not meta["factored"]:
+        return ["ranker.onnx", *pairs]
+    return [*FACTORED_FILES, *ITEM_FILES[meta["item_parts"]], *pairs]
 
 
 def _place_encoder(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import Config, FilterRule
+from models.index.stage import Serving
 from workflows.core.errors import ConfigError
+from workflows.core.run import Run
 
-__all__ = ["eligible_items", "pack", "popularity_order"]
+__all__ = ["asked_of_index", "eligible_items", "pack", "popularity_order"]
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": pc.equal,
@@ -52,6 +55,17 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
         key = f"chain.rules[{number}]"
         eligible &= _holds(_column(items, names, rule.column, f"{key}.column"), rule, key)
     return eligible
+
+
+def asked_of_index(run: Run, config: Config) -> Serving:
+    """What the chain of this config asks of the index: candidates and filters."""
+    chain, stock = config.chain, config.data.stock
+    return Serving(
+        num_candidates=chain.num_candidates,
+        filter_seen=chain.filter_seen,
+        eligible=lambda: eligible_items(run.folder("data") / "items.parquet", config),
+        mark={"stock": stock, "rules": msgspec.to_builtins(chain.rules)},
+    )
 
 
 def pack(eligible: NDArray[np.bool_]) -> NDArray[np.uint8]:

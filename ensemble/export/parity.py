@@ -14,7 +14,9 @@ from ensemble.runtime.onnx import OnnxGraph
 from ensemble.runtime.rank import PlainScorer
 from ensemble.runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from models.data import Features, State, load_features, load_state
+from models.index.search import EXACT
 from models.neighbours.lists import NeighbourLists
+from models.ranking.items import load_items
 from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -41,8 +43,8 @@ def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> i
         ArtefactError: a slate differs.
     """
     spec = ChainSpec.load(chain_folder)
-    # An IVF index that probes every list is exact, so that only mistakes differ.
-    exact = replace(spec, index={**spec.index, "nprobe": max(1, int(spec.index.get("nlist") or 1))})
+    # Searched exactly, so that only mistakes differ; build-index has measured what its index leaves out.
+    exact = replace(spec, index={"kind": EXACT})
     chain, oracle = Chain(chain_folder, exact), BruteForce(run, chain_folder, spec, eligible)
     ids = np.load(run.folder("data") / "ids/users.npy", mmap_mode="r", allow_pickle=False)
     items = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
@@ -70,7 +72,7 @@ class BruteForce:
         self._features: Features = load_features(run)
         self._state: State = load_state(run, "serve")
         self._tower = OnnxGraph(run.folder("retrieval") / "query_tower.onnx")
-        self._embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
+        self.embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
         self._lists = NeighbourLists.load(run.folder("neighbours") / "eval")
         self._folder, self._chain = run.folder("ranking"), chain_folder
 
@@ -89,7 +91,7 @@ class BruteForce:
     def scores(self, user: int, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
         """Both sources' scores of every item, by the name of their pair feature, [N] each."""
         return {
-            TOWER_SCORE: np.asarray(self._embeddings @ self.query(inputs)),
+            TOWER_SCORE: np.asarray(self.embeddings @ self.query(inputs)),
             NEIGHBOUR_SCORE: self._said(self._state.seen(user)),
         }
 
@@ -128,7 +130,7 @@ class BruteForce:
 
     def _said(self, owned: NDArray) -> NDArray[np.float64]:
         """What a user's items say for every item, float64 [N], item by item."""
-        said = np.zeros(len(self._embeddings))
+        said = np.zeros(len(self.embeddings))
         for item in owned.tolist():
             span = slice(int(self._lists.indptr[item]), int(self._lists.indptr[item + 1]))
             said[self._lists.rows[span]] += self._lists.weights[span]
@@ -176,10 +178,10 @@ class BruteForce:
         if not self._spec.ranker["factored"]:
             return PlainScorer(self._chain, self._spec)(inputs, rows, pair)
         query = OnnxGraph(self._folder / "ranker_query.onnx").run(inputs)
-        fields, hidden = (np.load(self._folder / f"item_{name}.npy", mmap_mode="r") for name in ("fields", "hidden"))
+        fields, hidden = load_items(self._folder, self._features.items)(rows)
         with np.load(self._folder / "top.npz", allow_pickle=False) as top:
-            dots = np.einsum("cgd,fd->cgf", fields[rows], query["fields"][0]).reshape(len(rows), -1)
-            value = dots @ top["cross"] + hidden[rows] + query["hidden"] + pair @ top["pair"]
+            dots = np.einsum("cgd,fd->cgf", fields, query["fields"][0]).reshape(len(rows), -1)
+            value = dots @ top["cross"] + hidden + query["hidden"] + pair @ top["pair"]
             for layer in range(1, sum(name.startswith("w") for name in top.files) + 1):
                 value = np.maximum(value, 0) @ top[f"w{layer}"] + top[f"b{layer}"]
             logits: NDArray = value[:, 0] + pair @ top["skip"]

@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import ChainSpec
 from ensemble.runtime.step import load_array
+from models.index.allowed import are_set
+from models.index.rounding import SCORE_STEP, quantise
 from models.neighbours.lists import NeighbourLists, look_up, neighbour_scores
 
-__all__ = ["MERGED_STEP", "MERGE_FILES", "SCORE_STEP", "Merged", "Merger"]
+__all__ = ["MERGED_STEP", "MERGE_FILES", "Merged", "Merger"]
 
 MERGE_FILES = ("neighbours", "item_embeddings.npy", "eligible.npy")
-# Scores are rounded to this step, so that equal items tie exactly and ties go by id.
-SCORE_STEP = 2.0**-20
 MERGED_STEP = 2.0**-16
 
 # Item rows int64 [K], merged, tower and item-item scores float32 [K]; descending merged score, ties by row.
@@ -36,9 +35,7 @@ class Merger:
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._lists = NeighbourLists.load(folder / "neighbours")
         self._embeddings = load_array(folder / "item_embeddings.npy")
-        self._eligible = np.unpackbits(
-            load_array(folder / "eligible.npy"), count=spec.num_items, bitorder="little"
-        ).astype(bool)
+        self._eligible = load_array(folder / "eligible.npy")
         self._weights = spec.tower_weight, spec.neighbour_weight
 
     def merge(self, query: NDArray, found: NDArray, owned: NDArray, blocked: NDArray, count: int) -> Merged:
@@ -61,7 +58,7 @@ class Merger:
 
     def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray, count: int) -> NDArray:
         """The `count` allowed items with the highest positive item-item scores, ties by row."""
-        usable = np.flatnonzero(self._eligible[reached] & (sums > 0))
+        usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0))
         reached, scores = reached[usable], quantise(sums[usable], SCORE_STEP)
         most = count + len(blocked)
         if len(reached) > most:

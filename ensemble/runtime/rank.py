@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +11,14 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM
 from ensemble.runtime.onnx import OnnxGraph
-from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
+from models.index.rounding import quantise
 from models.ranking.factored import load_weights, score
 from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE, pair_features
 from models.ranking.pairs import POPULARITY as PAIR_POPULARITY
 
-__all__ = ["RANKING_STEP", "Rank"]
+__all__ = ["RANKING_STEP", "Rank", "reads_items"]
 
 # Logits are rounded to this step: the same item scores the same beside any neighbours, and equal items tie exactly.
 RANKING_STEP = 2.0**-18
@@ -62,8 +61,8 @@ class Rank(Step):
 
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
-        """The ranker; the encoded items where the plain graph reads them."""
-        return ("ranker",) if spec.ranker["factored"] else ("ranker", "items")
+        """The ranker; the encoded items where it reads them."""
+        return ("ranker", "items") if reads_items(spec) else ("ranker",)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Score one user at a time, all C places at once: every matrix product has the same shape for everybody."""
@@ -83,10 +82,7 @@ class FactoredScorer:
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker_query.onnx")
-        weights = load_weights(folder / "ranker")
-        # Plain views of the memory-mapped arrays: gathers from np.memmap pay for its subclass checks.
-        fields, hidden = weights.item_fields.view(np.ndarray), weights.item_hidden.view(np.ndarray)
-        self._weights = replace(weights, item_fields=fields, item_hidden=hidden)
+        self._weights = load_weights(folder / "ranker", _encoded_items(folder, spec) if reads_items(spec) else None)
 
     def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
@@ -100,7 +96,7 @@ class PlainScorer:
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
-        self._items = {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker["item_inputs"]}
+        self._items = _encoded_items(folder, spec)
 
     def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
@@ -110,3 +106,12 @@ class PlainScorer:
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
         logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
         return logits
+
+
+def reads_items(spec: ChainSpec) -> bool:
+    """Whether the ranker reads encoded items: as the plain graph, or to gather its item parts."""
+    return not spec.ranker["factored"] or spec.ranker["item_parts"] == "gathered"
+
+
+def _encoded_items(folder: Path, spec: ChainSpec) -> dict[str, NDArray]:
+    return {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker["item_inputs"]}

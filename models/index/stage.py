@@ -1,8 +1,9 @@
-"""The build-index stage: item embeddings -> the FAISS index that serves, its recall measured."""
+"""The build-index stage: item embeddings -> how they are searched, by measurement, and the FAISS index for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,61 +18,102 @@ from workflows.core.artefacts import Manifest
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 
-__all__ = ["build_index", "sample_queries"]
+__all__ = ["Serving", "build_index", "sample_queries"]
 
 STAGE = "index"
 SEED = 1
+MIB = 2**20
 
 
-def build_index(run: Run, config: IndexConfig, force: bool = False) -> Manifest:
-    """Build and write the FAISS index over the item embeddings.
+@dataclass(frozen=True)
+class Serving:
+    """What the served chain will ask of the index.
+
+    Attributes:
+        num_candidates: items wanted per query.
+        filter_seen: whether a user's seen items are left out.
+        eligible: gives bool [N], the items that may be shown at all; absent: all of them.
+        mark: what decides `eligible`, for the stage's fingerprint.
+    """
+
+    num_candidates: int = 200
+    filter_seen: bool = True
+    eligible: Callable[[], NDArray[np.bool_]] | None = None
+    mark: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, force: bool = False) -> Manifest:
+    """Choose how the item embeddings are searched, and write the FAISS index for it.
+
+    Args:
+        run: whose retrieval stage has finished.
+        config: the target, the bounds, and a kind where one is forced.
+        serving: candidates and filters of the chain; none: 200 candidates and the seen items.
+        force: run even when up to date.
 
     Raises:
         ArtefactError: an earlier stage has not finished.
         ConfigError: a GPU was asked for and FAISS has none.
     """
+    serving = serving or Serving()
+    asked = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.mark}
     return run_stage(
         run,
         STAGE,
         config={STAGE: config},
         after=("data", "features", "retrieval"),
-        body=lambda folder: _build(run, config, folder),
+        inputs={"serving": asked},
+        body=lambda folder: _build(run, config, serving, folder),
         force=force,
     )
 
 
-def _build(run: Run, config: IndexConfig, folder: Path) -> Mapping[str, Any]:
+def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Mapping[str, Any]:
     quiet()
-    import faiss
-
-    from models.index.choose import choose_index
+    from models.index.advise import advise
+    from models.index.workload import Workload
 
     chosen = device.choose(config.device, "faiss")
     device.announce("build-index", chosen)
-    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
-    queries = sample_queries(run, config.num_queries)
-    result = choose_index(embeddings, queries, config, on_gpu=chosen.kind == "gpu")
-    faiss.write_index(result.index, str(folder / "index.faiss"))
-    picked = result.picked
+    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
+    embeddings = embeddings.view(np.ndarray)
+    users, queries = sample_queries(run, config.num_queries)
+    state = load_state(run, "eval")
+    eligible = np.ones(len(embeddings), bool) if serving.eligible is None else serving.eligible()
+    workload = Workload(
+        queries=queries,
+        blocked=[np.asarray(state.seen(int(user) if serving.filter_seen else -1)) for user in users],
+        eligible=eligible,
+        num_candidates=serving.num_candidates,
+        cutoff=min(config.recall_cutoff, serving.num_candidates, len(embeddings)),
+    )
+    advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
+    picked = msgspec.to_builtins(advice.picked)
     meta = {
-        "kind": picked.kind,
-        "nlist": picked.nlist,
-        "nprobe": picked.nprobe,
-        "index_recall_at_k": picked.index_recall_at_k,
-        "recall_cutoff": min(config.recall_cutoff, len(embeddings)),
+        **{name: value for name, value in picked.items() if name != "verdict"},
+        "recall_cutoff": workload.cutoff,
+        "target_index_recall": config.target_index_recall,
         "num_queries": len(queries),
-        "measured": msgspec.to_builtins(result.measured),
+        "num_candidates": workload.num_candidates,
+        "share_eligible": float(eligible.mean()),
+        "mean_blocked": float(np.mean([len(rows) for rows in workload.blocked])) if len(queries) else 0.0,
+        "why": advice.why,
+        "measured": msgspec.to_builtins(advice.measured),
     }
     (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
-    console.say(f"index: {picked.kind}, index_recall_at_{meta['recall_cutoff']} = {picked.index_recall_at_k:.4f}")
-    return {name: meta[name] for name in ("kind", "nlist", "nprobe", "index_recall_at_k")}
+    console.say(
+        f"index: {picked['kind']} ({advice.why}), index_recall_at_{workload.cutoff} = "
+        f"{picked['index_recall_at_k']:.4f}, {picked['ms_per_query']:.3f} ms a query, "
+        f"{picked['index_bytes'] / MIB:,.1f} MiB beside the embeddings"
+    )
+    return {name: meta[name] for name in ("kind", "nlist", "nprobe", "index_recall_at_k", "ms_per_query")}
 
 
-def sample_queries(run: Run, num_queries: int) -> NDArray[np.float32]:
+def sample_queries(run: Run, num_queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Embeddings of real queries: users drawn among those with a history, as a request without context sends them.
 
     Returns:
-        float32 [B, D], B at most num_queries.
+        User rows int64 [Q] and query embeddings float32 [Q, D], Q at most num_queries.
     """
     from models.onnx import session
 
@@ -85,4 +127,4 @@ def sample_queries(run: Run, num_queries: int) -> NDArray[np.float32]:
     inputs = features.query_inputs(users, features.null_context(len(users)), codes)
     tower = session(run.folder("retrieval") / "query_tower.onnx", num_threads=0)
     names = [node.name for node in tower.get_inputs()]
-    return np.asarray(tower.run(["query"], {name: inputs[name] for name in names})[0])
+    return users, np.asarray(tower.run(["query"], {name: inputs[name] for name in names})[0])

@@ -28,6 +28,8 @@ class RankingConfig(Section, frozen=True):
         candidate_pool: how many of the retriever's best candidates those are drawn from; positives beyond are left out.
         use_retrieval_score: whether the scores of both retrieval sources are pair features; "auto": with "sampled" rows
             only, whose positives neither has been fitted on.
+        max_stored_mb: the item side of the factored ranker is computed for the whole catalogue at export while it takes
+            at most this, in MiB; for more items, a request gathers it from the embedding tables.
         use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
             of the simulated shop, and sampled rows, few for each user, are not learnt by heart.
         id_dropout: as in retrieval.
@@ -46,6 +48,7 @@ class RankingConfig(Section, frozen=True):
     retrieved_negatives: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     candidate_pool: Count = 200
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
+    max_stored_mb: Annotated[float, msgspec.Meta(ge=0.0)] = 512.0
     use_user_id: bool = False
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3

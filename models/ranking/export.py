@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from models.data import Features
 from models.onnx import check_parity, export_onnx, feature_widths, random_inputs, session
-from models.ranking.factor import factor
-from models.ranking.factored import FactoredWeights, score
+from models.ranking.config import RankingConfig
+from models.ranking.factor import Factors, factor
+from models.ranking.factored import load_weights, score
 from models.ranking.model import Ranker
 from workflows.core import console
 from workflows.core.disk import save_npz
@@ -21,10 +22,19 @@ __all__ = ["export_ranker"]
 PARITY_QUERIES, PARITY_ITEMS, TOP = 32, 64, 10
 RELATIVE_TOLERANCE = 1e-4
 PAIR = "pair"
+MIB = 2**20
 
 
-def export_ranker(folder: Path, model: Ranker, features: Features) -> dict[str, Any]:
-    """Write ranker/, ranker.onnx, ranker_query.onnx, item_fields.npy, item_hidden.npy and top.npz.
+def export_ranker(
+    folder: Path, model: Ranker, features: Features, max_stored_mb: float = RankingConfig().max_stored_mb
+) -> dict[str, Any]:
+    """Write ranker/, ranker.onnx, ranker_query.onnx, top.npz, and the items' arrays or the tables to gather from.
+
+    Args:
+        folder: where to write.
+        model: trained.
+        features: the encoded items.
+        max_stored_mb: see RankingConfig.
 
     Returns:
         What meta.json says of the shape, and `factored`: whether the arrays give the model's logits and top items.
@@ -45,22 +55,21 @@ def export_ranker(folder: Path, model: Ranker, features: Features) -> dict[str, 
     tolerance = RELATIVE_TOLERANCE * max(1.0, float(np.abs(plain(_constants(inputs))["logit"]).max()))
     export_onnx(plain, widths, folder / "ranker.onnx")
     export_onnx(factors.query, feature_widths(model.query_features), folder / "ranker_query.onnx")
-    weights = factors.weights(features)
-    np.save(folder / "item_fields.npy", weights.item_fields)
-    np.save(folder / "item_hidden.npy", weights.item_hidden)
-    _save_top(folder / "top.npz", weights)
+    _save_top(folder / "top.npz", factors)
+    item_parts = _write_items(folder, factors, features, max_stored_mb)
     difference = check_parity(folder / "ranker.onnx", plain, inputs, tolerance)
     query = {feature.name: inputs[feature.name] for feature in model.query_features}
     check_parity(folder / "ranker_query.onnx", factors.query, query, tolerance)
-    agrees, factored_difference = _compare(folder, model, features, weights)
+    agrees, factored_difference = _compare(folder, model, features)
     if not agrees:
         console.say(f"ranking: the factored form differs by {factored_difference:.1e}; the plain graph will be served")
     return {
         "factored": agrees,
+        "item_parts": item_parts,
         "num_query_fields": factors.num_query_fields,
         "num_item_fields": factors.num_item_fields,
-        "field_dim": int(weights.item_fields.shape[2]),
-        "hidden": int(weights.item_hidden.shape[1]),
+        "field_dim": factors.field_dim,
+        "hidden": factors.hidden,
         "onnx_difference": difference,
         "factored_difference": factored_difference,
     }
@@ -79,20 +88,34 @@ def _save(path: Path, model: Ranker, widths: dict[str, tuple[Any, int]]) -> None
     tf.saved_model.save(module, str(path), signatures=serve)
 
 
-def _save_top(path: Path, weights: FactoredWeights) -> None:
-    arrays = {"cross": weights.cross, "pair": weights.pair, "skip": weights.skip}
-    for number, (kernel, bias) in enumerate(weights.layers, start=1):
+def _write_items(folder: Path, factors: Factors, features: Features, max_stored_mb: float) -> str:
+    size_mb = factors.stored_bytes(features.num_items) / MIB
+    if size_mb <= max_stored_mb:
+        factors.write_stored(folder, features)
+        return "stored"
+    factors.write_tables(folder)
+    console.say(
+        f"ranking: item parts are gathered from tables at request time; stored, they would take {size_mb:,.0f} MiB, "
+        f"more than ranking.max_stored_mb = {max_stored_mb:g}"
+    )
+    return "gathered"
+
+
+def _save_top(path: Path, factors: Factors) -> None:
+    arrays = {"cross": factors.cross, "pair": factors.pair, "skip": factors.skip}
+    for number, (kernel, bias) in enumerate(factors.layers, start=1):
         arrays |= {f"w{number}": kernel, f"b{number}": bias}
     save_npz(path, {name: np.asarray(values, np.float32) for name, values in arrays.items()})
 
 
-def _compare(folder: Path, model: Ranker, features: Features, weights: FactoredWeights) -> tuple[bool, float]:
-    """Factored arrays against the model on random queries and items: same logits, same top items."""
+def _compare(folder: Path, model: Ranker, features: Features) -> tuple[bool, float]:
+    """What was written against the model on random queries and items: same logits, same top items."""
     random = np.random.default_rng(0)
     rows = random.integers(0, features.num_items, (PARITY_QUERIES, PARITY_ITEMS))
     query = random_inputs(model.query_features, PARITY_QUERIES)
     pair = _random_pairs(model, PARITY_QUERIES * PARITY_ITEMS)
     fields, hidden = session(folder / "ranker_query.onnx").run(["fields", "hidden"], query)
+    weights = load_weights(folder, features.items)
     got = score(fields, hidden, rows, pair.reshape(*rows.shape, model.num_pairs), weights)
     inputs = {name: np.repeat(values, PARITY_ITEMS, axis=0) for name, values in query.items()}
     inputs |= features.item_inputs(rows.ravel())

@@ -8,6 +8,7 @@ which the first is computed once per user and the second once per item of the ca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data import Features
-from models.ranking.factored import FactoredWeights
+from models.ranking.items import ItemFeature, save_tables, stored_bytes
 from models.ranking.model import Ranker, pair_positions
 
 __all__ = ["Factors", "factor"]
@@ -66,17 +67,41 @@ class Factors:
         fields = self._model.item_fields(inputs)
         return {"fields": fields, "hidden": self._hidden(fields, *self._item)}
 
-    def weights(self, features: Features) -> FactoredWeights:
-        """Everything that a server needs, the item parts computed over the whole catalogue."""
-        fields, hidden = [], []
+    @property
+    def field_dim(self) -> int:
+        """D, the width of a field."""
+        return len(self._item[2])
+
+    @property
+    def hidden(self) -> int:
+        """H, the width of the first top layer."""
+        return self.cross.shape[1]
+
+    def stored_bytes(self, num_items: int) -> int:
+        """What `write_stored` writes."""
+        return stored_bytes(num_items, self.num_item_fields, self.field_dim, self.hidden)
+
+    def write_stored(self, folder: Path, features: Features) -> None:
+        """Compute the item parts over the whole catalogue, block by block, into item_fields.npy and item_hidden.npy."""
+        shapes = {"fields": (self.num_item_fields, self.field_dim), "hidden": (self.hidden,)}
+        files = {
+            name: np.lib.format.open_memmap(
+                folder / f"item_{name}.npy", mode="w+", dtype=np.float32, shape=(features.num_items, *shape)
+            )
+            for name, shape in shapes.items()
+        }
         for start in range(0, features.num_items, BLOCK_ROWS):
             rows = np.arange(start, min(start + BLOCK_ROWS, features.num_items))
             part = self.item({name: tf.constant(values) for name, values in features.item_inputs(rows).items()})
-            fields.append(part["fields"].numpy())
-            hidden.append(part["hidden"].numpy())
-        return FactoredWeights(
-            np.concatenate(fields), np.concatenate(hidden), self.cross, self.pair, self.skip, self.layers
-        )
+            for name, file in files.items():
+                file[rows] = part[name].numpy()
+
+    def write_tables(self, folder: Path) -> None:
+        """Write what the item parts are gathered from, item_tables/."""
+        features = [ItemFeature(f.name, f.kind, f.length, f.domain) for f in self._model.item_features]
+        domains = {feature.domain for feature in features if feature.kind == "categorical"}
+        _, dots, last = self._item
+        save_tables(folder, features, self._model.tables(domains), self._model.bottom_layers("item"), dots, last)
 
     def _cross(self, kernel: NDArray, p: NDArray, q: NDArray) -> NDArray[np.float32]:
         """Rows of the kernel that weigh a query field f with an item field g, at g * Fq + f."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.ranking.items import ItemParts, load_items
 
 __all__ = ["FactoredWeights", "load_weights", "score"]
 
@@ -17,41 +19,37 @@ class FactoredWeights:
     """What is known before a request comes.
 
     Attributes:
-        item_fields: float32 [N, Fi, D].
-        item_hidden: float32 [N, H].
+        items: item rows -> fields [C, Fi, D] and hidden [C, H].
         cross: float32 [Fi * Fq, H]; row g * Fq + f weighs item field g with query field f.
         pair: float32 [P, H], on the raw pair features.
         skip: float32 [P], from the raw pair features straight to the logit.
         layers: kernel and bias of every layer after the first; the last gives the logit.
     """
 
-    item_fields: NDArray[np.float32]
-    item_hidden: NDArray[np.float32]
+    items: ItemParts
     cross: NDArray[np.float32]
     pair: NDArray[np.float32]
     skip: NDArray[np.float32]
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
 
-def load_weights(folder: Path, *, mmap: bool = True) -> FactoredWeights:
-    """Read item_fields.npy, item_hidden.npy and top.npz of `folder`.
+def load_weights(folder: Path, values: Mapping[str, NDArray] | None = None) -> FactoredWeights:
+    """Read top.npz of `folder` and open what it knows of the items.
 
     Args:
         folder: ranking/ of a run, or a copy of it.
-        mmap: map the item arrays into memory instead of reading them.
+        values: the encoded items by row; needed where the item parts are gathered.
 
     Raises:
         OSError: a file is missing.
         KeyError: top.npz lacks an array.
+        ValueError: see `load_items`.
     """
-    mode: Literal["r"] | None = "r" if mmap else None
     with np.load(folder / "top.npz", allow_pickle=False) as top:
         count = sum(name.startswith("w") for name in top.files)
         layers = tuple((top[f"w{i}"], top[f"b{i}"]) for i in range(1, count + 1))
         cross, pair, skip = top["cross"], top["pair"], top["skip"]
-    item_fields = np.load(folder / "item_fields.npy", mmap_mode=mode, allow_pickle=False)
-    item_hidden = np.load(folder / "item_hidden.npy", mmap_mode=mode, allow_pickle=False)
-    return FactoredWeights(item_fields, item_hidden, cross, pair, skip, layers)
+    return FactoredWeights(load_items(folder, values), cross, pair, skip, layers)
 
 
 def score(
@@ -80,12 +78,11 @@ def score(
 def _score_one(
     fields: NDArray, query_hidden: NDArray, rows: NDArray, pair: NDArray, weights: FactoredWeights
 ) -> NDArray[np.float32]:
-    rows = np.maximum(rows, 0)
-    items = weights.item_fields[rows]  # (C, Fi, D)
+    items, item_hidden = weights.items(np.maximum(rows, 0))  # (C, Fi, D), (C, H)
     num_rows, num_item_fields, dim = items.shape
     dots = items.reshape(num_rows * num_item_fields, dim) @ fields.T  # (C * Fi, Fq)
     hidden = dots.reshape(num_rows, -1) @ weights.cross  # (C, H)
-    hidden += weights.item_hidden[rows]
+    hidden += item_hidden
     hidden += query_hidden
     logit = np.zeros(num_rows, np.float32)
     if pair.shape[-1]:

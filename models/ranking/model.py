@@ -8,7 +8,7 @@ loss and the parity checks need the logit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -111,6 +111,15 @@ class Ranker(tf.keras.Model):
         self.last.kernel.assign(self.last.kernel * factor)
         self.last.bias.assign(self.last.bias * factor + offset)
         self.skip.assign(self.skip * factor)
+
+    def tables(self, domains: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """The embedding tables of some domains, float32 [V, D]."""
+        return {domain: self._tables[domain].table.embeddings.numpy() for domain in sorted(domains)}
+
+    def bottom_layers(self, side: str) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Kernel and bias of each layer of a side's bottom MLP, "query" or "item"; ReLU between them."""
+        layers = [layer.dense.get_weights() for layer in self._bottoms[side].layers if hasattr(layer, "dense")]
+        return [(kernel, bias) for kernel, bias in layers]
 
     def _constant(self, name: str, values: NDArray) -> tf.Variable:
         initial = tf.constant_initializer(np.asarray(values, np.float32))

@@ -89,12 +89,13 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         model.rescale(factor, offset)
         with full_float32():
-            shape = export_ranker(folder, model, features)
+            shape = export_ranker(folder, model, features, config.max_stored_mb)
     _write_popularity(run, names, folder)
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
     console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))
     meta = {
         "factored": shape["factored"],
+        "item_parts": shape["item_parts"],
         "query_inputs": [feature.name for feature in model.query_features],
         "item_inputs": [feature.name for feature in features.schema.side("item")],
         "pair_inputs": names,

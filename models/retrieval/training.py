@@ -95,8 +95,15 @@ def train(
 def embed_items(towers: Towers, features: Features) -> NDArray[np.float32]:
     """The item tower over the whole catalogue: float32 [N, D] by item_row."""
     rows = np.arange(features.num_items)
-    blocks = [rows[i : i + ENCODE_BATCH] for i in range(0, len(rows), ENCODE_BATCH)]
-    return np.concatenate([towers.encode_item(features.item_inputs(block)) for block in blocks])
+    embeddings: NDArray[np.float32] | None = None
+    for start in range(0, len(rows), ENCODE_BATCH):
+        block = towers.encode_item(features.item_inputs(rows[start : start + ENCODE_BATCH]))
+        if embeddings is None:
+            # Whole from the first block on: gathering the blocks would hold the catalogue twice.
+            embeddings = np.empty((len(rows), block.shape[1]), np.float32)
+        embeddings[start : start + len(block)] = block
+    assert embeddings is not None
+    return embeddings
 
 
 def embed_queries(towers: Towers, inputs: Batch) -> NDArray[np.float32]:

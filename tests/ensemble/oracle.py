@@ -55,8 +55,24 @@ class Oracle:
         self.ranker = onnxruntime.InferenceSession(str(folder / name))
         self.pair_popularity = np.load(folder / "item_popularity.npy")
         if self.meta["factored"]:
-            self.fields, self.hidden = np.load(folder / "item_fields.npy"), np.load(folder / "item_hidden.npy")
+            gathered = self.meta["item_parts"] == "gathered"
+            self.fields, self.hidden = self.gather(folder / "item_tables") if gathered else self.stored(folder)
             self.top = dict(np.load(folder / "top.npz"))
+
+    def stored(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+        return np.load(folder / "item_fields.npy"), np.load(folder / "item_hidden.npy")
+
+    def gather(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+        """The item parts of an item id, a category and a price, from their tables."""
+        ids, categories, network = (np.load(folder / n) for n in ("item_id.npy", "category.npy", "network.npz"))
+        fields, hidden = [], []
+        columns = (self.encoded_items[name] for name in ("item_id", "category", "price"))
+        for code, category, price in zip(*columns, strict=True):
+            dense = np.maximum(price * network["w1"][0] + network["b1"], 0) @ network["w2"] + network["b2"]
+            a, b = ids[code], categories[category]
+            fields.append([a, b, dense])
+            hidden.append(np.array([a @ b, a @ dense, b @ dense]) @ network["dots"] + dense @ network["last"])
+        return np.array(fields), np.array(hidden)
 
     def slate(
         self, user: Any, context: dict | None = None, recent: Any = (), exclude: Any = (), size: int | None = None

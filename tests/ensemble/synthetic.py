@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ensemble.config import ChainConfig, Config
+from models.index.factory import num_lists
+from models.ranking.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
 from workflows.core.artefacts import Manifest, write_manifest
 from workflows.core.run import Run
@@ -36,6 +38,7 @@ def make_run(
     num_items: int = 300,
     index: str = "exact",
     factored: bool = True,
+    gathered: bool = False,
     seed: int = 0,
     chain: ChainConfig | None = None,
 ) -> tuple[Run, Config]:
@@ -46,8 +49,9 @@ def make_run(
         text_ids: string ids ("item-00007") instead of int64 ones (not contiguous).
         num_users: U, at least 10.
         num_items: N, at least 40.
-        index: "exact" or "ivf".
+        index: the kind.
         factored: whether ranking/ has the factored form or only the plain graph.
+        gathered: whether the factored form gathers its item parts from tables.
         seed: of every number.
         chain: its [chain] section; 30 candidates and slates of 5 when absent.
     """
@@ -60,7 +64,7 @@ def make_run(
     embeddings = _write_retrieval(run, rng, schema, num_items)
     _write_neighbours(run, rng, num_items)
     _write_index(run, embeddings, index)
-    _write_ranking(run, rng, schema, num_items, factored)
+    _write_ranking(run, rng, schema, num_items, factored, gathered)
     return run, config
 
 
@@ -234,27 +238,31 @@ def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> Non
 def _write_index(run: Run, embeddings: np.ndarray, kind: str) -> None:
     import faiss
 
+    from models.index.factory import build
+
     folder = _folder(run, "index")
-    built: Any = faiss.IndexFlatIP(D)
-    if kind == "ivf":
-        built = faiss.IndexIVFFlat(faiss.IndexFlatIP(D), D, 4, faiss.METRIC_INNER_PRODUCT)
-        built.train(embeddings)
-    built.add(embeddings)
-    faiss.write_index(built, str(folder / "index.faiss"))
-    meta = {"kind": kind, "nlist": 4 if kind == "ivf" else 0, "nprobe": 4 if kind == "ivf" else 0}
+    if kind != "exact":
+        faiss.write_index(build(kind, embeddings), str(folder / "index.faiss"))
+    # So thorough that nothing is left out.
+    meta = {"kind": kind, "nprobe": num_lists(len(embeddings)), "ef_search": len(embeddings), "overfetch": 16}
     _json(folder / "meta.json", {**meta, "index_recall_at_k": 1.0, "recall_cutoff": 10, "measured": []})
     _finish(folder, "index", {})
 
 
-def _write_ranking(run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int, factored: bool) -> None:
+def _write_ranking(
+    run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int, factored: bool, gathered: bool
+) -> None:
     folder = _folder(run, "ranking")
     query, item = schema.query, schema.side("item")
     num_query_fields = ranker_query(rng, query, folder / "ranker_query.onnx")
     ranker(rng, query, item, len(PAIR_INPUTS), folder / "ranker.onnx")
     num_item_fields = 3
-    if factored:
+    if gathered:
+        _write_tables(rng, folder, item)
+    elif factored:
         np.save(folder / "item_fields.npy", _normal(rng, num_items, num_item_fields, FIELD_DIM))
         np.save(folder / "item_hidden.npy", _normal(rng, num_items, HIDDEN))
+    if factored:
         top = {"cross": _normal(rng, num_item_fields * num_query_fields, HIDDEN) * 0.2}
         top |= {"pair": _normal(rng, len(PAIR_INPUTS), HIDDEN), "skip": _normal(rng, len(PAIR_INPUTS))}
         for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, 1)], start=1):
@@ -262,10 +270,18 @@ def _write_ranking(run: Run, rng: np.random.Generator, schema: FeatureSchema, nu
         np.savez(folder / "top.npz", **top)
     np.save(folder / "item_popularity.npy", np.abs(_normal(rng, num_items)))
     meta = {"factored": factored, "query_inputs": [f.name for f in query], "item_inputs": [f.name for f in item]}
+    meta |= {"item_parts": "gathered" if gathered else "stored"}
     meta |= {"pair_inputs": PAIR_INPUTS, "label": "click", "num_query_fields": num_query_fields}
     meta |= {"num_item_fields": num_item_fields, "field_dim": FIELD_DIM, "hidden": HIDDEN}
     _json(folder / "meta.json", {**meta, "training_rows": "impressions"})
     _finish(folder, "ranking", {})
+
+
+def _write_tables(rng: np.random.Generator, folder: Path, item: list[Feature]) -> None:
+    features = [ItemFeature(f.name, f.kind, f.length, f.domain) for f in item]
+    tables = {f.domain: _normal(rng, f.cardinality, FIELD_DIM) for f in item if f.kind == "categorical"}
+    bottom = [(_normal(rng, 1, 3), _normal(rng, 3)), (_normal(rng, 3, FIELD_DIM), _normal(rng, FIELD_DIM))]
+    save_tables(folder, features, tables, bottom, _normal(rng, 3, HIDDEN) * 0.2, _normal(rng, FIELD_DIM, HIDDEN))
 
 
 def _folder(run: Run, stage: str) -> Path:

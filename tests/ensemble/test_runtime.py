@@ -20,7 +20,7 @@ VARIANTS = {
     "int ids, exact index, factored": {"text_ids": False, "index": "exact", "factored": True},
     "text ids, ivf index, plain": {"text_ids": True, "index": "ivf", "factored": False},
     "text ids, exact index, factored": {"text_ids": True, "index": "exact", "factored": True},
-    "int ids, ivf index, factored": {"text_ids": False, "index": "ivf", "factored": True},
+    "int ids, ivf index, gathered": {"text_ids": False, "index": "ivf", "gathered": True},
 }
 
 
@@ -71,6 +71,14 @@ def test_every_known_user_gets_the_slate_of_brute_force(world):
     answer = world.chain.recommend({"user_id": world.users(*rows)})
     for row in rows:
         world.agree(answer, row, world.oracle.slate(user_id(row, world.text_ids)))
+
+
+@pytest.mark.parametrize("kind", ["ivf_pq", "hnsw"])
+def test_every_kind_of_index_serves_the_slates_of_brute_force(tmp_path, kind):
+    world = World(tmp_path, index=kind, num_users=20)
+    answer = world.chain.recommend({"user_id": world.users(*range(20))})
+    for row in range(20):
+        world.agree(answer, row, world.oracle.slate(user_id(row, False)))
 
 
 def test_slates_do_not_depend_on_the_batch(world):

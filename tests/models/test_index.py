@@ -1,83 +1,327 @@
-"""FAISS against brute force, and recall measured truthfully."""
+"""Search against brute force, with and without filters, and an advisor whose figures are true."""
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
-from models.index.choose import choose_index
+from models.index.advise import advise
+from models.index.allowed import Allowed, pack_rows, rows_of
 from models.index.config import IndexConfig
-from models.index.factory import build_exact, build_ivf, exact_top_k, num_lists, recall_against
+from models.index.factory import KINDS, build, num_lists
+from models.index.rounding import SCORE_STEP, quantise
+from models.index.search import EXACT, ItemSearch, Settings, open_index
+from models.index.tune import smallest
+from models.index.workload import Workload, kth_scores, measure, recall_against
+
+NUM_ITEMS = 3001
+THOROUGH = {
+    EXACT: Settings(),
+    "ivf": Settings("ivf", nprobe=num_lists(NUM_ITEMS)),
+    "ivf_pq": Settings("ivf_pq", nprobe=num_lists(NUM_ITEMS), overfetch=16),
+    "hnsw": Settings("hnsw", ef_search=1000),
+}
 
 
 def unit(random, num_rows, num_clusters=0):
     rows = random.standard_normal((num_rows, 16))
     if num_clusters:
-        rows = 0.3 * rows + random.standard_normal((num_clusters, 16))[random.integers(0, num_clusters, num_rows)]
+        rows = 0.5 * rows + random.standard_normal((num_clusters, 16))[random.integers(0, num_clusters, num_rows)]
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def brute_force(embeddings, queries, k):
-    return np.argsort(-(queries @ embeddings.T), axis=1, kind="stable")[:, :k]
+def brute_force(embeddings, query, allowed, count):
+    """Item rows, by score and then by row, and their scores."""
+    scores = quantise(embeddings @ query, SCORE_STEP)
+    rows = np.flatnonzero(allowed)
+    best = rows[np.lexsort((rows, -scores[rows]))][:count]
+    return best, scores[best]
+
+
+def pack(eligible):
+    return np.packbits(eligible, bitorder="little")
 
 
 @pytest.fixture(scope="module")
 def vectors():
     random = np.random.default_rng(0)
-    return unit(random, 4000, num_clusters=30), unit(random, 64, num_clusters=30)
+    clusters = unit(random, NUM_ITEMS + 64, num_clusters=30)
+    return clusters[:NUM_ITEMS], clusters[NUM_ITEMS:]
 
 
-def test_the_exact_index_is_brute_force(vectors):
+@pytest.fixture(scope="module")
+def index_of(vectors, tmp_path_factory):
+    opened = {EXACT: None}
+    for kind in KINDS:
+        path = tmp_path_factory.mktemp("index") / f"{kind}.faiss"
+        faiss.write_index(build(kind, vectors[0]), str(path))
+        opened[kind] = open_index(path, NUM_ITEMS)
+    return opened
+
+
+# Share of eligible items, and how many are blocked for each query.
+FILTERS = {"none": (1.0, 0), "seen": (1.0, 40), "rules and seen": (0.5, 400), "nearly everything": (0.01, 5)}
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize("kind", [EXACT, *KINDS])
+def test_every_kind_finds_what_brute_force_finds(vectors, index_of, kind, filters):
     embeddings, queries = vectors
-    found = build_exact(embeddings).search(queries, 20)[1]
-    assert found.tolist() == brute_force(embeddings, queries, 20).tolist()
-
-
-def test_ivf_takes_the_smallest_nprobe_that_truly_reaches_the_target(vectors):
-    embeddings, queries = vectors
-    config = IndexConfig(kind="ivf", target_index_recall=0.9, recall_cutoff=10)
-    chosen = choose_index(embeddings, queries, config)
-    truth = brute_force(embeddings, queries, 10)
-    for tried in chosen.measured:
-        chosen.index.nprobe = tried.nprobe
-        found = chosen.index.search(queries, 10)[1]
-        by_hand = np.mean([len(set(t) & set(f)) / 10 for t, f in zip(truth.tolist(), found.tolist(), strict=True)])
-        assert tried.index_recall_at_k == pytest.approx(by_hand)
-    assert [tried.nprobe for tried in chosen.measured] == [2**i for i in range(len(chosen.measured))]
-    assert [tried.index_recall_at_k >= 0.9 for tried in chosen.measured][-2:] == [False, True]
-    assert chosen.picked.kind == "ivf"
-    assert chosen.index.ntotal == 4000
-
-
-def test_a_target_out_of_reach_falls_back_to_exact():
-    # Orthogonal noise in few lists: only probing every list, which is exact search, could find everything.
+    share, num_blocked = FILTERS[filters]
     random = np.random.default_rng(1)
-    embeddings, queries = unit(random, 400), unit(random, 200)
-    chosen = choose_index(embeddings, queries, IndexConfig(kind="ivf", target_index_recall=1.0, recall_cutoff=100))
-    assert chosen.picked.kind == "exact"
-    assert chosen.picked.index_recall_at_k == 1.0
-    assert {tried.kind for tried in chosen.measured[:-1]} == {"ivf"}
+    eligible = random.random(NUM_ITEMS) < share
+    search = ItemSearch(embeddings, Allowed(pack(eligible)), THOROUGH[kind], index_of[kind])
+    found_share = []
+    for query in queries:
+        blocked = np.sort(random.choice(NUM_ITEMS, num_blocked, replace=False))
+        allowed = eligible.copy()
+        allowed[blocked] = False
+        rows, scores = search.nearest(query, blocked, 50)
+        expected, expected_scores = brute_force(embeddings, query, allowed, 50)
+        assert len(rows) == len(expected) > 0  # full whenever enough items are left
+        assert allowed[rows].all()
+        assert len(np.unique(rows)) == len(rows)
+        np.testing.assert_allclose(scores, (embeddings @ query)[rows], atol=1e-6)
+        assert rows.tolist() == rows[np.lexsort((rows, -scores))].tolist()
+        if kind in (EXACT, "ivf"):
+            np.testing.assert_allclose(scores, expected_scores, atol=2 * SCORE_STEP)
+        found_share.append(np.isin(rows, expected).mean())
+    assert np.mean(found_share) > 0.97
 
 
-def test_auto_is_exact_up_to_the_limit(vectors):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hurried_search_still_fills_every_slate(vectors, index_of, kind):
     embeddings, queries = vectors
-    assert choose_index(embeddings, queries, IndexConfig(exact_up_to=4000)).picked.kind == "exact"
-    assert choose_index(embeddings, queries, IndexConfig(exact_up_to=3999, recall_cutoff=10)).picked.kind == "ivf"
+    eligible = np.random.default_rng(2).random(NUM_ITEMS) < 0.3
+    hurried = Settings(kind, nprobe=1, ef_search=1, overfetch=1)
+    search = ItemSearch(embeddings, Allowed(pack(eligible)), hurried, index_of[kind])
+    for query in queries:
+        rows, scores = search.nearest(query, np.zeros(0, np.int64), 90)
+        assert len(rows) == 90
+        assert eligible[rows].all()
+        assert (np.diff(scores) <= 0).all()
 
 
-def test_recall_counts_each_found_item_once_and_no_padding():
-    assert recall_against(np.array([[0, 1, 2, 3]]), np.array([[2, 0, -1, -1]])) == 0.5
-    assert num_lists(1_000_000) == 4000
-    assert num_lists(10) == 1
+def test_an_index_that_checks_no_filters_is_asked_for_more(vectors, index_of, monkeypatch):
+    # What a search on a GPU does; here the same index answers on the CPU.
+    embeddings, queries = vectors
+    monkeypatch.setattr("models.index.search._has_gpu", lambda: True)
+    monkeypatch.setattr("models.index.search._to_gpu", lambda index, *rest: index)
+    eligible = np.random.default_rng(2).random(NUM_ITEMS) < 0.7
+    index_of["ivf"].nprobe = num_lists(NUM_ITEMS)
+    settings = Settings("ivf", "gpu", nprobe=num_lists(NUM_ITEMS))
+    search = ItemSearch(embeddings, Allowed(pack(eligible)), settings, index_of["ivf"])
+    blocked = np.arange(0, 60)
+    for query in queries:
+        expected = brute_force(embeddings, query, eligible & (np.arange(NUM_ITEMS) >= 60), 50)
+        np.testing.assert_allclose(search.nearest(query, blocked, 50)[1], expected[1], atol=2 * SCORE_STEP)
+
+
+@pytest.mark.parametrize("kind", [EXACT, "ivf"])
+def test_equal_items_go_by_row_however_many_they_are(kind, tmp_path):
+    random = np.random.default_rng(3)
+    embeddings = unit(random, 600)
+    query = unit(random, 1)[0]
+    embeddings[random.permutation(600)[:400]] = 0.0  # far more than any margin, at the end of what is retrieved
+    embeddings[[7, 300, 599]] = query
+    settings, index = Settings(kind, nprobe=num_lists(600)), None
+    if kind != EXACT:
+        faiss.write_index(build(kind, embeddings), str(tmp_path / "i"))
+        index = open_index(tmp_path / "i", 600)
+    search = ItemSearch(embeddings, Allowed(pack(np.ones(600, bool))), settings, index)
+    rows, scores = search.nearest(query, np.array([300]), 250)
+    expected = brute_force(embeddings, query, np.arange(600) != 300, 250)
+    assert rows[:2].tolist() == [7, 599]
+    assert rows[np.abs(scores) == 0].tolist() == expected[0][expected[1] == 0].tolist()
+
+
+@pytest.mark.parametrize("forced", ["auto", *KINDS])
+@pytest.mark.parametrize("shape", ["one item", "two equal", "all equal", "all zero", "fewer than lists", "odd width"])
+def test_degenerate_catalogues_are_answered_in_full(shape, forced, tmp_path):
+    random = np.random.default_rng(4)
+    embeddings = {
+        "one item": unit(random, 1),
+        "two equal": np.repeat(unit(random, 1), 2, axis=0),
+        "all equal": np.repeat(unit(random, 1), 700, axis=0),
+        "all zero": np.zeros((700, 16), np.float32),
+        "fewer than lists": unit(random, 31),
+        "odd width": unit(random, 300)[:, :7].copy(),
+    }[shape]
+    num_items = len(embeddings)
+    queries = np.concatenate([embeddings[:1], unit(random, 2)[:, : embeddings.shape[1]]])
+    workload = Workload(queries, [np.zeros(0, int)] * 3, np.ones(num_items, bool), 20, min(20, num_items))
+    config = IndexConfig(kind=forced, exact_up_to=0, target_index_recall=1.0)
+    advice = advise(embeddings, workload, config, tmp_path)
+    picked = advice.picked
+    settings = Settings(picked.kind, "cpu", picked.nprobe, picked.ef_search, picked.overfetch)
+    index = None if picked.kind == EXACT else open_index(tmp_path / "index.faiss", num_items)
+    assert (tmp_path / "index.faiss").exists() == (index is not None)
+    search = ItemSearch(embeddings, Allowed(pack(np.ones(num_items, bool))), settings, index)
+    for query in queries:
+        rows, scores = search.nearest(query, np.zeros(0, np.int64), 20)
+        assert len(np.unique(rows)) == min(20, num_items)
+        if picked.index_recall_at_k == 1.0 or shape != "odd width":
+            expected = brute_force(embeddings, query, np.ones(num_items, bool), 20)[1]
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def workload_of(vectors, share=0.9, num_blocked=30, cutoff=20):
+    random = np.random.default_rng(5)
+    embeddings, queries = vectors
+    blocked = [np.sort(random.choice(len(embeddings), num_blocked, replace=False)) for _ in queries]
+    return Workload(queries, blocked, random.random(len(embeddings)) < share, 40, cutoff)
+
+
+def recall_by_hand(embeddings, workload, search):
+    shares = []
+    for query, blocked in zip(workload.queries, workload.blocked, strict=True):
+        allowed = workload.eligible.copy()
+        allowed[blocked] = False
+        truth = brute_force(embeddings, query, allowed, workload.cutoff)[0]
+        shares.append(np.isin(search.nearest(query, blocked, 40)[0][: workload.cutoff], truth).mean())
+    return np.mean(shares)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forced_kind_is_tuned_to_the_target_and_its_recall_is_true(vectors, kind, tmp_path):
+    embeddings, workload = vectors[0], workload_of(vectors)
+    advice = advise(embeddings, workload, IndexConfig(kind=kind, target_index_recall=0.9), tmp_path)
+    picked = advice.picked
+    assert picked.kind == kind
+    assert picked.index_recall_at_k >= 0.9
+    assert picked.index_bytes == (tmp_path / "index.faiss").stat().st_size
+    settings = Settings(picked.kind, "cpu", picked.nprobe, picked.ef_search, picked.overfetch)
+    index = open_index(tmp_path / "index.faiss", NUM_ITEMS)
+    search = ItemSearch(embeddings, Allowed(pack(workload.eligible)), settings, index)
+    assert picked.index_recall_at_k == pytest.approx(recall_by_hand(embeddings, workload, search), abs=1e-3)
+    if kind == "ivf" and picked.nprobe > 1:
+        hurried = Settings("ivf", nprobe=picked.nprobe - 1)
+        fewer = ItemSearch(embeddings, Allowed(pack(workload.eligible)), hurried, index)
+        assert recall_by_hand(embeddings, workload, fewer) < 0.9
+    assert [row.verdict for row in advice.measured] == ["costs more", "picked"]
+    assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
+
+
+def test_auto_takes_the_cheapest_that_holds_and_says_why_the_others_were_not(vectors, tmp_path):
+    workload = workload_of(vectors)
+    config = IndexConfig(exact_up_to=100, exact_within_ms=1e-9, target_index_recall=0.95)
+    advice = advise(vectors[0], workload, config, tmp_path)
+    assert {row.kind for row in advice.measured} == {EXACT, *KINDS}
+    holding = [row for row in advice.measured if row.index_recall_at_k >= 0.95]
+    assert advice.picked.ms_per_query == min(row.ms_per_query for row in holding)
+    assert all(row.verdict == "below the target" for row in advice.measured if row.index_recall_at_k < 0.95)
+    assert sum(row.verdict == "picked" for row in advice.measured) == 1
+
+
+def test_exact_is_kept_where_little_would_be_saved_and_up_to_the_limit(vectors, tmp_path):
+    workload = workload_of(vectors)
+    for config, num_rows in ((IndexConfig(exact_up_to=100, exact_within_ms=1e6), 4), (IndexConfig(), 1)):
+        folder = tmp_path / str(num_rows)
+        folder.mkdir()
+        advice = advise(vectors[0], workload, config, folder)
+        assert (advice.picked.kind, advice.picked.index_recall_at_k) == (EXACT, 1.0)
+        assert len(advice.measured) == num_rows
+        assert not list(folder.iterdir())  # an exact search reads item_embeddings.npy: no second copy
+
+
+def test_bounds_leave_kinds_out(vectors, tmp_path):
+    workload = workload_of(vectors)
+    tight = {"exact_up_to": 100, "exact_within_ms": 1e-9, "sample_items": 800}
+    for number, bound in enumerate(({"max_index_mb": 1e-3}, {"max_build_s": 1e-9})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        advice = advise(vectors[0], workload, IndexConfig(**tight, **bound), folder)
+        assert advice.picked.kind == EXACT
+        assert {row.num_items for row in advice.measured if row.kind != EXACT} == {800}
+        assert all("would" in row.verdict for row in advice.measured if row.kind != EXACT)
+
+
+def test_a_large_catalogue_is_compared_on_a_sample_and_tuned_on_the_whole(vectors, tmp_path):
+    workload = workload_of(vectors)
+    config = IndexConfig(exact_up_to=100, exact_within_ms=1e-9, sample_items=1000, target_index_recall=0.9)
+    advice = advise(vectors[0], workload, config, tmp_path)
+    on_sample = [row for row in advice.measured if row.num_items == 1000]
+    assert {row.kind for row in on_sample} == set(KINDS)
+    assert advice.picked.num_items == NUM_ITEMS
+    assert advice.picked.index_recall_at_k >= 0.9
+
+
+def test_a_sample_keeps_each_querys_own_filters(vectors):
+    workload = workload_of(vectors)
+    rows = np.arange(0, NUM_ITEMS, 3)
+    part = workload.among(rows)
+    for whole, mine in zip(workload.blocked, part.blocked, strict=True):
+        assert rows[mine].tolist() == [row for row in whole.tolist() if row % 3 == 0]
+    assert part.eligible.tolist() == workload.eligible[rows].tolist()
+
+
+def test_the_exact_threshold_leaves_filtered_items_out(vectors):
+    embeddings, workload = vectors[0], workload_of(vectors)
+    for query, blocked, kth in zip(workload.queries, workload.blocked, kth_scores(embeddings, workload), strict=True):
+        allowed = workload.eligible.copy()
+        allowed[blocked] = False
+        expected = brute_force(embeddings, query, allowed, 20)[1][-1]
+        assert kth == pytest.approx(expected, abs=2 * SCORE_STEP)
+    search = ItemSearch(embeddings, Allowed(pack(workload.eligible)), Settings())
+    assert measure(search, workload, kth_scores(embeddings, workload)).index_recall_at_k == 1.0
+
+
+def test_recall_is_the_share_of_the_first_k_that_belong_there():
+    found = [np.array([0.9, 0.8, 0.2, 0.1], np.float32), np.array([0.5], np.float32), np.zeros(0, np.float32)]
+    kth = np.array([0.8, 0.5, -np.inf], np.float32)
+    assert recall_against(kth, found, 4) == pytest.approx((0.5 + 1.0 + 1.0) / 3)
+    assert recall_against(kth[:0], [], 4) == 1.0
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3, 7, 8, 60, 999, 1000])
+def test_the_smallest_setting_is_found_to_an_eighth(needed):
+    tried = []
+    found = smallest(lambda n: tried.append(n) or n >= needed, 1000)
+    assert needed <= found <= max(needed, needed + needed // 7)
+    assert len(tried) < 20
+    assert smallest(lambda n: n >= needed, needed - 1 or 1) == (None if needed > 1 else 1)
+
+
+def test_a_bitmap_gives_its_rows_and_is_put_back_after_a_query():
+    random = np.random.default_rng(6)
+    eligible = random.random(1001) < 0.2
+    allowed = Allowed(pack(eligible))
+    assert rows_of(allowed.bitmap).tolist() == np.flatnonzero(eligible).tolist()
+    assert allowed.num_eligible == eligible.sum()
+    blocked = np.unique(random.integers(0, 1001, 300))
+    with pytest.raises(RuntimeError), allowed.without(blocked) as num_left:
+        left = eligible.copy()
+        left[blocked] = False
+        assert num_left == left.sum()
+        assert rows_of(allowed.bitmap).tolist() == np.flatnonzero(left).tolist()
+        assert allowed.holds(np.arange(1001)).tolist() == left.tolist()
+        raise RuntimeError
+    assert rows_of(allowed.bitmap).tolist() == np.flatnonzero(eligible).tolist()
+    assert all(len(part) == 0 for part in pack_rows(np.zeros(0, np.int32)))
+
+
+def test_lists_grow_with_the_root_of_the_catalogue_to_a_limit():
+    assert [num_lists(n) for n in (10, 1_000_000, 10_000_000)] == [1, 4000, 8192]
+
+
+def test_an_index_of_another_catalogue_is_refused(vectors, tmp_path):
+    faiss.write_index(build("ivf", vectors[0][:500]), str(tmp_path / "i"))
+    with pytest.raises(ValueError, match="holds 500 items, the embeddings 501"):
+        open_index(tmp_path / "i", 501)
 
 
 @pytest.mark.gpu("faiss")
-def test_the_gpu_builds_and_searches_as_brute_force(vectors):
+@pytest.mark.parametrize("kind", [EXACT, "ivf"])
+def test_the_gpu_builds_and_searches_as_brute_force(vectors, kind, tmp_path):
     embeddings, queries = vectors
-    truth, scores = brute_force(embeddings, queries, 20), queries @ embeddings.T
-    index = build_ivf(embeddings, 20, on_gpu=True)
-    index.nprobe = 20  # every list: exact
-    for found in (exact_top_k(embeddings, queries, 20, on_gpu=True), index.search(queries, 20)[1]):
-        by_rank = np.take_along_axis(scores, found, axis=1)  # near ties may swap
-        np.testing.assert_allclose(by_rank, np.take_along_axis(scores, truth, axis=1), atol=1e-5)
-        assert recall_against(truth, found) > 0.99
+    index = None
+    if kind != EXACT:
+        faiss.write_index(build(kind, embeddings, on_gpu=True), str(tmp_path / "i"))
+        index = open_index(tmp_path / "i", NUM_ITEMS)
+    eligible = np.random.default_rng(2).random(NUM_ITEMS) < 0.7
+    settings = Settings(kind, "gpu", nprobe=num_lists(NUM_ITEMS))
+    search = ItemSearch(embeddings, Allowed(pack(eligible)), settings, index)
+    for query in queries:
+        expected = brute_force(embeddings, query, eligible, 50)[1]
+        np.testing.assert_allclose(search.nearest(query, np.zeros(0, int), 50)[1], expected, atol=1e-5)

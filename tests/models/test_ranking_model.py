@@ -69,9 +69,9 @@ def ranker(schema, num_pairs, config=None):
     return model, inputs
 
 
-@pytest.mark.parametrize("num_pairs", [0, 3])
+@pytest.mark.parametrize(("num_pairs", "max_stored_mb"), [(0, 512), (3, 512), (3, 0)])
 @pytest.mark.parametrize("continuous", [True, False])
-def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, continuous):
+def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, continuous, max_stored_mb):
     import tensorflow as tf
 
     from models.onnx import session
@@ -80,8 +80,10 @@ def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, co
     schema = schema_of(continuous=continuous)
     features = features_of(schema)
     model, inputs = ranker(schema, num_pairs)
-    shape = export_ranker(tmp_path, model, features)
+    shape = export_ranker(tmp_path, model, features, max_stored_mb)
     assert shape["factored"]
+    assert shape["item_parts"] == ("stored" if max_stored_mb else "gathered")
+    assert (tmp_path / "item_fields.npy").exists() == bool(max_stored_mb)
     expected = model({name: tf.constant(values) for name, values in inputs.items()}).numpy()
 
     graph = session(tmp_path / "ranker.onnx")
@@ -90,7 +92,7 @@ def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, co
     saved = tf.saved_model.load(str(tmp_path / "ranker"))
     np.testing.assert_allclose(saved.serve(inputs)["logit"].numpy(), expected, atol=1e-5)
 
-    weights = load_weights(tmp_path)
+    weights = load_weights(tmp_path, features.items)
     query = {feature.name: inputs[feature.name] for feature in schema.query}
     fields, hidden = session(tmp_path / "ranker_query.onnx").run(["fields", "hidden"], query)
     rows = np.random.default_rng(4).integers(0, NUM_ITEMS, (8, 5))
@@ -100,6 +102,32 @@ def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, co
         by_row["pair"] = pair.reshape(40, num_pairs)
     wanted = model({name: tf.constant(values) for name, values in by_row.items()}).numpy().reshape(8, 5)
     np.testing.assert_allclose(score(fields, hidden, rows, pair, weights), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_gathered_item_parts_are_the_stored_ones_and_order_alike(tmp_path):
+    from models.onnx import session
+    from models.ranking.export import export_ranker
+
+    schema = schema_of()
+    features = features_of(schema)
+    features.items["tags"][:3] = [[0, 0, 0], [4, 0, 0], [1, 2, 3]]
+    model, inputs = ranker(schema, 1)
+    parts, logits = [], []
+    rows = np.arange(-1, NUM_ITEMS)[None]
+    for name, max_stored_mb in (("stored", 512), ("gathered", 0)):
+        (tmp_path / name).mkdir()
+        export_ranker(tmp_path / name, model, features, max_stored_mb)
+        weights = load_weights(tmp_path / name, features.items)
+        parts.append(weights.items(np.arange(NUM_ITEMS)))
+        query = {feature.name: inputs[feature.name][:1] for feature in schema.query}
+        fields, hidden = session(tmp_path / name / "ranker_query.onnx").run(["fields", "hidden"], query)
+        logits.append(score(fields, hidden, rows, np.ones((1, len(rows[0]), 1), np.float32), weights)[0])
+    for stored, gathered in zip(*parts, strict=True):
+        np.testing.assert_allclose(gathered, stored, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits[1], logits[0], rtol=1e-5, atol=1e-5)
+    assert np.argsort(-logits[1]).tolist() == np.argsort(-logits[0]).tolist()
+    with pytest.raises(ValueError, match="no encoded items were given"):
+        load_weights(tmp_path / "gathered")
 
 
 def test_a_user_scores_the_same_alone_and_in_a_batch_and_padding_is_last(tmp_path):

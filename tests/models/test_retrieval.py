@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from models.data import load_events, load_features, load_state
 from models.index.config import IndexConfig
-from models.index.stage import build_index
+from models.index.stage import Serving, build_index, sample_queries
 from models.onnx import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
@@ -18,6 +19,7 @@ from models.retrieval.config import RetrievalConfig
 from models.retrieval.stage import train_retrieval
 from models.retrieval.validation import recall_at_k, validation_set
 from tests.models.checkerboard import NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
+from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 
 CONFIG = RetrievalConfig(
@@ -180,15 +182,23 @@ def test_onnx_that_differs_is_refused(tmp_path):
 
 
 def test_the_index_stage_measures_on_real_queries(run):
-    import faiss
-
-    build_index(run, IndexConfig(recall_cutoff=5))
+    even = np.arange(NUM_ITEMS) % 2 == 0
+    serving = Serving(num_candidates=7, eligible=lambda: even, mark={"rules": "even"})
+    build_index(run, IndexConfig(recall_cutoff=5), serving)
     meta = json.loads((run.folder("index") / "meta.json").read_text())
     assert (meta["kind"], meta["index_recall_at_k"], meta["recall_cutoff"]) == ("exact", 1.0, 5)
-    index = faiss.read_index(str(run.folder("index") / "index.faiss"))
-    embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy")
-    assert index.ntotal == NUM_ITEMS
-    assert np.array([index.reconstruct(i) for i in range(NUM_ITEMS)]) == pytest.approx(embeddings)
+    assert (meta["num_candidates"], meta["share_eligible"]) == (7, 0.5)
+    users, queries = sample_queries(run, 1000)
+    state = load_state(run, "eval")
+    assert meta["mean_blocked"] == np.mean([len(state.seen(user)) for user in users.tolist()]) > 0
+    assert len(queries) == len(users) == meta["num_queries"]
+    # What is searched exactly is item_embeddings.npy itself.
+    assert not (run.folder("index") / "index.faiss").exists()
+    before = read_manifest(run.folder("index")).fingerprint
+    build_index(run, IndexConfig(recall_cutoff=5), serving)
+    assert read_manifest(run.folder("index")).fingerprint == before
+    build_index(run, IndexConfig(recall_cutoff=5), replace(serving, mark={"rules": "others"}))
+    assert read_manifest(run.folder("index")).fingerprint != before
 
 
 @pytest.mark.gpu("tensorflow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,15 +15,17 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import BruteForce
 from ensemble.runtime.chain import Chain
-from ensemble.runtime.merge import MERGED_STEP, SCORE_STEP
+from ensemble.runtime.merge import MERGED_STEP
 from ensemble.runtime.order import sigmoid
-from ensemble.runtime.rounding import quantise
 from ensemble.runtime.spec import ChainSpec
 from ensemble.serving.address import parse_url
 from ensemble.serving.client import TIMEOUT_S, CascadeClient
 from ensemble.serving.repository import MODEL_NAME
 from ensemble.serving.tensors import Tensor
 from ensemble.serving.transport import Transport, connect
+from models.index.allowed import Allowed
+from models.index.rounding import SCORE_STEP, quantise
+from models.index.search import EXACT, INDEX_FILE, IVF, ItemSearch, Settings, open_index
 from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from workflows.core.run import Run
 
@@ -81,12 +84,13 @@ class Reference:
     """
 
     def __init__(self, run: Run, config: Config, chain_folder: Path, questions: Questions, count: int) -> None:
-        import faiss
-
         self.spec = ChainSpec.load(chain_folder)
         eligible = eligible_items(run.folder("data") / "items.parquet", config)
         self._oracle = BruteForce(run, chain_folder, self.spec, eligible)
-        self._index = faiss.read_index(str(chain_folder / "index.faiss"))
+        self._settings = Settings.of(self.spec.index)
+        self._index: Any = None
+        if self._settings.kind != EXACT:
+            self._index = open_index(chain_folder / INDEX_FILE, self.spec.num_items)
         self._users = questions.user_rows[:count].tolist()
         self._inputs = [
             self._oracle.inputs(u, c) for u, c in zip(self._users, _context(run, questions, count), strict=True)
@@ -111,9 +115,9 @@ class Reference:
         user, inputs = self._users[number], self._inputs[number]
         scores, allowed = self._oracle.scores(user, inputs), self._oracle.allowed(user)
         near = allowed.copy()
-        if by_index:
+        if by_index and self._index is not None:
             near[:] = False
-            near[self._reached(inputs)] = True
+            near[self._reached(self._oracle.query(inputs), allowed)] = True
             near &= allowed
         said = allowed & (scores[NEIGHBOUR_SCORE] > 0)
         known, rows = (
@@ -129,10 +133,16 @@ class Reference:
         rows = rows[: self.spec.num_candidates]
         return Slate(rows[np.lexsort((rows, -logits[rows]))][: self.spec.slate_size], logits)
 
-    def _reached(self, inputs: dict[str, NDArray]) -> NDArray:
-        """Every item that the index can return for the query, unfiltered."""
-        found: NDArray = self._index.search(self._oracle.query(inputs)[None], self.spec.num_items)[1][0]
-        return found[found >= 0]
+    def _reached(self, query: NDArray, allowed: NDArray[np.bool_]) -> NDArray:
+        """Every item of the lists that the index looks into; of the other kinds, what they find."""
+        if self._settings.kind == IVF:
+            self._index.nprobe = self._settings.nprobe
+            found: NDArray = self._index.search(query[None], self.spec.num_items)[1][0]
+            return found[found >= 0]
+        found_by = ItemSearch(
+            self._oracle.embeddings, Allowed(np.packbits(allowed, bitorder="little")), self._settings, self._index
+        )
+        return found_by.nearest(query, np.zeros(0, np.int64), self.spec.num_candidates + SPARE)[0]
 
 
 def ask_server(url: str, questions: Questions, count: int, batch: int, item_ids: NDArray) -> list[Answer]:

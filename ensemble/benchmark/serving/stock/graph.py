@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -36,6 +37,7 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.operators.runtime import MemoExecutor
 from models.data import load_state
+from models.index.search import INDEX_FILE
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.encoders import Encoder
@@ -83,7 +85,7 @@ def stock_ensemble(
     context = encoded("context", users)
     features = encoded("user", users) + encoded("history", users) + context
     query = features[_query_inputs(run, "retrieval")] >> TensorflowInProcess(run.folder("retrieval") / "query_tower")
-    found = query >> QueryFaiss(run.folder("index") / "index.faiss", topk=config.chain.num_candidates)
+    found = query >> QueryFaiss(_index_file(run, folder), topk=config.chain.num_candidates)
     kept = found["candidate_ids"] >> FilterCandidates(filter_out=users[BLOCKED])
     items = encoded("item", kept["filtered_ids"] >> LookUpItems(folder, _item_schema(run)))
     together = items >> UnrollFeatures("item_id", features[_query_inputs(run, "ranking")])
@@ -154,6 +156,18 @@ def _write_ranker(run: Run, folder: Path) -> None:
     module = tf.Module()
     module.ranker, module.probability = ranker, probability
     tf.saved_model.save(module, str(folder), signatures=probability)
+
+
+def _index_file(run: Run, folder: Path) -> Path:
+    """The run's index; where its search is exact, a flat index of the embeddings, which stock needs a file of."""
+    path = run.folder("index") / INDEX_FILE
+    if not path.is_file():
+        path = folder / INDEX_FILE
+        embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
+        index = faiss.IndexFlatIP(embeddings.shape[1])
+        index.add(embeddings)
+        faiss.write_index(index, str(path))
+    return path
 
 
 def _query_inputs(run: Run, stage: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""`cascade benchmark catalogue`: what each cost of a served chain grows like with the catalogue."""

@@ -1,0 +1,79 @@
+"""Which items a query may be answered by, as the bitmap that FAISS reads. NumPy alone: the server runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Allowed", "are_set", "pack_rows", "rows_of"]
+
+# Bytes looked at together where a whole bitmap is counted.
+BLOCK_BYTES = 1 << 16
+
+
+class Allowed:
+    """The items that may be shown; for the time of one query, without those that its user must not see.
+
+    The rows of one query are taken out of the one bitmap and put back: copying it would cost N / 8 bytes a query.
+
+    Args:
+        eligible: uint8 [ceil(N / 8)], one bit an item, lowest first; copied.
+    """
+
+    def __init__(self, eligible: NDArray[np.uint8]) -> None:
+        self.bitmap: NDArray[np.uint8] = np.array(eligible)
+        self.num_eligible = sum(
+            int(np.unpackbits(self.bitmap[start : start + BLOCK_BYTES]).sum())
+            for start in range(0, len(self.bitmap), BLOCK_BYTES)
+        )
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def without(self, rows: NDArray) -> Iterator[int]:
+        """Take rows out of `bitmap` until the block ends; one thread at a time.
+
+        Args:
+            rows: distinct item rows, ascending.
+
+        Yields:
+            How many items are left.
+        """
+        places, bits = pack_rows(rows)
+        with self._lock:
+            before = self.bitmap[places]
+            self.bitmap[places] = before & ~bits
+            try:
+                yield self.num_eligible - int(np.unpackbits(before & bits).sum())
+            finally:
+                self.bitmap[places] = before
+
+    def holds(self, rows: NDArray) -> NDArray[np.bool_]:
+        """Whether each of the rows is in `bitmap`."""
+        return are_set(self.bitmap, rows)
+
+
+def are_set(bitmap: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
+    """Whether the bit of each row is set."""
+    held: NDArray[np.bool_] = (bitmap[rows >> 3] >> (rows & 7) & 1).astype(bool)
+    return held
+
+
+def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
+    """Ascending distinct rows -> positions of the bytes that hold them, and the bits inside (lowest bit first)."""
+    if not len(rows):
+        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    places = rows >> 3
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    return places[starts], np.bitwise_or.reduceat((1 << (rows & 7)).astype(np.uint8), starts)
+
+
+def rows_of(bitmap: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Rows whose bit is set, ascending; bytes without any are passed over."""
+    places = np.flatnonzero(bitmap)
+    bits = np.flatnonzero(np.unpackbits(bitmap[places], bitorder="little"))
+    rows: NDArray[np.int64] = (places[bits >> 3] << 3) + (bits & 7)
+    return rows

@@ -1,0 +1,184 @@
+"""Filtered search as it is served: one query at a time, best first, ties by row. NumPy and FAISS alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from models.index.allowed import Allowed, rows_of
+from models.index.rounding import SCORE_STEP, quantise
+
+__all__ = ["EXACT", "HNSW", "INDEX_FILE", "IVF", "IVF_PQ", "ItemSearch", "Settings", "open_index"]
+
+EXACT, IVF, IVF_PQ, HNSW = "exact", "ivf", "ivf_pq", "hnsw"
+INDEX_FILE = "index.faiss"
+# Fetched beyond what is wanted, so that rounding inside FAISS cannot decide who is the last candidate.
+MARGIN = 16
+# Where more items than the margin tie at the end, this many times as many are fetched, until the tie is seen whole.
+TIE_GROWTH = 8
+# A query that may be answered by fewer items than this many times the wanted ones is answered by looking at each.
+FEW_ITEMS = 8
+# Below this share of allowed items, listing them costs less than passing over the others.
+LISTED_SHARE = 1 / 16
+# The largest k of FAISS on a GPU.
+GPU_MAX_FETCH = 2048
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an index is searched.
+
+    Attributes:
+        kind: EXACT (every item compared), IVF (lists of near items), IVF_PQ (the same, with short codes) or HNSW (a
+            graph).
+        device: "cpu", or "gpu": the index is copied to the first GPU, if there is one; FAISS checks no filters there,
+            so more is fetched.
+        nprobe: lists searched.
+        ef_search: length of the graph search's queue; never below what is fetched.
+        overfetch: times as many candidates as wanted are fetched by their codes, then ordered by their embeddings.
+    """
+
+    kind: str = EXACT
+    device: str = "cpu"
+    nprobe: int = 0
+    ef_search: int = 0
+    overfetch: int = 1
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Settings:
+        """The settings in index/meta.json."""
+        return cls(**{field.name: meta[field.name] for field in fields(cls) if field.name in meta})
+
+
+def open_index(path: Path, num_items: int) -> Any:
+    """Open an index file; inverted lists stay memory-mapped, so that the processes of a machine share them.
+
+    Raises:
+        ValueError: the index does not hold `num_items` items.
+    """
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+    if index.ntotal != num_items:
+        raise ValueError(f"{path} holds {index.ntotal} items, the embeddings {num_items}: build the index again")
+    if hasattr(index, "invlists"):
+        # FAISS would start up to 32 threads a query to read mapped lists ahead.
+        faiss.downcast_InvertedLists(index.invlists).prefetch_nthread = 0
+    return index
+
+
+class ItemSearch:
+    """The best items for a query among those that it may be answered by.
+
+    An exact search reads the embeddings in place; the other kinds find candidates that are ordered by their embeddings.
+
+    Args:
+        embeddings: float32 [N, D] by item_row; may be memory-mapped.
+        allowed: the items that anybody may see; searches change it while they run.
+        settings: of the index.
+        index: what `open_index` gave; None where the search is exact.
+    """
+
+    def __init__(
+        self, embeddings: NDArray[np.float32], allowed: Allowed, settings: Settings, index: Any = None
+    ) -> None:
+        faiss.omp_set_num_threads(1)
+        self._embeddings, self._allowed, self._settings = embeddings, allowed, settings
+        self._selector = faiss.IDSelectorBitmap(allowed.bitmap)
+        self._filters_inside = settings.device == "cpu" or not _has_gpu()
+        self._index = index if self._filters_inside else _to_gpu(index, embeddings, settings)
+
+    def nearest(
+        self, query: NDArray[np.float32], blocked: NDArray, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Search.
+
+        Args:
+            query: float32 [D].
+            blocked: distinct item rows that this query must not be answered by, ascending.
+            count: how many items are wanted.
+
+        Returns:
+            Item rows and their inner products rounded to SCORE_STEP, descending, ties by row; `count` of them
+            wherever so many are allowed.
+        """
+        query = np.ascontiguousarray(query, np.float32)
+        with self._allowed.without(blocked) as num_allowed:
+            wanted = min(count, num_allowed)
+            if not wanted:
+                return np.zeros(0, np.int64), np.zeros(0, np.float32)
+            rows, scores = self._settle(query, wanted, num_allowed, len(blocked))
+        best = np.lexsort((rows, -scores))[:wanted]
+        return rows[best], scores[best]
+
+    def _settle(
+        self, query: NDArray, wanted: int, num_allowed: int, num_blocked: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """At least the wanted items with their scores, and none left out that ties with the last of them."""
+        fetch = min(wanted + MARGIN, num_allowed)
+        exact = self._index is None or num_allowed <= FEW_ITEMS * fetch
+        while True:
+            rows = self._exact(query, fetch, num_allowed) if exact else self._approximate(query, fetch, num_blocked)
+            if len(rows) < wanted:
+                # Strikes where the filters leave too little of what the index looks at: a small share of the items is
+                # allowed, or few lists are probed. Costs a pass over the allowed items, which keeps the slate full.
+                exact = True
+                continue
+            scores = quantise(self._embeddings[rows] @ query, SCORE_STEP)
+            last = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+            if len(rows) < fetch or fetch == num_allowed or scores.min() < last - 2 * SCORE_STEP:
+                return rows, scores
+            fetch = min(fetch * TIE_GROWTH, num_allowed)
+
+    def _exact(self, query: NDArray, fetch: int, num_allowed: int) -> NDArray[np.int64]:
+        num_items, dim = self._embeddings.shape
+        selector: Any = self._selector
+        if num_allowed < LISTED_SHARE * num_items:
+            selector = faiss.IDSelectorArray(rows_of(self._allowed.bitmap))
+        scores, rows = np.empty(fetch, np.float32), np.empty(fetch, np.int64)
+        pointers = (faiss.swig_ptr(array) for array in (query, self._embeddings))
+        found = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
+        faiss.knn_inner_product(*pointers, dim, 1, num_items, fetch, *found, selector)
+        return rows[rows >= 0]
+
+    def _approximate(self, query: NDArray, fetch: int, num_blocked: int) -> NDArray[np.int64]:
+        settings = self._settings
+        if not self._filters_inside:
+            return self._unfiltered(query, fetch, num_blocked)
+        if settings.kind == HNSW:
+            options = faiss.SearchParametersHNSW(sel=self._selector, efSearch=max(settings.ef_search, fetch))
+        else:
+            options = faiss.SearchParametersIVF(sel=self._selector, nprobe=settings.nprobe)
+        fetch = min(fetch * settings.overfetch, len(self._embeddings))
+        found: NDArray[np.int64] = self._index.search(query[None], fetch, params=options)[1][0]
+        return found[found >= 0]
+
+    def _unfiltered(self, query: NDArray, fetch: int, num_blocked: int) -> NDArray[np.int64]:
+        """Fetch as many more as the filters are expected to drop, then drop them."""
+        share = self._allowed.num_eligible / len(self._embeddings)
+        expected = math.ceil((fetch + num_blocked) / share) + MARGIN
+        most = min(expected, GPU_MAX_FETCH, len(self._embeddings))
+        found: NDArray[np.int64] = self._index.search(query[None], most)[1][0]
+        found = found[found >= 0]
+        return found[self._allowed.holds(found)][:fetch]
+
+
+def _has_gpu() -> bool:
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
+def _to_gpu(index: Any, embeddings: NDArray[np.float32], settings: Settings) -> Any:
+    """The index on the first GPU; an exact one is made from the embeddings there."""
+    resources = faiss.StandardGpuResources()
+    if settings.kind == EXACT:
+        on_gpu = faiss.GpuIndexFlatIP(resources, embeddings.shape[1])
+        on_gpu.add(np.ascontiguousarray(embeddings))
+        return on_gpu
+    on_gpu = faiss.index_cpu_to_gpu(resources, 0, index)
+    on_gpu.nprobe = settings.nprobe
+    return on_gpu

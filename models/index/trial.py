@@ -1,0 +1,123 @@
+"""One kind of index on one catalogue: built, opened as served, tuned to the target, measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.index.allowed import Allowed
+from models.index.config import IndexConfig
+from models.index.factory import build
+from models.index.search import EXACT, HNSW, IVF_PQ, MARGIN, ItemSearch, Settings, open_index
+from models.index.tune import smallest
+from models.index.workload import Measured, Workload, kth_scores, measure
+
+__all__ = ["Catalogue", "Tried"]
+
+MOST_OVERFETCH = 16
+LONGEST_QUEUE = 4096
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """One kind at the cheapest settings that were found to reach the target, or at its most thorough ones.
+
+    Attributes:
+        num_items: how many items it was measured on.
+        nlist: inverted lists; 0 without.
+        build_s: seconds that its build took.
+        index_bytes: of index.faiss, beside the embeddings.
+        verdict: "picked", or why it was not.
+    """
+
+    kind: str
+    device: str
+    num_items: int
+    nlist: int
+    nprobe: int
+    ef_search: int
+    overfetch: int
+    index_recall_at_k: float
+    ms_per_query: float
+    build_s: float
+    index_bytes: int
+    verdict: str = ""
+
+
+class Catalogue:
+    """A catalogue, or a sample of one, with the exact answers to its workload.
+
+    Args:
+        embeddings: float32 [N, D].
+        workload: what is asked of it.
+        config: the target.
+        folder: where index files are written, one a kind.
+    """
+
+    def __init__(self, embeddings: NDArray[np.float32], workload: Workload, config: IndexConfig, folder: Path) -> None:
+        self.embeddings, self._workload, self._target, self._folder = (
+            embeddings,
+            workload,
+            config.target_index_recall,
+            folder,
+        )
+        self._allowed = Allowed(np.packbits(workload.eligible, bitorder="little"))
+        self._kth = kth_scores(embeddings, workload)
+
+    def path(self, kind: str) -> Path:
+        """The index file of a kind."""
+        return self._folder / f"{kind}.faiss"
+
+    def exact(self, device: str = "cpu") -> Tried:
+        """The search that compares every item."""
+        return self._tried(Settings(EXACT, device), None, 0.0)
+
+    def approximate(self, kind: str, *, on_gpu: bool = False) -> list[Tried]:
+        """Build a kind and tune it; on a GPU, inverted lists are measured there as well."""
+        started_at = time.perf_counter()
+        faiss.write_index(build(kind, self.embeddings, on_gpu=on_gpu), str(self.path(kind)))
+        build_s = time.perf_counter() - started_at
+        index = open_index(self.path(kind), len(self.embeddings))
+        settings = self._tune(kind, index)
+        tried = [self._tried(settings, index, build_s)]
+        if on_gpu and kind != HNSW:
+            tried.append(self._tried(dataclasses.replace(settings, device="gpu"), index, build_s))
+        return tried
+
+    def _tune(self, kind: str, index: Any) -> Settings:
+        """The cheapest settings that reach the target; the most thorough where none does."""
+        if kind == HNSW:
+            shortest = self._workload.num_candidates + MARGIN
+            longest = max(shortest, min(LONGEST_QUEUE, len(self.embeddings)))
+            queue = smallest(lambda n: self._holds(Settings(kind, ef_search=n), index), longest, at_least=shortest)
+            return Settings(kind, ef_search=queue or longest)
+        overfetch = MOST_OVERFETCH if kind == IVF_PQ else 1
+        nprobe = smallest(lambda n: self._holds(Settings(kind, nprobe=n, overfetch=overfetch), index), index.nlist)
+        if kind != IVF_PQ or nprobe is None:
+            return Settings(kind, nprobe=nprobe or index.nlist, overfetch=overfetch)
+        fewest = smallest(lambda n: self._holds(Settings(kind, nprobe=nprobe, overfetch=n), index), MOST_OVERFETCH)
+        return Settings(kind, nprobe=nprobe, overfetch=fewest or MOST_OVERFETCH)
+
+    def _holds(self, settings: Settings, index: Any) -> bool:
+        return self._measure(settings, index).index_recall_at_k >= self._target
+
+    def _measure(self, settings: Settings, index: Any) -> Measured:
+        return measure(ItemSearch(self.embeddings, self._allowed, settings, index), self._workload, self._kth)
+
+    def _tried(self, settings: Settings, index: Any, build_s: float) -> Tried:
+        measured = self._measure(settings, index)
+        return Tried(
+            **{name: getattr(settings, name) for name in ("kind", "device", "nprobe", "ef_search", "overfetch")},
+            **msgspec.structs.asdict(measured),
+            num_items=len(self.embeddings),
+            nlist=0 if index is None else int(getattr(index, "nlist", 0)),
+            build_s=round(build_s, 4),
+            index_bytes=0 if index is None else self.path(settings.kind).stat().st_size,
+            verdict="" if measured.index_recall_at_k >= self._target else "below the target",
+        )

@@ -1,0 +1,123 @@
+"""What an index will be asked, and how well and how fast it answers: real queries with their filters on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import faiss
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.index.rounding import SCORE_STEP, quantise
+from models.index.search import ItemSearch
+
+__all__ = ["Measured", "Workload", "kth_scores", "measure", "recall_against"]
+
+BLOCK_ROWS = 1 << 17
+# A setting is timed on as many queries as fit in here, and on this many in any case.
+TIMING_S, FEWEST_TIMED = 20.0, 32
+TIMING_GROUPS = 10
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """Queries as they come at serving time.
+
+    Attributes:
+        queries: float32 [Q, D].
+        blocked: Q arrays of item rows, ascending, that the query must not be answered by.
+        eligible: bool [N], the items that may be shown at all.
+        num_candidates: C, items wanted per query.
+        cutoff: k of index_recall_at_k, at most C.
+    """
+
+    queries: NDArray[np.float32]
+    blocked: list[NDArray]
+    eligible: NDArray[np.bool_]
+    num_candidates: int
+    cutoff: int
+
+    def among(self, rows: NDArray[np.int64]) -> Workload:
+        """The same questions to the part of the catalogue that these rows (ascending) are."""
+        blocked = [np.searchsorted(rows, mine[np.isin(mine, rows, assume_unique=True)]) for mine in self.blocked]
+        return msgspec.structs.replace(self, blocked=blocked, eligible=self.eligible[rows])
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """How a search answers a workload: index_recall_at_k, and milliseconds a query on one thread, filters included."""
+
+    index_recall_at_k: float
+    ms_per_query: float
+
+
+def measure(search: ItemSearch, workload: Workload, kth: NDArray[np.float32]) -> Measured:
+    """Ask one query at a time, as the server does.
+
+    Args:
+        search: what to measure.
+        workload: the queries.
+        kth: float32 [Q], `kth_scores` of the workload.
+    """
+    found: list[NDArray] = []
+    seconds: list[float] = []
+    deadline = time.perf_counter() + TIMING_S
+    for query, blocked in zip(workload.queries, workload.blocked, strict=True):
+        started_at = time.perf_counter()
+        found.append(search.nearest(query, blocked, workload.num_candidates)[1])
+        seconds.append(time.perf_counter() - started_at)
+        if started_at > deadline and len(found) >= FEWEST_TIMED:
+            break
+    # Each group's mean counts a slow fallback in full; their median leaves a burst of other work on the machine out.
+    groups = [group.mean() for group in np.array_split(np.array(seconds), min(TIMING_GROUPS, len(seconds)))]
+    recall = recall_against(kth[: len(found)], found, workload.cutoff)
+    return Measured(recall, round(float(np.median(groups)) * 1000, 4))
+
+
+def kth_scores(embeddings: NDArray[np.float32], workload: Workload) -> NDArray[np.float32]:
+    """The k-th largest inner product of each query with the items that it may be answered by; k is the cutoff.
+
+    Args:
+        embeddings: float32 [N, D]; read in blocks, so that a memory-mapped catalogue need not fit.
+        workload: queries and filters.
+
+    Returns:
+        float32 [Q], rounded as served; where fewer than k items are allowed, the smallest of their scores, and -inf
+        where none is.
+    """
+    num_queries, longest = len(workload.queries), max(map(len, workload.blocked), default=0)
+    width = min(workload.cutoff + longest, len(embeddings))
+    best = faiss.ResultHeap(num_queries, width, keep_max=True)
+    for start in range(0, len(embeddings), BLOCK_ROWS):
+        rows = start + np.flatnonzero(workload.eligible[start : start + BLOCK_ROWS])
+        if len(rows):
+            part = np.ascontiguousarray(embeddings[rows])
+            scores, places = faiss.knn(workload.queries, part, min(width, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+            best.add_result(scores, rows[places])
+    best.finalize()
+    kth = np.full(num_queries, -np.inf, np.float32)
+    for query, blocked in enumerate(workload.blocked):
+        of_query = best.D[query][(best.I[query] >= 0) & ~np.isin(best.I[query], blocked)]
+        if len(of_query):
+            kth[query] = of_query[min(workload.cutoff, len(of_query)) - 1]
+    return quantise(kth, SCORE_STEP)
+
+
+def recall_against(kth: NDArray[np.float32], found: Sequence[NDArray], cutoff: int) -> float:
+    """index_recall_at_k: the mean share of the k best scores that are among the first k found.
+
+    A found item counts where it scores at least as the exact k-th does, so that of equal items any will do. Where a
+    filter leaves fewer than k items, k is how many the search found.
+
+    Args:
+        kth: float32 [Q].
+        found: Q arrays of scores, descending.
+        cutoff: k.
+    """
+    shares = []
+    for threshold, scores in zip(kth.tolist(), found, strict=True):
+        first = scores[:cutoff]
+        # One step each for the rounding of two sums in different orders.
+        hits = int((first >= threshold - 2 * SCORE_STEP).sum())
+        shares.append(hits / max(min(cutoff, len(scores)), 1) if threshold > -np.inf else 1.0)
+    return float(np.mean(shares)) if shares else 1.0
