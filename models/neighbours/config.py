@@ -24,6 +24,7 @@ class NeighboursConfig(Section, frozen=True):
         l2: ridges to choose from.
         walk_shares: share of the walks in the blended score, to choose from.
         tower_shares: share of the two towers in the merged retrieval score, to choose from.
+        longest_list: items kept of those that one item speaks for, by absolute weight: what a request costs.
         user_power: a user with n items counts n**-user_power: long lists say less about each pair.
         popularity_power: the regression's weights for an item are divided by its count to this power.
         walk_power: the walks to an item, and from it, are divided by its count to this power.
@@ -38,6 +39,7 @@ class NeighboursConfig(Section, frozen=True):
     l2: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (200.0, 25.0, 50.0, 100.0, 400.0, 800.0)
     walk_shares: Shares = (0.2, 0.0, 0.1, 0.35, 0.5, 0.65, 0.8, 1.0)
     tower_shares: Shares = (0.3, 0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    longest_list: Count = 200
     user_power: Fraction = 0.3
     popularity_power: Fraction = 0.1
     walk_power: Fraction = 0.6

@@ -49,7 +49,7 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
         if moment == "eval":
             weights = fit_weights(load_state(run, moment), config, [config.l2[choice.ridge]])
         regression = weights.regressions[choice.ridge if moment == "train" else 0]
-        lists = to_lists(choice.blend.matrix(regression, weights.walks))
+        lists = to_lists(choice.blend.matrix(regression, weights.walks), config.longest_list)
         lists.save(folder / moment)
         num_entries[moment] = len(lists.rows)
     meta = {

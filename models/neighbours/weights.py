@@ -72,12 +72,21 @@ def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float]) ->
     return Weights(regressions, walks)
 
 
-def to_lists(weights: sparse.csr_matrix) -> NeighbourLists:
-    """Weights [N, N] by the item spoken for -> lists by the item that speaks."""
+def to_lists(weights: sparse.csr_matrix, longest: int) -> NeighbourLists:
+    """Weights [N, N] by the item spoken for -> lists by the item that speaks, its `longest` strongest weights each.
+
+    Popular items speak for thousands, and most users have some: cutting their lists made requests several times
+    faster and cost no accuracy that could be measured.
+    """
     by_source = weights.T.tocsr()
     by_source.sort_indices()
+    lengths = np.diff(by_source.indptr)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-np.abs(by_source.data), owner))
+    kept = np.sort(order[np.arange(len(order)) - by_source.indptr[owner] < longest])
+    indptr = np.append(0, np.cumsum(np.minimum(lengths, longest)))
     return NeighbourLists(
-        by_source.indptr.astype(np.int64), by_source.indices.astype(np.int32), by_source.data.astype(np.float32)
+        indptr.astype(np.int64), by_source.indices[kept].astype(np.int32), by_source.data[kept].astype(np.float32)
     )
 
 

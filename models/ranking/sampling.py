@@ -16,6 +16,8 @@ from workflows.features.schema import HISTORY
 __all__ = ["sample_groups"]
 
 MAX_POSITIVES = 200_000
+# Each positive is held against the whole catalogue: on a large one fewer are drawn, but not below the second number.
+MAX_SCORES, MIN_POSITIVES = 1_500_000_000, 10_000
 # Quality is measured per user: without a cap a few users with very long logs would decide the weights.
 MAX_POSITIVES_PER_USER = 10
 BLOCK_CELLS = 20_000_000
@@ -116,7 +118,7 @@ class _Draw:
 
 
 def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
-    """The rows of unseen items of known users, at most MAX_POSITIVES_PER_USER of each and MAX_POSITIVES of all."""
+    """The rows of unseen items of known users, at most MAX_POSITIVES_PER_USER of each; of all, what time allows."""
     users, items, num_items = columns["user_row"], columns["item_row"], len(state.popularity)
     owners = np.repeat(np.arange(len(state.seen_indptr) - 1), np.diff(state.seen_indptr))
     seen = owners * num_items + np.asarray(state.seen_rows)
@@ -127,8 +129,9 @@ def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
             "none; give split.valid_fraction more, or ranking.training_rows = 'impressions'"
         )
     keep = _cap_per_user(keep, users[keep], random)
-    if len(keep) > MAX_POSITIVES:
-        keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
+    most = min(MAX_POSITIVES, max(MIN_POSITIVES, MAX_SCORES // num_items))
+    if len(keep) > most:
+        keep = np.sort(random.choice(keep, most, replace=False))
     # Together, so that the item-item scores of a user are computed once.
     keep = keep[np.argsort(users[keep], kind="stable")]
     return {name: values[keep] for name, values in columns.items() if name != HISTORY}

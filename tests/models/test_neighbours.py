@@ -123,7 +123,7 @@ def test_lists_sum_to_the_blend_of_both_scores():
     config = NeighboursConfig(regressed=4, walked=5)
     weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, [1.0, 9.0])
     blend = Blend(walk_share=0.25, regression_scale=2.0, walk_scale=0.1)
-    lists = to_lists(blend.matrix(weights.regressions[1], weights.walks))
+    lists = to_lists(blend.matrix(weights.regressions[1], weights.walks), 9)
     assert all((np.diff(lists.rows[a:b]) > 0).all() for a, b in pairwise(lists.indptr))
     expected = matrix @ (0.375 * weights.regressions[1] + 2.5 * weights.walks).toarray().T
     np.testing.assert_allclose(matrix @ score_matrix(lists).toarray(), expected, atol=1e-5)
@@ -134,7 +134,7 @@ def test_lists_sum_to_the_blend_of_both_scores():
 def test_a_catalogue_of_one_item_has_no_neighbours():
     weights = fit_weights(state_of([[0], [0]], 1), NeighboursConfig(), [1.0])
     assert weights.regressions[0].nnz == 0
-    assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks)).rows) == 0
+    assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks), 9).rows) == 0
 
 
 def asked_of(matrix, relevant, embedded, item_embeddings):
@@ -177,3 +177,15 @@ def test_items_had_with_too_few_others_are_regressed_on_those_alone():
     solved = np.linalg.solve(np.array([[3.0, 1.0], [1.0, 2.0]]), [2.0, 1.0])
     np.testing.assert_allclose(weights[0], [*solved, 0.0], atol=1e-6)
     assert not weights[3:].any()
+
+
+def test_long_lists_keep_their_strongest_weights():
+    dense = np.random.default_rng(9).standard_normal((6, 6)).astype(np.float32)
+    dense[:, 4] = 0
+    lists = to_lists(sparse.csr_matrix(dense), 2)
+    assert np.diff(lists.indptr).tolist() == [2, 2, 2, 2, 0, 2]
+    for source in range(6):
+        span = slice(lists.indptr[source], lists.indptr[source + 1])
+        strongest = np.sort(np.argsort(-np.abs(dense[:, source]))[:2]) if source != 4 else []
+        assert lists.rows[span].tolist() == list(strongest)
+        np.testing.assert_array_equal(lists.weights[span], dense[strongest, source] if source != 4 else [])

@@ -73,6 +73,7 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig, str]:
     events = pd.DataFrame({"user_id": integers(4), "item_id": integers(8), "at": integers(12), "click": integers(1)})
     events["split"] = draw(st.lists(st.sampled_from(SPLITS), min_size=size, max_size=size))
     events.loc[0, ["split", "at"]] = "train", 0  # a train split that is not empty
+    events.loc[1, "split"] = "valid"  # where there is none, some of train is held out
     events["at"] = events["at"].astype("int64")
     events.loc[1:, "at"] += draw(st.sampled_from([0, 1]))
     if strings in ("users", "both"):
@@ -207,7 +208,7 @@ def test_parts_hold_at_most_their_limit_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "MAX_PART_ROWS", 700)
     at = np.random.default_rng(3).permutation(2_500)
     events = pd.DataFrame({"user_id": 1, "item_id": 1, "at": at, "split": "train"})
-    _, data = prepare(tmp_path, events, SplitConfig(by="column"), timestamp="at")
+    _, data = prepare(tmp_path, events, SplitConfig(by="column", valid_fraction=0.0), timestamp="at")
     files = sorted((data / "train").glob("*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [700, 700, 700, 400]
     assert read(data, "train")["at"].tolist() == list(range(2_500))
@@ -251,3 +252,40 @@ def test_published_splits_are_used_as_they_are(tmp_path, shared_data, name, item
     indptr = np.load(tmp_path / "data" / "state" / "train" / "seen_indptr.npy")
     train = raw[raw.split == "train"]
     assert indptr[-1] == len(train.drop_duplicates(["user_id", item]))
+
+
+@pytest.mark.parametrize("timestamp", ["at", None])
+def test_a_given_split_without_valid_holds_out_a_share_of_each_users_train_events(tmp_path, timestamp):
+    random = np.random.default_rng(4)
+    sizes = {0: 20, 1: 10, 2: 5, 3: 2}
+    users = np.repeat(list(sizes), list(sizes.values()))
+    events = pd.DataFrame({"user_id": users, "item_id": random.integers(0, 6, len(users))})
+    events["at"], events["split"] = random.permutation(len(users)), "train"
+    rare = pd.DataFrame({"user_id": [0], "item_id": [99], "at": [1_000], "split": ["train"]})
+    test = pd.DataFrame({"user_id": [0], "item_id": [1], "at": [2_000], "split": ["test"]})
+    events = pd.concat([events, rare, test], ignore_index=True)
+    split = SplitConfig(by="column", valid_fraction=0.2)
+    _, data = prepare(tmp_path, events, split, timestamp=timestamp)
+    train, valid = read(data, "train"), read(data, "valid")
+    of_train = events[events.split == "train"].assign(n=np.arange(len(events) - 1))
+    first_of_item = of_train.sort_values("at" if timestamp else "n").groupby("item_id").head(1).index
+    most = {user: round(0.2 * size) for user, size in of_train.user_id.value_counts().items()}
+    held = valid.user_row.value_counts().to_dict()
+    assert sum(held.values()) > 0
+    assert all(count <= most[user] for user, count in held.items())
+    assert len(train) + len(valid) == len(of_train)
+    assert set(np.load(data / "ids/items.npy").tolist()) == set(of_train.item_id)
+    if timestamp:
+        latest = (
+            of_train.sort_values("at")
+            .groupby("user_id", group_keys=False)
+            .apply(lambda own: own[::-1][: most[own.name]])
+        )
+        expected = latest[~latest.index.isin(first_of_item)]
+        assert sorted(zip(valid.user_row, valid["at"], strict=True)) == sorted(
+            zip(expected.user_id, expected["at"], strict=True)
+        )
+    again = SplitConfig(by="column", valid_fraction=0.0)
+    (tmp_path / "none").mkdir()
+    _, data = prepare(tmp_path / "none", events, again, timestamp=timestamp)
+    assert len(read(data, "train")) == len(events) - 1

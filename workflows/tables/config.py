@@ -56,7 +56,9 @@ class SplitConfig(Section, frozen=True):
             test and the one before it valid, and a user with fewer than three events has all of them in train, so
             that nobody is tested without a past; "column": a column of the events with the values train, valid and
             test; "files": three tables given below instead of data.events.
-        valid_fraction, test_fraction: shares of the events, for "time".
+        valid_fraction, test_fraction: shares of the events, for "time". Where a given split ("column", "files") has no
+            valid events, this share of each user's train events is held out as them: the latest, or without a
+            timestamp drawn ones; 0 leaves it empty.
         column: name of the split column, for "column".
         train, valid, test: paths, for "files".
     """

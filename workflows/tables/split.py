@@ -58,6 +58,8 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
         _split_by_time(con, split)
     elif split.by == "leave_last_out":
         _split_last_out(con)
+    else:
+        _hold_out_valid(con, split, latest=bool(data.timestamp))
     _check_not_empty(con, split)
     return Placed(unit, dropped)
 
@@ -118,6 +120,33 @@ def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
     latest = "row_number() OVER (PARTITION BY user_id ORDER BY moment DESC, n DESC)"
     place = f"CASE WHEN count(*) OVER (PARTITION BY user_id) < 3 THEN 0 ELSE greatest(0, 3 - {latest}) END"
     con.execute(f"CREATE OR REPLACE TABLE placed AS SELECT * REPLACE (({place})::TINYINT AS split) FROM placed")
+
+
+def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, latest: bool) -> None:
+    """Where the given split has no valid events: a share of each user's train events, by time or at random.
+
+    Models stop by them and settings are chosen on them. The first train event of an item stays, or the catalogue would
+    lack the item.
+    """
+    given = int(con.execute("SELECT count(*) FROM placed WHERE split = 1").fetchall()[0][0])
+    if given or not split.valid_fraction:
+        return
+    order = "moment DESC, n DESC" if latest else "hash(n), n"
+    is_held = f"split = 0 AND of_item > 1 AND of_user <= round(own * {split.valid_fraction})"
+    numbered = (
+        f"SELECT *, row_number() OVER (PARTITION BY user_id, split ORDER BY {order}) AS of_user, "
+        "count(*) OVER (PARTITION BY user_id, split) AS own, "
+        "row_number() OVER (PARTITION BY item_id, split ORDER BY moment, n) AS of_item FROM placed"
+    )
+    con.execute(
+        "CREATE OR REPLACE TABLE placed AS SELECT * EXCLUDE (of_user, own, of_item) "
+        f"REPLACE ((CASE WHEN {is_held} THEN 1 ELSE split END)::TINYINT AS split) FROM ({numbered})"
+    )
+    held = int(con.execute("SELECT count(*) FROM placed WHERE split = 1").fetchall()[0][0])
+    which = "latest" if latest else "drawn"
+    console.say(
+        f"data: no valid split is given; {held:,} train events, the {which} ones of each user, are held out as it"
+    )
 
 
 def _check_not_empty(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
