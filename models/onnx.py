@@ -15,6 +15,7 @@ from workflows.core.errors import ArtefactError
 from workflows.features.schema import Feature
 
 __all__ = [
+    "DATA_SUFFIX",
     "PARITY_TOLERANCE",
     "check_parity",
     "export_onnx",
@@ -26,6 +27,9 @@ __all__ = [
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-5
+# Weights from this size on lie in a file of their own beside the graph.
+MAPPED_FROM_BYTES = 1 << 20
+DATA_SUFFIX = ".data"
 
 # Input name -> (dtype, width): a [B, width] tensor.
 Inputs = Mapping[str, tuple[Any, int]]
@@ -39,11 +43,15 @@ def feature_widths(features: Sequence[Feature]) -> dict[str, tuple[Any, int]]:
 def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: Inputs, path: Path) -> None:
     """Write a TensorFlow function as an ONNX file; every input and output keeps its name.
 
+    Large weights, such as embedding tables, go into `path` + DATA_SUFFIX: ONNX Runtime maps that file into memory, so
+    that a session opens at once and the processes of a machine share it; each would copy weights inside the graph.
+
     Args:
         function: named tensors [B, width] -> named tensors.
         inputs: name -> (dtype, width) of each input.
         path: the file to write.
     """
+    import onnx
     import tensorflow as tf
     import tf2onnx
 
@@ -55,7 +63,19 @@ def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: In
         outputs = function(dict(zip(names, tensors, strict=True)))
         return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
-    tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET, output_path=os.fspath(path))
+    graph, _ = tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET)
+    if any(len(weight.raw_data) >= MAPPED_FROM_BYTES for weight in graph.graph.initializer):
+        weights = path.with_name(path.name + DATA_SUFFIX)
+        weights.unlink(missing_ok=True)  # it would be appended to
+        onnx.save_model(
+            graph,
+            os.fspath(path),
+            save_as_external_data=True,
+            location=weights.name,
+            size_threshold=MAPPED_FROM_BYTES,
+        )
+    else:
+        onnx.save_model(graph, os.fspath(path))
 
 
 @contextmanager
