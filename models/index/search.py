@@ -94,7 +94,7 @@ class ItemSearch:
         self._index = index if self._filters_inside else _to_gpu(index, embeddings, settings)
 
     def nearest(
-        self, query: NDArray[np.float32], blocked: NDArray, count: int
+        self, query: NDArray[np.float32], blocked: NDArray, count: int, *, fill: bool = True
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Search.
 
@@ -102,6 +102,7 @@ class ItemSearch:
             query: float32 [D].
             blocked: distinct item rows that this query must not be answered by, ascending.
             count: how many items are wanted.
+            fill: search exactly where the index finds fewer; without it, what the index found is all.
 
         Returns:
             Item rows and their inner products rounded to SCORE_STEP, descending, ties by row; `count` of them
@@ -112,26 +113,25 @@ class ItemSearch:
             wanted = min(count, num_allowed)
             if not wanted:
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
-            rows, scores = self._settle(query, wanted, num_allowed, len(blocked))
+            rows, scores = self._settle(query, wanted, num_allowed, len(blocked), fill)
         best = np.lexsort((rows, -scores))[:wanted]
         return rows[best], scores[best]
 
     def _settle(
-        self, query: NDArray, wanted: int, num_allowed: int, num_blocked: int
+        self, query: NDArray, wanted: int, num_allowed: int, num_blocked: int, fill: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """At least the wanted items with their scores, and none left out that ties with the last of them."""
         fetch = min(wanted + MARGIN, num_allowed)
         exact = self._index is None or num_allowed <= FEW_ITEMS * fetch
         while True:
             rows = self._exact(query, fetch, num_allowed) if exact else self._approximate(query, fetch, num_blocked)
-            if len(rows) < wanted:
+            if len(rows) < wanted and fill:
                 # Strikes where the filters leave too little of what the index looks at: a small share of the items is
                 # allowed, or few lists are probed. Costs a pass over the allowed items, which keeps the slate full.
                 exact = True
                 continue
             scores = quantise(self._embeddings[rows] @ query, SCORE_STEP)
-            last = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-            if len(rows) < fetch or fetch == num_allowed or scores.min() < last - 2 * SCORE_STEP:
+            if len(rows) < fetch or fetch == num_allowed or _settled(scores, wanted):
                 return rows, scores
             fetch = min(fetch * TIE_GROWTH, num_allowed)
 
@@ -166,6 +166,12 @@ class ItemSearch:
         found: NDArray[np.int64] = self._index.search(query[None], most)[1][0]
         found = found[found >= 0]
         return found[self._allowed.holds(found)][:fetch]
+
+
+def _settled(scores: NDArray[np.float32], wanted: int) -> bool:
+    """Whether the last of the wanted scores is clearly above the lowest, so that nothing unseen can tie with it."""
+    last = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+    return bool(scores.min() < last - 2 * SCORE_STEP)
 
 
 def _has_gpu() -> bool:

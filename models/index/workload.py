@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.index.rounding import SCORE_STEP, quantise
 from models.index.search import ItemSearch
 
-__all__ = ["Measured", "Workload", "kth_scores", "measure", "recall_against"]
+__all__ = ["Measured", "Truth", "Workload", "exact_answers", "measure", "recall_against"]
 
 BLOCK_ROWS = 1 << 17
 # A setting is timed on as many queries as fit in here, and on this many in any case.
@@ -45,45 +45,64 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """How a search answers a workload: index_recall_at_k, and milliseconds a query on one thread, filters included."""
+    """How a search answers a workload, filters included.
+
+    Attributes:
+        index_recall_at_k: see `recall_against`.
+        ms_per_query: on one thread.
+        filled: share of the queries that got all the candidates that they wanted.
+    """
 
     index_recall_at_k: float
     ms_per_query: float
+    filled: float
 
 
-def measure(search: ItemSearch, workload: Workload, kth: NDArray[np.float32]) -> Measured:
+class Truth(msgspec.Struct, frozen=True):
+    """What an exact search answers.
+
+    Attributes:
+        kth: float32 [Q], the k-th best score of each query, or the last where fewer than k items are allowed.
+        counts: int64 [Q], how many scores that is: k, or the number of allowed items.
+        wanted: int64 [Q], how many candidates fill the query: C, or the number of allowed items.
+    """
+
+    kth: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+
+
+def measure(search: ItemSearch, workload: Workload, truth: Truth, *, fill: bool = True) -> Measured:
     """Ask one query at a time, as the server does.
 
     Args:
         search: what to measure.
         workload: the queries.
-        kth: float32 [Q], `kth_scores` of the workload.
+        truth: of the workload.
+        fill: as served; without it, a query is answered by what the index itself found.
     """
     found: list[NDArray] = []
     seconds: list[float] = []
     deadline = time.perf_counter() + TIMING_S
     for query, blocked in zip(workload.queries, workload.blocked, strict=True):
         started_at = time.perf_counter()
-        found.append(search.nearest(query, blocked, workload.num_candidates)[1])
+        found.append(search.nearest(query, blocked, workload.num_candidates, fill=fill)[1])
         seconds.append(time.perf_counter() - started_at)
         if started_at > deadline and len(found) >= FEWEST_TIMED:
             break
     # Each group's mean counts a slow fallback in full; their median leaves a burst of other work on the machine out.
     groups = [group.mean() for group in np.array_split(np.array(seconds), min(TIMING_GROUPS, len(seconds)))]
-    recall = recall_against(kth[: len(found)], found, workload.cutoff)
-    return Measured(recall, round(float(np.median(groups)) * 1000, 4))
+    recall = recall_against(truth, found)
+    filled = np.mean([len(scores) >= wanted for scores, wanted in zip(found, truth.wanted, strict=False)])
+    return Measured(recall, round(float(np.median(groups)) * 1000, 4), float(filled))
 
 
-def kth_scores(embeddings: NDArray[np.float32], workload: Workload) -> NDArray[np.float32]:
+def exact_answers(embeddings: NDArray[np.float32], workload: Workload) -> Truth:
     """The k-th largest inner product of each query with the items that it may be answered by; k is the cutoff.
 
     Args:
         embeddings: float32 [N, D]; read in blocks, so that a memory-mapped catalogue need not fit.
         workload: queries and filters.
-
-    Returns:
-        float32 [Q], rounded as served; where fewer than k items are allowed, the smallest of their scores, and -inf
-        where none is.
     """
     num_queries, longest = len(workload.queries), max(map(len, workload.blocked), default=0)
     width = min(workload.cutoff + longest, len(embeddings))
@@ -95,29 +114,28 @@ def kth_scores(embeddings: NDArray[np.float32], workload: Workload) -> NDArray[n
             scores, places = faiss.knn(workload.queries, part, min(width, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
             best.add_result(scores, rows[places])
     best.finalize()
-    kth = np.full(num_queries, -np.inf, np.float32)
+    kth, counts = np.full(num_queries, -np.inf, np.float32), np.zeros(num_queries, np.int64)
     for query, blocked in enumerate(workload.blocked):
         of_query = best.D[query][(best.I[query] >= 0) & ~np.isin(best.I[query], blocked)]
+        counts[query] = min(workload.cutoff, len(of_query))
         if len(of_query):
-            kth[query] = of_query[min(workload.cutoff, len(of_query)) - 1]
-    return quantise(kth, SCORE_STEP)
+            kth[query] = of_query[counts[query] - 1]
+    num_allowed = int(workload.eligible.sum()) - np.array([workload.eligible[rows].sum() for rows in workload.blocked])
+    return Truth(quantise(kth, SCORE_STEP), counts, np.minimum(num_allowed, workload.num_candidates))
 
 
-def recall_against(kth: NDArray[np.float32], found: Sequence[NDArray], cutoff: int) -> float:
+def recall_against(truth: Truth, found: Sequence[NDArray]) -> float:
     """index_recall_at_k: the mean share of the k best scores that are among the first k found.
 
-    A found item counts where it scores at least as the exact k-th does, so that of equal items any will do. Where a
-    filter leaves fewer than k items, k is how many the search found.
+    A found item counts where it scores at least as the exact k-th does, so that of equal items any will do.
 
     Args:
-        kth: float32 [Q].
-        found: Q arrays of scores, descending.
-        cutoff: k.
+        truth: of at least as many queries.
+        found: for each of the first queries, its scores, descending.
     """
     shares = []
-    for threshold, scores in zip(kth.tolist(), found, strict=True):
-        first = scores[:cutoff]
+    for kth, count, scores in zip(truth.kth.tolist(), truth.counts.tolist(), found, strict=False):
         # One step each for the rounding of two sums in different orders.
-        hits = int((first >= threshold - 2 * SCORE_STEP).sum())
-        shares.append(hits / max(min(cutoff, len(scores)), 1) if threshold > -np.inf else 1.0)
+        hits = int((scores[:count] >= kth - 2 * SCORE_STEP).sum())
+        shares.append(hits / count if count else 1.0)
     return float(np.mean(shares)) if shares else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faiss
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from models.index.factory import KINDS, build, num_lists
 from models.index.rounding import SCORE_STEP, quantise
 from models.index.search import EXACT, ItemSearch, Settings, open_index
 from models.index.tune import smallest
-from models.index.workload import Workload, kth_scores, measure, recall_against
+from models.index.workload import Truth, Workload, exact_answers, measure, recall_against
 
 NUM_ITEMS = 3001
 THOROUGH = {
@@ -173,14 +174,17 @@ def workload_of(vectors, share=0.9, num_blocked=30, cutoff=20):
     return Workload(queries, blocked, random.random(len(embeddings)) < share, 40, cutoff)
 
 
-def recall_by_hand(embeddings, workload, search):
-    shares = []
+def alone_by_hand(embeddings, workload, search):
+    """The smaller of recall and share of full answers, without exact searches in the index's place."""
+    shares, full = [], []
     for query, blocked in zip(workload.queries, workload.blocked, strict=True):
         allowed = workload.eligible.copy()
         allowed[blocked] = False
         truth = brute_force(embeddings, query, allowed, workload.cutoff)[0]
-        shares.append(np.isin(search.nearest(query, blocked, 40)[0][: workload.cutoff], truth).mean())
-    return np.mean(shares)
+        rows = search.nearest(query, blocked, 40, fill=False)[0]
+        shares.append(np.isin(truth, rows[: workload.cutoff]).mean())
+        full.append(len(rows) == 40)
+    return min(np.mean(shares), np.mean(full))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,13 +198,31 @@ def test_a_forced_kind_is_tuned_to_the_target_and_its_recall_is_true(vectors, ki
     settings = Settings(picked.kind, "cpu", picked.nprobe, picked.ef_search, picked.overfetch)
     index = open_index(tmp_path / "index.faiss", NUM_ITEMS)
     search = ItemSearch(embeddings, Allowed(pack(workload.eligible)), settings, index)
-    assert picked.index_recall_at_k == pytest.approx(recall_by_hand(embeddings, workload, search), abs=1e-3)
+    alone = measure(search, workload, exact_answers(embeddings, workload), fill=False)
+    assert alone_by_hand(embeddings, workload, search) == min(alone.index_recall_at_k, alone.filled) >= 0.9
+    served = measure(search, workload, exact_answers(embeddings, workload))
+    assert (picked.index_recall_at_k, served.filled) == (served.index_recall_at_k, 1.0)
     if kind == "ivf" and picked.nprobe > 1:
         hurried = Settings("ivf", nprobe=picked.nprobe - 1)
         fewer = ItemSearch(embeddings, Allowed(pack(workload.eligible)), hurried, index)
-        assert recall_by_hand(embeddings, workload, fewer) < 0.9
+        assert alone_by_hand(embeddings, workload, fewer) < 0.9
     assert [row.verdict for row in advice.measured] == ["costs more", "picked"]
     assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
+
+
+def test_a_setting_is_not_taken_for_an_exact_search_in_its_place(vectors, tmp_path):
+    # One list holds fewer than the candidates: every slate would be filled exactly, at the price of an exact search.
+    embeddings, workload = vectors[0], msgspec.structs.replace(workload_of(vectors), num_candidates=200)
+    picked = advise(embeddings, workload, IndexConfig(kind="ivf", target_index_recall=0.95), tmp_path).picked
+    index = open_index(tmp_path / "index.faiss", NUM_ITEMS)
+    search = ItemSearch(embeddings, Allowed(pack(workload.eligible)), Settings("ivf", nprobe=picked.nprobe), index)
+    truth = exact_answers(embeddings, workload)
+    assert picked.nprobe > 1
+    alone = measure(search, workload, truth, fill=False)
+    assert min(alone.index_recall_at_k, alone.filled) >= 0.95
+    hurried = ItemSearch(embeddings, Allowed(pack(workload.eligible)), Settings("ivf", nprobe=1), index)
+    assert measure(hurried, workload, truth).index_recall_at_k == 1.0
+    assert measure(hurried, workload, truth, fill=False).filled < 0.95
 
 
 def test_auto_takes_the_cheapest_that_holds_and_says_why_the_others_were_not(vectors, tmp_path):
@@ -258,20 +280,22 @@ def test_a_sample_keeps_each_querys_own_filters(vectors):
 
 def test_the_exact_threshold_leaves_filtered_items_out(vectors):
     embeddings, workload = vectors[0], workload_of(vectors)
-    for query, blocked, kth in zip(workload.queries, workload.blocked, kth_scores(embeddings, workload), strict=True):
+    truth = exact_answers(embeddings, workload)
+    assert truth.counts.tolist() == [20] * len(workload.queries)
+    for query, blocked, kth in zip(workload.queries, workload.blocked, truth.kth, strict=True):
         allowed = workload.eligible.copy()
         allowed[blocked] = False
         expected = brute_force(embeddings, query, allowed, 20)[1][-1]
         assert kth == pytest.approx(expected, abs=2 * SCORE_STEP)
     search = ItemSearch(embeddings, Allowed(pack(workload.eligible)), Settings())
-    assert measure(search, workload, kth_scores(embeddings, workload)).index_recall_at_k == 1.0
+    assert measure(search, workload, truth).index_recall_at_k == 1.0
 
 
 def test_recall_is_the_share_of_the_first_k_that_belong_there():
     found = [np.array([0.9, 0.8, 0.2, 0.1], np.float32), np.array([0.5], np.float32), np.zeros(0, np.float32)]
-    kth = np.array([0.8, 0.5, -np.inf], np.float32)
-    assert recall_against(kth, found, 4) == pytest.approx((0.5 + 1.0 + 1.0) / 3)
-    assert recall_against(kth[:0], [], 4) == 1.0
+    truth = Truth(np.array([0.8, 0.5, -np.inf], np.float32), np.array([4, 2, 0]), np.array([4, 2, 0]))
+    assert recall_against(truth, found) == pytest.approx((0.5 + 0.5 + 1.0) / 3)
+    assert recall_against(truth, []) == 1.0
 
 
 @pytest.mark.parametrize("needed", [1, 2, 3, 7, 8, 60, 999, 1000])

@@ -31,7 +31,7 @@ from models.index.advise import advise
 from models.index.allowed import Allowed
 from models.index.config import IndexConfig
 from models.index.search import EXACT, INDEX_FILE, ItemSearch, Settings, open_index
-from models.index.workload import Workload, kth_scores, measure
+from models.index.workload import Workload, exact_answers, measure
 from workflows.core.quiet import quiet
 
 __all__ = ["NUM_CANDIDATES", "NUM_USERS", "Piece", "build_piece"]
@@ -183,7 +183,7 @@ def _heavily_filtered(folder: Path, workload: Workload, index: dict[str, Any]) -
     eligible = np.random.default_rng(SEED + 1).random(len(embeddings)) < HEAVY_SHARE
     heavy = msgspec.structs.replace(workload, eligible=eligible)
     search = ItemSearch(embeddings, Allowed(np.packbits(eligible, bitorder="little")), settings, opened)
-    measured = measure(search, heavy, kth_scores(embeddings, heavy))
+    measured = measure(search, heavy, exact_answers(embeddings, heavy))
     return {"heavy_ms": measured.ms_per_query, "heavy_recall": measured.index_recall_at_k}
 
 
