@@ -90,8 +90,8 @@ class ItemSearch:
         faiss.omp_set_num_threads(1)
         self._embeddings, self._allowed, self._settings = embeddings, allowed, settings
         self._selector = faiss.IDSelectorBitmap(allowed.bitmap)
-        self._filters_inside = settings.device == "cpu" or not _has_gpu()
-        self._index = index if self._filters_inside else _to_gpu(index, embeddings, settings)
+        self.runs_on_cpu = settings.device == "cpu" or not _has_gpu()
+        self._index = index if self.runs_on_cpu else _to_gpu(index, embeddings, settings)
 
     def nearest(
         self, query: NDArray[np.float32], blocked: NDArray, count: int, *, fill: bool = True
@@ -148,7 +148,7 @@ class ItemSearch:
 
     def _approximate(self, query: NDArray, fetch: int, num_blocked: int) -> NDArray[np.int64]:
         settings = self._settings
-        if not self._filters_inside:
+        if not self.runs_on_cpu:
             return self._unfiltered(query, fetch, num_blocked)
         if settings.kind == HNSW:
             options = faiss.SearchParametersHNSW(sel=self._selector, efSearch=max(settings.ef_search, fetch))

@@ -83,12 +83,14 @@ def measure(search: ItemSearch, workload: Workload, truth: Truth, *, fill: bool 
     """
     found: list[NDArray] = []
     seconds: list[float] = []
+    # Time on the processor: other work on the machine must not decide between two kinds. A GPU is waited for.
+    clock = time.thread_time if search.runs_on_cpu else time.perf_counter
     deadline = time.perf_counter() + TIMING_S
     for query, blocked in zip(workload.queries, workload.blocked, strict=True):
-        started_at = time.perf_counter()
+        started_at = clock()
         found.append(search.nearest(query, blocked, workload.num_candidates, fill=fill)[1])
-        seconds.append(time.perf_counter() - started_at)
-        if started_at > deadline and len(found) >= FEWEST_TIMED:
+        seconds.append(clock() - started_at)
+        if time.perf_counter() > deadline and len(found) >= FEWEST_TIMED:
             break
     # Each group's mean counts a slow fallback in full; their median leaves a burst of other work on the machine out.
     groups = [group.mean() for group in np.array_split(np.array(seconds), min(TIMING_GROUPS, len(seconds)))]
