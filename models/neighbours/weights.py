@@ -97,6 +97,6 @@ def score_matrix(lists: NeighbourLists) -> sparse.csr_matrix:
 
 
 def spread(scores: NDArray[np.float32]) -> float:
-    """The standard deviation of scores over users and items; 1 where they are all the same."""
-    deviation = float(np.std(scores))
+    """The standard deviation of scores over users and items; 1 where they are all the same, or none."""
+    deviation = float(np.std(scores)) if scores.size else 0.0
     return deviation if deviation > 0 else 1.0

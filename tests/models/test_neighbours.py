@@ -189,3 +189,15 @@ def test_long_lists_keep_their_strongest_weights():
         strongest = np.sort(np.argsort(-np.abs(dense[:, source]))[:2]) if source != 4 else []
         assert lists.rows[span].tolist() == list(strongest)
         np.testing.assert_array_equal(lists.weights[span], dense[strongest, source] if source != 4 else [])
+
+
+def test_without_validation_users_the_first_of_each_setting_is_taken():
+    matrix = random_matrix(10)
+    config = NeighboursConfig(regressed=4, walked=4)
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, config.l2)
+    nobody = asked_of(np.zeros((0, 9), np.float32), [], np.zeros((0, 2), np.float32), np.ones((9, 2), np.float32))
+    chosen = choose(weights, nobody, config)
+    assert (config.l2[chosen.ridge], chosen.blend.walk_share) == (config.l2[0], config.walk_shares[0])
+    assert chosen.tower_weight == pytest.approx(config.tower_shares[0])
+    assert chosen.neighbour_weight == pytest.approx(1 - config.tower_shares[0])
+    assert chosen.measured == []
