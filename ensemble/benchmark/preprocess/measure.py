@@ -109,5 +109,5 @@ def _result(
             Table("Features of one table", ["way", "seconds", "rows/s", "pandas' seconds / its", "same output"], rows)
         ],
         targets=[judge("rows/s of the features stage over plain pandas, same output", ratio, ">=", 1.0, note)],
-        notes=[f"{peer} is not installed: `pip install 'cascade[peers]'`." for peer in missing],
+        notes=[f"{peer} is not installed and was left out; it comes with the extra `benchmark`." for peer in missing],
     )

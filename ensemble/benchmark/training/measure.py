@@ -160,7 +160,7 @@ def _result(
         ],
         plots=[Plot("vocabulary", "A step of the DLRM", "lines", "item ids", "ms", curves, "xy")],
         targets=targets,
-        notes=[] if has_torch else ["PyTorch is not installed: `pip install 'cascade[peers]'`."],
+        notes=[] if has_torch else ["PyTorch is not installed and was left out; it comes with the extra `benchmark`."],
     )
 
 

@@ -50,7 +50,7 @@ def test_rows_have_twelve_categories_and_four_numbers(tmp_path: Path) -> None:
             assert 0 < inputs[feature.name].min() <= inputs[feature.name].max() < feature.cardinality
 
 
-@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch, of the extra `peers`, is not installed")
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch, of the extra `benchmark`, is not installed")
 def test_twins_have_as_many_weights_as_our_networks() -> None:
     import torch
 
