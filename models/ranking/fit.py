@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.ahead import ahead
 from models.metrics.classification import auc, log_loss
 from models.optimizer import Adam
 from models.ranking.config import RankingConfig
@@ -82,7 +83,7 @@ def fit(
             break
         losses, counts = [], []
         with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
-            for group in train.batches(config.batch_size, seed=config.seed + epoch):
+            for group in ahead(train.batches(config.batch_size, seed=config.seed + epoch)):
                 losses.append(step(*tensors(group)))  # left on the device: reading it would wait for the step
                 counts.append(len(group.labels))
                 bar.advance(bar.task_ids[0], group.labels.size)

@@ -7,13 +7,14 @@ epoch is on disk, and a step is one graph call on plain tensors.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.ahead import ahead
 from models.data import Batch, Events, Features
 from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress
@@ -25,7 +26,7 @@ from models.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
 
-__all__ = ["Step", "compile_step", "embed_items", "embed_queries", "train"]
+__all__ = ["Step", "compile_step", "embed_items", "embed_queries", "step_inputs", "train"]
 
 ENCODE_BATCH = 8192
 
@@ -129,15 +130,21 @@ def _epoch(
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
         batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
-        for i, batch in enumerate(batches):
-            item_row = batch["item_row"].astype(np.int32)
+        for i, inputs in enumerate(ahead(step_inputs(features, batches))):
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
-            losses.append(step(features.event_inputs(batch), features.item_inputs(item_row), item_row, noise))
-            num_done += len(item_row)
-            bar.advance(bar.task_ids[0], len(item_row))
+            losses.append(step(*inputs, noise))
+            num_done += batch_size
+            bar.advance(bar.task_ids[0], batch_size)
     loss = team.mean(float(np.mean([float(value) for value in losses])))
     speed = num_done * team.size / (time.perf_counter() - started_at)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
+
+
+def step_inputs(features: Features, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch, NDArray]]:
+    """Query inputs, item inputs and item_row int32 [B] of encoded events, batch by batch."""
+    for batch in batches:
+        item_row = batch["item_row"].astype(np.int32)
+        yield features.event_inputs(batch), features.item_inputs(item_row), item_row
 
 
 def compile_step(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.benchmark.training.rows import LABEL, NoPairs, random_group
+from models.ahead import ahead
 from models.data import Events, Features, Shard
 from models.optimizer import Adam
 from models.ranking.config import RankingConfig
@@ -61,7 +62,7 @@ def our_ranker(features: Features, events: Events, config: RankingConfig) -> dic
     def loaded(steps: int) -> None:
         groups = (group for seed in seeds for group in source.batches(config.batch_size, seed=seed))
         full = (group for group in groups if len(group.labels) == config.batch_size)
-        _finish(step(*tensors(group)) for group in itertools.islice(full, steps))
+        _finish(step(*tensors(group)) for group in ahead(itertools.islice(full, steps)))
 
     return {"cascade": loaded, "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps))}
 
@@ -91,16 +92,15 @@ def our_towers(features: Features, events: Events, config: RetrievalConfig) -> d
 
     def inputs() -> Iterator[tuple[Any, ...]]:
         for seed in seeds:
-            for number, batch in enumerate(events.batches(config.batch_size, seed=seed, drop_last=True)):
-                rows = batch["item_row"].astype(np.int32)
-                noise = np.array([seed, number], np.int32)
-                yield features.event_inputs(batch), features.item_inputs(rows), rows, noise
+            batches = events.batches(config.batch_size, seed=seed, drop_last=True)
+            for number, given in enumerate(training.step_inputs(features, batches)):
+                yield *given, np.array([seed, number], np.int32)
 
     import tensorflow as tf
 
     cached = tf.nest.map_structure(tf.convert_to_tensor, next(inputs()))
     return {
-        "cascade": lambda steps: _finish(step(*given) for given in itertools.islice(inputs(), steps)),
+        "cascade": lambda steps: _finish(step(*given) for given in ahead(itertools.islice(inputs(), steps))),
         "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps)),
     }
 
