@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -143,31 +142,15 @@ def _torch_loops(
             for rows in order.split(batch_size)[: len(order) // batch_size]:
                 yield {name: values[rows] for name, values in table.items()}
 
-    cached = next(drawn())
-    threads = _best_threads(lambda steps: _finish(step(cached) for _ in range(steps)))
+    def loop(threads: int) -> Loop:
+        def run(steps: int) -> None:
+            torch.set_num_threads(threads)
+            _finish(step(batch) for batch in itertools.islice(drawn(), steps))
 
-    def run(batches: Iterator[dict[str, Any]]) -> None:
-        torch.set_num_threads(threads)
-        _finish(step(batch) for batch in batches)
+        return run
 
-    return {
-        "PyTorch": lambda steps: run(itertools.islice(drawn(), steps)),
-        "PyTorch, one batch": lambda steps: run(itertools.repeat(cached, steps)),
-    }
-
-
-def _best_threads(loop: Loop) -> int:
-    """The number of threads at which PyTorch is faster now: beside other work its threads wait for each other."""
-    import torch
-
-    taken = {}
-    for threads in (1, torch.get_num_threads()):
-        torch.set_num_threads(threads)
-        loop(1)
-        started_at = time.perf_counter()
-        loop(3)
-        taken[threads] = time.perf_counter() - started_at
-    return min(taken, key=taken.__getitem__)
+    # Beside other work its threads wait for each other: the better of one and all is the peer.
+    return {f"PyTorch, {n} thread{'s' * (n > 1)}": loop(n) for n in sorted({1, torch.get_num_threads()})}
 
 
 def _finish(losses: Iterator[Any]) -> None:

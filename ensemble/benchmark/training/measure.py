@@ -27,9 +27,9 @@ RULES = {"Adam": 0, "lazy Adam": 1}  # name -> lazy_adam_from
 SUMMARY = """Training of the DLRM (batches of 4,096 impressions) and of the two towers (batches of 2,048, in-batch
 negatives) on random encoded events with 12 categorical and 4 continuous features and a history of 20, default sizes.
 "One batch" repeats one batch that is in place already: what is lost to it is the loader's. PyTorch is the same network,
-loss and dropout, with fused Adam, all columns joined in memory, and the number of threads at which it was faster. Every
-loop runs in each round; figures are medians. The second table is a step of the DLRM alone at different numbers of item
-ids."""
+loss and dropout, with fused Adam and all columns joined in memory, on one thread and on all; the faster is the peer.
+Every loop runs in each round; figures are medians. The second table is a step of the DLRM alone at different numbers of
+item ids."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -166,7 +166,8 @@ def _result(
 
 def _targets(model: str, rates: dict[str, float]) -> Sequence[Target]:
     ours = rates["cascade"]
-    twin = ours / rates["PyTorch"] if "PyTorch" in rates else None
+    twins = [rate for way, rate in rates.items() if way.startswith("PyTorch")]
+    twin = ours / max(twins) if twins else None
     return [
         judge(f"{model}: examples/s over the same step on one batch", ours / rates["cascade, one batch"], ">=", 0.8),
         judge(f"{model}: examples/s over the PyTorch twin", twin, ">=", 1.0),
