@@ -1,1 +1,1 @@
-"""The FAISS index over the item embeddings: exact or IVF, chosen by measured recall."""
+"""How the item embeddings are searched: exact, IVF, IVF-PQ or HNSW, chosen by measurement with the filters on."""
