@@ -10,7 +10,7 @@ from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
-from workflows.core.section import Count, Section
+from workflows.core.section import Count, NonNegative, Section
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
@@ -40,6 +40,7 @@ class ChainConfig(Section, frozen=True):
         slate_size: S, items returned unless the request asks for another number.
         max_slate_size: the largest a request may ask for; at most num_candidates.
         max_batch_size: users in one request or one dynamic batch.
+        instances: processes that serve the chain, each on one thread; 0: half the cores of the machine that exports.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns.
@@ -52,6 +53,7 @@ class ChainConfig(Section, frozen=True):
     slate_size: Count = 10
     max_slate_size: Count = 100
     max_batch_size: Count = 64
+    instances: NonNegative = 0
     max_list_length: Count = 20_000
     filter_seen: bool = True
     rules: list[FilterRule] = []

@@ -11,8 +11,11 @@ from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_erro
 
 __all__ = ["serving"]
 
-# Short but real: it is speed that is measured, and the networks have the same shape after one epoch.
-TRAINING = ("retrieval.max_epochs=1", "ranking.max_epochs=1")
+# Short but real: it is speed that is measured, and what is served has the same shape after one epoch and one trial.
+SHORT_TRAINING = (
+    *("retrieval.max_epochs=1", "ranking.max_epochs=1"),
+    *("neighbours.l2=[200.0]", "neighbours.walk_shares=[0.2]", "neighbours.tower_shares=[0.3]"),
+)
 SizeOption = Annotated[int, typer.Option(min=1)]
 
 
@@ -28,12 +31,14 @@ def serving(
     rounds: Annotated[int, typer.Option(min=1, help="Slices of each variant under each load.")] = 5,
     compared: Annotated[int, typer.Option(min=1, help="Users whose slates are compared item for item.")] = 200,
     stock: Annotated[bool, typer.Option(help="Measure stock Merlin Systems too.")] = True,
+    full_training: Annotated[bool, typer.Option(help="Train as the config says instead of briefly.")] = False,
     overrides: SetOption = [],
 ) -> None:
     """Measure latency, throughput, processor time, memory and start of every way to serve one chain."""
     sizes = [f"shop.num_items={items}", f"shop.num_users={users}"]
     sizes += [f"chain.num_candidates={candidates}", f"chain.slate_size={slate}"]
-    run, resolved = resolve(config, out, [*TRAINING, *sizes, *overrides])
+    training = () if full_training else SHORT_TRAINING
+    run, resolved = resolve(config, out, [*training, *sizes, *overrides])
     from ensemble.benchmark.result import result_path
     from ensemble.benchmark.serving.measure import measure
     from ensemble.benchmark.serving.settings import Settings

@@ -58,11 +58,13 @@ def test_a_second_run_does_nothing(run: Path) -> None:
 
 
 def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_the_report_alone(run: Path) -> None:
-    trained = ("--set", "retrieval.max_epochs=3", "--set", "ranking.max_epochs=2")
     sizes = ("--items", "200", "--users", "300", "--candidates", "50", "--slate", "10")
     effort = ("--seconds", "0.05", "--rounds", "1", "--compared", "20")
     said = _cascade(
-        *("benchmark", "serving", "--config", "configs/smoke.toml", "--out", str(run)), *sizes, *effort, *trained
+        *("benchmark", "serving", "--config", "configs/smoke.toml", "--out", str(run)),
+        *sizes,
+        *effort,
+        "--full-training",
     )
     assert "ranking: up to date" in said
     result = load(result_path(run, "serving"))
@@ -71,7 +73,7 @@ def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_th
     assert answers["largest difference of stock's probabilities from NumPy's"] < 1e-4
     assert all(target.value is not None for target in result.targets)
     names = [row[0] for table in result.figures if table.title == "1 client, 1 user" for row in table.rows]
-    assert len(names) == 9 and not any("refused" in note for note in result.notes)
+    assert len(names) == 10 and not any("refused" in note for note in result.notes)
     assert "report: up to date" in _cascade("run", "--config", "configs/smoke.toml", "--out", str(run))
     assert result_path(run, "serving").is_file()
 

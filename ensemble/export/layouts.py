@@ -75,7 +75,9 @@ class Names:
 
 def fused_config(spec: ChainSpec, names: Names) -> str:
     """config.pbtxt of the model that runs the whole chain."""
-    return python_config(MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, spec.response)
+    return python_config(
+        MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, spec.response, spec.num_instances
+    )
 
 
 def step_config(spec: ChainSpec, step: type[Step], names: Names) -> str:
@@ -86,7 +88,8 @@ def step_config(spec: ChainSpec, step: type[Step], names: Names) -> str:
         # The graph knows its inputs by their own names, not by those between steps.
         inputs = tuple(replace(tensor, name=_plain(tensor.name)) for tensor in inputs)
         return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, outputs)
-    return python_config(name, step.name, STEP_VERSION, spec.max_batch_size, inputs, outputs)
+    num_instances = spec.num_instances if step.is_heavy else 1
+    return python_config(name, step.name, STEP_VERSION, spec.max_batch_size, inputs, outputs, num_instances)
 
 
 def tied_config(spec: ChainSpec, steps: Sequence[type[Step]], names: Names) -> str:

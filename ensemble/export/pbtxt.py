@@ -31,9 +31,15 @@ class EnsembleStep:
 
 
 def python_config(
-    name: str, step: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    name: str,
+    step: str,
+    version: int,
+    max_batch_size: int,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    num_instances: int = 1,
 ) -> str:
-    """A Python-backend model that runs `step`."""
+    """A Python-backend model that runs `step`, in `num_instances` processes."""
     return "\n".join(
         [
             *_head(name, version, max_batch_size),
@@ -41,8 +47,9 @@ def python_config(
             *_tensors("input", inputs, ragged=True),
             *_tensors("output", outputs),
             *_batching(),
-            "# One instance: a step runs on one thread, and more instances than free cores gain nothing.",
-            "instance_group [ { kind: KIND_CPU count: 1 } ]",
+            "# chain.instances: processes, each on one thread: with more, ONNX Runtime, FAISS and BLAS would fight for",
+            "# the cores. Half the cores by default: the others do Triton's own work on every request.",
+            f"instance_group [ {{ kind: KIND_CPU count: {num_instances} }} ]",
             f'parameters {{ key: "step" value {{ string_value: "{step}" }} }}',
             "",
         ]
@@ -114,7 +121,8 @@ def _head(name: str, version: int, max_batch_size: int) -> list[str]:
 
 def _batching() -> list[str]:
     return [
-        "# No queue delay: requests that wait anyway are batched, nobody waits for company.",
+        "# No queue delay: requests that wait for a busy instance are batched; nobody waits for company.",
+        "# No preferred sizes: a user costs the same in every batch, so the best batch is whatever waits.",
         "dynamic_batching { }",
     ]
 

@@ -16,6 +16,9 @@ from workflows.features.encoders import NULL, OOV, Encoder, latest
 
 __all__ = ["EncodeRequest"]
 
+# Contexts, a few hundred bytes each.
+MOST_REMEMBERED = 10_000
+
 
 class EncodeRequest(Step):
     """Look the user up, append the request's recent items to the stored history, encode the context.
@@ -34,6 +37,9 @@ class EncodeRequest(Step):
         self._item_codes = load_array(folder / "items/item_id.npy")
         self._users = {t.name: load_array(folder / "users" / f"{t.name}.npy") for t in spec.user_features}
         self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
+        # Numbers seldom repeat; nor would one that is not a number be found again.
+        self._memoise = all(column.dtype != "FP32" for column in spec.context_columns)
+        self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -113,14 +119,38 @@ class EncodeRequest(Step):
 
     def _encode_context(self, parsed: Parsed) -> tuple[Arrays, NDArray[np.bool_]]:
         """The context features [B, 1] and whether any was given, bool [B]."""
-        given = np.zeros(len(parsed.user_row), bool)
         if self._context is None:
-            return {}, given
-        for values in parsed.context.values():
-            is_null = [value is None for value in values.tolist()] if values.dtype == object else np.isnan(values)
-            given |= ~np.asarray(is_null)
-        features = self._context.encode(parsed.context, len(given))
-        return {encoded(name): values[:, None] for name, values in features.items()}, given
+            return {}, np.zeros(len(parsed.user_row), bool)
+        if not self._memoise:
+            return _encode(self._context, parsed.context, len(parsed.user_row))
+        keys = list(zip(*(values.tolist() for values in parsed.context.values()), strict=True))
+        if any(key not in self._memo for key in keys):
+            self._remember(keys, parsed)
+        known = [self._memo[key] for key in keys]
+        if len(known) == 1:
+            return known[0]
+        names = known[0][0]
+        return {n: np.concatenate([one[n] for one, _ in known]) for n in names}, np.concatenate([g for _, g in known])
+
+    def _remember(self, keys: list[tuple], parsed: Parsed) -> None:
+        """Encode a batch and keep the rows: most requests repeat one of a few contexts."""
+        if len(self._memo) > MOST_REMEMBERED:
+            self._memo.clear()
+        features, given = _encode(self._context, parsed.context, len(keys))
+        for at, key in enumerate(keys):
+            row = slice(at, at + 1)
+            self._memo[key] = {name: values[row].copy() for name, values in features.items()}, given[row].copy()
+
+
+def _encode(context: Encoder | None, columns: Mapping[str, NDArray], num_rows: int) -> tuple[Arrays, NDArray[np.bool_]]:
+    """Context columns [B] -> encoded features [B, 1], and whether any was given, bool [B]."""
+    assert context is not None
+    given = np.zeros(num_rows, bool)
+    for values in columns.values():
+        is_null = [value is None for value in values.tolist()] if values.dtype == object else np.isnan(values)
+        given |= ~np.asarray(is_null)
+    features = context.encode(columns, num_rows)
+    return {encoded(name): values[:, None] for name, values in features.items()}, given
 
 
 def _rows(rows: NDArray[np.int32]) -> NDArray[np.int32]:

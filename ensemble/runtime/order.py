@@ -52,7 +52,8 @@ class Order(Step):
         is_item = rows != NO_ITEM
         size = int(wanted.max())
         user = np.arange(len(rows))[:, None]
-        best = (user, np.lexsort((rows, -scores, ~is_item), axis=-1)[:, :size])  # (B, 1), (B, S)
+        descending = np.where(is_item, -scores, np.float32(np.inf))
+        best = (user, np.lexsort((rows, descending), axis=-1)[:, :size])  # (B, 1), (B, S)
         kept = is_item[best] & (np.arange(best[1].shape[1]) < wanted)
         logits = scores[best]
         popular = batch["path_code"] == POPULARITY

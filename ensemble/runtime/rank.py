@@ -35,6 +35,7 @@ class Rank(Step):
     """The ranker: factored where the model allows it, the plain graph otherwise."""
 
     name = "rank"
+    is_heavy = True
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)

@@ -33,6 +33,7 @@ class Retrieve(Step):
     """
 
     name = "retrieve"
+    is_heavy = True
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)

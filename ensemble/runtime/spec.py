@@ -68,6 +68,7 @@ class ChainSpec:
         num_candidates: C.
         slate_size, max_slate_size: S where the request names none, and the largest it may name.
         max_batch_size: users in one request.
+        num_instances: processes that serve the whole chain, or one of its heavy steps.
         max_list_length: longest exclude_item_ids; a longer recent_item_ids is cut to its latest items.
         filter_seen: whether seen items are never shown.
         user_features, context_features: model inputs of those sides, in schema order.
@@ -89,6 +90,7 @@ class ChainSpec:
     slate_size: int
     max_slate_size: int
     max_batch_size: int
+    num_instances: int
     max_list_length: int
     filter_seen: bool
     user_features: tuple[Tensor, ...]

@@ -25,6 +25,8 @@ class Step:
     """
 
     name: ClassVar[str]
+    # Whether it takes long enough to be worth more than one process.
+    is_heavy: ClassVar[bool] = False
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self.spec = spec

@@ -13,5 +13,7 @@ SCORE_STEP = 2.0**-20
 
 def quantise(scores: NDArray, step: float) -> NDArray[np.float32]:
     """Round to a multiple of a power of two, float32: differences of the last bit vanish."""
-    rounded: NDArray[np.float32] = (np.rint(scores * np.float32(1 / step)) * np.float32(step)).astype(np.float32)
-    return rounded
+    rounded: NDArray = scores * np.float32(1 / step)
+    np.rint(rounded, out=rounded)
+    rounded *= np.float32(step)
+    return rounded.astype(np.float32, copy=False)

@@ -80,17 +80,15 @@ def _score_one(
 ) -> NDArray[np.float32]:
     items, item_hidden = weights.items(np.maximum(rows, 0))  # (C, Fi, D), (C, H)
     num_rows, num_item_fields, dim = items.shape
-    dots = items.reshape(num_rows * num_item_fields, dim) @ fields.T  # (C * Fi, Fq)
+    dots = items.reshape(num_rows * num_item_fields, dim) @ np.ascontiguousarray(fields.T)  # (C * Fi, Fq)
     hidden = dots.reshape(num_rows, -1) @ weights.cross  # (C, H)
     hidden += item_hidden
     hidden += query_hidden
-    logit = np.zeros(num_rows, np.float32)
     if pair.shape[-1]:
         hidden += pair @ weights.pair
-        logit = pair @ weights.skip
     for kernel, bias in weights.layers:
         np.maximum(hidden, 0.0, out=hidden)
         hidden = hidden @ kernel
         hidden += bias
-    logits: NDArray[np.float32] = hidden[:, 0] + logit
-    return logits
+    logits: NDArray[np.float32] = hidden[:, 0]
+    return logits + pair @ weights.skip if pair.shape[-1] else logits

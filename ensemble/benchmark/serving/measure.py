@@ -15,7 +15,7 @@ from ensemble.benchmark.result import Benchmark
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
 from ensemble.benchmark.serving.questions import Questions, draw_questions
 from ensemble.benchmark.serving.reference import Answer, Reference, ask_chain, ask_server, ask_stock, overlap
-from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity
+from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity, write_with_one_more_instance
 from ensemble.benchmark.serving.rounds import figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
 from ensemble.benchmark.serving.stock.helper import REPOSITORY
@@ -33,7 +33,7 @@ from workflows.core.run import Run
 __all__ = ["measure"]
 
 PACKAGE = "ensemble.benchmark.serving"
-STOCK = "stock"
+STOCK, IDENTITY, MORE = "stock", "identity", "fused with {} instances"
 # One slate of stock takes as long as hundreds of ours.
 MAX_COMPARED_STOCK = 50
 NUM_QUESTIONS = 4096
@@ -62,7 +62,9 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cascade-benchmark-")))
         asked = scratch / "questions.npz"
         questions.save(asked)
-        repositories["identity"] = write_identity(scratch / "identity", spec)
+        repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec)
+        more = MORE.format(spec.num_instances + 1)
+        repositories[more] = write_with_one_more_instance(scratch / "more", chain_folder, spec)
         helper = _start_stock(stack, run, config, asked, scratch) if settings.stock else None
         if helper is not None:
             repositories[STOCK] = scratch / STOCK / REPOSITORY
@@ -103,7 +105,8 @@ def _served(name: str, server: Server, generator: Worker) -> list[Variant]:
         # Stock's columns are [B], it flattens the candidates of all users of a request into one list, and what a
         # protocol costs is lost in its time.
         return [ServedVariant(name, "grpc", server, generator, flat=True, largest=1)]
-    return [ServedVariant(name, protocol, server, generator) for protocol in PROTOCOLS]
+    protocols = PROTOCOLS if name in (*LAYOUTS, IDENTITY) else PROTOCOLS[:1]
+    return [ServedVariant(name, protocol, server, generator) for protocol in protocols]
 
 
 def _facts(server: Server, repository: Path) -> ServerFacts:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ensemble.benchmark.serving import identity_model
-from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config
+from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, write_fused
 from ensemble.runtime.spec import ChainSpec
 
-__all__ = ["artefact_bytes", "write_identity"]
+__all__ = ["artefact_bytes", "write_identity", "write_with_one_more_instance"]
 
 
 def write_identity(repository: Path, spec: ChainSpec) -> Path:
@@ -23,6 +24,23 @@ def write_identity(repository: Path, spec: ChainSpec) -> Path:
     shutil.copyfile(identity_model.__file__, folder / "1" / "model.py")
     slate = f'parameters {{ key: "slate_size" value {{ string_value: "{spec.slate_size}" }} }}\n'
     (folder / CONFIG_FILE).write_text(fused_config(spec, Names()) + slate)
+    return repository
+
+
+def write_with_one_more_instance(repository: Path, chain: Path, spec: ChainSpec) -> Path:
+    """The fused layout with one more instance than export chose.
+
+    Args:
+        repository: created.
+        chain: the compiled chain.
+        spec: its chain.json.
+
+    Returns:
+        The repository.
+    """
+    write_fused(chain, repository, Names())
+    more = replace(spec, num_instances=spec.num_instances + 1)
+    (repository / MODEL_NAME / CONFIG_FILE).write_text(fused_config(more, Names()))
     return repository
 
 

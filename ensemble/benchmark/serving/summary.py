@@ -24,16 +24,18 @@ NOTES = (
 )
 SUMMARY = """One user's slate: {candidates} candidates retrieved from {items} items, filtered, ranked, ordered, {slate}
 shown. `fused` and `ensemble` are Cascade's two layouts; `identity` is the floor, a Triton model with the same tensors
-that computes nothing; `chain, in a loop` is the limit, the same chain without a server.{stock}All were served by the
-same Triton at the same time and asked in turn, in short slices, by a load generator in its own process: known users at
-random, each with the context of a random event, response cache off."""
+that computes nothing; `fused with N instances` has one process more than export chooses; `chain, in a loop` is the
+limit, the same chain without a server.{stock}All were served by the same Triton at the same time and asked in turn, in
+short slices, by a load generator in its own process: known users at random, each with the context of a random event,
+response cache off."""
 STOCK_SUMMARY = """
 
 `stock` is the same towers, ranker and fitted NVTabular workflows in Merlin Systems' own operators
 (`TransformWorkflow`, `PredictTensorflow`, `QueryFaiss` on the same index file, `FilterCandidates`, `UnrollFeatures`,
 `SoftmaxSampling`), exported by `Ensemble.export`. TensorFlow and the workflows run in process, as this Triton has no
-TensorFlow backend, and raw features come from arrays in memory instead of Feast: both favour it. `stock patched` is
-the same graph in a loop without a server, with a memo for shared nodes and nvtabular_cpp's lookups.
+TensorFlow backend; raw features come from frames in memory instead of Feast; and the towers alone retrieve, as stock
+has no item-item lists: all three favour it. `stock patched` is the same graph in a loop without a server, each node
+run once, with nvtabular_cpp's lookups and NumPy in place of pandas.
 
 """
 
