@@ -15,7 +15,7 @@ __all__ = ["LIST_FILES", "NeighbourLists", "look_up", "neighbour_scores"]
 
 LIST_FILES = ("indptr.npy", "rows.npy", "weights.npy")
 # Counting into an array over the catalogue beats sorting what was reached until it is this much larger.
-ITEMS_PER_ENTRY = 16
+ITEMS_PER_ENTRY = 128
 
 
 @dataclass(frozen=True)
