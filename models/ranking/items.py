@@ -50,7 +50,7 @@ class StoredItems:
 
     def __call__(self, rows: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See ItemParts."""
-        return self.fields[rows], self.hidden[rows]
+        return self.fields.take(rows, axis=0), self.hidden.take(rows, axis=0)
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ def _write_rest(
         slate_size=SLATE_SIZE,
         max_slate_size=NUM_CANDIDATES,
         max_batch_size=64,
+        num_instances=1,
         max_list_length=20_000,
         filter_seen=True,
         user_features=(Tensor(USER_ID, "INT32"), Tensor("age_group", "INT32")),
