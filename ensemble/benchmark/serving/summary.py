@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from ensemble.benchmark.result import Benchmark, Plot, Series, Table, Target, command_line, judge
 from ensemble.benchmark.serving.findings import Agreement, Findings
 from ensemble.benchmark.serving.rounds import Figures
@@ -16,6 +18,7 @@ __all__ = ["CHAIN_LOOP", "PATCHED_LOOP", "summarise"]
 CHAIN_LOOP, PATCHED_LOOP = "chain, in a loop", "stock patched, in a loop"
 FUSED, ENSEMBLE, IDENTITY, STOCK = "fused, gRPC", "ensemble, gRPC", "identity, gRPC", "stock, gRPC"
 MB = 1e6
+Read = Callable[[str, Load], float | None]
 NOTES = (
     "The load generator shares the cores with the server; where its share of a core is near 1, it bounds users/s.",
     "Resident memory is the proportional set size of all processes of a server, after every load; mapped artefacts "
@@ -151,7 +154,8 @@ def _targets(findings: Findings) -> list[Target]:
     floor = _sum(p50(IDENTITY, ONE), p50(CHAIN_LOOP, ONE))
     per_batch = _ratio(rate(FUSED, FULL_BATCH), rate(CHAIN_LOOP, FULL_BATCH))
     apart = _sum(p50(ENSEMBLE, ONE), -(p50(FUSED, ONE) or 0.0))
-    return [
+    latency, throughput = bounds(p50, rate)
+    found = [
         judge("one user, one client, gRPC p50: stock / fused", _ratio(p50(STOCK, ONE), p50(FUSED, ONE)), ">=", 150),
         judge("p50: stock patched, in process / fused, gRPC", _ratio(p50(PATCHED_LOOP, ONE), p50(FUSED, ONE)), ">=", 3),
         judge("p50: fused, gRPC / (identity, gRPC + chain in a loop)", _ratio(p50(FUSED, ONE), floor), "<=", 1.5),
@@ -166,9 +170,28 @@ def _targets(findings: Findings) -> list[Target]:
         judge("start to ready, fused, s", fused.ready_s, "<=", 5.0),
         judge("resident memory above the artefacts, fused, MB", fused.bytes_above_artefacts / MB, "<=", 200),
     ]
+    why = (latency, latency, latency, throughput, throughput)
+    return [
+        target if target.met or target.value is None else msgspec.structs.replace(target, note=note)
+        for target, note in zip(found, (*why, *[""] * (len(found) - len(why))), strict=True)
+    ]
 
 
-def _reader(findings: Findings, name: str) -> Callable[[str, Load], float | None]:
+def bounds(p50: Read, rate: Read) -> tuple[str, str]:
+    """What bounds one user's latency and the throughput, in the run's own figures."""
+    whole, chain, floor = p50(FUSED, ONE), p50(CHAIN_LOOP, ONE), p50(IDENTITY, ONE)
+    most, full = rate(CHAIN_LOOP, ONE), rate(CHAIN_LOOP, FULL_BATCH)
+    if whole is None or chain is None or floor is None or most is None or full is None:
+        return "", ""
+    return (
+        f"Of fused's {whole:.2f} ms, the chain's own computation takes {chain:.2f} ms in a loop and Triton's round "
+        f"trip with an empty model {floor:.2f} ms; the rest is processes waking each other beside the load generator.",
+        f"The chain in a loop, without any server, answers {most:,.0f} users/s one by one and {full:,.0f} in requests "
+        "of 32: one instance computes on one core, and the load generator and Triton share the other.",
+    )
+
+
+def _reader(findings: Findings, name: str) -> Read:
     def read(variant: str, load: Load) -> float | None:
         figures = findings.figures.get((variant, load.name))
         return getattr(figures, name) if figures and findings.agreement.identical else None
