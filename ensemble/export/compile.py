@@ -95,6 +95,8 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         context_columns=tuple(_context_columns(run, schema.side("context"))),
         tower_inputs=tuple(retrieval["query_inputs"]),
         index=_meta(run, "index"),
+        recency_boost=neighbours["recency"]["boost"],
+        recency_decay=neighbours["recency"]["decay"],
         tower_weight=neighbours["tower_weight"],
         neighbour_weight=neighbours["neighbour_weight"],
         ranker=ranking,

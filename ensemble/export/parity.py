@@ -92,7 +92,7 @@ class BruteForce:
         """Both sources' scores of every item, by the name of their pair feature, [N] each."""
         return {
             TOWER_SCORE: np.asarray(self.embeddings @ self.query(inputs)),
-            NEIGHBOUR_SCORE: self._said(self._state.seen(user)),
+            NEIGHBOUR_SCORE: self._said(user),
         }
 
     def merged(self, scores: dict[str, NDArray]) -> NDArray:
@@ -128,12 +128,16 @@ class BruteForce:
             return "a score differs"
         return self._order_problem(logits, rows, surely, perhaps)
 
-    def _said(self, owned: NDArray) -> NDArray[np.float64]:
+    def _said(self, user: int) -> NDArray[np.float64]:
         """What a user's items say for every item, float64 [N], item by item."""
+        recent = [item for item in self._state.history[user].tolist() if item >= 0]
+        counts = dict.fromkeys([*self._state.seen(user).tolist(), *recent], 1.0)
+        for age, item in enumerate(reversed(recent)):
+            counts[item] += self._spec.recency_boost * self._spec.recency_decay**age
         said = np.zeros(len(self.embeddings))
-        for item in owned.tolist():
+        for item, count in counts.items():
             span = slice(int(self._lists.indptr[item]), int(self._lists.indptr[item + 1]))
-            said[self._lists.rows[span]] += self._lists.weights[span]
+            said[self._lists.rows[span]] += count * self._lists.weights[span]
         return said
 
     def _retrieved(self, scores: dict[str, NDArray], allowed: NDArray, count: int) -> tuple[NDArray, NDArray]:

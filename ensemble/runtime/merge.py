@@ -11,11 +11,11 @@ from ensemble.runtime.spec import ChainSpec
 from ensemble.runtime.step import load_array
 from models.index.allowed import are_set
 from models.index.rounding import SCORE_STEP, quantise
-from models.neighbours.lists import NeighbourLists, look_up, neighbour_scores
+from models.neighbours.lists import NeighbourLists, Recency, look_up, neighbour_scores
 
 __all__ = ["MERGED_STEP", "MERGE_FILES", "Merged", "Merger"]
 
-MERGE_FILES = ("neighbours", "item_embeddings.npy", "eligible.npy")
+MERGE_FILES = ("neighbours", "item_embeddings.npy", "eligible.npy", "state/history.npy")
 MERGED_STEP = 2.0**-16
 
 # Item rows int64 [K], merged, tower and item-item scores float32 [K]; descending merged score, ties by row.
@@ -37,19 +37,36 @@ class Merger:
         self._embeddings = load_array(folder / "item_embeddings.npy")
         self._eligible = load_array(folder / "eligible.npy")
         self._marked = np.zeros(spec.num_items, bool)
+        self._history = load_array(folder / "state/history.npy")
+        self._history_length = spec.history_length
+        self._recency = Recency(spec.recency_boost, spec.recency_decay)
         self._weights = spec.tower_weight, spec.neighbour_weight
 
-    def merge(self, query: NDArray, found: NDArray, owned: NDArray, blocked: NDArray, count: int) -> Merged:
+    def recent(self, user_row: int, requested: NDArray) -> NDArray:
+        """The latest items of a user (-1: unknown), oldest first: the stored ones, then those of the request.
+
+        Args:
+            user_row: whose.
+            requested: item rows of the request, oldest first, -1 padded.
+        """
+        stored = self._history[user_row] if user_row >= 0 else requested[:0]
+        rows: NDArray = np.concatenate([stored, requested])
+        return rows[rows >= 0][-self._history_length :]
+
+    def merge(
+        self, query: NDArray, found: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray, count: int
+    ) -> Merged:
         """Order the union of both sources' best.
 
         Args:
             query: float32 [D].
             found: item rows that the towers found, all of them allowed.
             owned: item rows that the user has, in any order, -1 ignored.
+            recent: the latest of them, as `recent` gives them.
             blocked: distinct item rows that must not be shown, ascending.
             count: C; at most so many come from either source and at most so many are returned.
         """
-        reached, sums = neighbour_scores(self._lists, owned)
+        reached, sums = neighbour_scores(self._lists, owned, recent, self._recency)
         rows = np.union1d(found, self._nominated(reached, sums, blocked, count))
         tower = quantise(self._embeddings[rows] @ query, SCORE_STEP)
         neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)

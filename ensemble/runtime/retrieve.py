@@ -75,14 +75,16 @@ class Retrieve(Step):
         candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
         scores = {name: np.zeros(candidates.shape, np.float32) for name in SCORES}
         for user in range(num_users):
-            owned = np.concatenate([self._seen.of(int(batch["user_row"][user, 0])), batch["recent_rows"][user]])
+            user_row, requested = int(batch["user_row"][user, 0]), batch["recent_rows"][user]
+            owned = np.concatenate([self._seen.of(user_row), requested])
             blocked = self._blocked(owned, batch["excluded_rows"][user])
             if batch["path_code"][user, 0] == POPULARITY:
                 rows, *found = self._most_popular(blocked)
             else:
                 query, count = batch["query"][user], self.spec.num_candidates
                 near = self._search.nearest(query, blocked, count)[0]
-                rows, *found = self._merger.merge(query, near, owned, blocked, count)
+                recent = self._merger.recent(user_row, requested)
+                rows, *found = self._merger.merge(query, near, owned, recent, blocked, count)
             candidates[user, : len(rows)] = rows
             for name, values in zip(SCORES, found, strict=False):
                 scores[name][user, : len(rows)] = values

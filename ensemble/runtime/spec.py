@@ -76,6 +76,7 @@ class ChainSpec:
         context_columns: raw context columns that a request may carry.
         tower_inputs: model inputs of the query tower.
         index: kind, nlist and nprobe of index/meta.json.
+        recency_boost, recency_decay: how much more a user's latest items count in the item-item score.
         tower_weight, neighbour_weight: of the two sources' scores in the merged retrieval score.
         ranker: ranking/meta.json.
     """
@@ -99,6 +100,8 @@ class ChainSpec:
     context_columns: tuple[Tensor, ...]
     tower_inputs: tuple[str, ...]
     index: dict[str, Any]
+    recency_boost: float
+    recency_decay: float
     tower_weight: float
     neighbour_weight: float
     ranker: dict[str, Any]

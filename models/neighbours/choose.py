@@ -1,4 +1,4 @@
-"""Choose the ridge, the share of the walks and the share of the towers by NDCG on the valid split."""
+"""Choose the ridge, the shares of the walks and of the towers, and what recent items count, by NDCG on valid."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from scipy import sparse
 from models.baselines.base import top_k
 from models.metrics.ranking import per_user
 from models.neighbours.config import NeighboursConfig
+from models.neighbours.counts import recent_matrix
+from models.neighbours.lists import Recency
 from models.neighbours.weights import Blend, Weights, spread
 from models.retrieval.validation import ValidationSet
 
@@ -20,6 +22,7 @@ __all__ = ["Asked", "Choice", "choose", "ndcg"]
 
 BLOCK_CELLS = 20_000_000
 SCALE_USERS = 500
+PLAIN = Recency()
 
 # Positions of validation users [B] -> their scores of the whole catalogue, float32 [B, N]
 Scores = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -31,12 +34,15 @@ class Choice(msgspec.Struct, frozen=True):
     Attributes:
         ridge: position of the chosen l2 among those that were fitted.
         blend: of the regression and the walks.
+        recency: how much more a user's latest items count.
         tower_weight, neighbour_weight: of the two scores in the merged one.
-        measured: {"l2" or "walk_share" or "tower_share": value, "ndcg": mean over the users asked} in order.
+        measured: {"l2", "walk_share", "recency_boost", "recency_decay" or "tower_share": value, "ndcg": mean over the
+            users asked} in order.
     """
 
     ridge: int
     blend: Blend
+    recency: Recency
     tower_weight: float
     neighbour_weight: float
     measured: list[dict[str, Any]]
@@ -48,12 +54,14 @@ class Asked(msgspec.Struct, frozen=True):
     Attributes:
         users: their inputs, relevant and seen items.
         owned: float32 [V, N], what they had at the end of training.
+        history: int32 [V, L], the latest of it, oldest first, padded right with -1.
         embedded: float32 [V, D], their query embeddings.
         item_embeddings: float32 [N, D].
     """
 
     users: ValidationSet
     owned: sparse.csr_matrix
+    history: NDArray[np.int32]
     embedded: NDArray[np.float32]
     item_embeddings: NDArray[np.float32]
 
@@ -62,10 +70,11 @@ class Asked(msgspec.Struct, frozen=True):
         scores: NDArray[np.float32] = self.embedded[positions] @ self.item_embeddings.T
         return scores
 
-    def neighbours(self, weights: sparse.csr_matrix) -> Scores:
+    def neighbours(self, weights: sparse.csr_matrix, recency: Recency = PLAIN) -> Scores:
         """The item-item scores of the whole catalogue; `weights` by the item spoken for."""
         by_source = weights.T.tocsr()
-        return lambda positions: np.asarray((self.owned[positions] @ by_source).toarray(), np.float32)
+        counted = (self.owned + recent_matrix(self.history, self.owned.shape[1], recency)).tocsr()
+        return lambda positions: np.asarray((counted[positions] @ by_source).toarray(), np.float32)
 
 
 def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
@@ -98,7 +107,16 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
     l2 = best("l2", config.l2, lambda value: blended(config.l2.index(value), config.walk_shares[0]))
     ridge = config.l2.index(l2)
     walk_share = best("walk_share", config.walk_shares, lambda value: blended(ridge, value))
-    item_item = blended(ridge, walk_share)
+    weighed = blend(ridge, walk_share).matrix(weights.regressions[ridge], weights.walks)
+
+    def recent(boost: float, decay: float) -> Scores:
+        return asked.neighbours(weighed, Recency(boost, decay))
+
+    decay = config.recency_decays[0]
+    boost = best("recency_boost", config.recency_boosts, lambda value: recent(value, decay))
+    if boost:
+        decay = best("recency_decay", config.recency_decays, lambda value: recent(boost, value))
+    item_item = recent(boost, decay)
     tower_scale, item_scale = spread(asked.towers(some)), spread(item_item(some))
 
     def merged(share: float) -> Scores:
@@ -108,6 +126,7 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
     return Choice(
         ridge,
         blend(ridge, walk_share),
+        Recency(boost, decay),
         tower_weight=tower_share / tower_scale,
         neighbour_weight=(1.0 - tower_share) / item_scale,
         measured=measured,

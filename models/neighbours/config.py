@@ -12,6 +12,9 @@ __all__ = ["NeighboursConfig"]
 
 Shares = Annotated[tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
 
+Boosts = Annotated[tuple[Annotated[float, msgspec.Meta(ge=0.0)], ...], msgspec.Meta(min_length=1)]
+Decays = Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
+
 
 class NeighboursConfig(Section, frozen=True):
     """The item-item weights and the weight of their score beside the two towers'.
@@ -23,6 +26,8 @@ class NeighboursConfig(Section, frozen=True):
         walked: items kept per item of the two-step walks.
         l2: ridges to choose from.
         walk_shares: share of the walks in the blended score, to choose from.
+        recency_boosts: how much more than others the latest item counts in a user's item-item score, to choose from.
+        recency_decays: of that, per step into the past, to choose from.
         tower_shares: share of the two towers in the merged retrieval score, to choose from.
         longest_list: items kept of those that one item speaks for, by absolute weight: what a request costs.
         user_power: a user with n items counts n**-user_power: long lists say less about each pair.
@@ -38,6 +43,8 @@ class NeighboursConfig(Section, frozen=True):
     walked: Count = 256
     l2: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (200.0, 25.0, 50.0, 100.0, 400.0, 800.0)
     walk_shares: Shares = (0.2, 0.0, 0.1, 0.35, 0.5, 0.65, 0.8, 1.0)
+    recency_boosts: Boosts = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+    recency_decays: Decays = (0.8, 0.6, 0.9)
     tower_shares: Shares = (0.3, 0.0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     longest_list: Count = 200
     user_power: Fraction = 0.3

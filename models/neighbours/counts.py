@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.data import State
+from models.neighbours.lists import Recency
 
-__all__ = ["cooccurrences", "seen_matrix", "thin"]
+__all__ = ["cooccurrences", "recent_matrix", "seen_matrix", "thin"]
 
 
 def seen_matrix(state: State) -> sparse.csr_matrix:
@@ -18,6 +19,24 @@ def seen_matrix(state: State) -> sparse.csr_matrix:
     matrix = sparse.csr_matrix((ones, np.asarray(state.seen_rows), np.asarray(state.seen_indptr)), shape=shape)
     matrix.sum_duplicates()
     matrix.data[:] = 1.0
+    return matrix
+
+
+def recent_matrix(history: NDArray[np.int32], num_items: int, recency: Recency) -> sparse.csr_matrix:
+    """What recent items count beyond 1: boost * decay^age; float32 [B, N].
+
+    Args:
+        history: int32 [B, L] item rows, oldest first, padded right with -1.
+        num_items: N.
+        recency: boost and decay.
+    """
+    present = history >= 0
+    ages = present.sum(axis=1, keepdims=True) - 1 - np.arange(history.shape[1])
+    gains = recency.boost * recency.decay ** np.maximum(ages, 0)
+    indptr = np.append(0, np.cumsum(present.sum(axis=1)))
+    shape = (len(history), num_items)
+    matrix = sparse.csr_matrix((gains[present].astype(np.float32), history[present], indptr), shape=shape)
+    matrix.sum_duplicates()
     return matrix
 
 

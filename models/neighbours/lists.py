@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LIST_FILES", "NeighbourLists", "look_up", "neighbour_scores"]
+__all__ = ["LIST_FILES", "NeighbourLists", "Recency", "look_up", "neighbour_scores"]
 
 LIST_FILES = ("indptr.npy", "rows.npy", "weights.npy")
 # Counting into an array over the catalogue beats sorting what was reached until it is this much larger.
@@ -51,18 +51,52 @@ class NeighbourLists:
             np.save(folder / name, array)
 
 
-def neighbour_scores(lists: NeighbourLists, owned: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The items that a user's items speak for, each with the sum of its weights.
+@dataclass(frozen=True)
+class Recency:
+    """How much more the latest items count: an item of age a (0 is the latest) counts 1 + boost * decay^a.
+
+    Attributes:
+        boost: 0 where the order of events says nothing.
+        decay: per step into the past.
+    """
+
+    boost: float = 0.0
+    decay: float = 1.0
+
+    def counts(self, rows: NDArray, recent: NDArray) -> NDArray[np.float64]:
+        """What each of the user's items counts; an item that is there twice among the recent ones gains twice.
+
+        Args:
+            rows: item rows [R], ascending, distinct, the recent ones among them.
+            recent: item rows, oldest first.
+
+        Returns:
+            float64 [R].
+        """
+        counts = np.ones(len(rows))
+        if self.boost and len(recent):
+            gains = self.boost * self.decay ** np.arange(len(recent) - 1, -1, -1)
+            np.add.at(counts, np.searchsorted(rows, recent), gains)
+        return counts
+
+
+def neighbour_scores(
+    lists: NeighbourLists, owned: NDArray, recent: NDArray, recency: Recency
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The items that a user's items speak for, each with the sum of its weights times what the user's items count.
 
     Args:
         lists: the weights.
         owned: int item rows in any order; a repeated one counts once, -1 never.
+        recent: int item rows, oldest first, -1 left out; those that are not owned are counted too.
+        recency: how much more the recent ones count.
 
     Returns:
         Item rows int64 [R], ascending, and scores float32 [R]. Summed in float64 in ascending order of the owned items,
         so that the same items give the same score to the last bit.
     """
-    owned = np.unique(owned)
+    recent = recent[recent >= 0]
+    owned = np.unique(np.concatenate([owned, recent]))
     owned = owned[owned >= 0]
     starts = lists.indptr[owned]
     counts = lists.indptr[owned + 1] - starts
@@ -70,7 +104,8 @@ def neighbour_scores(lists: NeighbourLists, owned: NDArray) -> tuple[NDArray[np.
     if not total:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     entries = np.arange(total) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    reached, weights = lists.rows[entries], lists.weights[entries]
+    reached = lists.rows[entries]
+    weights = lists.weights[entries] * np.repeat(recency.counts(owned, recent), counts)
     num_items = len(lists.indptr) - 1
     if num_items <= ITEMS_PER_ENTRY * total:
         is_reached = np.zeros(num_items, bool)

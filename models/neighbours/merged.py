@@ -7,11 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from models.data import State
-from models.neighbours.counts import seen_matrix
-from models.neighbours.lists import NeighbourLists
+from models.neighbours.counts import recent_matrix, seen_matrix
+from models.neighbours.lists import NeighbourLists, Recency
 from models.neighbours.weights import score_matrix
 from models.ranking.retriever import Retriever
 from workflows.core.run import Run
@@ -34,7 +33,11 @@ class MergedRetriever:
         self.tower = Retriever(run.folder("retrieval"))
         self._tower_weight, self._neighbour_weight = meta["tower_weight"], meta["neighbour_weight"]
         self._weights = score_matrix(NeighbourLists.load(folder / moment))
-        self._seen: sparse.csr_matrix = seen_matrix(state)
+        self._counted = seen_matrix(state)
+        recency = Recency(**meta["recency"])
+        if recency.boost:
+            recent = recent_matrix(np.asarray(state.history), self._counted.shape[1], recency)
+            self._counted = (self._counted + recent).tocsr()
 
     def neighbour_scores(self, user_row: NDArray) -> NDArray[np.float32]:
         """Item-item scores from what users had; user_row int [B], -1 has nothing; float32 [B, N]."""
@@ -43,7 +46,7 @@ class MergedRetriever:
         if known.any():
             # Many rows of one user are the rule in training.
             users, place = np.unique(user_row[known], return_inverse=True)
-            scores[known] = (self._seen[users] @ self._weights).toarray()[place]
+            scores[known] = (self._counted[users] @ self._weights).toarray()[place]
         return scores
 
     def merged_scores(self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -57,15 +57,17 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
         "neighbour_weight": choice.neighbour_weight,
         "l2": config.l2[choice.ridge],
         "blend": msgspec.to_builtins(choice.blend),
+        "recency": msgspec.to_builtins(choice.recency),
         "num_entries": num_entries,
         "measured": choice.measured,
     }
     (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
     console.say(
-        f"neighbours: l2 {meta['l2']:g}, walk share {choice.blend.walk_share:g}, weights of towers and neighbours "
+        f"neighbours: l2 {meta['l2']:g}, walk share {choice.blend.walk_share:g}, recency {choice.recency.boost:g} * "
+        f"{choice.recency.decay:g}^age, weights of towers and neighbours "
         f"{choice.tower_weight:.3g} and {choice.neighbour_weight:.3g}"
     )
-    return {name: meta[name] for name in ("l2", "blend", "tower_weight", "neighbour_weight", "num_entries")}
+    return {name: meta[name] for name in ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")}
 
 
 def _asked(run: Run, config: NeighboursConfig) -> Any:
@@ -87,4 +89,5 @@ def _asked(run: Run, config: NeighboursConfig) -> Any:
     )
     dim = tower.item_embeddings.shape[1]
     embedded = tower.embed(users.inputs) if len(users) else np.zeros((0, dim), np.float32)
-    return Asked(users, owned, embedded, tower.item_embeddings)
+    history = np.asarray(state.history[users.user_row])
+    return Asked(users, owned, history, embedded, tower.item_embeddings)

@@ -20,11 +20,13 @@ class ValidationSet(msgspec.Struct, frozen=True):
     """One query per validation user.
 
     Attributes:
+        user_row: int [V].
         inputs: query tower inputs, [V, ...] each.
         relevant: per user, item rows of the positive validation events that the user had not seen in training.
         seen: per user, item rows seen in training; excluded from the candidates.
     """
 
+    user_row: NDArray
     inputs: Batch
     relevant: list[NDArray]
     seen: list[NDArray]
@@ -54,6 +56,7 @@ def validation_set(features: Features, positives: Events, state: State, num_user
     rows = {name: values[first[keep]] for name, values in columns.items()}
     seen = [np.asarray(state.seen(int(users[i]))) for i in keep]
     return ValidationSet(
+        user_row=users[keep],
         inputs=features.query_inputs(rows["user_row"], rows, rows[HISTORY]) if keep else {},
         relevant=[np.setdiff1d(relevant_of[i], s) for i, s in zip(keep, seen, strict=True)],
         seen=seen,

@@ -92,19 +92,22 @@ class Oracle:
         inputs = self.inputs(row, context or {}, recent_rows)
         query = self.tower.run(None, inputs)[0][0]
         similarity = {i: float(np.dot(self.embeddings[i].astype(np.float64), query)) for i in allowed}
-        support = self.support(owned)
+        stored = [item for item in self.history[row].tolist() if item >= 0] if row >= 0 else []
+        support = self.support(owned, [*stored, *(item for item in recent_rows if item >= 0)][-6:])
         found = self.retrieve(allowed, similarity, support)
         logits = {i: self.logit(inputs, i, similarity[i], support[i]) for i in found}
         best = sorted(found, key=lambda i: (-round(logits[i], 5), i))[:size]
         path = "known_user" if row >= 0 else "history" if known_recent else "context"
         return [self.items[i] for i in best], [1 / (1 + np.exp(-logits[i])) for i in best], path
 
-    def support(self, owned: set[int]) -> list[float]:
-        """What the user's items say for every item."""
-        said = [0.0] * len(self.items)
-        for item in owned:
+    def support(self, owned: set[int], recent: list[int]) -> list[float]:
+        """What the user's items say for every item, the recent ones more the later they were."""
+        said, recency = [0.0] * len(self.items), self.merge["recency"]
+        for item in owned | set(recent):
+            ages = [age for age, other in enumerate(reversed(recent)) if other == item]
+            count = 1 + sum(recency["boost"] * recency["decay"] ** age for age in ages)
             for other, weight in self.speaks_for[item]:
-                said[other] += weight
+                said[other] += count * weight
         return said
 
     def retrieve(self, allowed: list[int], similarity: dict[int, float], support: list[float]) -> list[int]:

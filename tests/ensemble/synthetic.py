@@ -26,7 +26,7 @@ from workflows.features.schema import Feature, FeatureSchema
 from workflows.tables.config import DataConfig
 
 L, D, PAIR_INPUTS = 6, 8, ["tower_score", "neighbour_score", "popularity"]
-TOWER_WEIGHT, NEIGHBOUR_WEIGHT = 1.5, 0.75
+TOWER_WEIGHT, NEIGHBOUR_WEIGHT, RECENCY = 1.5, 0.75, {"boost": 1.5, "decay": 0.7}
 DEVICES = ["desktop", "phone", "tablet"]
 
 
@@ -231,7 +231,8 @@ def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> Non
         np.save(folder / moment / "indptr.npy", np.cumsum([0, *map(len, lists)]).astype(np.int64))
         np.save(folder / moment / "rows.npy", np.concatenate(lists).astype(np.int32))
         np.save(folder / moment / "weights.npy", _normal(rng, sum(map(len, lists))))
-    _json(folder / "meta.json", {"tower_weight": TOWER_WEIGHT, "neighbour_weight": NEIGHBOUR_WEIGHT})
+    meta = {"recency": RECENCY, "tower_weight": TOWER_WEIGHT, "neighbour_weight": NEIGHBOUR_WEIGHT}
+    _json(folder / "meta.json", meta)
     _finish(folder, "neighbours", {})
 
 

@@ -11,8 +11,8 @@ from scipy import sparse
 from models.data import State
 from models.neighbours.choose import Asked, choose, ndcg
 from models.neighbours.config import NeighboursConfig
-from models.neighbours.counts import cooccurrences, seen_matrix, thin
-from models.neighbours.lists import NeighbourLists, look_up, neighbour_scores
+from models.neighbours.counts import cooccurrences, recent_matrix, seen_matrix, thin
+from models.neighbours.lists import NeighbourLists, Recency, look_up, neighbour_scores
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
 from models.neighbours.weights import Blend, fit_weights, score_matrix, to_lists
@@ -44,12 +44,16 @@ def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
     random = np.random.default_rng(seed)
     lists = lists_of(random, num_items)
     owned = random.integers(-1, num_items, random.integers(0, 8))
+    recent = random.integers(-1, num_items, random.integers(0, 5))
+    counts = dict.fromkeys(owned[owned >= 0].tolist() + recent[recent >= 0].tolist(), 1.0)
+    for age, item in enumerate(recent[recent >= 0][::-1].tolist()):
+        counts[item] += 2.0 * 0.5**age
     expected: dict[int, float] = {}
-    for item in set(owned[owned >= 0].tolist()):
+    for item, count in counts.items():
         for place in range(lists.indptr[item], lists.indptr[item + 1]):
             row = int(lists.rows[place])
-            expected[row] = expected.get(row, 0.0) + float(lists.weights[place])
-    rows, scores = neighbour_scores(lists, owned)
+            expected[row] = expected.get(row, 0.0) + count * float(lists.weights[place])
+    rows, scores = neighbour_scores(lists, owned, recent, Recency(2.0, 0.5))
     assert rows.tolist() == sorted(expected)
     np.testing.assert_allclose(scores, [expected[row] for row in rows.tolist()], atol=1e-6)
     wanted = random.integers(0, num_items, 20)
@@ -127,7 +131,7 @@ def test_lists_sum_to_the_blend_of_both_scores():
     assert all((np.diff(lists.rows[a:b]) > 0).all() for a, b in pairwise(lists.indptr))
     expected = matrix @ (0.375 * weights.regressions[1] + 2.5 * weights.walks).toarray().T
     np.testing.assert_allclose(matrix @ score_matrix(lists).toarray(), expected, atol=1e-5)
-    rows, scores = neighbour_scores(lists, np.flatnonzero(matrix[0]))
+    rows, scores = neighbour_scores(lists, np.flatnonzero(matrix[0]), np.zeros(0, np.int32), Recency())
     np.testing.assert_allclose(scores, expected[0, rows], atol=1e-5)
 
 
@@ -137,10 +141,11 @@ def test_a_catalogue_of_one_item_has_no_neighbours():
     assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks), 9).rows) == 0
 
 
-def asked_of(matrix, relevant, embedded, item_embeddings):
+def asked_of(matrix, relevant, embedded, item_embeddings, history=None):
     seen = [np.flatnonzero(row) for row in matrix]
-    users = ValidationSet(inputs={}, relevant=relevant, seen=seen)
-    return Asked(users, sparse.csr_matrix(matrix), embedded, item_embeddings)
+    users = ValidationSet(np.arange(len(matrix)), inputs={}, relevant=relevant, seen=seen)
+    history = np.full((len(matrix), 2), -1, np.int32) if history is None else history
+    return Asked(users, sparse.csr_matrix(matrix), history, embedded, item_embeddings)
 
 
 def test_the_source_that_knows_the_answer_gets_all_the_weight():
@@ -155,7 +160,9 @@ def test_the_source_that_knows_the_answer_gets_all_the_weight():
     noise = random.standard_normal((6, 12)).astype(np.float32)
     chosen = choose(weights, asked_of(half, relevant, -noise, np.eye(12, dtype=np.float32)), config)
     assert chosen.neighbour_weight > 0
-    assert {"l2", "walk_share", "tower_share"} == {name for record in chosen.measured for name in record} - {"ndcg"}
+    assert {"l2", "walk_share", "recency_boost", "tower_share"} == {
+        name for record in chosen.measured for name in record
+    } - {"ndcg"}
 
     unrelated = fit_weights(state_of([[i] for i in range(12)], 12), config, config.l2)
     answers = np.eye(12, dtype=np.float32)[1::2]
@@ -164,7 +171,7 @@ def test_the_source_that_knows_the_answer_gets_all_the_weight():
 
 
 def test_ndcg_leaves_out_what_was_seen():
-    users = ValidationSet(inputs={}, relevant=[np.array([2])], seen=[np.array([0])])
+    users = ValidationSet(np.arange(1), inputs={}, relevant=[np.array([2])], seen=[np.array([0])])
     scores = np.array([[9.0, 1.0, 5.0]], np.float32)
     assert ndcg(users, lambda positions: scores[positions].copy(), 1) == 1.0
     assert ndcg(users, lambda positions: -scores[positions], 2) == pytest.approx(1 / np.log2(3))
@@ -201,3 +208,29 @@ def test_without_validation_users_the_first_of_each_setting_is_taken():
     assert chosen.tower_weight == pytest.approx(config.tower_shares[0])
     assert chosen.neighbour_weight == pytest.approx(1 - config.tower_shares[0])
     assert chosen.measured == []
+
+
+def test_recent_items_count_more_the_later_they_were():
+    history = np.array([[4, 1, 4], [2, -1, -1], [-1, -1, -1]], np.int32)
+    expected = [[0, 4, 0, 0, 8 + 2, 0], [0, 0, 8, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(recent_matrix(history, 6, Recency(8.0, 0.5)).toarray(), expected)
+    rows = np.array([1, 3, 4])
+    np.testing.assert_allclose(Recency(8.0, 0.5).counts(rows, np.array([4, 1, 4])), [5.0, 1.0, 11.0])
+    np.testing.assert_array_equal(Recency().counts(rows, np.array([4])), 1.0)
+
+
+def test_where_the_next_item_follows_from_the_last_one_the_latest_items_are_boosted():
+    """Users have three items; the next one is the partner of the latest."""
+    random = np.random.default_rng(11)
+    pairs = np.eye(12)[random.integers(0, 6, 300) * 2]
+    config = NeighboursConfig(regressed=4, walked=4, validation_cutoff=1)
+    weights = fit_weights(state_of([np.flatnonzero(row + np.roll(row, 1)) for row in pairs], 12), config, config.l2)
+    starts = np.array([random.permutation(6)[:3] * 2 for _ in range(40)])
+    matrix = np.zeros((40, 12), np.float32)
+    matrix[np.arange(40)[:, None], starts] = 1
+    relevant = [np.array([row[-1] + 1]) for row in starts]
+    nothing = np.zeros((40, 2), np.float32), np.ones((12, 2), np.float32)
+    chosen = choose(weights, asked_of(matrix, relevant, *nothing, starts.astype(np.int32)), config)
+    assert chosen.recency.boost > 0
+    backwards = asked_of(matrix, relevant, *nothing, starts[:, ::-1].astype(np.int32))
+    assert choose(weights, backwards, config).recency.boost == 0

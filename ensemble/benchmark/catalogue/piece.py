@@ -218,6 +218,8 @@ def _write_rest(
         context_columns=(),
         tower_inputs=tuple(ranking["query_inputs"]),
         index=index,
+        recency_boost=4.0,
+        recency_decay=0.8,
         tower_weight=1.0,
         neighbour_weight=1.0,
         ranker=ranking,
