@@ -30,8 +30,8 @@ class RankingConfig(Section, frozen=True):
             only, whose positives neither has been fitted on.
         max_stored_mb: the item side of the factored ranker is computed for the whole catalogue at export while it takes
             at most this, in MiB; for more items, a request gathers it from the embedding tables.
-        use_user_id: whether there is a user id embedding; without it the ranker came closer to the true probabilities
-            of the simulated shop, and sampled rows, few for each user, are not learnt by heart.
+        use_user_id: whether there is a user id embedding; "auto": with impressions where at least 5% of the label's
+            variance lies between users (`models.ranking.rules`); elsewhere it learns rows by heart.
         id_dropout: as in retrieval.
         lazy_adam_from: as in retrieval.
         batch_size: (query, item) rows a step, of each process where several train together.
@@ -49,7 +49,7 @@ class RankingConfig(Section, frozen=True):
     candidate_pool: Count = 200
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
     max_stored_mb: Annotated[float, msgspec.Meta(ge=0.0)] = 512.0
-    use_user_id: bool = False
+    use_user_id: bool | Literal["auto"] = "auto"
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3
     lazy_adam_from: NonNegative = 50_000

@@ -49,7 +49,7 @@ class Ranker(tf.keras.Model):
 
     Args:
         schema: the features.
-        config: sizes.
+        config: sizes; `use_user_id` "auto" is for the stage to settle, and is no here.
         pair_mean, pair_scale: float32 [P] of the training rows; pair features are standardised inside.
         skip: float32 [P], initial weights from standardised pair features straight to the logit.
     """
@@ -63,7 +63,7 @@ class Ranker(tf.keras.Model):
         skip: NDArray,
     ) -> None:
         super().__init__(name="ranker")
-        self.query_features = [feature for feature in schema.query if config.use_user_id or feature.name != USER_ID]
+        self.query_features = [f for f in schema.query if config.use_user_id is True or f.name != USER_ID]
         self.item_features = list(schema.side("item"))
         self.num_pairs = len(pair_mean)
         self._id_dropout = config.id_dropout

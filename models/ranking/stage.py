@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.data import Events, Features, load_events, load_features, load_state, positive_label
+from models.data import Features, load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
+from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
-from workflows.core.errors import ConfigError, DataError
+from workflows.core.errors import DataError
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
@@ -70,10 +71,16 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
 
     features = load_features(run)
     label = positive_label(features.schema, config.label)
-    sampled = _is_sampled(load_events(run, "train"), label, config)
+    counts = count_labels(load_events(run, "train"), label, features.num_users)
+    sampled = trains_on_samples(counts, label, config)
+    has_user_id = wants_user_id(counts, config, sampled=sampled)
+    config = msgspec.structs.replace(config, use_user_id=has_user_id)
     names = choose_pairs(config, sampled=sampled)
     kind = "sampled" if sampled else "impressions"
-    console.say(f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}")
+    console.say(
+        f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}, "
+        f"{'with' if has_user_id else 'without'} a user id"
+    )
     train, valid = _sources(run, config, features, label, names, sampled)
     if not train.share(team.shard).num_rows:
         raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
@@ -114,28 +121,6 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         **measured,
         "calibration": calibration,
     }
-
-
-def _is_sampled(events: Events, label: str, config: RankingConfig) -> bool:
-    if config.training_rows == "sampled":
-        return True
-    both = bool(label) and _has_both(events, label)
-    if config.training_rows == "impressions" and not both:
-        raise ConfigError(
-            f"ranking.training_rows = 'impressions' needs a label with both values in the train split, got "
-            f"{label or 'no label'!r}; use 'sampled' or 'auto'"
-        )
-    return not both
-
-
-def _has_both(events: Events, label: str) -> bool:
-    """Whether the label is both 0 and 1 somewhere; reads on only until it knows."""
-    seen: set[bool] = set()
-    for batch in events.batches(SCAN_ROWS):
-        seen |= set(np.unique(batch[label] > 0.5).tolist())
-        if len(seen) == 2:
-            return True
-    return False
 
 
 def _sources(

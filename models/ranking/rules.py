@@ -1,0 +1,104 @@
+"""What the log decides where [ranking] says "auto": which rows to train on, and whether users get an embedding."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data import Events
+from models.ranking.config import RankingConfig
+from workflows.core.errors import ConfigError
+
+__all__ = ["MIN_SHARE_BETWEEN_USERS", "LabelCounts", "count_labels", "trains_on_samples", "wants_user_id"]
+
+MIN_SHARE_BETWEEN_USERS = 0.05
+SCAN_ROWS = 100_000
+
+
+class LabelCounts(msgspec.Struct, frozen=True):
+    """How often each user's events have the label.
+
+    Attributes:
+        rows: int64 [U], events of each user.
+        positives: int64 [U], those of them whose label is 1.
+    """
+
+    rows: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+    @property
+    def has_both(self) -> bool:
+        """Whether the label is 0 somewhere and 1 somewhere."""
+        return bool(0 < self.positives.sum() < self.rows.sum())
+
+    @property
+    def share_between_users(self) -> float:
+        """Share of the label's variance that lies between users rather than within: the intraclass correlation.
+
+        It estimates that of the users behind the log: how many events each has does not move it, and chance alone gives
+        0 on average. 0 also where no user has two events.
+
+        Reference: the analysis of variance estimator of Ridout, Demétrio and Firth, "Estimating intraclass correlation
+        for binary data", Biometrics 55(1), 1999.
+        """
+        rows, positives = (values[self.rows > 0].astype(np.float64) for values in (self.rows, self.positives))
+        num_users, num_rows = len(rows), rows.sum()
+        if num_users < 2 or num_rows == num_users:
+            return 0.0
+        shares = positives / rows
+        between = (rows * (shares - positives.sum() / num_rows) ** 2).sum() / (num_users - 1)
+        within = (positives * (1.0 - shares)).sum() / (num_rows - num_users)
+        typical_rows = (num_rows - (rows**2).sum() / num_rows) / (num_users - 1)
+        spread = between + (typical_rows - 1.0) * within
+        return float((between - within) / spread) if spread > 0 else 0.0
+
+
+def count_labels(events: Events, label: str, num_users: int) -> LabelCounts:
+    """Go once over the events of a split.
+
+    Args:
+        events: all of the split.
+        label: label column; empty: there is none, and nothing is counted.
+        num_users: U.
+    """
+    rows, positives = np.zeros(num_users, np.int64), np.zeros(num_users, np.int64)
+    for batch in events.batches(SCAN_ROWS) if label else ():
+        rows += np.bincount(batch["user_row"], minlength=num_users)
+        positives += np.bincount(batch["user_row"][batch[label] > 0.5], minlength=num_users)
+    return LabelCounts(rows, positives)
+
+
+def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) -> bool:
+    """Whether the training rows are sampled ones rather than the log's impressions.
+
+    Args:
+        counts: of the train split.
+        label: its name, for the error.
+        config: "auto" takes the impressions where the label has both values.
+
+    Raises:
+        ConfigError: impressions are asked for, and the label does not have both values.
+    """
+    if config.training_rows == "impressions" and not counts.has_both:
+        raise ConfigError(
+            f"ranking.training_rows = 'impressions' needs a label with both values in the train split, got "
+            f"{label or 'no label'!r}; use 'sampled' or 'auto'"
+        )
+    return config.training_rows == "sampled" or not counts.has_both
+
+
+def wants_user_id(counts: LabelCounts, config: RankingConfig, *, sampled: bool) -> bool:
+    """Whether the ranker has an embedding per user.
+
+    A history lists what a user liked; how mild or strict the user is, stands in the labels of all its impressions, and
+    only an embedding learns it. Where users hardly differ in that, it learns the rows by heart instead.
+
+    Args:
+        counts: of the train split.
+        config: "auto" is as above for impressions, and no for sampled rows, whose share of positives is the config's.
+        sampled: the training rows are sampled ones.
+    """
+    if config.use_user_id != "auto":
+        return config.use_user_id
+    return not sampled and counts.share_between_users >= MIN_SHARE_BETWEEN_USERS
