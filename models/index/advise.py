@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.index.config import IndexConfig
-from models.index.factory import FEWEST_ITEMS, KINDS, num_lists
+from models.index.factory import FEWEST_ITEMS, KINDS, list_work, num_lists
 from models.index.search import EXACT, HNSW, INDEX_FILE
 from models.index.trial import Catalogue, Tried
 from models.index.workload import Workload
@@ -107,9 +107,9 @@ def _estimate(tried: Tried, num_items: int, config: IndexConfig) -> Tried:
         # Not the logarithm of the textbook: 4 times the time was seen for 10 times the items, for want of cache.
         slower, longer = growth**0.6, growth
     else:
-        # Probed items and lists both follow N / nlist; building compares every item with every list.
+        # As many lists are probed, each N / nlist long.
         slower = growth * tried.nlist / num_lists(num_items)
-        longer = growth * num_lists(num_items) / tried.nlist
+        longer = list_work(num_items) / list_work(tried.num_items)
     build_s, index_bytes = tried.build_s * longer, int(tried.index_bytes * growth)
     verdict = tried.verdict
     if build_s > config.max_build_s:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.index.search import HNSW, IVF, IVF_PQ
 
-__all__ = ["FEWEST_ITEMS", "KINDS", "build", "num_lists"]
+__all__ = ["FEWEST_ITEMS", "KINDS", "build", "list_work", "num_lists"]
 
 KINDS = (IVF, IVF_PQ, HNSW)
 # Catalogues below this are always searched exactly: there are no clusters or codes to learn.
@@ -26,6 +26,8 @@ MOST_LISTS = 8192
 GRAPH_FROM_LISTS = 2048
 GRAPH_LINKS, GRAPH_QUEUE = 16, 80
 CENTROID_QUEUE = 64
+# FAISS's own number of rounds; and centroids that an item is compared with on its way through the graph.
+CLUSTERING_ROUNDS, GRAPH_COMPARISONS = 10, 1024
 CODE_BITS, CODE_TRAINING_ROUNDS, CODE_TRAINING_ROWS = 8, 10, 64
 BLOCK_ROWS = 1 << 17
 SEED = 1
@@ -35,6 +37,13 @@ def num_lists(num_items: int) -> int:
     """Inverted lists for a catalogue: 4 sqrt(N), at most MOST_LISTS, few enough that each has items to learn from."""
     wanted = min(int(LISTS_PER_SQRT_ITEM * math.sqrt(num_items)), MOST_LISTS)
     return max(1, min(wanted, num_items // TRAINING_ROWS_PER_LIST))
+
+
+def list_work(num_items: int) -> float:
+    """Vectors compared while inverted lists are learnt and filled; what their build time follows."""
+    nlist = num_lists(num_items)
+    per_item = GRAPH_COMPARISONS if nlist >= GRAPH_FROM_LISTS else nlist
+    return float(CLUSTERING_ROUNDS * TRAINING_ROWS_PER_LIST * nlist * nlist + num_items * per_item)
 
 
 def build(kind: str, embeddings: NDArray[np.float32], *, on_gpu: bool = False) -> Any:
@@ -78,6 +87,7 @@ def _inverted_file(kind: str, dim: int, nlist: int) -> Any:
     # The index keeps no reference of its own from Python's side.
     index.own_fields = True
     centroids.this.disown()
+    index.cp.niter = CLUSTERING_ROUNDS
     index.cp.seed, index.cp.min_points_per_centroid = SEED, 1
     return index
 

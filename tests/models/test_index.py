@@ -10,7 +10,7 @@ import pytest
 from models.index.advise import advise
 from models.index.allowed import Allowed, pack_rows, rows_of
 from models.index.config import IndexConfig
-from models.index.factory import KINDS, build, num_lists
+from models.index.factory import KINDS, build, list_work, num_lists
 from models.index.rounding import SCORE_STEP, quantise
 from models.index.search import EXACT, ItemSearch, Settings, open_index
 from models.index.tune import smallest
@@ -327,6 +327,12 @@ def test_a_bitmap_gives_its_rows_and_is_put_back_after_a_query():
 
 def test_lists_grow_with_the_root_of_the_catalogue_to_a_limit():
     assert [num_lists(n) for n in (10, 1_000_000, 10_000_000)] == [1, 4000, 8192]
+
+
+def test_the_work_of_a_build_is_counted_and_stays_below_the_square():
+    assert list_work(1_000_000) == 10 * 39 * 4000**2 + 1_000_000 * 1024
+    assert list_work(10_000) == 10 * 39 * 256**2 + 10_000 * 256
+    assert list_work(10_000_000) < 10 * list_work(1_000_000)
 
 
 def test_an_index_of_another_catalogue_is_refused(vectors, tmp_path):
