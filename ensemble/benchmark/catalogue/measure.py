@@ -36,9 +36,9 @@ COSTS: dict[str, Callable[[Piece], float]] = {
     "search with 99% of the items ineligible, ms": lambda p: p.heavy_ms,
     "one user in the local chain at p50, ms": lambda p: p.p50_ms,
 }
-SUMMARY = f"""What a catalogue costs as it grows. Items are synthetic: unit embeddings of 64 dimensions around cluster
-centres (some two hundred items each, some far more, half of each vector its own), five encoded features an item as in
-the simulated shop, a vocabulary of at most a million item ids; queries lie near items; 95% of the items are eligible
+SUMMARY = f"""What a catalogue costs as it grows. Items are synthetic: unit embeddings of 64 dimensions that differ in
+12 of them, as trained ones use few, around cluster centres (some two hundred items each, some far more, half of each
+vector its own), five encoded features an item as in the simulated shop, a vocabulary of at most a million item ids; queries lie near items; 95% of the items are eligible
 and every one of {NUM_USERS:,} users has seen 20, of which each speaks for 16 others. Towers and ranker are the real
 ones of the default config, untrained, and export, the index advisor and the chain are those of the product.
 {NUM_CANDIDATES} candidates, 20 shown. Each size was built in a process of its own and served in another, on one

@@ -27,23 +27,29 @@ MOST_ITEM_CODES = 1_000_000
 NUM_CATEGORIES, NUM_BRANDS, NUM_TAGS, TAGS_PER_ITEM, NUM_AGE_GROUPS = 50, 2_000, 60, 3, 6
 # Entries of an item-item list.
 LIST_LENGTH = 16
-# A cluster holds some two hundred items, some far more; half of an embedding's length is its own.
-ITEMS_PER_CLUSTER, OWN_SHARE, QUERY_NOISE = 200, 0.5, 0.3
+# Trained embeddings use few of their dimensions: items differ in LATENT_DIM of them, and a little in all. A cluster
+# holds some two hundred items, some far more.
+LATENT_DIM, ITEMS_PER_CLUSTER = 12, 200
+OWN_SHARE, QUERY_NOISE, NOISE = 0.5, 0.3, 0.05
 BLOCK_ROWS = 1 << 17
 SEED = 1
 
 
 def write_embeddings(path: Path, num_items: int) -> NDArray[np.float32]:
-    """Write unit vectors around cluster centres whose sizes follow a power law; float32 [N, D], memory-mapped."""
+    """Write unit vectors near a subspace, around centres of unequal clusters; float32 [N, D], memory-mapped."""
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_items, EMBEDDING_DIM))
     random = np.random.default_rng(SEED)
     num_clusters = max(num_items // ITEMS_PER_CLUSTER, 1)
-    centres = _unit(random.standard_normal((num_clusters, EMBEDDING_DIM), np.float32))
+    centres = _unit(random.standard_normal((num_clusters, LATENT_DIM), np.float32))
+    spread = _spread()
     for rows in _blocks(num_items):
         # Squaring a uniform draw makes the first clusters the large ones.
         cluster = (num_clusters * random.random(len(rows)) ** 2).astype(np.int64)
-        own = _unit(random.standard_normal((len(rows), EMBEDDING_DIM), np.float32))
-        file[rows] = _unit((1 - OWN_SHARE) * centres[cluster] + OWN_SHARE * own)
+        own = _unit(random.standard_normal((len(rows), LATENT_DIM), np.float32))
+        latent = _unit((1 - OWN_SHARE) * centres[cluster] + OWN_SHARE * own)
+        file[rows] = _unit(
+            latent @ spread + NOISE * _unit(random.standard_normal((len(rows), EMBEDDING_DIM), np.float32))
+        )
     file.flush()
     embeddings: NDArray[np.float32] = file.view(np.ndarray)
     return embeddings
@@ -71,7 +77,8 @@ def queries_near(embeddings: NDArray[np.float32], num_queries: int) -> NDArray[n
     """Unit vectors near random items, as a trained query tower gives them: float32 [Q, D]."""
     random = np.random.default_rng(SEED + 1)
     near = embeddings[np.sort(random.integers(0, len(embeddings), num_queries))]
-    return _unit(near + QUERY_NOISE * _unit(random.standard_normal(near.shape, np.float32)))
+    away = random.standard_normal((num_queries, LATENT_DIM), np.float32)
+    return _unit(near + QUERY_NOISE * _unit(away) @ _spread())
 
 
 def features_of(num_items: int, num_users: int) -> Features:
@@ -129,6 +136,13 @@ def _schema(num_codes: int, num_users: int) -> FeatureSchema:
 def _blocks(num_rows: int) -> Iterator[NDArray[np.int64]]:
     for start in range(0, num_rows, BLOCK_ROWS):
         yield np.arange(start, min(start + BLOCK_ROWS, num_rows))
+
+
+def _spread() -> NDArray[np.float32]:
+    """Orthonormal rows [LATENT_DIM, D]: where in the embedding space the items lie."""
+    directions = np.random.default_rng(SEED + 5).standard_normal((EMBEDDING_DIM, LATENT_DIM))
+    rows: NDArray[np.float32] = np.linalg.qr(directions)[0].T.astype(np.float32)
+    return rows
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
