@@ -11,6 +11,7 @@ from ensemble.runtime.spec import ChainSpec
 from ensemble.runtime.step import load_array
 from models.index.allowed import are_set
 from models.index.rounding import SCORE_STEP, quantise
+from models.index.search import inner_products
 from models.neighbours.lists import NeighbourLists, Recency, look_up, neighbour_scores
 
 __all__ = ["MERGED_STEP", "MERGE_FILES", "Merged", "Merger"]
@@ -38,51 +39,58 @@ class Merger:
         self._eligible = load_array(folder / "eligible.npy")
         self._marked = np.zeros(spec.num_items, bool)
         self._history = load_array(folder / "state/history.npy")
-        self._history_length = spec.history_length
+        self._history_length, self._count = spec.history_length, spec.num_candidates
         self._recency = Recency(spec.recency_boost, spec.recency_decay)
         self._weights = spec.tower_weight, spec.neighbour_weight
 
     def recent(self, user_row: int, requested: NDArray) -> NDArray:
-        """The latest items of a user (-1: unknown), oldest first: the stored ones, then those of the request.
+        """The latest items of a user (-1: unknown), oldest first; none where they count as much as any other.
 
         Args:
             user_row: whose.
-            requested: item rows of the request, oldest first, -1 padded.
+            requested: item rows of the request, oldest first; later than the stored ones.
         """
+        if not self._recency.boost:
+            return requested[:0]
         stored = self._history[user_row] if user_row >= 0 else requested[:0]
-        rows: NDArray = np.concatenate([stored, requested])
-        return rows[rows >= 0][-self._history_length :]
+        rows: NDArray = np.concatenate([stored[stored >= 0], requested])
+        return rows[-self._history_length :]
 
-    def merge(
-        self, query: NDArray, found: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray, count: int
-    ) -> Merged:
+    def merge(self, query: NDArray, found: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray) -> Merged:
         """Order the union of both sources' best.
 
         Args:
             query: float32 [D].
-            found: item rows that the towers found, all of them allowed.
-            owned: item rows that the user has, in any order, -1 ignored.
+            found: the C item rows that the towers found, in any order, all of them allowed.
+            owned: distinct item rows that the user has, ascending.
             recent: the latest of them, as `recent` gives them.
             blocked: distinct item rows that must not be shown, ascending.
-            count: C; at most so many come from either source and at most so many are returned.
+
+        Returns:
+            C rows or fewer; as many item rows come from the lists at most.
         """
         reached, sums = neighbour_scores(self._lists, owned, recent, self._recency)
-        rows = np.union1d(found, self._nominated(reached, sums, blocked, count))
-        tower = quantise(self._embeddings[rows] @ query, SCORE_STEP)
+        nominated = self._nominated(reached, sums, blocked)
+        rows = np.union1d(found, nominated) if len(nominated) else np.sort(found)
+        tower = inner_products(query, self._embeddings, rows)
         neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)
         merged = quantise(self._weights[0] * tower.astype(np.float64) + self._weights[1] * neighbour, MERGED_STEP)
-        best = np.lexsort((rows, -merged))[:count]
+        # Stable, and the rows ascend: ties go by row.
+        best = np.argsort(-merged, kind="stable")[: self._count]
         return rows[best], merged[best], tower[best], neighbour[best]
 
-    def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray, count: int) -> NDArray:
-        """The `count` allowed items with the highest positive item-item scores, ties by row."""
+    def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray) -> NDArray:
+        """The C allowed items with the highest positive item-item scores, ties by row."""
+        if not len(reached):
+            return reached
         # Marking the few blocked rows for a moment is many times cheaper than looking for them among the reached.
         self._marked[blocked] = True
         usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0) & ~self._marked[reached])
         self._marked[blocked] = False
+        if len(usable) <= self._count:
+            return reached[usable]
         reached, scores = reached[usable], quantise(sums[usable], SCORE_STEP)
-        if len(reached) > count:
-            kept = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
-            reached, scores = reached[kept], scores[kept]
-        nominated: NDArray = reached[np.lexsort((reached, -scores))[:count]]
+        kept = scores >= np.partition(scores, len(scores) - self._count)[len(scores) - self._count]
+        reached, scores = reached[kept], scores[kept]
+        nominated: NDArray = reached[np.argsort(-scores, kind="stable")[: self._count]]
         return nominated

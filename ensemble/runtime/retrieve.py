@@ -74,28 +74,35 @@ class Retrieve(Step):
         num_users = len(batch["query"])
         candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
         scores = {name: np.zeros(candidates.shape, np.float32) for name in SCORES}
-        for user in range(num_users):
-            user_row, requested = int(batch["user_row"][user, 0]), batch["recent_rows"][user]
-            owned = np.concatenate([self._seen.of(user_row), requested])
-            blocked = self._blocked(owned, batch["excluded_rows"][user])
-            if batch["path_code"][user, 0] == POPULARITY:
+        user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
+        for user, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
+            requested, excluded = _items(batch["recent_rows"][user]), _items(batch["excluded_rows"][user])
+            owned = _union(self._seen.of(user_row), requested)
+            blocked = _union(owned, excluded) if self.spec.filter_seen else _union(owned[:0], excluded)
+            if path == POPULARITY:
                 rows, *found = self._most_popular(blocked)
             else:
-                query, count = batch["query"][user], self.spec.num_candidates
-                near = self._search.nearest(query, blocked, count)[0]
+                query = batch["query"][user]
+                near, _ = self._search.best(query, blocked, self.spec.num_candidates)
                 recent = self._merger.recent(user_row, requested)
-                rows, *found = self._merger.merge(query, near, owned, recent, blocked, count)
+                rows, *found = self._merger.merge(query, near, owned, recent, blocked)
             candidates[user, : len(rows)] = rows
             for name, values in zip(SCORES, found, strict=False):
                 scores[name][user, : len(rows)] = values
         return {"candidates": candidates, **scores}
 
-    def _blocked(self, owned: NDArray, excluded: NDArray) -> NDArray:
-        """Distinct item rows that this user must not see, ascending."""
-        rows: NDArray = np.unique(np.concatenate([owned, excluded]) if self.spec.filter_seen else excluded)
-        return rows[rows >= 0]
-
     def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:
         order = self._popular[: self.spec.num_candidates + len(blocked)]
         rows: NDArray = order[~np.isin(order, blocked)][: self.spec.num_candidates]
         return rows, np.asarray(self._popularity[rows])
+
+
+def _items(rows: NDArray) -> NDArray:
+    """The rows without the padding."""
+    items: NDArray = rows[rows >= 0]
+    return items
+
+
+def _union(rows: NDArray, more: NDArray) -> NDArray:
+    """Distinct rows, ascending; `rows` are so already."""
+    return np.unique(np.concatenate([rows, more])) if len(more) else rows

@@ -13,6 +13,9 @@ __all__ = ["Allowed", "are_set", "pack_rows", "rows_of"]
 
 # Bytes looked at together where a whole bitmap is counted.
 BLOCK_BYTES = 1 << 16
+# By byte: how many of its bits are set; by bit: the byte in which it alone is set.
+BIT_COUNTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+BITS = (1 << np.arange(8)).astype(np.uint8)
 
 
 class Allowed:
@@ -45,9 +48,10 @@ class Allowed:
         places, bits = pack_rows(rows)
         with self._lock:
             before = self.bitmap[places]
-            self.bitmap[places] = before & ~bits
+            removed = before & bits
+            self.bitmap[places] = before ^ removed
             try:
-                yield self.num_eligible - int(np.unpackbits(before & bits).sum())
+                yield self.num_eligible - int(BIT_COUNTS[removed].sum())
             finally:
                 self.bitmap[places] = before
 
@@ -66,9 +70,13 @@ def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Ascending distinct rows -> positions of the bytes that hold them, and the bits inside (lowest bit first)."""
     if not len(rows):
         return np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    places = rows >> 3
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    return places[starts], np.bitwise_or.reduceat((1 << (rows & 7)).astype(np.uint8), starts)
+    places, bits = rows >> 3, BITS[rows & 7]
+    is_first = np.ones(len(rows), bool)
+    np.not_equal(places[1:], places[:-1], out=is_first[1:])
+    if is_first.all():
+        return places, bits
+    starts = np.flatnonzero(is_first)
+    return places[starts], np.bitwise_or.reduceat(bits, starts)
 
 
 def rows_of(bitmap: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.index.allowed import Allowed, rows_of
 from models.index.rounding import SCORE_STEP, quantise
 
-__all__ = ["EXACT", "HNSW", "INDEX_FILE", "IVF", "IVF_PQ", "ItemSearch", "Settings", "open_index"]
+__all__ = ["EXACT", "HNSW", "INDEX_FILE", "IVF", "IVF_PQ", "ItemSearch", "Settings", "inner_products", "open_index"]
 
 EXACT, IVF, IVF_PQ, HNSW = "exact", "ivf", "ivf_pq", "hnsw"
 INDEX_FILE = "index.faiss"
@@ -90,6 +90,7 @@ class ItemSearch:
         faiss.omp_set_num_threads(1)
         self._embeddings, self._allowed, self._settings = embeddings, allowed, settings
         self._selector = faiss.IDSelectorBitmap(allowed.bitmap)
+        self._options = _options(settings, self._selector)
         self.runs_on_cpu = settings.device == "cpu" or not _has_gpu()
         self._index = index if self.runs_on_cpu else _to_gpu(index, embeddings, settings)
 
@@ -108,19 +109,25 @@ class ItemSearch:
             Item rows and their inner products rounded to SCORE_STEP, descending, ties by row; `count` of them
             wherever so many are allowed.
         """
+        rows, scores = self.best(query, blocked, count, fill=fill)
+        order = np.lexsort((rows, -scores))
+        return rows[order], scores[order]
+
+    def best(
+        self, query: NDArray[np.float32], blocked: NDArray, count: int, *, fill: bool = True
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """`nearest`, in no particular order."""
         query = np.ascontiguousarray(query, np.float32)
         with self._allowed.without(blocked) as num_allowed:
             wanted = min(count, num_allowed)
             if not wanted:
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
-            rows, scores = self._settle(query, wanted, num_allowed, len(blocked), fill)
-        best = np.lexsort((rows, -scores))[:wanted]
-        return rows[best], scores[best]
+            return self._settle(query, wanted, num_allowed, len(blocked), fill)
 
     def _settle(
         self, query: NDArray, wanted: int, num_allowed: int, num_blocked: int, fill: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """At least the wanted items with their scores, and none left out that ties with the last of them."""
+        """The wanted items with their scores, after it is certain that nothing unseen ties with the last of them."""
         fetch = min(wanted + MARGIN, num_allowed)
         exact = self._index is None or num_allowed <= FEW_ITEMS * fetch
         while True:
@@ -130,9 +137,12 @@ class ItemSearch:
                 # allowed, or few lists are probed. Costs a pass over the allowed items, which keeps the slate full.
                 exact = True
                 continue
-            scores = quantise(self._embeddings[rows] @ query, SCORE_STEP)
-            if len(rows) < fetch or fetch == num_allowed or _settled(scores, wanted):
+            scores = inner_products(query, self._embeddings, rows)
+            if len(rows) <= wanted:
                 return rows, scores
+            last = np.partition(scores, len(rows) - wanted)[len(rows) - wanted]
+            if len(rows) < fetch or fetch == num_allowed or scores.min() < last - 2 * SCORE_STEP:
+                return _cut(rows, scores, last, wanted)
             fetch = min(fetch * TIE_GROWTH, num_allowed)
 
     def _exact(self, query: NDArray, fetch: int, num_allowed: int) -> NDArray[np.int64]:
@@ -147,13 +157,11 @@ class ItemSearch:
         return rows[rows >= 0]
 
     def _approximate(self, query: NDArray, fetch: int, num_blocked: int) -> NDArray[np.int64]:
-        settings = self._settings
         if not self.runs_on_cpu:
             return self._unfiltered(query, fetch, num_blocked)
+        settings, options = self._settings, self._options
         if settings.kind == HNSW:
-            options = faiss.SearchParametersHNSW(sel=self._selector, efSearch=max(settings.ef_search, fetch))
-        else:
-            options = faiss.SearchParametersIVF(sel=self._selector, nprobe=settings.nprobe)
+            options.efSearch = max(settings.ef_search, fetch)
         fetch = min(fetch * settings.overfetch, len(self._embeddings))
         found: NDArray[np.int64] = self._index.search(query[None], fetch, params=options)[1][0]
         return found[found >= 0]
@@ -168,10 +176,40 @@ class ItemSearch:
         return found[self._allowed.holds(found)][:fetch]
 
 
-def _settled(scores: NDArray[np.float32], wanted: int) -> bool:
-    """Whether the last of the wanted scores is clearly above the lowest, so that nothing unseen can tie with it."""
-    last = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-    return bool(scores.min() < last - 2 * SCORE_STEP)
+def inner_products(
+    query: NDArray[np.float32], embeddings: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Inner products of a query with some of the embeddings, read in place.
+
+    Args:
+        query: float32 [D], contiguous.
+        embeddings: float32 [N, D], contiguous; may be memory-mapped.
+        rows: int64 [K], contiguous, none negative.
+
+    Returns:
+        float32 [K], rounded to SCORE_STEP; each is computed alone, so that it does not depend on the other rows.
+    """
+    scores = np.empty(len(rows), np.float32)
+    pointers = [faiss.swig_ptr(array) for array in (scores, query, embeddings, rows)]
+    faiss.fvec_inner_products_by_idx(*pointers, len(query), 1, len(rows))
+    return quantise(scores, SCORE_STEP)
+
+
+def _cut(
+    rows: NDArray[np.int64], scores: NDArray[np.float32], last: float, wanted: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The wanted items down to the score of the last of them; of those that tie with it, the first by row."""
+    kept = scores >= last
+    if np.count_nonzero(kept) > wanted:
+        kept = np.lexsort((rows, -scores))[:wanted]
+    return rows[kept], scores[kept]
+
+
+def _options(settings: Settings, selector: Any) -> Any:
+    """FAISS' search parameters; making them takes longer than filling them in again."""
+    if settings.kind == HNSW:
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=settings.ef_search)
+    return faiss.SearchParametersIVF(sel=selector, nprobe=settings.nprobe)
 
 
 def _has_gpu() -> bool:

@@ -87,17 +87,14 @@ def neighbour_scores(
 
     Args:
         lists: the weights.
-        owned: int item rows in any order; a repeated one counts once, -1 never.
-        recent: int item rows, oldest first, -1 left out; those that are not owned are counted too.
+        owned: int item rows, ascending, distinct.
+        recent: int item rows among the owned ones, oldest first.
         recency: how much more the recent ones count.
 
     Returns:
         Item rows int64 [R], ascending, and scores float32 [R]. Summed in float64 in ascending order of the owned items,
         so that the same items give the same score to the last bit.
     """
-    recent = recent[recent >= 0]
-    owned = np.unique(np.concatenate([owned, recent]))
-    owned = owned[owned >= 0]
     starts = lists.indptr[owned]
     counts = lists.indptr[owned + 1] - starts
     total = int(counts.sum())
@@ -105,7 +102,9 @@ def neighbour_scores(
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     entries = np.arange(total) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
     reached = lists.rows[entries]
-    weights = lists.weights[entries] * np.repeat(recency.counts(owned, recent), counts)
+    weights = lists.weights[entries].astype(np.float64)
+    if len(recent):
+        weights *= np.repeat(recency.counts(owned, recent), counts)
     num_items = len(lists.indptr) - 1
     if num_items <= ITEMS_PER_ENTRY * total:
         is_reached = np.zeros(num_items, bool)

@@ -43,10 +43,10 @@ def lists_of(random, num_items, longest=5):
 def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
     random = np.random.default_rng(seed)
     lists = lists_of(random, num_items)
-    owned = random.integers(-1, num_items, random.integers(0, 8))
-    recent = random.integers(-1, num_items, random.integers(0, 5))
-    counts = dict.fromkeys(owned[owned >= 0].tolist() + recent[recent >= 0].tolist(), 1.0)
-    for age, item in enumerate(recent[recent >= 0][::-1].tolist()):
+    recent = random.integers(0, num_items, random.integers(0, 5))
+    owned = np.union1d(random.integers(0, num_items, random.integers(0, 8)), recent).astype(np.int64)
+    counts = dict.fromkeys(owned.tolist(), 1.0)
+    for age, item in enumerate(recent[::-1].tolist()):
         counts[item] += 2.0 * 0.5**age
     expected: dict[int, float] = {}
     for item, count in counts.items():
