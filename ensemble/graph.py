@@ -24,9 +24,9 @@ def chain_ensemble(chain: Path) -> Ensemble:
     request = ColumnSelector([tensor.name for tensor in spec.request])
 
     features = request >> EncodeRequest(chain)  # ids -> rows, codes, histories
-    query = features >> QueryTower(chain)  # (B, D)
+    query = features >> QueryTower(chain)  # (B, D), and the ranker's query part
     candidates = query + features >> Retrieve(chain)  # (B, C), filtered inside the search
-    scores = candidates + features >> Rank(chain)  # (B, C)
+    scores = candidates + query + features >> Rank(chain)  # (B, C)
     slate = candidates + scores + features >> Order(chain)  # (B, S)
 
     return Ensemble(slate, schema_of(spec.request))

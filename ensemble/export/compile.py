@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.files import place
+from ensemble.export.query import write_query
 from ensemble.runtime.rank import reads_items
 from ensemble.runtime.spec import ChainSpec, Tensor
 from models.data import Features, load_features, load_state
@@ -29,7 +30,7 @@ __all__ = ["STAGES_READ", "compile_chain"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
-FACTORED_FILES = ("ranker_query.onnx", "top.npz")
+TOP_FILE = "top.npz"
 ITEM_FILES = {"stored": ("item_fields.npy", "item_hidden.npy"), "gathered": (TABLES_FOLDER,)}
 PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
 
@@ -61,8 +62,9 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
     _save_columns(folder / "users", features.users)
     if spec.context_features:
         _place_encoder(run.folder("features") / "encoders", folder / "encoders")
-    for name in ("query_tower.onnx", "item_embeddings.npy"):
-        place(run.folder("retrieval") / name, folder / name)
+    ranker_query = run.folder("ranking") / "ranker_query.onnx" if spec.ranker["factored"] else None
+    write_query(run.folder("retrieval") / "query_tower.onnx", ranker_query, folder)
+    place(run.folder("retrieval") / "item_embeddings.npy", folder / "item_embeddings.npy")
     place(run.folder("neighbours") / "eval", folder / "neighbours")
     if spec.index["kind"] != EXACT:
         place(run.folder("index") / INDEX_FILE, folder / INDEX_FILE)
@@ -135,7 +137,7 @@ def _ranker_files(meta: dict[str, Any]) -> list[str]:
     pairs = [file for name in meta["pair_inputs"] for file in PAIR_FILES.get(name, ())]
     if not meta["factored"]:
         return ["ranker.onnx", *pairs]
-    return [*FACTORED_FILES, *ITEM_FILES[meta["item_parts"]], *pairs]
+    return [TOP_FILE, *ITEM_FILES[meta["item_parts"]], *pairs]
 
 
 def _place_encoder(source: Path, target: Path) -> None:

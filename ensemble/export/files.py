@@ -6,9 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from models.onnx import DATA_SUFFIX
-
-__all__ = ["place"]
+__all__ = ["place", "place_weights"]
 
 
 def place(source: Path, target: Path) -> None:
@@ -22,9 +20,19 @@ def place(source: Path, target: Path) -> None:
                 _link(path, target / path.relative_to(source))
         return
     _link(source, target)
-    weights = source.with_name(source.name + DATA_SUFFIX)
-    if weights.is_file():
-        _link(weights, target.with_name(weights.name))
+    if source.suffix == ".onnx":
+        place_weights(source, target.parent)
+
+
+def place_weights(graph: Path, folder: Path) -> None:
+    """Put the mapped weights that an ONNX file refers to into `folder`, by the names in the graph."""
+    import onnx
+
+    model = onnx.load(os.fspath(graph), load_external_data=False)
+    entries = (entry for weight in model.graph.initializer for entry in weight.external_data)
+    for name in sorted({entry.value for entry in entries if entry.key == "location"}):
+        if graph.parent != folder:
+            _link(graph.with_name(name), folder / name)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -180,7 +180,7 @@ class BruteForce:
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)
         if not self._spec.ranker["factored"]:
-            return PlainScorer(self._chain, self._spec)(inputs, rows, pair)
+            return PlainScorer(self._chain, self._spec).one(inputs, rows, pair)
         query = OnnxGraph(self._folder / "ranker_query.onnx").run(inputs)
         fields, hidden = load_items(self._folder, self._features.items)(rows)
         with np.load(self._folder / "top.npz", allow_pickle=False) as top:

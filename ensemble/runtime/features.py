@@ -12,7 +12,7 @@ from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from ensemble.runtime.request import Parsed, RequestParser
 from ensemble.runtime.spec import CONTEXT, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
-from workflows.features.encoders import NULL, OOV, Encoder, latest
+from workflows.features.encoders import NULL, OOV, PADDING, Encoder, latest
 
 __all__ = ["EncodeRequest"]
 
@@ -35,7 +35,7 @@ class EncodeRequest(Step):
         self._parser = RequestParser(spec, users, items)
         self._history = load_array(folder / "state/history.npy")
         self._item_codes = load_array(folder / "items/item_id.npy")
-        self._users = {t.name: load_array(folder / "users" / f"{t.name}.npy") for t in spec.user_features}
+        self._users = [(t.name, _columns(load_array(folder / "users" / f"{t.name}.npy"))) for t in spec.user_features]
         self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
         # Numbers seldom repeat; nor would one that is not a number be found again.
         self._memoise = all(column.dtype != "FP32" for column in spec.context_columns)
@@ -78,41 +78,42 @@ class EncodeRequest(Step):
 
     def encode(self, parsed: Parsed) -> Arrays:
         """Encode checked requests."""
-        user_row = np.maximum(parsed.user_row, -1)
+        user_row = np.maximum(parsed.user_row, NO_ITEM)
+        unknown = np.flatnonzero(user_row < 0)
         context, context_given = self._encode_context(parsed)
-        given = (parsed.recent >= 0).any(axis=1)
-        unknown_path = np.where(given, HISTORY, np.where(context_given, CONTEXT, POPULARITY))
+        path_code = np.full(len(user_row), KNOWN_USER, np.int32)
+        if len(unknown):
+            given = (parsed.recent[unknown] >= 0).any(axis=1)
+            path_code[unknown] = np.where(given, HISTORY, np.where(context_given[unknown], CONTEXT, POPULARITY))
+        users = {encoded(name): self._user_feature(name, values, user_row, unknown) for name, values in self._users}
         return {
-            **{encoded(name): self._user_feature(name, values, user_row) for name, values in self._users.items()},
+            **users,
             **context,
-            encoded(self.spec.history_feature): self._history_codes(user_row, parsed.recent),
+            encoded(self.spec.history_feature): self._history_codes(user_row, unknown, parsed.recent),
             "user_row": user_row[:, None],
-            "path_code": np.where(user_row >= 0, KNOWN_USER, unknown_path).astype(np.int32)[:, None],
+            "path_code": path_code[:, None],
             "recent_rows": _rows(parsed.recent),
             "excluded_rows": _rows(parsed.exclude),
             "num_wanted": parsed.slate_size[:, None],
         }
 
-    def _user_feature(self, name: str, values: NDArray, user_row: NDArray) -> NDArray:
-        rows: NDArray
-        known = user_row >= 0
-        if known.all():
-            rows = values[user_row]
-        else:
-            rows = np.zeros((len(user_row), *values.shape[1:]), values.dtype)
-            rows[known] = values[user_row[known]]
+    def _user_feature(self, name: str, values: NDArray, user_row: NDArray, unknown: NDArray) -> NDArray:
+        rows: NDArray = values[user_row]
+        if len(unknown):
+            rows[unknown] = 0
             if values.dtype.kind == "i":
                 # A list without values is one null followed by padding.
-                at = (~known,) if rows.ndim == 1 else (~known, 0)
-                rows[at] = OOV if name == "user_id" else NULL
-        return rows[:, None] if rows.ndim == 1 else rows
+                rows[unknown, 0] = OOV if name == "user_id" else NULL
+        return rows
 
-    def _history_codes(self, user_row: NDArray, recent: NDArray) -> NDArray[np.int32]:
+    def _history_codes(self, user_row: NDArray, unknown: NDArray, recent: NDArray) -> NDArray[np.int32]:
         """int32 [B, L] item id codes, oldest first, padded right with 0."""
-        known = user_row >= 0
-        stored = np.full((len(user_row), self._history.shape[1]), NO_ITEM, np.int32)
-        stored[known] = self._history[user_row[known]]
-        rows = np.concatenate([stored, recent], axis=1)
+        rows = self._history[user_row]
+        rows[unknown] = NO_ITEM
+        if not recent.shape[1]:
+            codes: NDArray[np.int32] = np.where(rows == NO_ITEM, PADDING, self._item_codes[rows])
+            return codes
+        rows = np.concatenate([rows, recent], axis=1)
         present = rows != NO_ITEM
         codes = np.where(rows == UNKNOWN, OOV, self._item_codes[np.maximum(rows, 0)])
         return latest(codes[present].astype(np.int32), present.sum(axis=1), self.spec.history_length, from_end=True)
@@ -151,6 +152,11 @@ def _encode(context: Encoder | None, columns: Mapping[str, NDArray], num_rows: i
         given |= ~np.asarray(is_null)
     features = context.encode(columns, num_rows)
     return {encoded(name): values[:, None] for name, values in features.items()}, given
+
+
+def _columns(values: NDArray) -> NDArray:
+    """[U] or [U, L] -> [U, 1] or [U, L]."""
+    return values[:, None] if values.ndim == 1 else values
 
 
 def _rows(rows: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -25,6 +25,8 @@ class IdMap:
         self._is_text = ids.dtype.kind == "S"
         # -1 pads ragged integer rows, unless it is a real id.
         self._pads = self._is_text or not self._holds_minus_one()
+        # Ids without a gap are their rows but for the first one.
+        self._is_range = not self._is_text and 0 < len(ids) == int(ids[-1]) - int(ids[0]) + 1
 
     def rows(self, name: str, values: NDArray) -> NDArray[np.int32]:
         """Look ids up.
@@ -48,10 +50,14 @@ class IdMap:
         return at < len(self.ids) and int(self.ids[at]) == -1
 
     def _int_rows(self, values: NDArray) -> NDArray[np.int32]:
-        rows = self._search(values)
+        rows = self._offset(values) if self._is_range else self._search(values)
         if self._pads:
             rows[values == -1] = NO_ITEM
         return rows
+
+    def _offset(self, values: NDArray) -> NDArray[np.int32]:
+        first, last = self.ids[0], self.ids[-1]
+        return np.where((values >= first) & (values <= last), values - first, UNKNOWN).astype(np.int32)
 
     def _text_rows(self, name: str, values: NDArray) -> NDArray[np.int32]:
         texts = [as_bytes(value) for value in values.tolist()]

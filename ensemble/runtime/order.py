@@ -14,6 +14,9 @@ from ensemble.runtime.step import Arrays, Step, load_array
 
 __all__ = ["Order"]
 
+# exp(80) is still a float32; no model gives a lower logit.
+LOWEST_LOGIT = np.float32(-80)
+
 
 class Order(Step):
     """Order by score, descending, ties by id; cut to the slate; rows become raw ids and logits probabilities."""
@@ -49,33 +52,47 @@ class Order(Step):
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """[B, C] candidates -> [B, S], S being the largest slate asked for; padding is -1 or b"" with score 0."""
         rows, scores, wanted = batch["candidates"], batch["ranking_score"], batch["num_wanted"]
-        is_item = rows != NO_ITEM
-        size = int(wanted.max())
-        user = np.arange(len(rows))[:, None]
-        descending = np.where(is_item, -scores, np.float32(np.inf))
-        best = (user, np.lexsort((rows, descending), axis=-1)[:, :size])  # (B, 1), (B, S)
-        kept = is_item[best] & (np.arange(best[1].shape[1]) < wanted)
-        logits = scores[best]
-        popular = batch["path_code"] == POPULARITY
-        shown = np.where(kept, np.where(popular, logits, sigmoid(logits)), np.float32(0))
+        size = min(int(wanted.max()), rows.shape[1])
+        descending = -scores
+        descending[rows == NO_ITEM] = np.inf
+        best = np.empty((len(rows), size), np.int64)
+        for user in range(len(rows)):
+            # Places in the flattened batch: one gather then takes them all.
+            np.add(first(rows[user], descending[user], size), user * rows.shape[1], out=best[user])
+        rows, shown = rows.take(best), scores.take(best)  # (B, S)
+        kept = (rows != NO_ITEM) & (np.arange(size) < wanted)
+        is_popular = batch["path_code"] == POPULARITY
+        shown = np.where(is_popular, shown, sigmoid(shown)) if is_popular.any() else sigmoid(shown)
+        shown *= kept
         return {
-            "item_id": self._raw_ids(rows[best], kept),
-            "score": shown.astype(np.float32),
-            "num_items": kept.sum(axis=1, keepdims=True).astype(np.int32),
+            "item_id": self._raw_ids(rows, kept),
+            "score": shown,
+            "num_items": np.count_nonzero(kept, axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],
         }
 
     def _raw_ids(self, rows: NDArray, kept: NDArray) -> NDArray:
         """int64 or objects of bytes, [B, S]."""
-        ids: NDArray = self._ids[np.where(kept, rows, 0)]
+        ids: NDArray = self._ids[rows]
         if self._is_text:
             ids = ids.astype(object)
         ids[~kept] = b"" if self._is_text else -1
         return ids
 
 
+def first(rows: NDArray, values: NDArray, count: int) -> NDArray[np.int64]:
+    """Places of the `count` lowest values [C], ascending, ties by row."""
+    places = np.arange(len(values))
+    if count < len(values):
+        # Few are left to be sorted: sorting all of them would take longer than everything else here.
+        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
+    order: NDArray[np.int64] = np.lexsort((rows[places], values[places]))[:count]
+    return places[order]
+
+
 def sigmoid(logits: NDArray) -> NDArray:
-    """1 / (1 + exp(-x)), without overflow."""
-    small = np.exp(-np.abs(logits))
-    result: NDArray = np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+    """1 / (1 + exp(-x)), float32, without overflow."""
+    result: NDArray = np.exp(-np.maximum(logits, LOWEST_LOGIT))
+    result += 1
+    np.reciprocal(result, out=result)
     return result

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM
 from ensemble.runtime.onnx import OnnxGraph
+from ensemble.runtime.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
 from models.index.rounding import quantise
@@ -20,15 +21,28 @@ from models.ranking.pairs import POPULARITY as PAIR_POPULARITY
 
 __all__ = ["RANKING_STEP", "Rank", "reads_items"]
 
+# A slice where all users are meant: it copies nothing.
+Users = NDArray | slice
+
 # Logits are rounded to this step: the same item scores the same beside any neighbours, and equal items tie exactly.
 RANKING_STEP = 2.0**-18
 
 
 class Scorer(Protocol):
-    """Logits of one user's candidates."""
+    """Logits of candidates."""
 
-    def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
-        """Query features [1, ...], item rows [C] padded with -1, pair features [C, P] -> logits float32 [C]."""
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """Score the candidates of some users.
+
+        Args:
+            batch: what `Rank.inputs` names, [B, ...].
+            users: which rows of the batch, U of them.
+            rows: item rows [U, C], none negative.
+            pair: pair features [U, C, P].
+
+        Returns:
+            float32 [U, C]; a user's do not depend on the other users.
+        """
 
 
 class Rank(Step):
@@ -46,10 +60,11 @@ class Rank(Step):
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """The query features that the ranker was trained on, the candidates with their scores, and the path."""
+        """The ranker's view of the query, the candidates with their scores, and the path."""
+        query = ranker_parts(spec) or spec.features(spec.ranker["query_inputs"])
         scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker["pair_inputs"]))
         return (
-            *spec.features(spec.ranker["query_inputs"]),
+            *query,
             Tensor("candidates", "INT32", spec.num_candidates),
             *(Tensor(name, "FP32", spec.num_candidates) for name in scores),
             Tensor("path_code", "INT32"),
@@ -66,15 +81,17 @@ class Rank(Step):
         return ("ranker", "items") if reads_items(spec) else ("ranker",)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
-        """Score one user at a time, all C places at once: every matrix product has the same shape for everybody."""
+        """Score all C places of a user at once: every matrix product has the same shape for everybody."""
         candidates = batch["candidates"]
-        scores = batch["retrieval_score"].copy()
+        is_padding = candidates == NO_ITEM
+        rows = np.maximum(candidates, 0)
         given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
         pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
-        for user in np.flatnonzero(batch["path_code"][:, 0] != POPULARITY):
-            query = {name: batch[encoded(name)][user : user + 1] for name in self.spec.ranker["query_inputs"]}
-            scores[user] = quantise(self._score(query, candidates[user], pairs[user]), RANKING_STEP)
-        scores[candidates == NO_ITEM] = 0
+        ranked = batch["path_code"][:, 0] != POPULARITY
+        scores = batch["retrieval_score"].copy()
+        users: Users = slice(None) if ranked.all() else np.flatnonzero(ranked)
+        scores[users] = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
+        scores[is_padding] = 0
         return {"ranking_score": scores}
 
 
@@ -82,14 +99,13 @@ class FactoredScorer:
     """The factored DLRM."""
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        self._graph = OnnxGraph(folder / "ranker/ranker_query.onnx")
         self._weights = load_weights(folder / "ranker", _encoded_items(folder, spec) if reads_items(spec) else None)
+        self._shape = (-1, spec.ranker["num_query_fields"], spec.ranker["field_dim"])
 
-    def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
-        user = self._graph.run(query)
-        logits: NDArray[np.float32] = score(user["fields"], user["hidden"], rows[None], pair[None], self._weights)[0]
-        return logits
+        fields, hidden = batch[RANKER_FIELDS][users].reshape(self._shape), batch[RANKER_HIDDEN][users]
+        return score(fields, hidden, rows, pair, self._weights)
 
 
 class PlainScorer:
@@ -98,12 +114,22 @@ class PlainScorer:
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
         self._items = _encoded_items(folder, spec)
+        self._query = [(name, encoded(name)) for name in spec.ranker["query_inputs"]]
 
-    def __call__(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
+        query = {name: batch[between][users] for name, between in self._query}
+        logits = np.empty(rows.shape, np.float32)
+        for user in range(len(rows)):
+            of_user = {name: values[user : user + 1] for name, values in query.items()}
+            logits[user] = self.one(of_user, rows[user], pair[user])
+        return logits
+
+    def one(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """Query features [1, ...], item rows [C], pair features [C, P] -> logits float32 [C]."""
         feed = {name: np.repeat(values, len(rows), axis=0) for name, values in query.items()}
         for name, values in self._items.items():
-            gathered = values[np.maximum(rows, 0)]
+            gathered = values[rows]
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
         logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
         return logits

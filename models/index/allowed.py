@@ -45,6 +45,10 @@ class Allowed:
         Yields:
             How many items are left.
         """
+        if not len(rows):
+            with self._lock:
+                yield self.num_eligible
+            return
         places, bits = pack_rows(rows)
         with self._lock:
             before = self.bitmap[places]

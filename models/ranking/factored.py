@@ -60,29 +60,27 @@ def score(
     Args:
         query_fields: float32 [B, Fq, D], `fields` of ranker_query.onnx.
         query_hidden: float32 [B, H], `hidden` of it.
-        item_rows: int [B, C]; -1 is no candidate.
+        item_rows: int [B, C], none negative.
         pair: float32 [B, C, P], raw pair features; P may be 0.
         weights: the rest.
 
     Returns:
-        float32 [B, C], -inf where there is no candidate. Users are computed one by one: matrix products of another
-        height may round differently, and a user's slate must not depend on who else is in the batch.
+        float32 [B, C]. Users are computed one by one: matrix products of another height may round differently, and a
+        user's slate must not depend on who else is in the batch.
     """
     logits = np.empty(item_rows.shape, np.float32)
     for user, rows in enumerate(item_rows):
         logits[user] = _score_one(query_fields[user], query_hidden[user], rows, pair[user], weights)
-    logits[item_rows < 0] = -np.inf
     return logits
 
 
 def _score_one(
     fields: NDArray, query_hidden: NDArray, rows: NDArray, pair: NDArray, weights: FactoredWeights
 ) -> NDArray[np.float32]:
-    items, item_hidden = weights.items(np.maximum(rows, 0))  # (C, Fi, D), (C, H)
+    items, hidden = weights.items(rows)  # (C, Fi, D), (C, H), both our own
     num_rows, num_item_fields, dim = items.shape
-    dots = items.reshape(num_rows * num_item_fields, dim) @ np.ascontiguousarray(fields.T)  # (C * Fi, Fq)
-    hidden = dots.reshape(num_rows, -1) @ weights.cross  # (C, H)
-    hidden += item_hidden
+    dots = items.reshape(num_rows * num_item_fields, dim) @ fields.T  # (C * Fi, Fq)
+    hidden += dots.reshape(num_rows, -1) @ weights.cross
     hidden += query_hidden
     if pair.shape[-1]:
         hidden += pair @ weights.pair

@@ -33,7 +33,7 @@ class ItemParts(Protocol):
     """The part of the ranker that depends on the item alone."""
 
     def __call__(self, rows: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Item rows [C], none negative -> fields float32 [C, Fi, D] and hidden float32 [C, H]."""
+        """Item rows [C], none negative -> float32 fields [C, Fi, D] and hidden [C, H], the caller's to change."""
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,9 @@ class Ranker(tf.keras.Model):
         codes = inputs[feature.name]
         if training and self._id_dropout and feature.name in (USER_ID, ITEM_ID):
             codes = tf.where(tf.random.uniform(tf.shape(codes)) < self._id_dropout, tf.cast(OOV, codes.dtype), codes)
-        vectors = self._tables[feature.domain](codes[..., None])  # (B, L, D)
         if not feature.length:
-            return vectors[:, 0]
+            return self._tables[feature.domain](codes)
+        vectors = self._tables[feature.domain](codes[..., None])  # (B, L, D)
         mask = tf.cast(codes != PADDING, tf.float32)[..., None]
         return tf.reduce_sum(vectors * mask, axis=1) / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
 

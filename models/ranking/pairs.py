@@ -42,7 +42,8 @@ def pair_features(
             pairs[..., position] = popularity[candidates]
         else:
             raise ValueError(f"pair feature {name!r}: expected one of {PAIR_FEATURES} with the arrays it needs")
-    pairs[candidates < 0] = 0.0
+    if names:
+        pairs[candidates < 0] = 0.0
     return pairs
 
 

@@ -93,6 +93,7 @@ def build_piece(num_items: int, folder: Path) -> Piece:
     started_at = time.perf_counter()
     ranking = _write_ranker(folder / "ranker", features)
     export_s = time.perf_counter() - started_at
+    _join_query(folder)
     write_embeddings(folder / EMBEDDINGS_FILE, num_items)
     started_at = time.perf_counter()
     workload = _workload(folder, num_items, eligible, history)
@@ -156,6 +157,16 @@ def _write_ranker(folder: Path, features: Any) -> dict[str, Any]:
         "item_inputs": [feature.name for feature in model.item_features],
     }
     return {**shape, **names, "pair_inputs": []}
+
+
+def _join_query(folder: Path) -> None:
+    """query.onnx in place of the two graphs that it is made of."""
+    from ensemble.export.query import write_query
+
+    parts = folder / "query_tower.onnx", folder / "ranker/ranker_query.onnx"
+    write_query(*parts, folder)
+    for part in parts:
+        part.unlink()
 
 
 def _workload(folder: Path, num_items: int, eligible: NDArray[np.bool_], history: NDArray) -> Workload:
