@@ -24,7 +24,7 @@ def test_the_query_graph_gives_what_its_two_parts_give(tmp_path):
     num_fields = ranker_query(rng, [user, number, listed], ranker)
     for path in (tower, ranker):
         model = onnx.load(path)
-        onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
+        onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=60)
     folder = tmp_path / "chain"
     folder.mkdir()
     write_query(tower, ranker, folder)
