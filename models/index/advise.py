@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.index.config import IndexConfig
-from models.index.factory import FEWEST_ITEMS, KINDS, list_work, num_lists
+from models.index.factory import FEWEST_ITEMS, list_work, num_lists, plans_for
 from models.index.search import EXACT, HNSW, INDEX_FILE
 from models.index.trial import Catalogue, Tried
 from models.index.workload import Workload
@@ -51,7 +51,7 @@ def advise(
     try:
         advice = _advise(embeddings, workload, config, scratch, on_gpu)
         if advice.picked.kind != EXACT:
-            (scratch / f"{advice.picked.kind}.faiss").rename(folder / INDEX_FILE)
+            (scratch / f"{advice.picked.plan.name}.faiss").rename(folder / INDEX_FILE)
         return advice
     finally:
         shutil.rmtree(scratch)
@@ -68,17 +68,25 @@ def _advise(
         return _picked(exact, min(exact, key=_cost), "the config asks for it")
     if num_items < FEWEST_ITEMS or (forced is None and num_items <= config.exact_up_to):
         return _picked(exact, min(exact, key=_cost), f"{num_items:,} items are too few for anything else to pay")
-    if forced is not None:
-        tried = [_say(each) for each in whole.approximate(forced, on_gpu=on_gpu)]
-        return _picked([*exact, *tried], min(tried, key=_rank), "the config asks for it")
-    if num_items <= config.sample_items:
-        tried = [_say(each) for kind in KINDS for each in whole.approximate(kind, on_gpu=on_gpu)]
-        return _cheapest(exact, tried, config)
+    plans = plans_for(forced, num_items)
+    if num_items <= config.sample_items or len(plans) == 1:
+        tried = [_say(each) for plan in plans for each in whole.approximate(plan, on_gpu=on_gpu)]
+        return _cheapest(exact, tried, config) if forced is None else _forced(exact, tried, [])
     rows = np.sort(np.random.default_rng(SEED).choice(num_items, config.sample_items, replace=False))
     (scratch / "sample").mkdir()
     sample = Catalogue(embeddings[rows], workload.among(rows), config, scratch / "sample")
-    on_sample = [_say(each) for kind in KINDS for each in sample.approximate(kind, on_gpu=on_gpu)]
-    return _on_the_whole(whole, exact, on_sample, config, on_gpu)
+    on_sample = [_say(each) for plan in plans for each in sample.approximate(plan, on_gpu=on_gpu)]
+    if forced is None:
+        return _on_the_whole(whole, exact, on_sample, config, on_gpu)
+    best = min((_estimate(each, num_items, config) for each in on_sample), key=_rank)
+    return _forced(exact, [_say(each) for each in whole.approximate(best.plan, on_gpu=on_gpu)], on_sample)
+
+
+def _forced(exact: list[Tried], tried: list[Tried], on_sample: list[Tried]) -> Advice:
+    """The cheapest plan of the one kind that was asked for, whether it holds or not."""
+    advice = _picked([*exact, *tried], min(tried, key=_rank), "the config asks for it")
+    seen = [msgspec.structs.replace(each, verdict=each.verdict or "on the sample") for each in on_sample]
+    return msgspec.structs.replace(advice, measured=[*seen, *advice.measured])
 
 
 def _on_the_whole(
@@ -87,16 +95,18 @@ def _on_the_whole(
     """Build the kinds in the order of their estimates until one that holds is as cheap as the next could be."""
     num_items = len(whole.embeddings)
     estimates = [_estimate(each, num_items, config) for each in on_sample]
-    table, tried = [*on_sample], list[Tried]()
+    tried = list[Tried]()
     for estimate in sorted(estimates, key=_rank):
         cheapest = min([*exact, *(each for each in tried if not each.verdict)], key=_cost)
         if estimate.verdict or cheapest.ms_per_query <= estimate.ms_per_query:
             continue
-        if estimate.kind not in {each.kind for each in tried}:
-            tried += [_say(each) for each in whole.approximate(estimate.kind, on_gpu=on_gpu)]
+        if estimate.plan not in {each.plan for each in tried}:
+            tried += [_say(each) for each in whole.approximate(estimate.plan, on_gpu=on_gpu)]
     advice = _cheapest(exact, tried, config)
-    verdicts = {each.kind: each.verdict for each in estimates}
-    of_sample = [msgspec.structs.replace(each, verdict=verdicts[each.kind] or "on the sample") for each in table]
+    of_sample = [
+        msgspec.structs.replace(each, verdict=estimate.verdict or "on the sample")
+        for each, estimate in zip(on_sample, estimates, strict=True)
+    ]
     return msgspec.structs.replace(advice, measured=[*of_sample, *advice.measured])
 
 
@@ -108,8 +118,8 @@ def _estimate(tried: Tried, num_items: int, config: IndexConfig) -> Tried:
         slower, longer = growth**0.6, growth
     else:
         # As many lists are probed, each N / nlist long.
-        slower = growth * tried.nlist / num_lists(num_items)
-        longer = list_work(num_items) / list_work(tried.num_items)
+        slower = growth * tried.nlist / num_lists(num_items, tried.lists_per_root)
+        longer = list_work(num_items, tried.lists_per_root) / list_work(tried.num_items, tried.lists_per_root)
     build_s, index_bytes = tried.build_s * longer, int(tried.index_bytes * growth)
     verdict = tried.verdict
     if build_s > config.max_build_s:
@@ -167,7 +177,7 @@ def _rank(tried: Tried) -> tuple[bool, float]:
 
 def _say(tried: Tried) -> Tried:
     console.say(
-        f"index: {tried.kind} on {tried.device.upper()}, {tried.num_items:,} items: "
+        f"index: {tried.kind} on {tried.device.upper()}, {tried.num_items:,} items, {tried.nlist:,} lists: "
         f"{tried.ms_per_query:.3f} ms a query, recall {tried.index_recall_at_k:.4f}, built in {tried.build_s:.1f} s"
     )
     return tried

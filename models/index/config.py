@@ -17,7 +17,7 @@ class IndexConfig(Section, frozen=True):
 
     Attributes:
         kind: "auto" measures every kind with the filters on and takes the cheapest that reaches the target; "exact",
-            "ivf", "ivf_pq" or "hnsw" forces one, its search settings still tuned to the target.
+            "ivf", "ivf_pq", "ivf_fastscan" or "hnsw" forces one, its search settings still tuned to the target.
         exact_up_to: catalogue size up to which "auto" searches exactly without comparing.
         exact_within_ms: "auto" searches exactly where the cheapest kind would save less than this a query.
         target_index_recall: index_recall_at_k to reach, with the filters on.
@@ -28,7 +28,7 @@ class IndexConfig(Section, frozen=True):
         max_index_mb: kinds whose index would hold more beside the embeddings, in MiB, are left out.
     """
 
-    kind: Literal["auto", "exact", "ivf", "ivf_pq", "hnsw"] = "auto"
+    kind: Literal["auto", "exact", "ivf", "ivf_pq", "ivf_fastscan", "hnsw"] = "auto"
     exact_up_to: NonNegative = 5_000
     exact_within_ms: Positive = 0.1
     target_index_recall: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.99

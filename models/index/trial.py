@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from models.index.allowed import Allowed
 from models.index.config import IndexConfig
-from models.index.factory import build
-from models.index.search import EXACT, HNSW, IVF_PQ, MARGIN, ItemSearch, Settings, open_index
+from models.index.factory import GPU_KINDS, Plan, build
+from models.index.search import EXACT, HNSW, IVF_FASTSCAN, IVF_PQ, MARGIN, ItemSearch, Settings, open_index
 from models.index.tune import smallest
 from models.index.workload import Measured, Workload, exact_answers, measure
 
 __all__ = ["Catalogue", "Tried"]
 
+# Kinds that find candidates by codes.
+CODED = (IVF_PQ, IVF_FASTSCAN)
 MOST_OVERFETCH = 16
 LONGEST_QUEUE = 4096
 
@@ -31,6 +33,7 @@ class Tried(msgspec.Struct, frozen=True):
     Attributes:
         num_items: how many items it was measured on.
         nlist: inverted lists; 0 without.
+        lists_per_root: how many that is, in sqrt(N).
         build_s: seconds that its build took.
         index_bytes: of index.faiss, beside the embeddings.
         verdict: "picked", or why it was not.
@@ -47,7 +50,13 @@ class Tried(msgspec.Struct, frozen=True):
     ms_per_query: float
     build_s: float
     index_bytes: int
+    lists_per_root: int = 0
     verdict: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        """What was built."""
+        return Plan(self.kind, self.lists_per_root)
 
 
 class Catalogue:
@@ -57,7 +66,7 @@ class Catalogue:
         embeddings: float32 [N, D].
         workload: what is asked of it.
         config: the target.
-        folder: where index files are written, one a kind.
+        folder: where index files are written, one a plan.
     """
 
     def __init__(self, embeddings: NDArray[np.float32], workload: Workload, config: IndexConfig, folder: Path) -> None:
@@ -70,24 +79,25 @@ class Catalogue:
         self._allowed = Allowed(np.packbits(workload.eligible, bitorder="little"))
         self._truth = exact_answers(embeddings, workload)
 
-    def path(self, kind: str) -> Path:
-        """The index file of a kind."""
-        return self._folder / f"{kind}.faiss"
+    def path(self, plan: Plan) -> Path:
+        """The index file of a plan."""
+        return self._folder / f"{plan.name}.faiss"
 
     def exact(self, device: str = "cpu") -> Tried:
         """The search that compares every item."""
-        return self._tried(Settings(EXACT, device), None, 0.0)
+        return self._tried(Plan(EXACT), Settings(EXACT, device), None, 0.0)
 
-    def approximate(self, kind: str, *, on_gpu: bool = False) -> list[Tried]:
-        """Build a kind and tune it; on a GPU, inverted lists are measured there as well."""
+    def approximate(self, plan: Plan, *, on_gpu: bool = False) -> list[Tried]:
+        """Build a kind and tune it; on a GPU, inverted lists are measured there as well where it can hold them."""
         started_at = time.perf_counter()
-        faiss.write_index(build(kind, self.embeddings, on_gpu=on_gpu), str(self.path(kind)))
+        index = build(plan.kind, self.embeddings, lists_per_root=plan.lists_per_root, on_gpu=on_gpu)
+        faiss.write_index(index, str(self.path(plan)))
         build_s = time.perf_counter() - started_at
-        index = open_index(self.path(kind), len(self.embeddings))
-        settings = self._tune(kind, index)
-        tried = [self._tried(settings, index, build_s)]
-        if on_gpu and kind != HNSW:
-            tried.append(self._tried(dataclasses.replace(settings, device="gpu"), index, build_s))
+        index = open_index(self.path(plan), len(self.embeddings))
+        settings = self._tune(plan.kind, index)
+        tried = [self._tried(plan, settings, index, build_s)]
+        if on_gpu and plan.kind in GPU_KINDS:
+            tried.append(self._tried(plan, dataclasses.replace(settings, device="gpu"), index, build_s))
         return tried
 
     def _tune(self, kind: str, index: Any) -> Settings:
@@ -97,9 +107,9 @@ class Catalogue:
             longest = max(shortest, min(LONGEST_QUEUE, len(self.embeddings)))
             queue = smallest(lambda n: self._holds(Settings(kind, ef_search=n), index), longest, at_least=shortest)
             return Settings(kind, ef_search=queue or longest)
-        overfetch = MOST_OVERFETCH if kind == IVF_PQ else 1
+        overfetch = MOST_OVERFETCH if kind in CODED else 1
         nprobe = smallest(lambda n: self._holds(Settings(kind, nprobe=n, overfetch=overfetch), index), index.nlist)
-        if kind != IVF_PQ or nprobe is None:
+        if kind not in CODED or nprobe is None:
             return Settings(kind, nprobe=nprobe or index.nlist, overfetch=overfetch)
         fewest = smallest(lambda n: self._holds(Settings(kind, nprobe=nprobe, overfetch=n), index), MOST_OVERFETCH)
         return Settings(kind, nprobe=nprobe, overfetch=fewest or MOST_OVERFETCH)
@@ -113,7 +123,7 @@ class Catalogue:
         search = ItemSearch(self.embeddings, self._allowed, settings, index)
         return measure(search, self._workload, self._truth, fill=fill)
 
-    def _tried(self, settings: Settings, index: Any, build_s: float) -> Tried:
+    def _tried(self, plan: Plan, settings: Settings, index: Any, build_s: float) -> Tried:
         measured = self._measure(settings, index)
         return Tried(
             **{name: getattr(settings, name) for name in ("kind", "device", "nprobe", "ef_search", "overfetch")},
@@ -122,6 +132,7 @@ class Catalogue:
             num_items=len(self.embeddings),
             nlist=0 if index is None else int(getattr(index, "nlist", 0)),
             build_s=round(build_s, 4),
-            index_bytes=0 if index is None else self.path(settings.kind).stat().st_size,
+            index_bytes=0 if index is None else self.path(plan).stat().st_size,
+            lists_per_root=plan.lists_per_root,
             verdict="" if measured.index_recall_at_k >= self._target else "below the target",
         )

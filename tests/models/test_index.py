@@ -10,7 +10,7 @@ import pytest
 from models.index.advise import advise
 from models.index.allowed import Allowed, pack_rows, rows_of
 from models.index.config import IndexConfig
-from models.index.factory import KINDS, build, list_work, num_lists
+from models.index.factory import KINDS, PLANS, build, list_work, num_lists, plans_for
 from models.index.rounding import SCORE_STEP, quantise
 from models.index.search import EXACT, ItemSearch, Settings, open_index
 from models.index.tune import smallest
@@ -21,6 +21,7 @@ THOROUGH = {
     EXACT: Settings(),
     "ivf": Settings("ivf", nprobe=num_lists(NUM_ITEMS)),
     "ivf_pq": Settings("ivf_pq", nprobe=num_lists(NUM_ITEMS), overfetch=16),
+    "ivf_fastscan": Settings("ivf_fastscan", nprobe=num_lists(NUM_ITEMS), overfetch=16),
     "hnsw": Settings("hnsw", ef_search=1000),
 }
 
@@ -206,7 +207,9 @@ def test_a_forced_kind_is_tuned_to_the_target_and_its_recall_is_true(vectors, ki
         hurried = Settings("ivf", nprobe=picked.nprobe - 1)
         fewer = ItemSearch(embeddings, Allowed(pack(workload.eligible)), hurried, index)
         assert alone_by_hand(embeddings, workload, fewer) < 0.9
-    assert [row.verdict for row in advice.measured] == ["costs more", "picked"]
+    assert {row.plan for row in advice.measured if row.kind != EXACT} == set(plans_for(kind, NUM_ITEMS))
+    assert sorted(row.verdict for row in advice.measured)[-1] == "picked"
+    assert sum(row.verdict == "picked" for row in advice.measured) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
 
 
@@ -238,7 +241,8 @@ def test_auto_takes_the_cheapest_that_holds_and_says_why_the_others_were_not(vec
 
 def test_exact_is_kept_where_little_would_be_saved_and_up_to_the_limit(vectors, tmp_path):
     workload = workload_of(vectors)
-    for config, num_rows in ((IndexConfig(exact_up_to=100, exact_within_ms=1e6), 4), (IndexConfig(), 1)):
+    every = 1 + len(plans_for(None, NUM_ITEMS))
+    for config, num_rows in ((IndexConfig(exact_up_to=100, exact_within_ms=1e6), every), (IndexConfig(), 1)):
         folder = tmp_path / str(num_rows)
         folder.mkdir()
         advice = advise(vectors[0], workload, config, folder)
@@ -267,6 +271,23 @@ def test_a_large_catalogue_is_compared_on_a_sample_and_tuned_on_the_whole(vector
     assert {row.kind for row in on_sample} == set(KINDS)
     assert advice.picked.num_items == NUM_ITEMS
     assert advice.picked.index_recall_at_k >= 0.9
+
+
+def test_of_a_forced_kind_only_the_best_plan_of_the_sample_is_built_on_the_whole(vectors, tmp_path):
+    config = IndexConfig(kind="ivf", sample_items=1000, target_index_recall=0.9)
+    advice = advise(vectors[0], workload_of(vectors), config, tmp_path)
+    on_sample = [row.plan for row in advice.measured if row.num_items == 1000]
+    on_whole = [row.plan for row in advice.measured if row.num_items == NUM_ITEMS and row.kind != EXACT]
+    assert on_sample == plans_for("ivf", NUM_ITEMS)
+    assert on_whole == [advice.picked.plan]
+    assert advice.picked.kind == "ivf"
+
+
+def test_plans_that_come_to_the_same_lists_are_built_once():
+    assert plans_for(None, 10_000_000) == list(PLANS)
+    few = plans_for(None, 300)  # enough items for 7 lists, whatever was asked for
+    assert [plan.kind for plan in few] == ["ivf", "ivf_fastscan", "ivf_pq", "hnsw"]
+    assert len({(p.kind, num_lists(3001, p.lists_per_root)) for p in plans_for(None, 3001)}) == 6
 
 
 def test_a_sample_keeps_each_querys_own_filters(vectors):
@@ -330,8 +351,9 @@ def test_lists_grow_with_the_root_of_the_catalogue_to_a_limit():
 
 
 def test_the_work_of_a_build_is_counted_and_stays_below_the_square():
-    assert list_work(1_000_000) == 10 * 39 * 4000**2 + 1_000_000 * 1024
-    assert list_work(10_000) == 10 * 39 * 256**2 + 10_000 * 256
+    assert list_work(1_000_000, 4) == 10 * 256_000 * 4000 + 1_000_000 * 1024
+    assert list_work(1_000_000, 1) == 10 * 256_000 * 1000 + 1_000_000 * 1000
+    assert list_work(10_000, 4) == 10 * 10_000 * 256 + 10_000 * 256
     assert list_work(10_000_000) < 10 * list_work(1_000_000)
 
 
