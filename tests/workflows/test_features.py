@@ -385,8 +385,8 @@ def test_counted_vocabularies_equal_those_of_stock_categorify(
     table = pa.table({"x": pa.array(text.to_pylist(), text.type, mask=rng.random(900) < 0.1)})
     cuts = [table.slice(start, 300) for start in (0, 300, 600)]
 
-    def fitted(operator: nvt.ops.Categorify, *, categories: bool) -> pd.DataFrame:
-        frames = [to_frame(cut, "cpu", categories=categories) for cut in cuts]
+    def fitted(operator: nvt.ops.Categorify, *, counted: bool) -> pd.DataFrame:
+        frames = [to_frame(cut, "cpu", counted=counted) for cut in cuts]
         ddf = from_map(frames.__getitem__, range(3), meta=frames[0].iloc[:0], token=operator.out_path)
         (path,) = operator.fit(nvt.ColumnSelector(["x"]), ddf).compute(scheduler="synchronous").values()
         return pd.read_parquet(path)
@@ -394,7 +394,7 @@ def test_counted_vocabularies_equal_those_of_stock_categorify(
     stock = nvt.ops.Categorify(freq_threshold=min_frequency, out_path=str(tmp_path / "stock"))
     ours = Codes(elements=elements, freq_threshold=min_frequency, out_path=str(tmp_path / "ours"))
     pd.testing.assert_frame_equal(
-        fitted(ours, categories=True), fitted(stock, categories=False), check_dtype=False, check_index_type=False
+        fitted(ours, counted=True), fitted(stock, counted=False), check_dtype=False, check_index_type=False
     )
 
 

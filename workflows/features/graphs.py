@@ -71,7 +71,7 @@ class TrainingFrames:
     Args:
         read: piece number -> its canonical training rows.
         num_pieces: how many pieces there are.
-        device: pandas, where strings become categories, or cuDF.
+        device: pandas or cuDF.
     """
 
     def __init__(self, read: Callable[[int], pa.Table], num_pieces: int, device: Literal["cpu", "gpu"]) -> None:
@@ -83,7 +83,7 @@ class TrainingFrames:
         if number == 0:
             return to_frame(self._read(self._first).slice(0, 1), self._device)
         table = self._read(number - 1)
-        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, categories=True)
+        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, counted=True)
 
 
 def _frame_bytes(frame: Any) -> int:

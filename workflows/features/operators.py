@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
+import pyarrow as pa
 from dask.delayed import delayed
 from merlin.schema import Tags
-from nvtabular.ops.categorify import _write_uniques
+from nvtabular.ops.categorify import _save_encodings
 
 from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest, split_text
 from workflows.features.schema import NULL
-from workflows.features.source import to_series
+from workflows.features.source import ARROW, to_series
 
 __all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers"]
 
@@ -41,7 +42,14 @@ def _host(series: Any) -> pd.Series:
 
 def _floats(series: Any) -> Any:
     """float64 with NaN for null: cuDF keeps nulls apart from NaN, and comparisons with null are null there."""
-    return series.astype("float64").fillna(np.nan)
+    floats = series.astype("float64", copy=False)
+    return floats if _on_cpu(series) else floats.fillna(np.nan)
+
+
+def _value_counts(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Table:
+    """`value` in type `kind` and `count` (int64), nulls left out; a dictionary is counted by its indices."""
+    found = column.unify_dictionaries().value_counts()
+    return pa.table({"value": found.field("values").cast(kind), "count": found.field("counts")}).drop_null()
 
 
 def _is_null(value: Any) -> bool:
@@ -65,7 +73,9 @@ class Numbers(nvt.ops.Operator):
         for name in col_selector.names:
             values = _floats(df[name])
             good = values.abs() < np.inf
-            out[name] = values.where(good & (values > -1.0) if self.log else good)
+            if self.log:
+                good &= values > -1.0
+            out[name] = values if good.all() else values.where(good)
         return out
 
     @property
@@ -139,8 +149,9 @@ class HashCodes(_CodesOut):
 class Codes(nvt.ops.Categorify):
     """Categorify that takes columns which are all null, and integers with nulls (NVTabular's fails on both).
 
-    On pandas frames it counts the values of a piece itself, with one hash table; Categorify's grouping copies, sorts
-    and splits each piece first. Which values stay, their order and the file are Categorify's on both devices.
+    On a CPU it counts the values of a piece in Arrow, by dictionary index where the column has one; Categorify's grouping
+    copies, sorts and splits each piece first. Which values stay, their order and the file are Categorify's on both
+    devices.
 
     Args:
         elements: type of the values, "int64" or "string".
@@ -152,6 +163,7 @@ class Codes(nvt.ops.Categorify):
     def __init__(self, *, elements: str, **categorify: Any) -> None:
         super().__init__(**categorify)
         self.elements = "object" if elements == "string" else "int64"
+        self.type = ARROW[elements]
 
     def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
         """Count the values of one column; gives a Delayed of {column: path of its vocabulary}."""
@@ -161,21 +173,22 @@ class Codes(nvt.ops.Categorify):
         counts = [delayed(self._count)(part, name) for part in ddf.to_delayed()]
         return delayed(self._write)(name, counts)
 
-    def _count(self, df: Any, name: str) -> pd.Series:
-        """How often each value occurs in a piece: int64, by value; nulls are left out."""
-        counts = df[name].value_counts(sort=False)
-        kept = counts.to_numpy(np.int64)
-        return pd.Series(kept, index=counts.index.astype(self.elements))[kept > 0]  # a slice keeps unused categories
+    def _count(self, df: Any, name: str) -> pa.Table:
+        """How often each value occurs in a piece: `value`, `count`; nulls are left out."""
+        column = pa.array(df[name], from_pandas=True)
+        return _value_counts(column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column]), self.type)
 
-    def _write(self, name: str, counts: list[pd.Series]) -> dict[str, str]:
-        total = counts[0] if len(counts) == 1 else pd.concat(counts).groupby(level=0, sort=False).sum()
+    def _write(self, name: str, counts: list[pa.Table]) -> dict[str, str]:
+        """Add the pieces up and write the vocabulary as Categorify does: by descending count, ties as pandas leaves them."""
+        total = pa.concat_tables(counts).group_by("value").aggregate([("count", "sum")]).sort_by("value")
         folder = Path(self.out_path) / "categories"
         folder.mkdir(parents=True, exist_ok=True)
-        if total.empty:
+        if not total.num_rows:
             return {name: str(folder / f"unique.{name}.parquet")}
-        frame = pd.DataFrame({name: total.index, f"{name}_size": total.to_numpy()})
-        options = self._create_fit_options_from_columns([name])
-        return {name: _write_uniques([frame], str(folder), nvt.ColumnSelector([name]), options, cpu=True)}
+        size = f"{name}_size"
+        frame = pd.DataFrame({name: total["value"].to_pandas(), size: total["count_sum"].to_numpy()})
+        frame = frame.sort_values(size, ascending=False, ignore_index=True)
+        return {name: _save_encodings(frame, folder, name, freq_threshold=self.freq_threshold, null_size=0)}
 
     def fit_finalize(self, categories: dict[str, str]) -> None:
         """Note the vocabularies; Categorify writes no file for a column without any value."""
@@ -238,14 +251,16 @@ class ListCodes(Codes):
             out[name] = _via_host(df[name], self._encode)
         return out
 
-    def _count(self, df: Any, name: str) -> pd.Series:
+    def _count(self, df: Any, name: str) -> pa.Table:
         """How often each element occurs in the lists of a piece; equal separated strings are split once."""
         series = df[name] if _on_cpu(df[name]) else _host(df[name])
-        rows = super()._count(pd.DataFrame({name: series}), name) if self.separator else series
-        lists = [self._list(value) for value in (rows.index if self.separator else rows)]
-        times = rows.to_numpy() if self.separator else np.ones(len(lists), np.int64)
+        if self.separator:
+            rows = super()._count(pd.DataFrame({name: series}), name)
+            lists, times = [self._list(value) for value in rows["value"].to_pylist()], rows["count"].to_numpy()
+        else:
+            lists, times = [self._list(value) for value in series], np.ones(len(series), np.int64)
         weights = np.repeat(times, [len(values) for values in lists])
-        return pd.Series(weights, index=pd.Index(self._flat(lists))).groupby(level=0, sort=False).sum()
+        return pa.table({"value": pa.array(self._flat(lists), self.type), "count": weights})
 
     def _encode(self, series: pd.Series) -> pd.Series:
         lists = [self._list(value) for value in series]

@@ -27,7 +27,7 @@ from workflows.features.graphs import fit_history, fit_workflow
 from workflows.features.probes import probe_columns, probe_table
 from workflows.features.read import read_table
 from workflows.features.schema import HISTORY, ITEM_ID, Feature, FeatureSchema, Side
-from workflows.features.source import Column, Kept, Piece, pieces, read_piece, to_frame
+from workflows.features.source import Column, Kept, Piece, coded, pieces, read_piece, to_frame
 from workflows.features.tables import (
     SPLITS,
     RowTable,
@@ -111,7 +111,8 @@ class Preparation:
         self._save(side, workflow, table.columns, table.read(0).slice(0, SAMPLE_ROWS))
 
     def _read_train(self, number: int) -> pa.Table:
-        return context_table(self.train_pieces[number], self.context)
+        table = context_table(self.train_pieces[number], self.context)
+        return coded(table, self.context) if self.kind == "cpu" else table
 
     def _context_side(self, stats: Path) -> None:
         if not self.context:

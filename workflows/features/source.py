@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from workflows.core.errors import ConfigError, DataError
 from workflows.features.config import FeatureSpec
 
-__all__ = ["Column", "Kept", "Piece", "canonical", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
+__all__ = ["Column", "Kept", "Piece", "canonical", "coded", "pieces", "read_piece", "resolve", "to_frame", "to_series"]
 
 ROWS_PER_PIECE = {"cpu": 500_000, "gpu": 4_000_000}
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -185,32 +185,47 @@ def _refuse_null_bytes(texts: pa.Array | pa.ChunkedArray, column: Column) -> Non
         raise DataError(f"column {column.name!r} holds strings with a null byte; remove the byte or the rows")
 
 
-def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, categories: bool = False) -> Any:
+def coded(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
+    """The same table, integers that become codes as dictionaries too: each value is hashed once, to count and to encode."""
+    names = [c.name for c in columns if c.dtype == "int64" and not c.is_list]
+    for name in names:
+        table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
+    return table
+
+
+def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, counted: bool = False) -> Any:
     """A pandas frame on CPU (integers nullable, so that none passes through a float), a cuDF frame on GPU.
 
     Args:
         table: canonical columns.
         device: decides which.
-        categories: strings in pandas as a categorical column, which is much cheaper to make and to count.
+        counted: leave integers and strings in Arrow on a CPU, without a copy: for what counts them there.
     """
     columns = {name: table[name] for name in table.column_names}
-    if device == "gpu" or not categories:
-        columns = {n: v.cast(pa.string()) if pa.types.is_dictionary(v.type) else v for n, v in columns.items()}
+    if device == "gpu" or not counted:
+        columns = {n: v.cast(v.type.value_type) if pa.types.is_dictionary(v.type) else v for n, v in columns.items()}
     if device == "gpu":
         import cudf
 
         return cudf.DataFrame.from_arrow(pa.table(columns))
     import pandas as pd
 
-    return pd.DataFrame({name: to_series(values) for name, values in columns.items()}, copy=False)
+    in_arrow = {name for name, values in columns.items() if counted and not _has_own_series(values.type)}
+    series = {
+        name: pd.Series(pd.arrays.ArrowExtensionArray(values)) if name in in_arrow else to_series(values)
+        for name, values in columns.items()
+    }
+    return pd.DataFrame(series, copy=False)
+
+
+def _has_own_series(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_nested(kind)
 
 
 def to_series(values: pa.Array | pa.ChunkedArray) -> Any:
-    """A canonical column as a pandas series: Int64, float64 with NaN, categories, or objects (str, lists, None)."""
+    """A canonical column as a pandas series: Int64, float64 with NaN, or objects (str, lists, None)."""
     import pandas as pd
 
-    if pa.types.is_dictionary(values.type):
-        return values.to_pandas()
     if pa.types.is_integer(values.type):
         mask = _numpy(pc.is_null(values)).astype(bool)
         return pd.Series(pd.arrays.IntegerArray(_numpy(pc.fill_null(values, 0)).astype(np.int64), mask))
