@@ -376,26 +376,23 @@ def test_counted_vocabularies_equal_those_of_stock_categorify(
     import nvtabular as nvt
     from dask.dataframe.io.io import from_map
 
-    from workflows.features.operators import Codes
-    from workflows.features.source import to_frame
+    from workflows.features.config import FeatureSpec
+    from workflows.features.counts import write_vocabularies
+    from workflows.features.source import Column, coded, to_frame
 
     rng = np.random.default_rng(5)
     values = rng.zipf(1.3, 900) % 97
     text = pa.array([f"v{value}" for value in values]) if elements == "string" else pa.array(values)
     table = pa.table({"x": pa.array(text.to_pylist(), text.type, mask=rng.random(900) < 0.1)})
     cuts = [table.slice(start, 300) for start in (0, 300, 600)]
-
-    def fitted(operator: nvt.ops.Categorify, *, counted: bool) -> pd.DataFrame:
-        frames = [to_frame(cut, "cpu", counted=counted) for cut in cuts]
-        ddf = from_map(frames.__getitem__, range(3), meta=frames[0].iloc[:0], token=operator.out_path)
-        (path,) = operator.fit(nvt.ColumnSelector(["x"]), ddf).compute(scheduler="synchronous").values()
-        return pd.read_parquet(path)
-
+    column = Column("x", FeatureSpec(min_frequency=min_frequency), elements)
     stock = nvt.ops.Categorify(freq_threshold=min_frequency, out_path=str(tmp_path / "stock"))
-    ours = Codes(elements=elements, freq_threshold=min_frequency, out_path=str(tmp_path / "ours"))
-    pd.testing.assert_frame_equal(
-        fitted(ours, counted=True), fitted(stock, counted=False), check_dtype=False, check_index_type=False
-    )
+    frames = [to_frame(cut, "cpu") for cut in cuts]
+    ddf = from_map(frames.__getitem__, range(3), meta=frames[0].iloc[:0])
+    (theirs,) = stock.fit(nvt.ColumnSelector(["x"]), ddf).compute(scheduler="synchronous").values()
+    for read in (cuts.__getitem__, lambda number: coded(cuts[number], [column])):
+        ours = write_vocabularies([column], read, 3, tmp_path / "ours")["x"]
+        pd.testing.assert_frame_equal(pd.read_parquet(ours), pd.read_parquet(theirs), check_dtype=False)
 
 
 def test_a_piece_is_read_once_however_many_statistics_there_are(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from merlin.io import Dataset
 from merlin.io.worker import clean_worker_cache
 from merlin.schema import ColumnSchema, Schema, Tags
 
+from workflows.features.counts import write_vocabularies
 from workflows.features.operators import Buckets, Codes, HashCodes, ListCodes, Numbers
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID, Side
 from workflows.features.source import ARROW, Column, Kept, to_frame
@@ -41,7 +42,7 @@ def fit_workflow(
     device: Literal["cpu", "gpu"],
     stats: Path,
 ) -> nvt.Workflow:
-    """Fit the workflow of one side, piece by piece, through Dask.
+    """Fit the workflow of one side, piece by piece: vocabularies by counting, moments by NVTabular through Dask.
 
     NVTabular reads a piece once for each statistic and, to sample types, encodes the whole first one. So the pieces are
     kept as far as they fit BUDGET_BYTES, and the first one holds a single row.
@@ -57,9 +58,14 @@ def fit_workflow(
     Returns:
         The fitted workflow: one output a column, under the column's name.
     """
-    graph = functools.reduce(lambda left, right: left + right, [_node(side, column, stats) for column in columns])
     meta = to_frame(pa.schema([(column.name, arrow_type(column)) for column in columns]).empty_table(), device)
     tables = Kept(read, lambda table: table.nbytes, BUDGET_BYTES[device])
+    # cuDF counts scalars itself, faster than a trip over host memory; stock Categorify mixes up null and empty lists.
+    kinds = ("categorical", "list") if device == "cpu" else ("list",)
+    counted = [column for column in columns if column.spec.kind in kinds]
+    vocabularies = write_vocabularies(counted, tables, num_pieces, stats / "categories")
+    nodes = [_node(side, column, stats, vocabularies) for column in columns]
+    graph = functools.reduce(lambda left, right: left + right, nodes)
     frames = Kept(TrainingFrames(tables, num_pieces, device), _frame_bytes, BUDGET_BYTES[device])
     ddf = from_map(frames, range(num_pieces + 1), meta=meta)
     return nvt.Workflow(graph).fit(Dataset(ddf, cpu=device == "cpu", schema=_schema(columns)))
@@ -83,7 +89,7 @@ class TrainingFrames:
         if number == 0:
             return to_frame(self._read(self._first).slice(0, 1), self._device)
         table = self._read(number - 1)
-        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, counted=True)
+        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, numbers_only=True)
 
 
 def _frame_bytes(frame: Any) -> int:
@@ -125,14 +131,16 @@ def load_workflow(folder: Path) -> nvt.Workflow:
     return nvt.Workflow.load(str(folder))
 
 
-def _node(side: Side, column: Column, stats: Path) -> Any:
+def _node(side: Side, column: Column, stats: Path, vocabularies: Mapping[str, str]) -> Any:
     tags = SIDE_TAGS[side] + ID_TAGS.get(column.name, [])
-    return _encoded(column, stats) >> nvt.ops.AddMetadata(tags=tags)
+    return _encoded(column, stats, vocabularies) >> nvt.ops.AddMetadata(tags=tags)
 
 
-def _encoded(column: Column, stats: Path) -> Any:
+def _encoded(column: Column, stats: Path, vocabularies: Mapping[str, str]) -> Any:
     spec, selected = column.spec, [column.name]
     counted: dict[str, Any] = {"freq_threshold": spec.min_frequency, "out_path": str(stats)}
+    if column.name in vocabularies:
+        counted["vocabs"] = {column.name: vocabularies[column.name]}
     if spec.kind == "continuous":
         numbers = selected >> Numbers(log=spec.log)
         scaled = (numbers >> nvt.ops.LogOp()) if spec.log else numbers

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
-import pyarrow as pa
-from dask.delayed import delayed
 from merlin.schema import Tags
-from nvtabular.ops.categorify import _save_encodings
 
-from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest, split_text
+from workflows.features.counts import list_elements, write_empty
+from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest
 from workflows.features.schema import NULL
-from workflows.features.source import ARROW, to_series
+from workflows.features.source import to_series
 
 __all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers"]
 
@@ -46,16 +44,6 @@ def _floats(series: Any) -> Any:
     return floats if _on_cpu(series) else floats.fillna(np.nan)
 
 
-def _value_counts(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Table:
-    """`value` in type `kind` and `count` (int64), nulls left out; a dictionary is counted by its indices."""
-    found = column.unify_dictionaries().value_counts()
-    return pa.table({"value": found.field("values").cast(kind), "count": found.field("counts")}).drop_null()
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
-
-
 class Numbers(nvt.ops.Operator):
     """Any numeric column as float64; infinite values become missing, and so do values of -1 or less before a logarithm.
 
@@ -75,7 +63,7 @@ class Numbers(nvt.ops.Operator):
             good = values.abs() < np.inf
             if self.log:
                 good &= values > -1.0
-            out[name] = values if good.all() else values.where(good)
+            out[name] = values.where(good)
         return out
 
     @property
@@ -149,53 +137,20 @@ class HashCodes(_CodesOut):
 class Codes(nvt.ops.Categorify):
     """Categorify that takes columns which are all null, and integers with nulls (NVTabular's fails on both).
 
-    On a CPU it counts the values of a piece in Arrow, by dictionary index where the column has one; Categorify's grouping
-    copies, sorts and splits each piece first. Which values stay, their order and the file are Categorify's on both
-    devices.
-
     Args:
         elements: type of the values, "int64" or "string".
         categorify: arguments of Categorify.
     """
 
-    counts_on_host = False
-
     def __init__(self, *, elements: str, **categorify: Any) -> None:
         super().__init__(**categorify)
         self.elements = "object" if elements == "string" else "int64"
-        self.type = ARROW[elements]
-
-    def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
-        """Count the values of one column; gives a Delayed of {column: path of its vocabulary}."""
-        (name,) = col_selector.names
-        if name in self.categories or not (self.counts_on_host or _on_cpu(ddf._meta[name])):
-            return super().fit(col_selector, ddf)
-        counts = [delayed(self._count)(part, name) for part in ddf.to_delayed()]
-        return delayed(self._write)(name, counts)
-
-    def _count(self, df: Any, name: str) -> pa.Table:
-        """How often each value occurs in a piece: `value`, `count`; nulls are left out."""
-        column = pa.array(df[name], from_pandas=True)
-        return _value_counts(column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column]), self.type)
-
-    def _write(self, name: str, counts: list[pa.Table]) -> dict[str, str]:
-        """Add the pieces up and write the vocabulary as Categorify does: by descending count, ties as pandas leaves them."""
-        total = pa.concat_tables(counts).group_by("value").aggregate([("count", "sum")]).sort_by("value")
-        folder = Path(self.out_path) / "categories"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not total.num_rows:
-            return {name: str(folder / f"unique.{name}.parquet")}
-        size = f"{name}_size"
-        frame = pd.DataFrame({name: total["value"].to_pandas(), size: total["count_sum"].to_numpy()})
-        frame = frame.sort_values(size, ascending=False, ignore_index=True)
-        return {name: _save_encodings(frame, folder, name, freq_threshold=self.freq_threshold, null_size=0)}
 
     def fit_finalize(self, categories: dict[str, str]) -> None:
         """Note the vocabularies; Categorify writes no file for a column without any value."""
         for name, path in categories.items():
             if name != "no-op" and not Path(path).exists():
-                empty = {name: pd.Series(dtype=self.elements), f"{name}_size": pd.Series(dtype="int64")}
-                pd.DataFrame(empty).to_parquet(path)
+                write_empty(Path(path), name, self.elements)
         super().fit_finalize(categories)
 
     def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
@@ -234,8 +189,6 @@ class ListCodes(Codes):
         categorify: arguments of Categorify.
     """
 
-    counts_on_host = True
-
     def __init__(
         self, *, elements: str, separator: str | None, length: int, from_end: bool = False, **categorify: Any
     ) -> None:
@@ -251,19 +204,8 @@ class ListCodes(Codes):
             out[name] = _via_host(df[name], self._encode)
         return out
 
-    def _count(self, df: Any, name: str) -> pa.Table:
-        """How often each element occurs in the lists of a piece; equal separated strings are split once."""
-        series = df[name] if _on_cpu(df[name]) else _host(df[name])
-        if self.separator:
-            rows = super()._count(pd.DataFrame({name: series}), name)
-            lists, times = [self._list(value) for value in rows["value"].to_pylist()], rows["count"].to_numpy()
-        else:
-            lists, times = [self._list(value) for value in series], np.ones(len(series), np.int64)
-        weights = np.repeat(times, [len(values) for values in lists])
-        return pa.table({"value": pa.array(self._flat(lists), self.type), "count": weights})
-
     def _encode(self, series: pd.Series) -> pd.Series:
-        lists = [self._list(value) for value in series]
+        lists = [list_elements(value, self.separator) for value in series]
         lengths = np.array([len(values) for values in lists], np.int64)
         codes = self._look_up(str(series.name), self._flat(lists))
         fixed = latest(codes, lengths, self.length, from_end=self.from_end)
@@ -271,13 +213,6 @@ class ListCodes(Codes):
 
     def _flat(self, lists: list[list[Any]]) -> pd.Series:
         return pd.Series([value for values in lists for value in values], dtype=self.elements)
-
-    def _list(self, value: Any) -> list[Any]:
-        if _is_null(value):
-            return []
-        if isinstance(value, str):
-            return split_text(value, self.separator) if self.separator else [value]
-        return [element for element in value if not _is_null(element)]
 
     def _compute_shape(self, col_schema: Any, input_schema: Any) -> Any:
         return col_schema.with_shape((None, (self.length, self.length)))

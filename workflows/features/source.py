@@ -186,23 +186,23 @@ def _refuse_null_bytes(texts: pa.Array | pa.ChunkedArray, column: Column) -> Non
 
 
 def coded(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """The same table, integers that become codes as dictionaries too: each value is hashed once, to count and to encode."""
+    """The same table, integers as dictionaries too: each value is hashed once, to be counted and to be encoded."""
     names = [c.name for c in columns if c.dtype == "int64" and not c.is_list]
     for name in names:
         table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
     return table
 
 
-def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, counted: bool = False) -> Any:
+def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, numbers_only: bool = False) -> Any:
     """A pandas frame on CPU (integers nullable, so that none passes through a float), a cuDF frame on GPU.
 
     Args:
         table: canonical columns.
         device: decides which.
-        counted: leave integers and strings in Arrow on a CPU, without a copy: for what counts them there.
+        numbers_only: nothing but its numbers will be read: the rest stays in Arrow on a CPU, without a copy.
     """
     columns = {name: table[name] for name in table.column_names}
-    if device == "gpu" or not counted:
+    if device == "gpu" or not numbers_only:
         columns = {n: v.cast(v.type.value_type) if pa.types.is_dictionary(v.type) else v for n, v in columns.items()}
     if device == "gpu":
         import cudf
@@ -210,16 +210,12 @@ def to_frame(table: pa.Table, device: Literal["cpu", "gpu"], *, counted: bool = 
         return cudf.DataFrame.from_arrow(pa.table(columns))
     import pandas as pd
 
-    in_arrow = {name for name, values in columns.items() if counted and not _has_own_series(values.type)}
+    as_is = {name for name, values in columns.items() if numbers_only and not pa.types.is_floating(values.type)}
     series = {
-        name: pd.Series(pd.arrays.ArrowExtensionArray(values)) if name in in_arrow else to_series(values)
+        name: pd.Series(pd.arrays.ArrowExtensionArray(values)) if name in as_is else to_series(values)
         for name, values in columns.items()
     }
     return pd.DataFrame(series, copy=False)
-
-
-def _has_own_series(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_nested(kind)
 
 
 def to_series(values: pa.Array | pa.ChunkedArray) -> Any:
