@@ -1,7 +1,7 @@
 """Vocabularies counted in Arrow: the values of a column by how often they occur, in the file that Categorify reads.
 
 Categorify's own counting copies, groups, sorts and splits every piece in pandas, one column after the other. Here a
-piece is counted by dictionary index, columns side by side. What stays, in which order and in which file, is Categorify's.
+piece is counted by dictionary index, columns side by side. What stays, its order and the file are Categorify's.
 """
 
 from __future__ import annotations
