@@ -13,6 +13,8 @@ __all__ = ["Allowed", "are_set", "pack_rows", "rows_of"]
 
 # Bytes looked at together where a whole bitmap is counted.
 BLOCK_BYTES = 1 << 16
+# Below this share of eligible items, looking at each alone costs less than passing over the others.
+LISTED_SHARE = 1 / 16
 # By byte: how many of its bits are set; by bit: the byte in which it alone is set.
 BIT_COUNTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 BITS = (1 << np.arange(8)).astype(np.uint8)
@@ -33,6 +35,8 @@ class Allowed:
             int(np.unpackbits(self.bitmap[start : start + BLOCK_BYTES]).sum())
             for start in range(0, len(self.bitmap), BLOCK_BYTES)
         )
+        few = self.num_eligible < LISTED_SHARE * 8 * len(self.bitmap)
+        self._eligible_rows = rows_of(self.bitmap) if few else None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -58,6 +62,11 @@ class Allowed:
                 yield self.num_eligible - int(BIT_COUNTS[removed].sum())
             finally:
                 self.bitmap[places] = before
+
+    def listed(self) -> NDArray[np.int64] | None:
+        """The rows in `bitmap`, ascending, where hardly any item is eligible; None where they are not listed."""
+        rows = self._eligible_rows
+        return rows if rows is None else rows[self.holds(rows)]
 
     def holds(self, rows: NDArray) -> NDArray[np.bool_]:
         """Whether each of the rows is in `bitmap`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from models.index.allowed import Allowed, rows_of
+from models.index.allowed import Allowed
 from models.index.rounding import SCORE_STEP, quantise
 
 __all__ = [
@@ -36,9 +36,11 @@ MARGIN = 16
 TIE_GROWTH = 8
 # A query that may be answered by fewer items than this many times the wanted ones is answered by looking at each.
 FEW_ITEMS = 8
-# Below this share of allowed items, listing them costs less than passing over the others.
-LISTED_SHARE = 1 / 16
-# The largest k of FAISS on a GPU.
+# An item that is looked at alone costs about as much as so many that an index passes over in a row.
+LISTED_COST = 3
+# Items that a graph search compares the query with, for each place in its queue: the links of an item at the bottom.
+GRAPH_DEGREE = 32
+# The largest k, and the most lists, of FAISS on a GPU.
 GPU_MAX_FETCH = 2048
 
 
@@ -55,6 +57,7 @@ class Settings:
         nprobe: lists searched.
         ef_search: length of the graph search's queue; never below what is fetched.
         overfetch: times as many candidates as wanted are fetched by their codes, then ordered by their embeddings.
+        share_eligible: share of the items that were eligible when the others were tuned; 0 where that is not known.
     """
 
     kind: str = EXACT
@@ -62,11 +65,23 @@ class Settings:
     nprobe: int = 0
     ef_search: int = 0
     overfetch: int = 1
+    share_eligible: float = 0.0
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Settings:
         """The settings in index/meta.json."""
         return cls(**{field.name: meta[field.name] for field in fields(cls) if field.name in meta})
+
+    def widened(self, share: float) -> Settings:
+        """For a smaller share of eligible items: the best of them lie farther out, in proportion."""
+        factor = max(1.0, self.share_eligible / share) if share > 0 else 1.0
+        return replace(self, nprobe=round(self.nprobe * factor), ef_search=round(self.ef_search * factor))
+
+    def compared(self, num_items: int, num_lists: int) -> float:
+        """How many items one search looks at, about."""
+        if self.kind == HNSW:
+            return float(self.ef_search * GRAPH_DEGREE)
+        return num_items * min(1.0, self.nprobe / num_lists) if num_lists else 0.0
 
 
 def open_index(path: Path, num_items: int) -> Any:
@@ -102,11 +117,13 @@ class ItemSearch:
         self, embeddings: NDArray[np.float32], allowed: Allowed, settings: Settings, index: Any = None
     ) -> None:
         faiss.omp_set_num_threads(1)
+        settings = settings.widened(allowed.num_eligible / max(len(embeddings), 1))
         self._embeddings, self._allowed, self._settings = embeddings, allowed, settings
         self._selector = faiss.IDSelectorBitmap(allowed.bitmap)
         self._options = _options(settings, self._selector)
         self.runs_on_cpu = settings.device == "cpu" or not _has_gpu()
         self._index = index if self.runs_on_cpu else _to_gpu(index, embeddings, settings)
+        self._few = settings.compared(len(embeddings), getattr(index, "nlist", 0)) / LISTED_COST
 
     def nearest(
         self, query: NDArray[np.float32], blocked: NDArray, count: int, *, fill: bool = True
@@ -143,9 +160,9 @@ class ItemSearch:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The wanted items with their scores, after it is certain that nothing unseen ties with the last of them."""
         fetch = min(wanted + MARGIN, num_allowed)
-        exact = self._index is None or num_allowed <= FEW_ITEMS * fetch
+        exact = self._index is None or num_allowed <= max(FEW_ITEMS * fetch, self._few)
         while True:
-            rows = self._exact(query, fetch, num_allowed) if exact else self._approximate(query, fetch, num_blocked)
+            rows = self._exact(query, fetch) if exact else self._approximate(query, fetch, num_blocked)
             if len(rows) < wanted and fill:
                 # Strikes where the filters leave too little of what the index looks at: a small share of the items is
                 # allowed, or few lists are probed. Costs a pass over the allowed items, which keeps the slate full.
@@ -159,15 +176,16 @@ class ItemSearch:
                 return _cut(rows, scores, last, wanted)
             fetch = min(fetch * TIE_GROWTH, num_allowed)
 
-    def _exact(self, query: NDArray, fetch: int, num_allowed: int) -> NDArray[np.int64]:
+    def _exact(self, query: NDArray, fetch: int) -> NDArray[np.int64]:
         num_items, dim = self._embeddings.shape
-        selector: Any = self._selector
-        if num_allowed < LISTED_SHARE * num_items:
-            selector = faiss.IDSelectorArray(rows_of(self._allowed.bitmap))
+        listed = self._allowed.listed()
+        if listed is not None:
+            order = np.argpartition(inner_products(query, self._embeddings, listed), -fetch)[-fetch:]
+            return np.ascontiguousarray(listed[order])
         scores, rows = np.empty(fetch, np.float32), np.empty(fetch, np.int64)
         pointers = (faiss.swig_ptr(array) for array in (query, self._embeddings))
         found = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
-        faiss.knn_inner_product(*pointers, dim, 1, num_items, fetch, *found, selector)
+        faiss.knn_inner_product(*pointers, dim, 1, num_items, fetch, *found, self._selector)
         return rows[rows >= 0]
 
     def _approximate(self, query: NDArray, fetch: int, num_blocked: int) -> NDArray[np.int64]:
@@ -240,5 +258,5 @@ def _to_gpu(index: Any, embeddings: NDArray[np.float32], settings: Settings) -> 
         on_gpu.add(np.ascontiguousarray(embeddings))
         return on_gpu
     on_gpu = faiss.index_cpu_to_gpu(resources, 0, index)
-    on_gpu.nprobe = settings.nprobe
+    on_gpu.nprobe = min(settings.nprobe, index.nlist, GPU_MAX_FETCH)
     return on_gpu

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import faiss
 import msgspec
 import numpy as np
@@ -90,6 +92,26 @@ def test_every_kind_finds_what_brute_force_finds(vectors, index_of, kind, filter
             np.testing.assert_allclose(scores, expected_scores, atol=2 * SCORE_STEP)
         found_share.append(np.isin(rows, expected).mean())
     assert np.mean(found_share) > 0.97
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25, 0.1, 0.05])
+@pytest.mark.parametrize("kind", ["ivf", "ivf_fastscan", "hnsw"])
+def test_settings_tuned_with_every_item_eligible_hold_where_few_are(vectors, index_of, kind, share):
+    embeddings, queries = vectors
+    tuned = Settings(kind, nprobe=10, ef_search=60, overfetch=2, share_eligible=1.0)
+
+    def recall(settings, share):
+        eligible = np.random.default_rng(5).random(NUM_ITEMS) < share
+        search = ItemSearch(embeddings, Allowed(pack(eligible)), settings, index_of[kind])
+        return np.mean([
+            np.isin(brute_force(embeddings, query, eligible, 25)[0], search.nearest(query, none, 25, fill=False)[0])
+            for query in queries
+        ])  # fmt: skip
+
+    none = np.zeros(0, np.int64)
+    assert recall(tuned, share) >= min(recall(tuned, 1.0), 0.99) - 0.005
+    if kind == "ivf" and share == 0.25:
+        assert recall(dataclasses.replace(tuned, share_eligible=0.0), share) < recall(tuned, share)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -180,6 +180,7 @@ def _write_index(folder: Path, workload: Workload) -> dict[str, Any]:
     advice = advise(embeddings, workload, IndexConfig(), folder)
     return {
         **msgspec.to_builtins(advice.picked),
+        "share_eligible": float(workload.eligible.mean()),
         "recall_cutoff": workload.cutoff,
         "why": advice.why,
         "measured": msgspec.to_builtins(advice.measured),

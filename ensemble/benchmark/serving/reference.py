@@ -87,7 +87,7 @@ class Reference:
         self.spec = ChainSpec.load(chain_folder)
         eligible = eligible_items(run.folder("data") / "items.parquet", config)
         self._oracle = BruteForce(run, chain_folder, self.spec, eligible)
-        self._settings = Settings.of(self.spec.index)
+        self._settings = Settings.of(self.spec.index).widened(float(eligible.mean()))
         self._index: Any = None
         if self._settings.kind != EXACT:
             self._index = open_index(chain_folder / INDEX_FILE, self.spec.num_items)
