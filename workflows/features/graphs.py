@@ -72,7 +72,10 @@ def fit_workflow(
 
 
 class TrainingFrames:
-    """Frames to fit on, by number: one row of the first piece that has any, then each piece without that row.
+    """Frames to fit on, by number: one row to sample types from, then each piece.
+
+    On a CPU, where vocabularies are counted elsewhere, the one row holds nulls, so that no vocabulary is opened for it.
+    On a GPU it is a row of the first piece that has any, and that piece goes without it.
 
     Args:
         read: piece number -> its canonical training rows.
@@ -87,9 +90,14 @@ class TrainingFrames:
     def __call__(self, number: int) -> Any:
         """The frame of a number."""
         if number == 0:
-            return to_frame(self._read(self._first).slice(0, 1), self._device)
+            return to_frame(self._sample(), self._device)
         table = self._read(number - 1)
-        return to_frame(table.slice(1) if number - 1 == self._first else table, self._device, numbers_only=True)
+        taken = self._device == "gpu" and number - 1 == self._first
+        return to_frame(table.slice(1) if taken else table, self._device, numbers_only=True)
+
+    def _sample(self) -> pa.Table:
+        row = self._read(self._first).slice(0, 1)
+        return row if self._device == "gpu" else pa.table({field.name: pa.nulls(1, field.type) for field in row.schema})
 
 
 def _frame_bytes(frame: Any) -> int:

@@ -60,9 +60,7 @@ class Numbers(nvt.ops.Operator):
         out = type(df)()
         for name in col_selector.names:
             values = _floats(df[name])
-            good = values.abs() < np.inf
-            if self.log:
-                good &= values > -1.0
+            good = (values > (-1.0 if self.log else -np.inf)) & (values < np.inf)
             out[name] = values.where(good)
         return out
 

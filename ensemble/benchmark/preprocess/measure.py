@@ -14,26 +14,28 @@ import pyarrow.parquet as pq
 
 from ensemble.benchmark.preprocess.peers import PEERS
 from ensemble.benchmark.preprocess.wide import CATEGORICAL, CONTINUOUS, write_wide
-from ensemble.benchmark.result import Benchmark, Cell, Table, command_line, judge
+from ensemble.benchmark.result import Benchmark, Cell, Table, Target, command_line, judge
 from workflows.core import console
 from workflows.core.run import Run
 from workflows.features.stage import prepare_features
 
 __all__ = ["measure_preprocess", "same_output"]
 
-OURS = "cascade"
+OURS, SAME_WORK = "cascade, the whole stage", "cascade, the same work"
 MODULES = {"polars": "polars"}
 CLOSE = 1e-4
-BOUND = (
-    "NVTabular's fit is one-threaded and walks its graph once a statistic; the stage also reads the table for each of "
-    "fit and encoding that does not fit its memory budget, and writes and checks more than the peers do."
-)
-SUMMARY = """One table of {num_rows:,} events with 12 categorical columns (10 to 100,000 values, half of them strings)
-and 4 continuous ones, 3% null: read from Parquet, vocabularies and moments fitted, encoded, written as Parquet. Cascade
-is the whole features stage: besides the same columns it saves the NVTabular workflows, compiles them to lookup tables,
-checks the two against each other, encodes users, items and histories and hashes every file. The peers do the transforms
-alone. Each round runs every way once; figures are medians over the rounds. The same output means: every code equal,
-every number within 0.0001."""
+BOUND = "NVTabular runs its graph once a statistic on one thread, and what it fitted is saved and compiled besides."
+BOUND_STAGE = "It writes five columns more an event, saves and checks everything that it fitted, and hashes every file."
+SUMMARY = """One table of {num_rows:,} events with 12 categorical columns (10 to 100,000 values, half of them
+strings) and 4 continuous ones, 3% null. The same work is: these 16 columns read from Parquet, vocabularies and
+moments fitted, encoded, and written as Parquet with the same compression (stock NVTabular: its default). In
+that time Cascade also saves the fitted NVTabular workflow and its lookup tables; pandas keeps nothing but the
+output. Cascade and Polars use all cores, pandas and NVTabular one. The whole stage does more than any peer: it
+verifies the checksums of what it reads, writes rows, instants, labels and histories of the events too, encodes
+users and items, checks the lookup tables against NVTabular on random rows and hashes every file. Each round
+runs every way once in one process; figures are medians of the rounds after the first, whose seconds stand
+beside them: the whole stage comes first and pays there for importing NVTabular, which brings TensorFlow. The
+same output means: every code equal, every number within 0.0001."""
 
 
 def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
@@ -53,9 +55,9 @@ def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
     missing = [peer for peer, module in MODULES.items() if importlib.util.find_spec(module) is None]
     ways = [OURS, *(peer for peer in PEERS if peer not in missing)]
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    outputs = {way: run.root / f"{way.replace(' ', '_')}.parquet" for way in ways}
+    outputs = {way: run.root / f"{way.replace(',', '').replace(' ', '_')}.parquet" for way in ways}
     outputs[OURS] = run.folder("features") / "train"
-    for number in range(rounds + 1):
+    for _ in range(rounds + 1):
         for way in ways:
             started_at = time.perf_counter()
             if way == OURS:
@@ -63,8 +65,7 @@ def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
             else:
                 PEERS[way](source, outputs[way])
             took = time.perf_counter() - started_at
-            if number:
-                seconds[way].append(took)
+            seconds[way].append(took)
             console.say(f"preprocess: {way}: {took:.2f} s")
     same = {way: same_output(outputs[OURS], outputs[way]) for way in ways}
     shutil.rmtree(run.root)
@@ -86,19 +87,18 @@ def _read(path: Path) -> pa.Table:
 def _result(
     num_rows: int, rounds: int, seconds: dict[str, list[float]], same: dict[str, bool], missing: list[str]
 ) -> Benchmark:
-    medians = {way: statistics.median(taken) for way, taken in seconds.items()}
+    medians = {way: statistics.median(taken[1:]) for way, taken in seconds.items()}
     rows: list[list[Cell]] = [
         [
             way,
             round(median, 3),
             round(num_rows / median),
             round(medians["pandas"] / median, 3),
+            round(seconds[way][0], 3),
             "yes" if same[way] else "no",
         ]
         for way, median in medians.items()
     ]
-    ratio = medians["pandas"] / medians[OURS] if same["pandas"] else None
-    note = "" if ratio is None or ratio >= 1 else BOUND
     return Benchmark(
         name="preprocess",
         title="Preprocessing",
@@ -106,8 +106,20 @@ def _result(
         command=command_line("preprocess", {"num_rows": num_rows, "rounds": rounds}),
         settings={"rows": num_rows, "rounds": rounds},
         figures=[
-            Table("Features of one table", ["way", "seconds", "rows/s", "pandas' seconds / its", "same output"], rows)
+            Table(
+                "Features of one table",
+                ["way", "seconds", "rows/s", "pandas' seconds / its", "first round, s", "same output"],
+                rows,
+            )
         ],
-        targets=[judge("rows/s of the features stage over plain pandas, same output", ratio, ">=", 1.0, note)],
+        targets=[
+            _target("rows/s of the same work over plain pandas, same output", SAME_WORK, medians, same, BOUND),
+            _target("rows/s of the whole stage over plain pandas, same output", OURS, medians, same, BOUND_STAGE),
+        ],
         notes=[f"{peer} is not installed and was left out; it comes with the extra `benchmark`." for peer in missing],
     )
+
+
+def _target(name: str, way: str, medians: dict[str, float], same: dict[str, bool], bound: str) -> Target:
+    ratio = medians["pandas"] / medians[way] if same["pandas"] and same[way] else None
+    return judge(name, ratio, ">=", 1.0, "" if ratio is None or ratio >= 1 else bound)

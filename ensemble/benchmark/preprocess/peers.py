@@ -1,4 +1,4 @@
-"""The same transforms without Cascade: Parquet in, vocabularies and moments fitted, encoded Parquet out.
+"""The same work by each library, and by the stage's own functions: Parquet in, fitted, encoded, Parquet out.
 
 Codes and numbers are those of the features stage: values by descending frequency from 3 on, 1 for null; numbers through
 log(1 + x) in float32 where asked, standardised by their training mean and deviation, 0.0 for null.
@@ -6,8 +6,10 @@ log(1 + x) in float32 where asked, standardised by their training mean and devia
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.benchmark.preprocess.wide import CATEGORICAL, CONTINUOUS
+from workflows.features.config import FeatureSpec
 from workflows.features.schema import NULL
+from workflows.features.source import Kept, coded, pieces, resolve
 
-__all__ = ["PEERS", "with_pandas", "with_polars", "with_stock_nvtabular"]
+__all__ = ["PEERS", "with_cascade", "with_pandas", "with_polars", "with_stock_nvtabular"]
 
 FIRST_CODE = 3
+MEMORY_BYTES = 2 << 30
 COLUMNS = [*CATEGORICAL, *CONTINUOUS]
 
 
@@ -66,6 +71,36 @@ def _as_pandas_orders(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(pd.Series(counts).sort_values(ascending=False).index, np.int64)
 
 
+def with_cascade(source: Path, out: Path) -> None:
+    """The stage's own functions on these columns: fitted, saved and compiled, encoded and written piece by piece."""
+    from workflows.features.bulk import encode_table
+    from workflows.features.compile import compile_workflow, write_encoder
+    from workflows.features.graphs import fit_workflow
+    from workflows.features.tables import context_table
+    from workflows.features.write import write_part
+
+    for folder in (out, out.with_suffix(".fitted")):
+        shutil.rmtree(folder, ignore_errors=True)
+    schema = pq.read_schema(source)
+    specs = {name: FeatureSpec() for name in CATEGORICAL}
+    specs |= {name: FeatureSpec(kind="continuous", log=log) for name, log in CONTINUOUS.items()}
+    columns = [resolve(schema, name, spec, table="context", usable=schema.names) for name, spec in specs.items()]
+    cut = pieces(source, "cpu")
+    tables = Kept(lambda n: coded(context_table(cut[n], columns), columns), lambda table: table.nbytes, MEMORY_BYTES)
+    fitted = out.with_suffix(".fitted")
+    workflow = fit_workflow("context", columns, tables, len(cut), "cpu", fitted / "statistics")
+    workflow.save(str(fitted / "workflow"))
+    records, arrays = compile_workflow("context", workflow, columns, fitted / "workflow" / "categories")
+    encoder = write_encoder(fitted / "encoders", "context", records, arrays)
+
+    def encode(number: int) -> None:
+        encoded = encode_table(encoder, tables(number))
+        write_part(out, number, {name: pa.array(values) for name, values in encoded.items()}, [])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(encode, range(len(cut))))
+
+
 def with_stock_nvtabular(source: Path, out: Path) -> None:
     """The workflow as NVTabular's examples write it: Categorify, LogOp, Normalize, FillMissing, to_parquet."""
     import nvtabular as nvt
@@ -90,6 +125,7 @@ def with_stock_nvtabular(source: Path, out: Path) -> None:
 
 
 PEERS: dict[str, Callable[[Path, Path], None]] = {
+    "cascade, the same work": with_cascade,
     "pandas": with_pandas,
     "polars": with_polars,
     "stock NVTabular": with_stock_nvtabular,
