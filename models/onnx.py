@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.standins import looked_up, stand_ins
 from workflows.core.errors import ArtefactError
 from workflows.features.schema import Feature
 
 __all__ = [
     "DATA_SUFFIX",
+    "LARGE_BYTES",
     "PARITY_TOLERANCE",
     "check_parity",
     "export_onnx",
@@ -30,6 +32,8 @@ PARITY_TOLERANCE = 1e-5
 # Weights from this size on lie in a file of their own beside the graph.
 MAPPED_FROM_BYTES = 1 << 20
 DATA_SUFFIX = ".data"
+# Embedding tables from this size on are put into the graph after it was converted.
+LARGE_BYTES = 1 << 20
 
 # Input name -> (dtype, width): a [B, width] tensor.
 Inputs = Mapping[str, tuple[Any, int]]
@@ -58,12 +62,31 @@ def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: In
     names = list(inputs)
     signature = [tf.TensorSpec([None, width], tf.as_dtype(dtype), name=name) for name, (dtype, width) in inputs.items()]
 
-    @tf.function(input_signature=signature, autograph=False)
     def named(*tensors: Any) -> dict[str, Any]:
         outputs = function(dict(zip(names, tensors, strict=True)))
         return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
-    graph, _ = tf2onnx.convert.from_function(named, input_signature=signature, opset=OPSET)
+    def convert() -> Any:
+        # A function of its own each time: one that has been traced keeps the variables that it saw.
+        traced = tf.function(named, input_signature=signature, autograph=False)
+        return tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)[0]
+
+    traced = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
+    # tf2onnx takes some thirty times the size of a table that it converts, and minutes.
+    tables = [table for table in looked_up(traced) if table.shape.num_elements() * 4 >= LARGE_BYTES]
+    with stand_ins(tables) as small:
+        graph = convert()
+    for weight in graph.graph.initializer:
+        number = small.number_of(onnx.numpy_helper.to_array(weight))
+        if number is not None:
+            weight.CopyFrom(onnx.numpy_helper.from_array(tables[number].numpy(), weight.name))
+    _save(graph, path)
+
+
+def _save(graph: Any, path: Path) -> None:
+    """Write a graph, its large weights beside it."""
+    import onnx
+
     if any(len(weight.raw_data) >= MAPPED_FROM_BYTES for weight in graph.graph.initializer):
         weights = path.with_name(path.name + DATA_SUFFIX)
         weights.unlink(missing_ok=True)  # it would be appended to

@@ -29,7 +29,7 @@ COSTS: dict[str, Callable[[Piece], float]] = {
     "index, MB": lambda p: p.index["index_bytes"] / MB,
     "ranker's item arrays, MB": lambda p: p.ranking_bytes / MB,
     "everything a server opens, MB": lambda p: p.artefact_bytes / MB,
-    "peak memory of the build, MB": lambda p: p.build_peak_bytes / MB,
+    "peak private memory of the build, MB": lambda p: p.build_peak_bytes / MB,
     "start of the chain, s": lambda p: p.start_s,
     "private memory of a serving process, MB": lambda p: p.private_bytes / MB,
     "search, ms": lambda p: p.index["ms_per_query"],
@@ -46,8 +46,8 @@ process and served in another, on one thread. Searches are timed on the processo
 NOTES = (
     "Index recall is measured with the filters on, over the first 100 candidates; the advisor's target is 0.99.",
     "Private memory is what each instance holds for itself; mapped artefacts are shared and not counted.",
-    "With 99% of the items ineligible, the settings are those that were tuned with 95% eligible; slates are full.",
-    "Peak memory of the build is tf2onnx's: it takes some fifty times the size of an embedding table that it converts.",
+    "With 99% of the items ineligible, the server looks at each of the eligible ones; slates are full.",
+    "Peak private memory of the build leaves pages of mapped files out, which the machine can take back.",
     "Growth is the exponent b of a least-squares fit of cost = a N^b over all sizes of the table.",
 )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.benchmark.catalogue.memory import PeakMemory
 from ensemble.benchmark.catalogue.world import (
     HISTORY_LENGTH,
     features_of,
@@ -54,7 +54,7 @@ class Piece(msgspec.Struct, frozen=True):
         advise_s: all trials of the index advisor, the chosen build included.
         heavy_ms, heavy_recall: a search, and its index_recall_at_k, with 99% of the items ineligible.
         artefact_bytes: of everything that a server opens.
-        build_peak_bytes: most memory that the building process held.
+        build_peak_bytes: most memory that the building process held, pages of mapped files left out.
         start_s: opening the chain; `private_bytes`, of the serving process after its requests, are not shared.
         shared_bytes: mapped from files and touched.
         p50_ms, p99_ms: one user's slate in the local chain.
@@ -85,6 +85,13 @@ def build_piece(num_items: int, folder: Path) -> Piece:
         num_items: N.
         folder: an absent folder; holds the compiled chain afterwards.
     """
+    with PeakMemory() as memory:
+        built = _build(num_items, folder)
+    return Piece(**built, build_peak_bytes=memory.peak_bytes, **_served(folder))
+
+
+def _build(num_items: int, folder: Path) -> dict[str, Any]:
+    """Everything that a server opens, and what it cost."""
     quiet()
     folder.mkdir(parents=True)
     features, history = features_of(num_items, NUM_USERS), history_of(num_items, NUM_USERS)
@@ -101,19 +108,17 @@ def build_piece(num_items: int, folder: Path) -> Piece:
     advise_s = time.perf_counter() - started_at
     write_lists(folder / "neighbours", num_items)
     _write_rest(folder, features, history, eligible, index, ranking)
-    return Piece(
-        num_items=num_items,
-        embed_s=embed_s,
-        item_parts=ranking["item_parts"],
-        ranking_bytes=_size(folder / "ranker", "*.np[yz]"),
-        export_s=export_s,
-        index=index,
-        advise_s=advise_s,
+    return {
+        "num_items": num_items,
+        "embed_s": embed_s,
+        "item_parts": ranking["item_parts"],
+        "ranking_bytes": _size(folder / "ranker", "*.np[yz]"),
+        "export_s": export_s,
+        "index": index,
+        "advise_s": advise_s,
         **_heavily_filtered(folder, workload, index),
-        artefact_bytes=_size(folder, "*"),
-        build_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        **_served(folder),
-    )
+        "artefact_bytes": _size(folder, "*"),
+    }
 
 
 def _write_towers(folder: Path, features: Any) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 from ensemble.benchmark.catalogue import measure
 from ensemble.benchmark.catalogue.growth import shape_of, slope
+from ensemble.benchmark.catalogue.memory import PeakMemory
 from ensemble.benchmark.catalogue.piece import Piece, build_piece
 from ensemble.benchmark.catalogue.world import features_of, history_of, write_embeddings
 from ensemble.benchmark.document import markdown
@@ -67,6 +70,15 @@ def test_a_small_catalogue_is_built_served_and_kept(tmp_path, monkeypatch):
     page = markdown([result])
     assert "cascade benchmark catalogue --out RUN --sizes 300,900,2700" in page
     assert str(tmp_path) not in page
+
+
+def test_the_peak_is_that_of_private_memory():
+    with PeakMemory() as small:
+        time.sleep(0.1)
+    with PeakMemory() as large:
+        held = np.ones(50_000_000, np.uint8)
+        time.sleep(0.1)
+    assert large.peak_bytes - small.peak_bytes > 0.8 * held.nbytes
 
 
 def test_a_size_that_is_no_number_is_refused(tmp_path):

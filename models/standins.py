@@ -1,0 +1,71 @@
+"""Small variables in the place of large ones while a function is traced: what copies constants then copies little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["StandIns", "looked_up", "stand_ins"]
+
+# Rows of a stand-in. Its values are marks that no trained weight has: its number from here on, exact in float32.
+NUM_ROWS, FIRST_MARK = 3, 2.0**60
+LOOKUPS = {"ResourceGather"}
+
+
+def looked_up(function: Any) -> list[Any]:
+    """The float32 variables [R, D] that a concrete TensorFlow function uses for nothing but looking up rows."""
+    used = {id(outer): {op.type for op in inner.consumers()} for outer, inner in function.graph.captures}
+    return [
+        variable
+        for variable in function.variables
+        if variable.shape.rank == 2 and variable.dtype == np.float32 and used.get(id(variable.handle)) == LOOKUPS
+    ]
+
+
+class StandIns:
+    """Finds the large variables again in what was made with their stand-ins.
+
+    Args:
+        variables: the large ones.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self.variables = list(variables)
+
+    def mark(self, number: int) -> float:
+        """The value that fills the stand-in of a variable."""
+        return FIRST_MARK * (1 + number / 1024)
+
+    def number_of(self, values: NDArray) -> int | None:
+        """Whose stand-in an array is; None where it is none."""
+        if values.ndim == 0 or values.shape[0] != NUM_ROWS or values.dtype != np.float32:
+            return None
+        return next((n for n in range(len(self.variables)) if bool((values == np.float32(self.mark(n))).all())), None)
+
+
+@contextmanager
+def stand_ins(variables: Sequence[Any]) -> Iterator[StandIns]:
+    """Let functions that are traced inside the block see NUM_ROWS rows of each variable.
+
+    Args:
+        variables: distinct, as `looked_up` gives them: anything but a lookup of rows would mean something else.
+    """
+    import tensorflow as tf
+
+    found = StandIns(variables)
+    small = [
+        tf.Variable(tf.fill([NUM_ROWS, *variable.shape[1:]], np.float32(found.mark(number))))
+        for number, variable in enumerate(variables)
+    ]
+    handles = [variable._handle for variable in variables]
+    try:
+        for variable, other in zip(variables, small, strict=True):
+            variable._handle = other.handle
+        yield found
+    finally:
+        for variable, handle in zip(variables, handles, strict=True):
+            variable._handle = handle
