@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import faiss
@@ -95,14 +97,9 @@ def build(kind: str, embeddings: NDArray[np.float32], *, lists_per_root: int = 4
         if on_gpu:
             index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
         _train(index, _sample(embeddings, max(_training_rows(num_items, nlist), _code_rows(kind))))
-    lists = _graph_of_lists(index) if kind != HNSW and not on_gpu else None
-    for start in range(0, num_items, BLOCK_ROWS):
-        block = np.ascontiguousarray(embeddings[start : start + BLOCK_ROWS])
-        if lists is None:
-            index.add(block)
-        else:
-            of_list = np.ascontiguousarray(lists.search(block, 1)[1][:, 0])
-            index.add_core(len(block), faiss.swig_ptr(block), None, faiss.swig_ptr(of_list))
+    with _lists_found_by_graph(index) if kind != HNSW and not on_gpu else nullcontext():
+        for start in range(0, num_items, BLOCK_ROWS):
+            index.add(np.ascontiguousarray(embeddings[start : start + BLOCK_ROWS]))
     return faiss.index_gpu_to_cpu(index) if on_gpu else index
 
 
@@ -141,14 +138,23 @@ def _train(index: Any, rows: NDArray[np.float32]) -> None:
     faiss.omp_set_num_threads(_num_cores())
 
 
-def _graph_of_lists(index: Any) -> Any:
-    """A graph over the centroids that items find their list with; None where there are few lists."""
+@contextmanager
+def _lists_found_by_graph(index: Any) -> Iterator[None]:
+    """Let items find their list through a graph over the centroids, where there are many."""
     if index.nlist < GRAPH_FROM_LISTS:
-        return None
+        yield
+        return
+    centroids = index.quantizer
     graph = faiss.IndexHNSWFlat(index.d, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = GRAPH_QUEUE, CENTROID_QUEUE
-    graph.add(index.quantizer.reconstruct_n(0, index.nlist))
-    return graph
+    graph.add(centroids.reconstruct_n(0, index.nlist))
+    index.quantizer = graph
+    try:
+        yield
+    finally:
+        index.quantizer = centroids
+        # Being put into an index, it was given away.
+        graph.this.acquire()
 
 
 def _training_rows(num_items: int, nlist: int) -> int:

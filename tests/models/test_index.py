@@ -368,6 +368,21 @@ def test_a_bitmap_gives_its_rows_and_is_put_back_after_a_query():
     assert all(len(part) == 0 for part in pack_rows(np.zeros(0, np.int32)))
 
 
+@pytest.mark.parametrize("kind", ["ivf", "ivf_fastscan", "ivf_pq"])
+def test_items_that_find_their_list_through_a_graph_lie_in_the_same_lists(vectors, kind, monkeypatch, tmp_path):
+    embeddings, queries = vectors
+    answers = []
+    for from_lists in (10_000, 1):
+        monkeypatch.setattr("models.index.factory.GRAPH_FROM_LISTS", from_lists)
+        index = build(kind, embeddings, lists_per_root=1)
+        assert isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlatIP)
+        faiss.write_index(index, str(tmp_path / "i"))
+        found = open_index(tmp_path / "i", NUM_ITEMS).search(queries, 40, params=faiss.SearchParametersIVF(nprobe=5))
+        answers.append(found[1])
+    same = [np.isin(mine, other).mean() for mine, other in zip(*answers, strict=True)]
+    assert np.mean(same) > 0.98
+
+
 def test_lists_grow_with_the_root_of_the_catalogue_to_a_limit():
     assert [num_lists(n) for n in (10, 1_000_000, 10_000_000)] == [1, 4000, 8192]
 
