@@ -37,7 +37,7 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.operators.runtime import MemoExecutor
 from models.data import load_state
-from models.index.search import INDEX_FILE
+from models.index.search import HNSW, INDEX_FILE, Settings
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.encoders import Encoder
@@ -159,15 +159,21 @@ def _write_ranker(run: Run, folder: Path) -> None:
 
 
 def _index_file(run: Run, folder: Path) -> Path:
-    """The run's index; where its search is exact, a flat index of the embeddings, which stock needs a file of."""
+    """The run's index with its settings inside, where QueryFaiss reads them; a flat one where the search is exact."""
     path = run.folder("index") / INDEX_FILE
-    if not path.is_file():
-        path = folder / INDEX_FILE
+    settings = Settings.of(json.loads((run.folder("index") / "meta.json").read_text()))
+    if path.is_file():
+        index = faiss.read_index(str(path))
+    else:
         embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
         index = faiss.IndexFlatIP(embeddings.shape[1])
         index.add(embeddings)
-        faiss.write_index(index, str(path))
-    return path
+    if settings.nprobe:
+        index.nprobe = settings.nprobe
+    if settings.kind == HNSW:
+        index.hnsw.efSearch = settings.ef_search
+    faiss.write_index(index, str(folder / INDEX_FILE))
+    return folder / INDEX_FILE
 
 
 def _query_inputs(run: Run, stage: str) -> list[str]:
