@@ -18,7 +18,8 @@ from ensemble.export.query import write_query
 from ensemble.runtime.rank import reads_items
 from ensemble.runtime.spec import ChainSpec, Tensor
 from models.data import Features, load_features, load_state
-from models.index.search import EXACT, INDEX_FILE
+from models.index.search import INDEX_FILE
+from models.index.settings import EXACT
 from models.ranking.items import TABLES_FOLDER
 from models.ranking.pairs import POPULARITY
 from workflows.core.artefacts import read_manifest

@@ -46,7 +46,14 @@ __all__ = ["TritonPythonModel"]
 SOURCES = {
     ensemble: ("__init__.py", "runtime/*.py"),
     models: (
-        *("__init__.py", "index/__init__.py", "index/allowed.py", "index/rounding.py", "index/search.py"),
+        *(
+            "__init__.py",
+            "index/__init__.py",
+            "index/allowed.py",
+            "index/rounding.py",
+            "index/search.py",
+            "index/settings.py",
+        ),
         *("neighbours/__init__.py", "neighbours/lists.py"),
         *("ranking/__init__.py", "ranking/pairs.py", "ranking/factored.py", "ranking/items.py"),
     ),

@@ -14,7 +14,7 @@ from ensemble.runtime.onnx import OnnxGraph
 from ensemble.runtime.rank import PlainScorer
 from ensemble.runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from models.data import Features, State, load_features, load_state
-from models.index.search import EXACT
+from models.index.settings import EXACT
 from models.neighbours.lists import NeighbourLists
 from models.ranking.items import load_items
 from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE

@@ -14,7 +14,8 @@ from ensemble.runtime.seen import SEEN_FILES, SeenItems
 from ensemble.runtime.spec import POPULARITY, ChainSpec, Tensor
 from ensemble.runtime.step import Arrays, Step, load_array
 from models.index.allowed import Allowed
-from models.index.search import EXACT, INDEX_FILE, ItemSearch, Settings, open_index
+from models.index.search import INDEX_FILE, ItemSearch, open_index
+from models.index.settings import EXACT, Settings
 
 __all__ = ["Retrieve"]
 

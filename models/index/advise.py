@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from models.index.config import IndexConfig
 from models.index.factory import FEWEST_ITEMS, list_work, num_lists, plans_for
-from models.index.search import EXACT, HNSW, INDEX_FILE
+from models.index.search import INDEX_FILE
+from models.index.settings import EXACT, HNSW
 from models.index.trial import Catalogue, Tried
 from models.index.workload import Workload
 from workflows.core import console

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from models.index.allowed import Allowed
 from models.index.config import IndexConfig
 from models.index.factory import GPU_KINDS, Plan, build
-from models.index.search import EXACT, HNSW, IVF_FASTSCAN, IVF_PQ, MARGIN, ItemSearch, Settings, open_index
+from models.index.search import MARGIN, ItemSearch, open_index
+from models.index.settings import EXACT, HNSW, IVF_FASTSCAN, IVF_PQ, Settings
 from models.index.tune import smallest
 from models.index.workload import Measured, Workload, exact_answers, measure
 

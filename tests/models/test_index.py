@@ -14,7 +14,8 @@ from models.index.allowed import Allowed, pack_rows, rows_of
 from models.index.config import IndexConfig
 from models.index.factory import KINDS, PLANS, build, list_work, num_lists, plans_for
 from models.index.rounding import SCORE_STEP, quantise
-from models.index.search import EXACT, ItemSearch, Settings, open_index
+from models.index.search import ItemSearch, open_index
+from models.index.settings import EXACT, Settings
 from models.index.tune import smallest
 from models.index.workload import Truth, Workload, exact_answers, measure, recall_against
 

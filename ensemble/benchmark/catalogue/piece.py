@@ -30,7 +30,8 @@ from ensemble.benchmark.serving.worker import ONE_THREAD
 from models.index.advise import advise
 from models.index.allowed import Allowed
 from models.index.config import IndexConfig
-from models.index.search import EXACT, INDEX_FILE, ItemSearch, Settings, open_index
+from models.index.search import INDEX_FILE, ItemSearch, open_index
+from models.index.settings import EXACT, Settings
 from models.index.workload import Workload, exact_answers, measure
 from workflows.core.quiet import quiet
 

@@ -25,7 +25,8 @@ from ensemble.serving.tensors import Tensor
 from ensemble.serving.transport import Transport, connect
 from models.index.allowed import Allowed
 from models.index.rounding import SCORE_STEP, quantise
-from models.index.search import EXACT, INDEX_FILE, IVF, ItemSearch, Settings, open_index
+from models.index.search import INDEX_FILE, ItemSearch, open_index
+from models.index.settings import EXACT, IVF, Settings
 from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from workflows.core.run import Run
 

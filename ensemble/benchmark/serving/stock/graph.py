@@ -37,7 +37,8 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.operators.runtime import MemoExecutor
 from models.data import load_state
-from models.index.search import HNSW, INDEX_FILE, Settings
+from models.index.search import INDEX_FILE
+from models.index.settings import HNSW, Settings
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.encoders import Encoder
