@@ -17,8 +17,6 @@ SHORT_TRAINING = (
     *("neighbours.l2=[200.0]", "neighbours.walk_shares=[0.2]", "neighbours.tower_shares=[0.3]"),
     # The regression of 128 neighbours takes minutes at 100,000 items; the walks make the lists as long as ever.
     "neighbours.regressed=16",
-    # The kind that pays at the default size, without the minutes that the advisor takes to measure the others.
-    "index.kind=ivf",
 )
 SizeOption = Annotated[int, typer.Option(min=1)]
 
