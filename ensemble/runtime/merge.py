@@ -56,12 +56,15 @@ class Merger:
         rows: NDArray = np.concatenate([stored[stored >= 0], requested])
         return rows[-self._history_length :]
 
-    def merge(self, query: NDArray, found: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray) -> Merged:
+    def merge(
+        self, query: NDArray, found: NDArray, scores: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray
+    ) -> Merged:
         """Order the union of both sources' best.
 
         Args:
             query: float32 [D].
             found: the C item rows that the towers found, in any order, all of them allowed.
+            scores: their tower scores.
             owned: distinct item rows that the user has, ascending.
             recent: the latest of them, as `recent` gives them.
             blocked: distinct item rows that must not be shown, ascending.
@@ -70,20 +73,29 @@ class Merger:
             C rows or fewer; as many item rows come from the lists at most.
         """
         reached, sums = neighbour_scores(self._lists, owned, recent, self._recency)
-        nominated = self._nominated(reached, sums, blocked)
-        rows = np.union1d(found, nominated) if len(nominated) else np.sort(found)
-        tower = inner_products(query, self._embeddings, rows)
+        rows, tower = found, scores
+        if len(new := self._unmarked(self._nominated(reached, sums, blocked), found)):
+            rows = np.concatenate([found, new])
+            tower = np.concatenate([scores, inner_products(query, self._embeddings, new)])
         neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)
         merged = quantise(self._weights[0] * tower.astype(np.float64) + self._weights[1] * neighbour, MERGED_STEP)
-        # Stable, and the rows ascend: ties go by row.
-        best = np.argsort(-merged, kind="stable")[: self._count]
+        best = np.lexsort((rows, -merged))[: self._count]
         return rows[best], merged[best], tower[best], neighbour[best]
+
+    def _unmarked(self, rows: NDArray, others: NDArray) -> NDArray:
+        """Those of the rows that are not among the others."""
+        if not len(rows):
+            return rows
+        # Marking a few rows for a moment is many times cheaper than searching among them.
+        self._marked[others] = True
+        unmarked: NDArray = rows[~self._marked[rows]]
+        self._marked[others] = False
+        return unmarked
 
     def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray) -> NDArray:
         """The C allowed items with the highest positive item-item scores, ties by row."""
         if not len(reached):
             return reached
-        # Marking the few blocked rows for a moment is many times cheaper than looking for them among the reached.
         self._marked[blocked] = True
         usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0) & ~self._marked[reached])
         self._marked[blocked] = False

@@ -58,4 +58,6 @@ def _tile(feed: Mapping[str, NDArray], start: int) -> dict[str, NDArray]:
     missing = TILE_ROWS - len(next(iter(tile.values())))
     if not missing:
         return tile
-    return {name: np.concatenate([values, *[values[-1:]] * missing]) for name, values in tile.items()}
+    counts = np.ones(TILE_ROWS - missing, np.int64)
+    counts[-1] += missing
+    return {name: values.repeat(counts, axis=0) for name, values in tile.items()}

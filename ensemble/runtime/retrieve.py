@@ -84,9 +84,9 @@ class Retrieve(Step):
                 rows, *found = self._most_popular(blocked)
             else:
                 query = batch["query"][user]
-                near, _ = self._search.best(query, blocked, self.spec.num_candidates)
+                near = self._search.best(query, blocked, self.spec.num_candidates)
                 recent = self._merger.recent(user_row, requested)
-                rows, *found = self._merger.merge(query, near, owned, recent, blocked)
+                rows, *found = self._merger.merge(query, *near, owned, recent, blocked)
             candidates[user, : len(rows)] = rows
             for name, values in zip(SCORES, found, strict=False):
                 scores[name][user, : len(rows)] = values
