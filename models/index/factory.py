@@ -24,6 +24,8 @@ FEWEST_ITEMS = 256
 # Items that lists are learnt from, in sqrt(N), and FAISS's own lower bound for a cluster. With 39 items a list, trained
 # embeddings were cut up so badly that ten times as many of them had to be looked at.
 TRAINING_ROWS_PER_ROOT, TRAINING_ROWS_PER_LIST = 256, 39
+# More items to learn from are taken only where lists would have fewer than that bound: it would take minutes.
+MOST_TRAINING_ROWS = 1 << 18
 # Training costs the square of the lists: more of them would take longer to learn than they could save.
 MOST_LISTS = 8192
 # With so many lists, items find theirs through a graph over the centroids instead of by comparing with each.
@@ -158,8 +160,8 @@ def _lists_found_by_graph(index: Any) -> Iterator[None]:
 
 
 def _training_rows(num_items: int, nlist: int) -> int:
-    wanted = max(int(TRAINING_ROWS_PER_ROOT * math.sqrt(num_items)), TRAINING_ROWS_PER_LIST * nlist)
-    return min(wanted, num_items)
+    wanted = min(int(TRAINING_ROWS_PER_ROOT * math.sqrt(num_items)), MOST_TRAINING_ROWS)
+    return min(max(wanted, TRAINING_ROWS_PER_LIST * nlist), num_items)
 
 
 def _code_rows(kind: str) -> int:

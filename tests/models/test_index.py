@@ -392,6 +392,7 @@ def test_the_work_of_a_build_is_counted_and_stays_below_the_square():
     assert list_work(1_000_000, 4) == 10 * 256_000 * 4000 + 1_000_000 * 1024
     assert list_work(1_000_000, 1) == 10 * 256_000 * 1000 + 1_000_000 * 1000
     assert list_work(10_000, 4) == 10 * 10_000 * 256 + 10_000 * 256
+    assert list_work(10_000_000, 1) == 10 * 2**18 * 3162 + 10_000_000 * 1024
     assert list_work(10_000_000) < 10 * list_work(1_000_000)
 
 
