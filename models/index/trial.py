@@ -112,6 +112,11 @@ class Catalogue:
         nprobe = smallest(lambda n: self._holds(Settings(kind, nprobe=n, overfetch=overfetch), index), index.nlist)
         if kind not in CODED or nprobe is None:
             return Settings(kind, nprobe=nprobe or index.nlist, overfetch=overfetch)
+        # A few more lists cost less than ordering twice as many candidates.
+        most = min(nprobe + nprobe // 4, index.nlist)
+        wider = smallest(lambda n: self._holds(Settings(kind, nprobe=n), index), most, at_least=nprobe)
+        if wider is not None:
+            return Settings(kind, nprobe=wider)
         fewest = smallest(lambda n: self._holds(Settings(kind, nprobe=nprobe, overfetch=n), index), MOST_OVERFETCH)
         return Settings(kind, nprobe=nprobe, overfetch=fewest or MOST_OVERFETCH)
 
