@@ -19,7 +19,7 @@ from workflows.core import console
 from workflows.core.run import Run
 from workflows.features.stage import prepare_features
 
-__all__ = ["measure_preprocess", "same_output"]
+__all__ = ["measure_preprocess", "over_pandas", "same_output"]
 
 OURS, SAME_WORK = "cascade, the whole stage", "cascade, the same work"
 MODULES = {"polars": "polars"}
@@ -34,8 +34,8 @@ output. Cascade and Polars use all cores, pandas and NVTabular one. The whole st
 verifies the checksums of what it reads, writes rows, instants, labels and histories of the events too, encodes
 users and items, checks the lookup tables against NVTabular on random rows and hashes every file. Each round
 runs every way once in one process; figures are medians of the rounds after the first, ratios those within a
-round; the seconds of the first stand beside them: the whole stage comes first and pays there for importing NVTabular, which brings TensorFlow. The
-same output means: every code equal, every number within 0.0001."""
+round; the seconds of the first stand beside them: the whole stage comes first and pays there for importing
+NVTabular, which brings TensorFlow. The same output means: every code equal, every number within 0.0001."""
 
 
 def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
@@ -88,7 +88,7 @@ def _result(
     num_rows: int, rounds: int, seconds: dict[str, list[float]], same: dict[str, bool], missing: list[str]
 ) -> Benchmark:
     medians = {way: statistics.median(taken[1:]) for way, taken in seconds.items()}
-    ratios = {way: _over_pandas(seconds, way) for way in seconds}
+    ratios = {way: over_pandas(seconds, way) for way in seconds}
     rows: list[list[Cell]] = [
         [
             way,
@@ -121,7 +121,7 @@ def _result(
     )
 
 
-def _over_pandas(seconds: dict[str, list[float]], way: str) -> float:
+def over_pandas(seconds: dict[str, list[float]], way: str) -> float:
     """The median of the rounds' ratios: a round's ways share what else the machine did meanwhile, medians do not."""
     rounds = zip(seconds["pandas"][1:], seconds[way][1:], strict=True)
     return statistics.median(pandas / taken for pandas, taken in rounds)

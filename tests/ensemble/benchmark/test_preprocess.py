@@ -43,3 +43,10 @@ def test_another_code_or_number_is_not_the_same_output(tmp_path: Path) -> None:
         same_output(tmp_path / "ours.parquet", tmp_path / f"{name}.parquet") for name in ("same", "code", "number")
     ]
     assert found == [True, False, False]
+
+
+def test_a_ratio_leaves_the_first_round_out_and_pairs_the_others() -> None:
+    from ensemble.benchmark.preprocess.measure import over_pandas
+
+    seconds = {"pandas": [1.0, 2.0, 9.0, 8.0], "ours": [100.0, 4.0, 3.0, 4.0]}
+    assert over_pandas(seconds, "ours") == 2.0  # of 1/2, 3 and 2

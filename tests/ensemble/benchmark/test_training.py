@@ -12,7 +12,7 @@ from workflows.core.quiet import quiet
 
 quiet()
 
-from ensemble.benchmark.training.measure import Sizes, measure_training  # noqa: E402
+from ensemble.benchmark.training.measure import Sizes, measure_training, over  # noqa: E402
 from ensemble.benchmark.training.rows import feature_schema, random_features, write_events  # noqa: E402
 from models.ranking.config import RankingConfig  # noqa: E402
 from models.retrieval.config import RetrievalConfig  # noqa: E402
@@ -35,6 +35,12 @@ def test_every_loop_is_timed_and_every_target_judged(tmp_path: Path) -> None:
     assert bool(result.notes) is not HAS_TORCH
     assert "--vocabulary 40" in result.command
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+    rates = {"ours": [10.0, 2.0, 30.0], "a": [5.0, 1.0, 60.0], "b": [4.0, 8.0, 10.0]}
+    assert over(rates, "ours", ["a"]) == 2.0
+    assert over(rates, "ours", ["a", "b"]) == 0.5  # of 2, 1/4 and 1/2: the faster twin of each round
 
 
 def test_rows_have_twelve_categories_and_four_numbers(tmp_path: Path) -> None:
