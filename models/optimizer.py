@@ -40,6 +40,10 @@ class Adam:
         """Step counts and moments, in a stable order: what a checkpoint needs to go on as if nothing had happened."""
         return [*self._dense.variables(), *self._lazy.variables()]
 
+    def is_lazy(self, variable: tf.Variable) -> bool:
+        """Whether only the rows of the batch are moved."""
+        return variable.ref() in self._lazy_refs
+
     def apply_gradients(self, gradients: Iterable[tuple[Any, tf.Variable]]) -> None:
         """Move the variables.
 
@@ -48,8 +52,6 @@ class Adam:
         """
         pairs = [(gradient, variable) for gradient, variable in gradients if gradient is not None]
         for optimizer, is_lazy in ((self._dense, False), (self._lazy, True)):
-            own = [
-                (gradient, variable) for gradient, variable in pairs if (variable.ref() in self._lazy_refs) == is_lazy
-            ]
+            own = [(gradient, variable) for gradient, variable in pairs if self.is_lazy(variable) == is_lazy]
             if own:
                 optimizer.apply_gradients(own)

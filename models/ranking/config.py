@@ -32,6 +32,8 @@ class RankingConfig(Section, frozen=True):
             at most this, in MiB; for more items, a request gathers it from the embedding tables.
         use_user_id: whether there is a user id embedding; "auto": with impressions where at least 5% of the label's
             variance lies between users (`models.ranking.rules`); elsewhere it learns rows by heart.
+        embedding_spread: standard deviation of the Gaussian prior that training holds the embeddings to; 0: none.
+            Tables that lazy Adam moves have none: its steps touch the batch's rows alone.
         id_dropout: as in retrieval.
         lazy_adam_from: as in retrieval.
         batch_size: (query, item) rows a step, of each process where several train together.
@@ -52,6 +54,7 @@ class RankingConfig(Section, frozen=True):
     use_user_id: bool | Literal["auto"] = "auto"
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3
+    embedding_spread: Annotated[float, msgspec.Meta(ge=0.0)] = 0.2
     lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 10
     patience: Count = 1

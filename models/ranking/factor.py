@@ -36,7 +36,7 @@ class Factors:
         self._model = model
         self.num_query_fields, self.num_item_fields = num_query_fields, num_item_fields
         dense = [layer.dense for layer in model.top.layers if hasattr(layer, "dense")]
-        first, *rest = [layer.get_weights() for layer in [*dense, model.last]]
+        first, *rest = _with_wide([layer.get_weights() for layer in [*dense, model.last]], model.wide.numpy())
         kernel, bias = first
         p, q = pair_positions(num_query_fields + num_item_fields)
         of_query, of_item = q < num_query_fields, p >= num_query_fields
@@ -126,10 +126,30 @@ class Factors:
         return hidden
 
 
+def _with_wide(layers: list[list[NDArray]], wide: NDArray[np.float32]) -> list[list[NDArray]]:
+    """The same network with the linear part as two more units of every layer, so that the served form needs no other.
+
+    z = relu(z) - relu(-z): the units hold z and -z before each ReLU, and the last layer takes their difference.
+
+    Args:
+        layers: kernel [I, O] and bias [O] of each layer, ReLU between them; the last has one output.
+        wide: [I', 1], weighs the first I' inputs linearly.
+    """
+    (kernel, bias), *rest = layers
+    padded = np.pad(wide, ((0, len(kernel) - len(wide)), (0, 0)))
+    widened = [[np.concatenate([kernel, padded, -padded], axis=1), np.append(bias, [0.0, 0.0])]]
+    difference = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    for number, (kernel, bias) in enumerate(rest, start=1):
+        outputs = 0 if number == len(rest) else 2
+        kernel = np.pad(kernel, ((0, 2), (0, outputs)))
+        if outputs:
+            kernel[-2:, -2:] = difference
+        else:
+            kernel[-2:, 0] = difference[:, 0]
+        widened.append([kernel, np.pad(bias, (0, outputs))])
+    return [[kernel.astype(np.float32), bias.astype(np.float32)] for kernel, bias in widened]
+
+
 def factor(model: Ranker) -> Factors:
-    """The factors of a trained ranker: one field per categorical feature and one bottom field a side."""
-    query, item = (
-        1 + sum(feature.kind == "categorical" for feature in side)
-        for side in (model.query_features, model.item_features)
-    )
-    return Factors(model, query, item)
+    """The factors of a trained ranker."""
+    return Factors(model, model.num_query_fields, model.num_item_fields)

@@ -76,7 +76,8 @@ def fit(
     """
     team = team or Team()
     build(model, valid, config)
-    step = compile_step(model, train, config, team)
+    optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
+    step = compile_step(model, train, config, optimizer, team)
     progress, best = _resume(model, checkpoint, mark, team)
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
@@ -131,10 +132,10 @@ def _mean_loss(losses: list[tf.Tensor], counts: list[int]) -> float:
     return float(np.average([float(loss) for loss in losses], weights=counts)) if losses else 0.0
 
 
-def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, team: Team) -> Any:
+def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team) -> Any:
     """One optimizer step as a graph function of the tensors of a group, which gives its loss; the model is built."""
-    optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
     example = next(iter(source.batches(config.batch_size)))
+    decays = _decays(model, source, config, optimizer, team, width=example.labels.shape[1])
 
     @tf.function(input_signature=_signature(example), autograph=False)
     def step(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -143,10 +144,28 @@ def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, team
             loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
         variables = model.trainable_variables
         gradients = team.average(tape.gradient(loss, variables))
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        pulled = [
+            gradient if variable.ref() not in decays else gradient + decays[variable.ref()] * variable
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        optimizer.apply_gradients(zip(pulled, variables, strict=True))
         return loss
 
     return step
+
+
+def _decays(
+    model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team, width: int
+) -> dict[Any, float]:
+    """What times a table is the gradient of its prior beside the mean loss of a group, by reference to the table.
+
+    The posterior of all groups is sum(loss) + |table|^2 / (2 spread^2), so that the prior fades as the log grows.
+    """
+    if not config.embedding_spread:
+        return {}
+    num_groups = source.num_rows * team.size / width
+    held = [table for table in model.table_variables if not optimizer.is_lazy(table)]
+    return {table.ref(): 1.0 / (config.embedding_spread**2 * num_groups) for table in held}
 
 
 def _compile_score(model: Ranker, example: Group) -> Any:

@@ -1,5 +1,10 @@
 """The DLRM: one embedding per categorical feature, a bottom MLP per side, all pairwise dot products, a top MLP.
 
+Departures from the published model, measured in docs/QUALITY.md: the context is also one field as a whole (an embedding
+for each combination of its values), since dot products know pairs alone; the interactions reach the logit linearly too,
+those of a user's with an item's field with weight 1 at first, which is a factorisation machine beside the MLP; and
+training holds the embeddings to a Gaussian prior (`models.ranking.fit`).
+
 It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all
 continuous features (user and item mixed, so the first top layer would not split by side), pools padded lists with their
 padding, and has no place for features of the pair. BinaryOutput is left out too: it ends in a sigmoid, and the listwise
@@ -8,6 +13,7 @@ loss and the parity checks need the logit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -23,6 +29,10 @@ from workflows.features.schema import ITEM_ID, OOV, PADDING, USER_ID, Feature, F
 __all__ = ["PairDots", "Ranker", "pair_positions"]
 
 Tensors = Mapping[str, tf.Tensor]
+
+# Combinations of context values that get an embedding each: more are too rare to learn.
+MAX_MOMENTS = 10_000
+MOMENT = "moment"
 
 
 def pair_positions(num_fields: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -69,13 +79,26 @@ class Ranker(tf.keras.Model):
         self._id_dropout = config.id_dropout
         dim = config.embedding_dim
         self._tables = _tables([*self.query_features, *self.item_features], dim)
+        self._context = _joint_context(schema)
+        if self._context:
+            size = math.prod(feature.cardinality for feature in self._context)
+            self._moments = mm.EmbeddingTable(dim, create_categorical_column(MOMENT, size - 1), name=f"table_{MOMENT}")
         self._bottoms = {
             "query": _bottom(self.query_features, config.bottom, dim),
             "item": _bottom(self.item_features, config.bottom, dim),
         }
+        self.num_query_fields = 1 + sum(f.kind == "categorical" for f in self.query_features) + bool(self._context)
+        self.num_item_fields = 1 + sum(f.kind == "categorical" for f in self.item_features)
+        num_fields = self.num_query_fields + self.num_item_fields
+        self._num_dots = num_fields * (num_fields - 1) // 2
         self._dots = PairDots()
         self.top = mm.MLPBlock(list(config.top), dropout=config.dropout or None)
         self.last = tf.keras.layers.Dense(1)
+        self.wide = self.add_weight(
+            name="wide",
+            shape=(self._num_dots + 2 * dim, 1),
+            initializer=tf.constant_initializer(self._first_wide(self._num_dots + 2 * dim)),
+        )
         self.pair_mean = self._constant("pair_mean", pair_mean)
         self.pair_scale = self._constant("pair_scale", pair_scale)
         self.skip = self.add_weight(
@@ -92,11 +115,11 @@ class Ranker(tf.keras.Model):
 
     def logits(self, query: tf.Tensor, item: tf.Tensor, pair: tf.Tensor | None, training: bool = False) -> tf.Tensor:
         """Fields of both sides and raw pair features [B, P] -> logit float32 [B, 1]."""
-        parts = [self._dots(tf.concat([query, item], axis=1)), query[:, -1], item[:, -1]]
+        shared = tf.concat([self._dots(tf.concat([query, item], axis=1)), query[:, -1], item[:, -1]], axis=1)
         if self.num_pairs:
             scaled = (pair - self.pair_mean) / self.pair_scale
-            parts.append(scaled)
-        logit = self.last(self.top(tf.concat(parts, axis=1), training=training))
+        inputs = tf.concat([shared, scaled], axis=1) if self.num_pairs else shared
+        logit = self.last(self.top(inputs, training=training)) + tf.matmul(shared, self.wide)
         if self.num_pairs:
             logit += tf.reduce_sum(scaled * self.skip, axis=1, keepdims=True)
         return logit
@@ -110,7 +133,14 @@ class Ranker(tf.keras.Model):
         """Replace the logit z by factor * z + offset: calibration that leaves the order as it is."""
         self.last.kernel.assign(self.last.kernel * factor)
         self.last.bias.assign(self.last.bias * factor + offset)
+        self.wide.assign(self.wide * factor)
         self.skip.assign(self.skip * factor)
+
+    @property
+    def table_variables(self) -> list[tf.Variable]:
+        """Every embedding table, float32 [V, D]; the model is built."""
+        tables = [*self._tables.values(), *([self._moments] if self._context else [])]
+        return [table.table.embeddings for table in tables]
 
     def tables(self, domains: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """The embedding tables of some domains, float32 [V, D]."""
@@ -121,18 +151,34 @@ class Ranker(tf.keras.Model):
         layers = [layer.dense.get_weights() for layer in self._bottoms[side].layers if hasattr(layer, "dense")]
         return [(kernel, bias) for kernel, bias in layers]
 
+    def _first_wide(self, length: int) -> NDArray[np.float32]:
+        """1 for the dot of every user field with every item field, else 0; float32 [length, 1]."""
+        p, q = pair_positions(self.num_query_fields + self.num_item_fields)
+        first = np.zeros((length, 1), np.float32)
+        first[np.flatnonzero((p < self.num_query_fields) & (q >= self.num_query_fields))] = 1.0
+        return first
+
     def _constant(self, name: str, values: NDArray) -> tf.Variable:
         initial = tf.constant_initializer(np.asarray(values, np.float32))
         return self.add_weight(name=name, shape=np.shape(values), initializer=initial, trainable=False)
 
     def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, training: bool) -> tf.Tensor:
         fields = [self._embed(feature, inputs, training) for feature in features if feature.kind == "categorical"]
+        if side == "query" and self._context:
+            fields.append(self._moment(inputs))
         continuous = [inputs[feature.name] for feature in features if feature.kind == "continuous"]
         if continuous:
             dense = tf.concat([tf.cast(values, tf.float32) for values in continuous], axis=1)
         else:
             dense = tf.ones_like(fields[0][:, :1])
         return tf.stack([*fields, self._bottoms[side](dense)], axis=1)
+
+    def _moment(self, inputs: Tensors) -> tf.Tensor:
+        """The embedding of the context's values together, [B, D]."""
+        code = tf.zeros_like(inputs[self._context[0].name])
+        for feature in self._context:
+            code = code * feature.cardinality + inputs[feature.name]
+        return self._moments(code[..., None])[:, 0]
 
     def _embed(self, feature: Feature, inputs: Tensors, training: bool) -> tf.Tensor:
         """A feature's embedding, [B, D]; of a list, the mean over its values without the padding."""
@@ -156,6 +202,13 @@ def _tables(features: Sequence[Feature], dim: int) -> dict[str, mm.EmbeddingTabl
         domain: mm.EmbeddingTable(dim, create_categorical_column(domain, size - 1), name=f"table_{domain}")
         for domain, size in sizes.items()
     }
+
+
+def _joint_context(schema: FeatureSchema) -> list[Feature]:
+    """The context features that are one field together; none where there are not two, or too many combinations."""
+    scalars = [f for f in schema.side("context") if f.kind == "categorical" and not f.length]
+    size = math.prod(feature.cardinality for feature in scalars)
+    return scalars if len(scalars) > 1 and size <= MAX_MOMENTS else []
 
 
 def _bottom(features: Sequence[Feature], widths: Sequence[int], dim: int) -> tf.keras.layers.Layer:

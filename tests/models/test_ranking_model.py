@@ -21,6 +21,7 @@ def schema_of(*, continuous=True):
         Feature("item_id", "item", "categorical", NUM_ITEMS + 3, 0, "item_id"),
         Feature("tags", "item", "categorical", 9, 3, "tags"),
         Feature("device", "context", "categorical", 6, 0, "device"),
+        Feature("hour", "context", "categorical", 5, 0, "hour"),
         Feature("recent_item_ids", "history", "categorical", NUM_ITEMS + 3, LENGTH, "item_id"),
     ]
     if continuous:
@@ -223,6 +224,7 @@ def test_the_checkerboard_is_learnt_and_a_killed_training_resumes(board, tmp_pat
         patience=30,
         dropout=0.0,
         id_dropout=0.0,
+        embedding_spread=0.0,
         use_user_id=True,
     )
 
@@ -256,4 +258,53 @@ def test_without_a_user_id_the_rankers_inputs_lack_it(tmp_path):
     model, _ = ranker(schema, 1, RankingConfig(embedding_dim=4, top=(8,)))
     assert export_ranker(tmp_path, model, features_of(schema))["factored"]
     inputs = {node.name for node in session(tmp_path / "ranker_query.onnx").get_inputs()}
-    assert inputs == {"device", "recent_item_ids", "spend"}
+    assert inputs == {"device", "hour", "recent_item_ids", "spend"}
+
+
+def test_each_combination_of_context_values_has_an_embedding_of_its_own():
+    import tensorflow as tf
+
+    model, inputs = ranker(schema_of(), 0)
+    cells = [(device, hour) for device in range(6) for hour in range(5)]
+    query = {name: np.repeat(values[:1], len(cells), axis=0) for name, values in inputs.items()}
+    query["device"], query["hour"] = (np.array(values, np.int32)[:, None] for values in zip(*cells, strict=True))
+    fields = model.query_fields({name: tf.constant(values) for name, values in query.items()}).numpy()
+    assert fields.shape[1] == model.num_query_fields
+    table = model.table_variables[-1].numpy()
+    assert len(table) == len(cells)
+    np.testing.assert_array_equal(fields[:, -2], table)  # the last field is the bottom's
+
+
+def test_one_context_feature_is_no_combination():
+    schema = FeatureSchema([f for f in schema_of().features if f.name != "hour"], ["click"], None, LENGTH)
+    model, _ = ranker(schema, 0)
+    assert model.num_query_fields == 1 + 3  # the bottom's; user id, device, history
+    assert len(model.table_variables) == 4
+
+
+def test_the_prior_pulls_every_row_of_a_table_and_fades_with_the_log(board):
+    """A step whose loss does not move a row moves it by the prior alone: its gradient is row / (spread^2 groups)."""
+    import msgspec
+    import tensorflow as tf
+
+    from models.optimizer import Adam
+    from models.ranking.fit import compile_step, tensors
+    from models.team import Team
+
+    config = RankingConfig(embedding_dim=8, top=(4,), embedding_spread=0.5, dropout=0.0, id_dropout=0.0)
+    group = next(iter(board.batches(64)))
+    moved = {}
+    for spread in (0.0, 0.5):
+        model, _ = ranker(schema_of(continuous=False), 0, msgspec.structs.replace(config, use_user_id=True))
+        optimizer = Adam(model.trainable_variables, 1e-3, 0)
+        optimizer.apply_gradients = lambda pairs, spread=spread: moved.update({spread: list(pairs)})
+        settings = msgspec.structs.replace(config, embedding_spread=spread)
+        step = compile_step(model, board, settings, optimizer, Team())
+        step.python_function(*tensors(group))
+    tables = {table.ref() for table in model.table_variables}
+    for (free, _), (held, variable) in zip(moved[0.0], moved[0.5], strict=True):
+        if free is None:  # there are no pair features
+            continue
+        pull = tf.convert_to_tensor(held) - tf.convert_to_tensor(free)
+        expected = variable / (0.25 * board.num_rows) if variable.ref() in tables else tf.zeros_like(variable)
+        np.testing.assert_allclose(pull, expected, atol=1e-6)

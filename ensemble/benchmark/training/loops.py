@@ -54,7 +54,8 @@ def our_ranker(features: Features, events: Events, config: RankingConfig) -> dic
     source = ImpressionGroups(events, LABEL, features, NoPairs())
     model = Ranker(features.schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
     build(model, source, config)
-    step = compile_step(model, source, config, Team())
+    optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
+    step = compile_step(model, source, config, optimizer, Team())
     cached = tensors(next(iter(source.batches(config.batch_size))))
     seeds = itertools.count(1)
 
@@ -76,7 +77,8 @@ def ranker_step(schema: FeatureSchema, config: RankingConfig, rng: np.random.Gen
     source = batches_of(schema, config.batch_size, 4, rng)
     model = Ranker(schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
     build(model, source, config)
-    step = compile_step(model, source, config, Team())
+    optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
+    step = compile_step(model, source, config, optimizer, Team())
     batches = itertools.cycle([tensors(group) for group in source.batches(config.batch_size)])
     return lambda steps: _finish(step(*next(batches)) for _ in range(steps))
 
