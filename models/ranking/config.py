@@ -11,6 +11,8 @@ from workflows.core.section import Count, Fraction, NonNegative, Positive, Secti
 
 __all__ = ["RankingConfig"]
 
+Spread = Annotated[float, msgspec.Meta(ge=0.0)]
+
 
 class RankingConfig(Section, frozen=True):
     """The DLRM and its training.
@@ -34,6 +36,7 @@ class RankingConfig(Section, frozen=True):
             variance lies between users (`models.ranking.rules`); elsewhere it learns rows by heart.
         embedding_spread: standard deviation of the Gaussian prior that training holds the embeddings to; 0: none.
             Tables that lazy Adam moves have none: its steps touch the batch's rows alone.
+        id_spread: the same for item and user ids, whose rows have fewer examples each than those of features.
         id_dropout: as in retrieval.
         lazy_adam_from: as in retrieval.
         batch_size: (query, item) rows a step, of each process where several train together.
@@ -54,7 +57,8 @@ class RankingConfig(Section, frozen=True):
     use_user_id: bool | Literal["auto"] = "auto"
     batch_size: Count = 4096
     learning_rate: Positive = 1e-3
-    embedding_spread: Annotated[float, msgspec.Meta(ge=0.0)] = 0.2
+    embedding_spread: Spread = 0.3
+    id_spread: Spread = 0.07
     lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 10
     patience: Count = 1

@@ -161,11 +161,10 @@ def _decays(
 
     The posterior of all groups is sum(loss) + |table|^2 / (2 spread^2), so that the prior fades as the log grows.
     """
-    if not config.embedding_spread:
-        return {}
     num_groups = source.num_rows * team.size / width
-    held = [table for table in model.table_variables if not optimizer.is_lazy(table)]
-    return {table.ref(): 1.0 / (config.embedding_spread**2 * num_groups) for table in held}
+    spreads = ((config.id_spread, True), (config.embedding_spread, False))
+    held = [(table, spread) for spread, of_ids in spreads if spread for table in model.table_variables(of_ids=of_ids)]
+    return {table.ref(): 1.0 / (spread**2 * num_groups) for table, spread in held if not optimizer.is_lazy(table)}
 
 
 def _compile_score(model: Ranker, example: Group) -> Any:

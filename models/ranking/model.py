@@ -136,10 +136,11 @@ class Ranker(tf.keras.Model):
         self.wide.assign(self.wide * factor)
         self.skip.assign(self.skip * factor)
 
-    @property
-    def table_variables(self) -> list[tf.Variable]:
-        """Every embedding table, float32 [V, D]; the model is built."""
-        tables = [*self._tables.values(), *([self._moments] if self._context else [])]
+    def table_variables(self, *, of_ids: bool) -> list[tf.Variable]:
+        """The embedding tables of ids, or of everything else, float32 [V, D]; the model is built."""
+        tables = [table for domain, table in self._tables.items() if (domain in (USER_ID, ITEM_ID)) == of_ids]
+        if self._context and not of_ids:
+            tables.append(self._moments)
         return [table.table.embeddings for table in tables]
 
     def tables(self, domains: Iterable[str]) -> dict[str, NDArray[np.float32]]:
