@@ -40,7 +40,7 @@ class ChainConfig(Section, frozen=True):
         slate_size: S, items returned unless the request asks for another number.
         max_slate_size: the largest a request may ask for; at most num_candidates.
         max_batch_size: users in one request or one dynamic batch.
-        instances: processes that serve the chain, each on one thread; 0: half the cores of the machine that exports.
+        instances: processes that serve the chain, each on one thread; 0: as many as the machine that exports has cores.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns.

@@ -89,7 +89,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         slate_size=chain.slate_size,
         max_slate_size=chain.max_slate_size,
         max_batch_size=chain.max_batch_size,
-        num_instances=chain.instances or max(1, len(os.sched_getaffinity(0)) // 2),
+        num_instances=chain.instances or len(os.sched_getaffinity(0)),
         max_list_length=chain.max_list_length,
         filter_seen=chain.filter_seen,
         user_features=tuple(map(_tensor, schema.side("user"))),

@@ -48,7 +48,7 @@ def python_config(
             *_tensors("output", outputs),
             *_batching(),
             "# chain.instances: processes, each on one thread: with more, ONNX Runtime, FAISS and BLAS would fight for",
-            "# the cores. Half the cores by default: the others do Triton's own work on every request.",
+            "# the cores. One a core by default: while some compute, the others' requests are parsed and sent.",
             f"instance_group [ {{ kind: KIND_CPU count: {num_instances} }} ]",
             f'parameters {{ key: "step" value {{ string_value: "{step}" }} }}',
             "",

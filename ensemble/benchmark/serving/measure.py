@@ -15,7 +15,7 @@ from ensemble.benchmark.result import Benchmark
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
 from ensemble.benchmark.serving.questions import Questions, draw_questions
 from ensemble.benchmark.serving.reference import Answer, Reference, ask_chain, ask_server, ask_stock, overlap
-from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity, write_with_one_more_instance
+from ensemble.benchmark.serving.repositories import artefact_bytes, write_identity, write_with_instances
 from ensemble.benchmark.serving.rounds import figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
 from ensemble.benchmark.serving.stock.helper import REPOSITORY
@@ -33,7 +33,7 @@ from workflows.core.run import Run
 __all__ = ["measure"]
 
 PACKAGE = "ensemble.benchmark.serving"
-STOCK, IDENTITY, MORE = "stock", "identity", "fused with {} instances"
+STOCK, IDENTITY, OTHER = "stock", "identity", "fused, instances: {}"
 # One slate of stock takes as long as hundreds of ours.
 MAX_COMPARED_STOCK = 50
 NUM_QUESTIONS = 4096
@@ -63,8 +63,9 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         asked = scratch / "questions.npz"
         questions.save(asked)
         repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec)
-        more = MORE.format(spec.num_instances + 1)
-        repositories[more] = write_with_one_more_instance(scratch / "more", chain_folder, spec)
+        num_instances = max(1, spec.num_instances // 2) if spec.num_instances > 1 else 2
+        other = OTHER.format(num_instances)
+        repositories[other] = write_with_instances(scratch / "other", chain_folder, spec, num_instances)
         helper = _start_stock(stack, run, config, asked, scratch) if settings.stock else None
         if helper is not None:
             repositories[STOCK] = scratch / STOCK / REPOSITORY

@@ -10,7 +10,7 @@ from ensemble.benchmark.serving import identity_model
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, write_fused
 from ensemble.runtime.spec import ChainSpec
 
-__all__ = ["artefact_bytes", "write_identity", "write_with_one_more_instance"]
+__all__ = ["artefact_bytes", "write_identity", "write_with_instances"]
 
 
 def write_identity(repository: Path, spec: ChainSpec) -> Path:
@@ -27,20 +27,21 @@ def write_identity(repository: Path, spec: ChainSpec) -> Path:
     return repository
 
 
-def write_with_one_more_instance(repository: Path, chain: Path, spec: ChainSpec) -> Path:
-    """The fused layout with one more instance than export chose.
+def write_with_instances(repository: Path, chain: Path, spec: ChainSpec, num_instances: int) -> Path:
+    """The fused layout with another number of instances than export chose.
 
     Args:
         repository: created.
         chain: the compiled chain.
         spec: its chain.json.
+        num_instances: processes that serve it.
 
     Returns:
         The repository.
     """
     write_fused(chain, repository, Names())
-    more = replace(spec, num_instances=spec.num_instances + 1)
-    (repository / MODEL_NAME / CONFIG_FILE).write_text(fused_config(more, Names()))
+    other = replace(spec, num_instances=num_instances)
+    (repository / MODEL_NAME / CONFIG_FILE).write_text(fused_config(other, Names()))
     return repository
 
 

@@ -27,10 +27,10 @@ NOTES = (
 )
 SUMMARY = """One user's slate: {candidates} candidates retrieved from {items} items, filtered, ranked, ordered, {slate}
 shown. `fused` and `ensemble` are Cascade's two layouts; `identity` is the floor, a Triton model with the same tensors
-that computes nothing; `fused with N instances` has one process more than export chooses; `chain, in a loop` is the
+that computes nothing; `fused, instances: N` serves from N processes instead of one a core; `chain, in a loop` is the
 limit, the same chain without a server.{stock}All were served by the same Triton at the same time and asked in turn, in
 short slices, by a load generator in its own process: known users at random, each with the context of a random event,
-response cache off."""
+response cache off. A lone gRPC client waits inside its call; several share an event loop."""
 STOCK_SUMMARY = """
 
 `stock` is the same towers, ranker and fitted NVTabular workflows in Merlin Systems' own operators
@@ -187,7 +187,7 @@ def bounds(p50: Read, rate: Read) -> tuple[str, str]:
         f"Of fused's {whole:.2f} ms, the chain's own computation takes {chain:.2f} ms in a loop and Triton's round "
         f"trip with an empty model {floor:.2f} ms; the rest is processes waking each other beside the load generator.",
         f"The chain in a loop, without any server, answers {most:,.0f} users/s one by one and {full:,.0f} in requests "
-        "of 32: one instance computes on one core, and the load generator and Triton share the other.",
+        "of 32, on one core; Triton's own work and the load generator take their share of the cores.",
     )
 
 

@@ -6,13 +6,15 @@ import asyncio
 import json
 import subprocess
 import sys
+from concurrent import futures
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
-from ensemble.benchmark.serving.load import generate
+from ensemble.benchmark.serving.load import ask_alone, generate
 from ensemble.benchmark.serving.questions import Questions
 from ensemble.benchmark.serving.rounds import Figures, Measured, figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
@@ -106,6 +108,31 @@ def test_the_load_generator_stops_at_a_refusal_and_counts_what_was_answered() ->
 
     found = asyncio.run(ask())
     assert (len(found.latencies_ms), found.num_users, found.error) == (2, 64, "no")
+
+
+def test_a_lone_grpc_client_counts_what_was_answered_and_stops_at_a_refusal() -> None:
+    import grpc
+
+    answered = iter([b"ok"] * 3)
+
+    def answer(request: bytes, context: Any) -> bytes:
+        found = next(answered, None)
+        if found is None:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no")
+        return found or b""
+
+    handler = grpc.method_handlers_generic_handler(
+        "inference.GRPCInferenceService", {"ModelInfer": grpc.unary_unary_rpc_method_handler(answer)}
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        found = ask_alone([b"a", b"b"], port, batch=32, seconds=30.0)
+    finally:
+        server.stop(None)
+    assert (len(found.latencies_ms), found.num_users, found.error) == (3, 96, "no")
 
 
 def test_a_worker_that_dies_is_one_sentence() -> None:
