@@ -54,8 +54,16 @@ class Agreement(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """Everything."""
+    """Everything.
+
+    Attributes:
+        figures: by variant and name of the load.
+        servers: by name.
+        agreement: of the answers.
+        steps: milliseconds a user that each step of the chain takes in a loop, by users a request.
+    """
 
     figures: dict[tuple[str, str], Figures]
     servers: dict[str, ServerFacts]
     agreement: Agreement
+    steps: dict[int, dict[str, float]] = {}

@@ -20,7 +20,17 @@ from ensemble.benchmark.serving.rounds import figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
 from ensemble.benchmark.serving.stock.helper import REPOSITORY
 from ensemble.benchmark.serving.summary import CHAIN_LOOP, PATCHED_LOOP, summarise
-from ensemble.benchmark.serving.variants import LOADS, PROTOCOLS, LoopVariant, ServedVariant, Server, Variant, started
+from ensemble.benchmark.serving.variants import (
+    FULL_BATCH,
+    LOADS,
+    ONE,
+    PROTOCOLS,
+    LoopVariant,
+    ServedVariant,
+    Server,
+    Variant,
+    started,
+)
 from ensemble.benchmark.serving.worker import Worker
 from ensemble.config import Config
 from ensemble.runtime.chain import Chain
@@ -37,6 +47,8 @@ STOCK, IDENTITY, OTHER = "stock", "identity", "fused, instances: {}"
 # One slate of stock takes as long as hundreds of ours.
 MAX_COMPARED_STOCK = 50
 NUM_QUESTIONS = 4096
+# Requests in which the steps of the chain are timed.
+PROFILED = 400
 WARM_UP_S = 0.5
 
 
@@ -83,8 +95,9 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         slices = interleave(
             variants, LOADS, seconds=settings.seconds, rounds=settings.rounds, seed=settings.seed, say=console.say
         )
+        steps = {load.batch: loop.ask(batch=load.batch, steps=PROFILED) for load in (ONE, FULL_BATCH)}
         facts = {name: _facts(server, repositories[name]) for name, server in servers.items()}
-    findings = Findings({pair: figures_of(found) for pair, found in slices.items()}, facts, agreement)
+    findings = Findings({pair: figures_of(found) for pair, found in slices.items()}, facts, agreement, steps)
     return summarise(findings, config, settings, time.perf_counter() - started_at)
 
 

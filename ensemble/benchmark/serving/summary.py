@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -66,7 +66,12 @@ def summarise(findings: Findings, config: Config, settings: Settings, seconds: f
         summary=text,
         command=command_line("serving", options, () if settings.stock else ("--no-stock",)),
         settings={**options, "compared users": settings.compared, "measuring, s": round(seconds)},
-        figures=[*_load_tables(findings), _server_table(findings), _agreement_table(findings.agreement)],
+        figures=[
+            *_load_tables(findings),
+            *_step_tables(findings.steps),
+            _server_table(findings),
+            _agreement_table(findings.agreement),
+        ],
         plots=_plots(findings),
         targets=_targets(findings),
         notes=_notes(findings),
@@ -81,6 +86,16 @@ def _load_tables(findings: Findings) -> list[Table]:
         found = {variant: f for (variant, name), f in findings.figures.items() if name == load.name}
         tables.append(Table(load.name, columns, [[variant, *_cells(figures)] for variant, figures in found.items()]))
     return tables
+
+
+def _step_tables(steps: Mapping[int, Mapping[str, float]]) -> list[Table]:
+    """Where the chain's own time goes."""
+    if not steps:
+        return []
+    names = list(next(iter(steps.values())))
+    rows: list = [[name, *(found[name] for found in steps.values())] for name in names]
+    rows.append(["all", *(sum(found.values()) for found in steps.values())])
+    return [Table("Steps of the chain, in a loop", ["step", *(f"ms a user, {n} a request" for n in steps)], rows)]
 
 
 def _cells(figures: Figures) -> list[str | float | int | None]:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from concurrent import futures
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 
 from ensemble.benchmark.serving.findings import Agreement, Findings, ServerFacts
 from ensemble.benchmark.serving.load import ask_alone, generate
+from ensemble.benchmark.serving.loop import timed_steps
 from ensemble.benchmark.serving.questions import Questions
 from ensemble.benchmark.serving.rounds import Figures, Measured, figures_of, interleave
 from ensemble.benchmark.serving.settings import Settings
@@ -133,6 +134,27 @@ def test_a_lone_grpc_client_counts_what_was_answered_and_stops_at_a_refusal() ->
     finally:
         server.stop(None)
     assert (len(found.latencies_ms), found.num_users, found.error) == (3, 96, "no")
+
+
+def test_the_steps_are_timed_in_turn_each_on_what_those_before_it_gave() -> None:
+    class First:
+        name = "first"
+
+        def __call__(self, batch):
+            return {"doubled": batch["user_id"] * 2}
+
+    class Second:
+        name = "second"
+        seen: ClassVar[list] = []
+
+        def __call__(self, batch):
+            self.seen.append(batch["doubled"][:, 0].tolist())
+            return {}
+
+    questions = Questions({"user_id": np.arange(3)}, {"user_id": "INT64"}, np.arange(3))
+    found = timed_steps([First(), Second()], questions, batch=2, count=4)
+    assert list(found) == ["first", "second"] and all(value > 0 for value in found.values())
+    assert Second.seen == [[0, 2], [4, 0], [2, 4], [0, 2]]
 
 
 def test_a_worker_that_dies_is_one_sentence() -> None:
