@@ -57,7 +57,9 @@ class IdMap:
 
     def _offset(self, values: NDArray) -> NDArray[np.int32]:
         first, last = self.ids[0], self.ids[-1]
-        return np.where((values >= first) & (values <= last), values - first, UNKNOWN).astype(np.int32)
+        # Narrower integers than the ids would wrap around.
+        offsets = values.astype(np.int64, copy=False) - first
+        return np.where((values >= first) & (values <= last), offsets, UNKNOWN).astype(np.int32)
 
     def _text_rows(self, name: str, values: NDArray) -> NDArray[np.int32]:
         texts = [as_bytes(value) for value in values.tolist()]

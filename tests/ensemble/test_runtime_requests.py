@@ -123,3 +123,11 @@ def test_minus_one_pads_unless_it_is_an_id():
     assert IdMap(np.array([3, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [NO_ITEM, UNKNOWN, 1]
     assert IdMap(np.array([-1, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [0, UNKNOWN, 1]
     assert IdMap(np.array([b"a", b"b"])).rows("x", np.array([b"", b"b", "a", b"ab"], object)).tolist() == [-1, 1, 0, -2]
+
+
+def test_ids_without_a_gap_are_found_whatever_the_width_of_the_integers():
+    ids = IdMap(np.arange(-100, 101))
+    for dtype in (np.int8, np.int32, np.int64):
+        asked = np.array([[100], [-100], [7], [-1]], dtype)
+        assert ids.rows("user_id", asked)[:, 0].tolist() == [200, 0, 107, 99]
+    assert ids.rows("user_id", np.array([2**63 + 5, 101], np.uint64)).tolist() == [-2, -2]
