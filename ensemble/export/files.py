@@ -31,8 +31,7 @@ def place_weights(graph: Path, folder: Path) -> None:
     model = onnx.load(os.fspath(graph), load_external_data=False)
     entries = (entry for weight in model.graph.initializer for entry in weight.external_data)
     for name in sorted({entry.value for entry in entries if entry.key == "location"}):
-        if graph.parent != folder:
-            _link(graph.with_name(name), folder / name)
+        _link(graph.with_name(name), folder / name)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -74,7 +74,8 @@ class Merger:
         """
         reached, sums = neighbour_scores(self._lists, owned, recent, self._recency)
         rows, tower = found, scores
-        if len(new := self._unmarked(self._nominated(reached, sums, blocked), found)):
+        nominated = self._nominated(reached, sums, blocked)
+        if len(nominated) and len(new := nominated[~self._among(nominated, found)]):
             rows = np.concatenate([found, new])
             tower = np.concatenate([scores, inner_products(query, self._embeddings, new)])
         neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)
@@ -82,23 +83,19 @@ class Merger:
         best = np.lexsort((rows, -merged))[: self._count]
         return rows[best], merged[best], tower[best], neighbour[best]
 
-    def _unmarked(self, rows: NDArray, others: NDArray) -> NDArray:
-        """Those of the rows that are not among the others."""
-        if not len(rows):
-            return rows
+    def _among(self, rows: NDArray, others: NDArray) -> NDArray[np.bool_]:
+        """Whether each of the rows is among the others."""
         # Marking a few rows for a moment is many times cheaper than searching among them.
         self._marked[others] = True
-        unmarked: NDArray = rows[~self._marked[rows]]
+        among: NDArray[np.bool_] = self._marked[rows]
         self._marked[others] = False
-        return unmarked
+        return among
 
     def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray) -> NDArray:
         """The C allowed items with the highest positive item-item scores, ties by row."""
         if not len(reached):
             return reached
-        self._marked[blocked] = True
-        usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0) & ~self._marked[reached])
-        self._marked[blocked] = False
+        usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0) & ~self._among(reached, blocked))
         if len(usable) <= self._count:
             return reached[usable]
         reached, scores = reached[usable], quantise(sums[usable], SCORE_STEP)

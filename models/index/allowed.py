@@ -81,8 +81,6 @@ def are_set(bitmap: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
 
 def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Ascending distinct rows -> positions of the bytes that hold them, and the bits inside (lowest bit first)."""
-    if not len(rows):
-        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
     places, bits = rows >> 3, BITS[rows & 7]
     is_first = np.ones(len(rows), bool)
     np.not_equal(places[1:], places[:-1], out=is_first[1:])

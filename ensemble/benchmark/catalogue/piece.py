@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -39,6 +40,7 @@ __all__ = ["NUM_CANDIDATES", "NUM_USERS", "Piece", "build_piece"]
 
 NUM_USERS, NUM_QUERIES, SHARE_ELIGIBLE, SEED = 10_000, 500, 0.95, 1
 NUM_CANDIDATES, SLATE_SIZE = 200, 20
+TOWERS_FOLDER = "towers"
 HEAVY_SHARE = 0.01
 EMBEDDINGS_FILE = "item_embeddings.npy"
 
@@ -97,7 +99,7 @@ def _build(num_items: int, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     features, history = features_of(num_items, NUM_USERS), history_of(num_items, NUM_USERS)
     eligible = np.random.default_rng(SEED).random(num_items) < SHARE_ELIGIBLE
-    embed_s = _write_towers(folder, features)
+    embed_s = _write_towers(folder / TOWERS_FOLDER, features)
     started_at = time.perf_counter()
     ranking = _write_ranker(folder / "ranker", features)
     export_s = time.perf_counter() - started_at
@@ -129,6 +131,7 @@ def _write_towers(folder: Path, features: Any) -> float:
     from models.retrieval.towers import build_towers
     from models.retrieval.training import embed_items
 
+    folder.mkdir()
     towers = build_towers(features.schema, RetrievalConfig())
     started_at = time.perf_counter()
     embed_items(towers, features)
@@ -143,8 +146,6 @@ def _write_towers(folder: Path, features: Any) -> float:
 
 def _write_ranker(folder: Path, features: Any) -> dict[str, Any]:
     """The untrained ranker of the default config in its compiled form."""
-    import shutil
-
     import tensorflow as tf
 
     from models.onnx import random_inputs
@@ -166,12 +167,13 @@ def _write_ranker(folder: Path, features: Any) -> dict[str, Any]:
 
 
 def _join_query(folder: Path) -> None:
-    """query.onnx in place of the two graphs that it is made of."""
+    """query.onnx in place of the two graphs that it is made of, and of their weights' first names."""
     from ensemble.export.query import write_query
 
-    parts = folder / "query_tower.onnx", folder / "ranker/ranker_query.onnx"
-    write_query(*parts, folder)
-    for part in parts:
+    towers, ranker = folder / TOWERS_FOLDER, folder / "ranker"
+    write_query(towers / "query_tower.onnx", ranker / "ranker_query.onnx", folder)
+    shutil.rmtree(towers)
+    for part in ranker.glob("ranker_query.onnx*"):
         part.unlink()
 
 
