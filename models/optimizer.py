@@ -40,6 +40,11 @@ class Adam:
         """Step counts and moments, in a stable order: what a checkpoint needs to go on as if nothing had happened."""
         return [*self._dense.variables(), *self._lazy.variables()]
 
+    def set_learning_rate(self, value: float) -> None:
+        """What the next steps move by; of compiled ones too, which read it from a variable."""
+        for optimizer in (self._dense, self._lazy):
+            optimizer.learning_rate = value
+
     def is_lazy(self, variable: tf.Variable) -> bool:
         """Whether only the rows of the batch are moved."""
         return variable.ref() in self._lazy_refs

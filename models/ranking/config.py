@@ -34,11 +34,15 @@ class RankingConfig(Section, frozen=True):
             at most this, in MiB; for more items, a request gathers it from the embedding tables.
         use_user_id: whether there is a user id embedding; "auto": with impressions where at least 5% of the label's
             variance lies between users (`models.ranking.rules`); elsewhere it learns rows by heart.
-        embedding_spread: standard deviation of the Gaussian prior that training holds the embeddings to; 0: none.
-            Tables that lazy Adam moves have none: its steps touch the batch's rows alone.
-        id_spread: the same for item and user ids, whose rows have fewer examples each than those of features.
-        id_dropout: as in retrieval.
+        learning_rate: of the first step; it falls to 0 along half a cosine over max_epochs.
+        embedding_spread: standard deviation of the normal prior that every embedding is held to; each of its values has
+            a mean and a standard deviation of its own, drawn from in training (`models.ranking.tables`), which takes
+            twice the memory there. 0: plain numbers without a prior.
+        id_dropout: share of item and user ids that training replaces by the out-of-vocabulary code, so that unknown
+            ones have an embedding too.
         lazy_adam_from: as in retrieval.
+        max_epochs: all are run unless patience ends them; the weights of the best one are kept.
+        patience: epochs without an improvement of the validation loss after which training ends.
         batch_size: (query, item) rows a step, of each process where several train together.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
@@ -56,13 +60,12 @@ class RankingConfig(Section, frozen=True):
     max_stored_mb: Annotated[float, msgspec.Meta(ge=0.0)] = 512.0
     use_user_id: bool | Literal["auto"] = "auto"
     batch_size: Count = 4096
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 1e-2
     embedding_spread: Spread = 0.3
-    id_spread: Spread = 0.07
     lazy_adam_from: NonNegative = 50_000
-    max_epochs: Count = 10
-    patience: Count = 1
-    id_dropout: Fraction = 0.1
+    max_epochs: Count = 8
+    patience: Count = 2
+    id_dropout: Fraction = 0.02
     dropout: Fraction = 0.1
     seed: NonNegative = 1
     device: DeviceKind = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -14,12 +15,13 @@ from models.metrics.classification import auc, log_loss
 from models.optimizer import Adam
 from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
+from models.ranking.prior import Prior
 from models.ranking.rows import Group, GroupSource
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.team import Team
 from workflows.core import console
 
-__all__ = ["Predictions", "build", "compile_step", "fit", "group_losses", "predict", "sigmoid", "tensors"]
+__all__ = ["Predictions", "build", "compile_step", "cosine", "fit", "group_losses", "predict", "sigmoid", "tensors"]
 
 NO_ITEM_LOGIT = -1e9
 
@@ -82,9 +84,12 @@ def fit(
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
             break
-        losses, counts = [], []
+        losses: list[tf.Tensor] = []
+        counts: list[int] = []
         with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
             for group in ahead(train.batches(config.batch_size, seed=config.seed + epoch)):
+                done = min(len(counts) * config.batch_size / max(train.num_rows, 1), 1.0)
+                optimizer.set_learning_rate(config.learning_rate * cosine((epoch + done) / config.max_epochs))
                 losses.append(step(*tensors(group)))  # left on the device: reading it would wait for the step
                 counts.append(len(group.labels))
                 bar.advance(bar.task_ids[0], group.labels.size)
@@ -112,6 +117,14 @@ def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
     return Predictions(logits, labels, mask)
 
 
+def cosine(done: float) -> float:
+    """What is left of the learning rate after a share `done` of the training: from 1 to 0 along half a cosine.
+
+    Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without any.
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+
+
 def sigmoid(logits: NDArray) -> NDArray[np.float64]:
     """1 / (1 + exp(-z)), without overflow."""
     found: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
@@ -135,36 +148,20 @@ def _mean_loss(losses: list[tf.Tensor], counts: list[int]) -> float:
 def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team) -> Any:
     """One optimizer step as a graph function of the tensors of a group, which gives its loss; the model is built."""
     example = next(iter(source.batches(config.batch_size)))
-    decays = _decays(model, source, config, optimizer, team, width=example.labels.shape[1])
+    num_groups = source.num_rows // example.labels.shape[1]
+    prior = Prior(model, optimizer, num_groups, team.size) if config.embedding_spread else None
 
     @tf.function(input_signature=_signature(example), autograph=False)
     def step(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = _forward(model, query, items, pair, labels, training=True)
             loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
+            total = loss + prior({**query, **items}, tf.shape(labels)[0]) if prior else loss
         variables = model.trainable_variables
-        gradients = team.average(tape.gradient(loss, variables))
-        pulled = [
-            gradient if variable.ref() not in decays else gradient + decays[variable.ref()] * variable
-            for gradient, variable in zip(gradients, variables, strict=True)
-        ]
-        optimizer.apply_gradients(zip(pulled, variables, strict=True))
+        optimizer.apply_gradients(zip(team.average(tape.gradient(total, variables)), variables, strict=True))
         return loss
 
     return step
-
-
-def _decays(
-    model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team, width: int
-) -> dict[Any, float]:
-    """What times a table is the gradient of its prior beside the mean loss of a group, by reference to the table.
-
-    The posterior of all groups is sum(loss) + |table|^2 / (2 spread^2), so that the prior fades as the log grows.
-    """
-    num_groups = source.num_rows * team.size / width
-    spreads = ((config.id_spread, True), (config.embedding_spread, False))
-    held = [(table, spread) for spread, of_ids in spreads if spread for table in model.table_variables(of_ids=of_ids)]
-    return {table.ref(): 1.0 / (spread**2 * num_groups) for table, spread in held if not optimizer.is_lazy(table)}
 
 
 def _compile_score(model: Ranker, example: Group) -> Any:

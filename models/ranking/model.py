@@ -3,7 +3,7 @@
 Departures from the published model, measured in docs/QUALITY.md: the context is also one field as a whole (an embedding
 for each combination of its values), since dot products know pairs alone; the interactions reach the logit linearly too,
 those of a user's with an item's field with weight 1 at first, which is a factorisation machine beside the MLP; and
-training holds the embeddings to a Gaussian prior (`models.ranking.fit`).
+embeddings are normal variables under a prior (`models.ranking.tables`).
 
 It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all
 continuous features (user and item mixed, so the first top layer would not split by side), pools padded lists with their
@@ -20,11 +20,11 @@ import numpy as np
 import tensorflow as tf
 from merlin.models import tf as mm
 from merlin.models.tf.blocks.interaction import DotProductInteraction
-from merlin.models.utils.schema_utils import create_categorical_column
 from numpy.typing import NDArray
 
 from models.ranking.config import RankingConfig
-from workflows.features.schema import ITEM_ID, OOV, PADDING, USER_ID, Feature, FeatureSchema
+from models.ranking.tables import NormalTable
+from workflows.features.schema import ITEM_ID, OOV, USER_ID, Feature, FeatureSchema
 
 __all__ = ["PairDots", "Ranker", "pair_positions"]
 
@@ -78,11 +78,11 @@ class Ranker(tf.keras.Model):
         self.num_pairs = len(pair_mean)
         self._id_dropout = config.id_dropout
         dim = config.embedding_dim
-        self._tables = _tables([*self.query_features, *self.item_features], dim)
+        self._tables = _tables([*self.query_features, *self.item_features], dim, config.embedding_spread)
         self._context = _joint_context(schema)
         if self._context:
             size = math.prod(feature.cardinality for feature in self._context)
-            self._moments = mm.EmbeddingTable(dim, create_categorical_column(MOMENT, size - 1), name=f"table_{MOMENT}")
+            self._moments = NormalTable(MOMENT, size, dim, config.embedding_spread)
         self._bottoms = {
             "query": _bottom(self.query_features, config.bottom, dim),
             "item": _bottom(self.item_features, config.bottom, dim),
@@ -136,16 +136,25 @@ class Ranker(tf.keras.Model):
         self.wide.assign(self.wide * factor)
         self.skip.assign(self.skip * factor)
 
-    def table_variables(self, *, of_ids: bool) -> list[tf.Variable]:
-        """The embedding tables of ids, or of everything else, float32 [V, D]; the model is built."""
-        tables = [table for domain, table in self._tables.items() if (domain in (USER_ID, ITEM_ID)) == of_ids]
-        if self._context and not of_ids:
-            tables.append(self._moments)
-        return [table.table.embeddings for table in tables]
+    @property
+    def normal_tables(self) -> list[NormalTable]:
+        """Every embedding table, in the order of `looked_up`."""
+        return [*self._tables.values(), *([self._moments] if self._context else [])]
+
+    def looked_up(self, inputs: Tensors) -> list[tuple[NormalTable, tf.Tensor]]:
+        """Every embedding table, and the codes that some inputs look up in it, int32 [R]; padding among them."""
+        found = []
+        for domain, table in self._tables.items():
+            features = [f for f in (*self.query_features, *self.item_features) if f.domain == domain]
+            codes = [tf.reshape(inputs[feature.name], [-1]) for feature in features]
+            found.append((table, tf.concat(codes, axis=0)))
+        if self._context:
+            found.append((self._moments, self._moment(inputs)[:, 0]))
+        return found
 
     def tables(self, domains: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """The embedding tables of some domains, float32 [V, D]."""
-        return {domain: self._tables[domain].table.embeddings.numpy() for domain in sorted(domains)}
+        return {domain: self._tables[domain].values() for domain in sorted(domains)}
 
     def bottom_layers(self, side: str) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Kernel and bias of each layer of a side's bottom MLP, "query" or "item"; ReLU between them."""
@@ -166,7 +175,7 @@ class Ranker(tf.keras.Model):
     def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, training: bool) -> tf.Tensor:
         fields = [self._embed(feature, inputs, training) for feature in features if feature.kind == "categorical"]
         if side == "query" and self._context:
-            fields.append(self._moment(inputs))
+            fields.append(self._moments.scalar(self._moment(inputs), training))
         continuous = [inputs[feature.name] for feature in features if feature.kind == "continuous"]
         if continuous:
             dense = tf.concat([tf.cast(values, tf.float32) for values in continuous], axis=1)
@@ -175,34 +184,28 @@ class Ranker(tf.keras.Model):
         return tf.stack([*fields, self._bottoms[side](dense)], axis=1)
 
     def _moment(self, inputs: Tensors) -> tf.Tensor:
-        """The embedding of the context's values together, [B, D]."""
+        """The code of the context's values together, [B, 1]."""
         code = tf.zeros_like(inputs[self._context[0].name])
         for feature in self._context:
             code = code * feature.cardinality + inputs[feature.name]
-        return self._moments(code[..., None])[:, 0]
+        return code
 
     def _embed(self, feature: Feature, inputs: Tensors, training: bool) -> tf.Tensor:
         """A feature's embedding, [B, D]; of a list, the mean over its values without the padding."""
         codes = inputs[feature.name]
         if training and self._id_dropout and feature.name in (USER_ID, ITEM_ID):
             codes = tf.where(tf.random.uniform(tf.shape(codes)) < self._id_dropout, tf.cast(OOV, codes.dtype), codes)
-        if not feature.length:
-            return self._tables[feature.domain](codes)
-        vectors = self._tables[feature.domain](codes[..., None])  # (B, L, D)
-        mask = tf.cast(codes != PADDING, tf.float32)[..., None]
-        return tf.reduce_sum(vectors * mask, axis=1) / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
+        table = self._tables[feature.domain]
+        return table.pooled(codes, training) if feature.length else table.scalar(codes, training)
 
 
-def _tables(features: Sequence[Feature], dim: int) -> dict[str, mm.EmbeddingTable]:
+def _tables(features: Sequence[Feature], dim: int, spread: float) -> dict[str, NormalTable]:
     """One embedding table a domain, as large as its largest feature needs."""
     sizes: dict[str, int] = {}
     for feature in features:
         if feature.kind == "categorical":
             sizes[feature.domain] = max(sizes.get(feature.domain, 0), feature.cardinality)
-    return {
-        domain: mm.EmbeddingTable(dim, create_categorical_column(domain, size - 1), name=f"table_{domain}")
-        for domain, size in sizes.items()
-    }
+    return {domain: NormalTable(domain, size, dim, spread) for domain, size in sizes.items()}
 
 
 def _joint_context(schema: FeatureSchema) -> list[Feature]:

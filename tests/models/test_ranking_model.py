@@ -155,7 +155,7 @@ def test_padding_has_no_part_in_a_list():
     model, inputs = ranker(schema_of(), 0)
     inputs["recent_item_ids"] = np.array([[5, 7, 0, 0]] * 8, np.int32)
     before = model({name: tf.constant(values) for name, values in inputs.items()}).numpy()
-    table = model._tables["item_id"].table.embeddings
+    table = model._tables["item_id"].means
     table.assign(tf.tensor_scatter_nd_update(table, [[0]], [np.full(table.shape[1], 50.0, np.float32)]))
     after = model({name: tf.constant(values) for name, values in inputs.items()}).numpy()
     np.testing.assert_array_equal(before, after)
@@ -224,8 +224,7 @@ def test_the_checkerboard_is_learnt_and_a_killed_training_resumes(board, tmp_pat
         patience=30,
         dropout=0.0,
         id_dropout=0.0,
-        embedding_spread=0.0,
-        id_spread=0.0,
+        embedding_spread=1.0,
         use_user_id=True,
     )
 
@@ -271,7 +270,7 @@ def test_each_combination_of_context_values_has_an_embedding_of_its_own():
     query["device"], query["hour"] = (np.array(values, np.int32)[:, None] for values in zip(*cells, strict=True))
     fields = model.query_fields({name: tf.constant(values) for name, values in query.items()}).numpy()
     assert fields.shape[1] == model.num_query_fields
-    table = model.table_variables(of_ids=False)[-1].numpy()
+    table = model.normal_tables[-1].values()
     assert len(table) == len(cells)
     np.testing.assert_array_equal(fields[:, -2], table)  # the last field is the bottom's
 
@@ -280,31 +279,4 @@ def test_one_context_feature_is_no_combination():
     schema = FeatureSchema([f for f in schema_of().features if f.name != "hour"], ["click"], None, LENGTH)
     model, _ = ranker(schema, 0)
     assert model.num_query_fields == 1 + 3  # the bottom's; user id, device, history
-    assert [len(model.table_variables(of_ids=of_ids)) for of_ids in (True, False)] == [2, 2]
-
-
-def test_the_prior_pulls_every_row_of_a_table_and_fades_with_the_log(board):
-    """A step whose loss does not move a row moves it by the prior alone: its gradient is row / (spread^2 groups)."""
-    import msgspec
-    import tensorflow as tf
-
-    from models.optimizer import Adam
-    from models.ranking.fit import compile_step, tensors
-    from models.team import Team
-
-    config = RankingConfig(embedding_dim=8, top=(4,), use_user_id=True, dropout=0.0, id_dropout=0.0)
-    group = next(iter(board.batches(64)))
-    moved = {}
-    for spreads in ((0.0, 0.0), (0.5, 0.25)):
-        model, _ = ranker(schema_of(continuous=False), 0, config)
-        optimizer = Adam(model.trainable_variables, 1e-3, 0)
-        optimizer.apply_gradients = lambda pairs, spreads=spreads: moved.update({spreads: list(pairs)})
-        settings = msgspec.structs.replace(config, embedding_spread=spreads[0], id_spread=spreads[1])
-        compile_step(model, board, settings, optimizer, Team()).python_function(*tensors(group))
-    factors = {table.ref(): 4.0 / board.num_rows for table in model.table_variables(of_ids=False)}
-    factors |= {table.ref(): 16.0 / board.num_rows for table in model.table_variables(of_ids=True)}
-    for (free, _), (held, variable) in zip(*moved.values(), strict=True):
-        if free is None:  # there are no pair features
-            continue
-        pull = tf.convert_to_tensor(held) - tf.convert_to_tensor(free)
-        np.testing.assert_allclose(pull, factors.get(variable.ref(), 0.0) * variable, atol=1e-6)
+    assert len(model.normal_tables) == 4  # user ids, item ids, tags, device

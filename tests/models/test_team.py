@@ -26,7 +26,8 @@ from workflows.core.artefacts import verify
 from workflows.core.run import Run
 
 ROOT = Path(__file__).parents[2]
-# Dropout draws differ between processes; without it the two trainings are the same sum in another order.
+# What dropout and normal embeddings draw differs between processes; without, the two trainings are the same sum in
+# another order; and small steps, for Adam makes a step of a gradient however small.
 RETRIEVAL = RetrievalConfig(
     embedding_dim=8,
     hidden=(16,),
@@ -50,6 +51,8 @@ RANKING = RankingConfig(
     patience=9,
     id_dropout=0.0,
     dropout=0.0,
+    embedding_spread=0.0,
+    learning_rate=0.001,
 )
 
 

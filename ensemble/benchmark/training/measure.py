@@ -62,13 +62,13 @@ def measure_training(
     Args:
         out: the run directory; random rows are kept in a folder of their own in it while this runs.
         sizes: how much.
-        ranking: size of the DLRM; the default when absent.
+        ranking: size of the DLRM; when absent, the default with plain embeddings as its twin has them.
         retrieval: size of the towers; the default when absent.
 
     Returns:
         The result, with a sentence where PyTorch is not installed.
     """
-    ranking = ranking or RankingConfig()
+    ranking = ranking or RankingConfig(embedding_spread=0.0)
     retrieval = msgspec.structs.replace(retrieval or RetrievalConfig(), negatives="in_batch")
     has_torch = importlib.util.find_spec("torch") is not None
     rng = np.random.default_rng(SEED)

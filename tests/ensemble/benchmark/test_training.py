@@ -21,7 +21,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def test_every_loop_is_timed_and_every_target_judged(tmp_path: Path) -> None:
-    ranking = RankingConfig(embedding_dim=4, bottom=(4,), top=(8,), batch_size=64)
+    ranking = RankingConfig(embedding_dim=4, bottom=(4,), top=(8,), batch_size=64, embedding_spread=0.0)
     retrieval = RetrievalConfig(embedding_dim=4, hidden=(8,), batch_size=32)
     sizes = Sizes(num_rows=300, num_items=50, steps=2, rounds=1, vocabularies=(40,), vocabulary_steps=1)
     result = measure_training(tmp_path, sizes, ranking, retrieval)
@@ -69,10 +69,11 @@ def test_twins_have_as_many_weights_as_our_networks() -> None:
 
     schema = feature_schema(30)
     none = np.zeros(0, np.float32)
-    model = Ranker(schema, RankingConfig(), none, none, none)
-    build(model, batches_of(schema, 8, 1, np.random.default_rng(0)), RankingConfig())
+    config = RankingConfig(embedding_spread=0.0)
+    model = Ranker(schema, config, none, none, none)
+    build(model, batches_of(schema, 8, 1, np.random.default_rng(0)), config)
     ours = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    theirs = sum(weights.numel() for weights in TorchRanker(schema, RankingConfig()).parameters())
+    theirs = sum(weights.numel() for weights in TorchRanker(schema, config).parameters())
     assert theirs == ours
     towers = build_towers(schema, RetrievalConfig())
     ours = sum(int(np.prod(variable.shape)) for variable in towers.variables)
