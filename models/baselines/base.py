@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_ITEM", "Baseline", "top_k"]
 
 NO_ITEM = -1
-CHUNK_CELLS = 8_000_000  # scores held at a time: 32 MB of float32 and twice that of sorting keys
+CHUNK_CELLS = 8_000_000  # scores held at a time: 32 MB of float32
 
 
 class Baseline(ABC):
@@ -92,16 +92,11 @@ def top_k(
     Returns:
         Columns int32 [B, min(k, N)] by descending score, -1 at "never", and their scores.
     """
+    from models.baselines.selection import best_columns
+
     num_columns = scores.shape[1]
     k = min(k, num_columns)
     rank = np.arange(num_columns, dtype=np.int64) if tie_rank is None else tie_rank.astype(np.int64)
-    # One int64 a cell, ordered like (score, -rank): IEEE floats sort like integers once negative ones are flipped.
-    bits = (scores + np.float32(0.0)).view(np.int32)
-    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    keys = (ordered << 32) | (num_columns - 1 - rank)
-    best = np.partition(keys, num_columns - k, axis=1)[:, num_columns - k :]
-    best = -np.sort(-best, axis=1)
-    column_at = np.argsort(rank)
-    columns = column_at[num_columns - 1 - (best & 0xFFFFFFFF)].astype(np.int32)
-    values = np.take_along_axis(scores, columns.astype(np.int64), axis=1)
+    columns = best_columns(scores, k, rank)
+    values = np.take_along_axis(scores, columns, axis=1)
     return np.where(np.isneginf(values), np.int32(NO_ITEM), columns), values

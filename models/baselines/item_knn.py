@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.baselines.base import Baseline
-from models.baselines.neighbours import CHUNK_ITEMS, leading, without_diagonal
+from models.baselines.neighbours import CHUNK_ITEMS, leading
 from models.baselines.popularity import popularity_rank
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def cosine_neighbours(interactions: csr_matrix, num_neighbours: int, shrinkage: 
     norms = np.sqrt(np.asarray(interactions.power(2).sum(axis=0), dtype=np.float64)).ravel()
     chunks = []
     for start in range(0, by_item.shape[0], CHUNK_ITEMS):
-        similar = without_diagonal(by_item[start : start + CHUNK_ITEMS] @ interactions, start)
+        similar = by_item[start : start + CHUNK_ITEMS] @ interactions
         item = np.repeat(np.arange(similar.shape[0]) + start, np.diff(similar.indptr))
         similar.data = (similar.data / (norms[item] * norms[similar.indices] + shrinkage)).astype(np.float32)
-        chunks.append(leading(similar, num_neighbours))
+        chunks.append(leading(similar, num_neighbours, start))
     return vstack(chunks, format="csr")

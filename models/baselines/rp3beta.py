@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.baselines.base import Baseline
-from models.baselines.neighbours import CHUNK_ITEMS, leading, without_diagonal
+from models.baselines.neighbours import CHUNK_ITEMS, leading
 from models.baselines.popularity import popularity_rank
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def walk_weights(interactions: csr_matrix, num_neighbours: int, alpha: float, be
     chunks = []
     for start in range(0, to_user.shape[0], CHUNK_ITEMS):
         ends = (to_user[start : start + CHUNK_ITEMS] @ to_item).tocsr().astype(np.float32)
-        chunks.append(leading(without_diagonal(ends, start), num_neighbours))
+        chunks.append(leading(ends, num_neighbours, start))
     return vstack(chunks, format="csr")
