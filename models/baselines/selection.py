@@ -42,7 +42,9 @@ def best_stored(
     """Of every sparse row the positions of its k largest positive values off the diagonal, ties by column.
 
     Args:
-        indptr, indices, data: rows first_row, first_row + 1, ... of a square matrix.
+        indptr: int32 [rows + 1], of rows first_row, first_row + 1, ... of a square matrix.
+        indices: int32 [E], their columns.
+        data: [E], their values.
         k: kept per row.
         first_row: of the matrix, of these rows.
 
@@ -75,7 +77,8 @@ def best_stored(
 
 @numba.njit(nogil=True, inline="always")  # type: ignore[misc]
 def _is_worse(one: int, other: int, values: NDArray, rank: NDArray) -> bool:
-    return values[one] < values[other] or (values[one] == values[other] and rank[one] > rank[other])
+    is_tie = values[one] == values[other]
+    return bool(values[one] < values[other] or (is_tie and rank[one] > rank[other]))
 
 
 @numba.njit(nogil=True)  # type: ignore[misc]

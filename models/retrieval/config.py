@@ -7,13 +7,34 @@ from typing import Literal
 from workflows.core.device import DeviceKind
 from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
 
-__all__ = ["RetrievalConfig"]
+__all__ = ["RetrievalConfig", "SetsConfig"]
+
+
+class SetsConfig(Section, frozen=True):
+    """The [retrieval.sets] section: training on one row a user, where the items of users have no order.
+
+    Attributes:
+        up_to_cells: users times items up to which `rows` = "auto" takes such rows: every item is a negative of every
+            user, and so many logits are computed an epoch.
+        batch_size: users a step, of each process where several train together.
+        learning_rate: of Adam; there are few steps an epoch, each over all items.
+        max_epochs: upper bound; early stopping usually ends sooner.
+    """
+
+    up_to_cells: NonNegative = 2_000_000_000
+    batch_size: Count = 512
+    learning_rate: Positive = 0.01
+    max_epochs: Count = 60
 
 
 class RetrievalConfig(Section, frozen=True):
     """The two-tower model and its training.
 
     Attributes:
+        rows: what a training row is. "events": an event and the history before it; "sets": a user, whose items are
+            parted at random into a history and targets; "auto": sets where the events have neither timestamps nor
+            context, fit in memory, and there are at most `sets.up_to_cells`.
+        sets: batch size, learning rate and epochs of rows that are sets.
         embedding_dim: D, the length of query and item embeddings.
         hidden: widths of each tower's MLP before the last layer of width D; empty: one linear layer.
         temperature: divides the logits.
@@ -39,6 +60,8 @@ class RetrievalConfig(Section, frozen=True):
         seed: of initial weights, dropout and shuffling.
     """
 
+    rows: Literal["auto", "events", "sets"] = "auto"
+    sets: SetsConfig = SetsConfig()
     embedding_dim: Count = 64
     hidden: tuple[Count, ...] = (128,)
     temperature: Positive = 0.1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.retrieval.config import RetrievalConfig
 
-__all__ = ["catalogue_loss", "in_batch_loss", "takes_all_negatives"]
+__all__ = ["catalogue_loss", "in_batch_loss", "sets_loss", "takes_all_negatives"]
 
 ITEM_ROW = "item_row"
 
@@ -78,3 +78,20 @@ def catalogue_loss(query: tf.Tensor, catalogue: tf.Tensor, item_row: tf.Tensor, 
     """
     logits = tf.matmul(query, catalogue, transpose_b=True) / temperature  # (B, N)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(item_row, logits))
+
+
+def sets_loss(
+    query: tf.Tensor, catalogue: tf.Tensor, owner: tf.Tensor, item_row: tf.Tensor, temperature: float
+) -> tf.Tensor:
+    """The mean of `catalogue_loss` over targets of which several share a query.
+
+    Args:
+        query: float32 [B, D].
+        catalogue: float32 [N, D].
+        owner: int32 [R], the query of each target.
+        item_row: int32 [R], the target.
+        temperature: divides the logits.
+    """
+    logits = tf.matmul(query, catalogue, transpose_b=True) / temperature  # (B, N)
+    positive = tf.gather_nd(logits, tf.stack([owner, item_row], axis=1))  # (R,)
+    return tf.reduce_mean(tf.gather(tf.reduce_logsumexp(logits, axis=1), owner) - positive)

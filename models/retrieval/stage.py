@@ -56,6 +56,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
+    from models.retrieval.sets import settled
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set
@@ -68,6 +69,8 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
             f"the training split has {len(positives) or 'no'} positive event (label {label or 'none'!r}), expected at "
             f"least {team.size}; check data.labels"
         )
+    ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp", True))
+    config = settled(config, features, ordered=ordered, in_memory=positives.fits_memory)
     valid = load_events(run, "valid").select(positives_of=label, known_items_only=True)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)
@@ -88,7 +91,12 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
         with full_float32():
             difference = _write(folder, towers, features, config)
     (folder / "history.json").write_bytes(msgspec.json.format(msgspec.json.encode(history), indent=1))
-    return {"epochs": len(history), "training_rows": len(positives), "onnx_difference": difference}
+    return {
+        "epochs": len(history),
+        "rows": config.rows,
+        "training_rows": len(positives),
+        "onnx_difference": difference,
+    }
 
 
 def _write(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:

@@ -83,10 +83,17 @@ class FeatureFields(tf.keras.layers.Layer):
         count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)  # (B, 1)
         return tf.reduce_sum(looked_up * mask, axis=1) / count
 
+    def place_of_items(self) -> int:
+        """The first column of the item's embedding, or of the mean of the history's."""
+        names = [feature.name for feature in self.features]
+        return sum(self._widths()[: names.index(ITEM_ID if ITEM_ID in names else HISTORY)])
+
     def compute_output_shape(self, input_shape: dict[str, Any]) -> tf.TensorShape:
         """[B, total width]."""
-        widths = [self.tables[f.name].dim if f.kind == "categorical" else max(f.length, 1) for f in self.features]
-        return tf.TensorShape([None, sum(widths)])
+        return tf.TensorShape([None, sum(self._widths())])
+
+    def _widths(self) -> list[int]:
+        return [self.tables[f.name].dim if f.kind == "categorical" else max(f.length, 1) for f in self.features]
 
     def get_config(self) -> dict[str, Any]:
         """What Keras needs to build the layer again."""
@@ -98,6 +105,52 @@ class FeatureFields(tf.keras.layers.Layer):
         """Build the layer from `get_config`."""
         tables = {n: tf.keras.utils.deserialize_keras_object(t) for n, t in config.pop("tables").items()}
         return cls(tables=tables, **config)
+
+
+@tf.keras.utils.register_keras_serializable(package="cascade")
+class Offset(tf.keras.layers.Layer):
+    """Add a learnt vector: what an empty history asks for."""
+
+    def build(self, input_shape: Any) -> None:
+        """Make the vector for inputs [B, D]."""
+        # Not zeros: their direction, which alone counts, is undefined.
+        self.offset = self.add_weight("offset", shape=[int(input_shape[-1])], initializer="random_normal")
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[B, D] to [B, D]."""
+        return inputs + self.offset
+
+
+@tf.keras.utils.register_keras_serializable(package="cascade")
+class SkipMLP(tf.keras.layers.Layer):
+    """An MLP whose output is added to some columns of its input: an item's embedding, or the mean of the history's.
+
+    The towers then start as an inner product of item embeddings, and learn what features add to it.
+    """
+
+    def __init__(self, mlp: tf.keras.layers.Layer, start: int, width: int, **kwargs: Any) -> None:
+        """Add the `width` columns from `start` on to the output."""
+        super().__init__(**kwargs)
+        self.mlp, self.start, self.width = mlp, start, width
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[B, any] to [B, width]."""
+        return self.mlp(inputs) + inputs[:, self.start : self.start + self.width]
+
+    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
+        """[B, width]."""
+        return tf.TensorShape([None, self.width])
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras needs to build the layer again."""
+        mlp = tf.keras.utils.serialize_keras_object(self.mlp)
+        return {**super().get_config(), "mlp": mlp, "start": self.start, "width": self.width}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SkipMLP:
+        """Build the layer from `get_config`."""
+        return cls(mlp=tf.keras.utils.deserialize_keras_object(config.pop("mlp")), **config)
 
 
 def build_towers(schema: FeatureSchema, config: RetrievalConfig) -> Towers:
@@ -160,7 +213,11 @@ def _encoder(
     used = {f.name: tables[f.name] for f in features if f.kind == "categorical"}
     mlp = mm.MLPBlock([*config.hidden, config.embedding_dim], activation="relu", no_activation_last_layer=True)
     fields = FeatureFields(features, used, name=f"{name}_fields")
-    return mm.Encoder(fields, mlp, post=mm.L2Norm(), prep_features=False, name=name)
+    layers = [mlp]
+    if config.rows == "sets":
+        skip = SkipMLP(mlp, fields.place_of_items(), config.embedding_dim, name=f"{name}_skip")
+        layers = [skip] if len(features) > 1 else [Offset(name=f"{name}_offset")] * (name == "query_tower")
+    return mm.Encoder(fields, *layers, post=mm.L2Norm(), prep_features=False, name=name)
 
 
 def _encode(tower: mm.Encoder, inputs: dict[str, NDArray]) -> NDArray[np.float32]:

@@ -19,7 +19,8 @@ from models.data import Batch, Events, Features
 from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
-from models.retrieval.objective import catalogue_loss, in_batch_loss, takes_all_negatives
+from models.retrieval.objective import catalogue_loss, in_batch_loss, sets_loss, takes_all_negatives
+from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
 from models.team import Team
@@ -128,13 +129,16 @@ def _epoch(
     num_rows = len(positives) // team.size
     batch_size = max(1, min(config.batch_size, num_rows))
     losses, started_at, num_done = [], time.perf_counter(), 0
+    batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
+    if config.rows == "sets":
+        length = features.schema.history_length
+        batches = set_batches(positives, features, config.batch_size, length, seed=seed, shard=team.shard)
     with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
-        batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
         for i, inputs in enumerate(ahead(step_inputs(features, batches))):
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
-            num_done += batch_size
-            bar.advance(bar.task_ids[0], batch_size)
+            num_done += len(inputs[-1])
+            bar.advance(bar.task_ids[0], len(inputs[-1]))
     loss = team.mean(float(np.mean([float(value) for value in losses])))
     speed = num_done * team.size / (time.perf_counter() - started_at)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
@@ -144,7 +148,8 @@ def step_inputs(features: Features, batches: Iterable[Batch]) -> Iterator[tuple[
     """Query inputs, item inputs and item_row int32 [B] of encoded events, batch by batch."""
     for batch in batches:
         item_row = batch["item_row"].astype(np.int32)
-        yield features.event_inputs(batch), features.item_inputs(item_row), item_row
+        owner = {OWNER: batch[OWNER]} if OWNER in batch else {}
+        yield features.event_inputs(batch) | owner, features.item_inputs(item_row), item_row
 
 
 def compile_step(
@@ -155,7 +160,10 @@ def compile_step(
     optimizer: Adam,
     team: Team,
 ) -> Step:
-    """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2]."""
+    """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2].
+
+    Of rows that are sets, the query inputs are of the users [B], OWNER [R] and item_row [R] of their targets.
+    """
     num_items = features.num_items
     everything = takes_all_negatives(config, num_items)
     catalogue = {}
@@ -168,10 +176,14 @@ def compile_step(
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
         query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
         with tf.GradientTape() as tape:
-            query = towers.query(query_inputs, training=True)
+            query = towers.query({f.name: query_inputs[f.name] for f in towers.query_features}, training=True)
             if contrast is None:
                 hidden = _with_dropout(catalogue, towers.item_features, config, noise)
-                loss = catalogue_loss(query, towers.item(hidden, training=True), item_row, config.temperature)
+                items = towers.item(hidden, training=True)
+                if config.rows == "sets":
+                    loss = sets_loss(query, items, query_inputs[OWNER], item_row, config.temperature)
+                else:
+                    loss = catalogue_loss(query, items, item_row, config.temperature)
             else:
                 hidden = _with_dropout(item_inputs, towers.item_features, config, noise)
                 loss = contrast(query, towers.item(hidden, training=True), item_row)
@@ -180,6 +192,8 @@ def compile_step(
         return loss
 
     specs = [_specs(towers.query_features), _specs(towers.item_features)]
+    if config.rows == "sets":
+        specs[0][OWNER] = tf.TensorSpec([None], tf.int32)
     signature = [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
     graph = tf.function(run, input_signature=signature, autograph=False)
 

@@ -1,0 +1,123 @@
+"""Users without order as training rows: a user's items are parted by coins into a history and the targets.
+
+Where every event is a row, each item of a user asks the same question again: what goes with the rest? One row a user
+answers it for all targets with one query and one softmax, which takes a tenth of the time and less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data import Batch, Events, Features, Shard
+from models.retrieval.config import RetrievalConfig
+from workflows.core.errors import ConfigError
+from workflows.features.schema import HISTORY, ITEM_ID, PADDING
+
+__all__ = ["OWNER", "set_batches", "settled"]
+
+OWNER = "set_owner"
+
+
+def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:
+    """The config with "auto" rows decided, and what follows from rows of sets in the places where events have it.
+
+    Args:
+        config: as given.
+        features: of the run.
+        ordered: whether the events have timestamps.
+        in_memory: whether the training rows fit in memory.
+
+    Raises:
+        ConfigError: sets are asked for, but there are features of the context, which belong to single events.
+    """
+    rows, schema = config.rows, features.schema
+    context = [feature.name for feature in schema.side("context")]
+    if rows == "sets" and context:
+        raise ConfigError(
+            f"retrieval.rows is 'sets', one row a user, but features.context has {', '.join(context)}, which differ "
+            f"between the events of a user; use 'events', or leave them out"
+        )
+    if rows == "auto":
+        fits = in_memory and features.num_users * features.num_items <= config.sets.up_to_cells
+        rows = "sets" if fits and not ordered and not context else "events"
+    if rows == "events":
+        return msgspec.structs.replace(config, rows=rows)
+    only_ids = [feature.name for feature in schema.side("item")] == [ITEM_ID]
+    return msgspec.structs.replace(
+        config,
+        rows=rows,
+        negatives="all",
+        batch_size=config.sets.batch_size,
+        learning_rate=config.sets.learning_rate,
+        max_epochs=config.sets.max_epochs,
+        history_dropout=0.0,  # the coins hide half of it
+        id_dropout=0.0 if only_ids else config.id_dropout,
+    )
+
+
+def set_batches(
+    positives: Events, features: Features, batch_size: int, length: int, *, seed: int, shard: Shard
+) -> Iterator[Batch]:
+    """Go once over the users, each with a part of its items as the history and the others as targets.
+
+    A coin decides for every item; one at least is a target, so that a user of one item asks with an empty history.
+
+    Args:
+        positives: training rows, each with an item of the catalogue; an item that a user has twice counts once.
+        features: of the run.
+        batch_size: B, users a batch. A shorter last batch is left out, unless it is the only one.
+        length: L, the most items of a history; of more, the first L in a random order are shown.
+        seed: of the coins and of the order.
+        shard: this process's share of the users.
+
+    Yields:
+        user_row int32 [B] and HISTORY int32 [B, L], item codes padded right; and of the R targets of all of them,
+        ordered by user: OWNER int32 [R], the row in the batch, and item_row int32 [R].
+    """
+    random = np.random.default_rng(seed)
+    columns, num_items = positives.columns, features.num_items
+    pairs = np.unique(columns["user_row"].astype(np.int64) * num_items + columns["item_row"])
+    user, item = np.divmod(pairs, num_items)
+    first = np.flatnonzero(np.diff(user, prepend=-1))
+    sizes = np.diff(first, append=len(user))
+    users = random.permutation(len(first))
+    users = users[: len(users) - len(users) % shard.size][shard.rank :: shard.size]
+    batch_size = max(1, min(batch_size, len(users)))
+    for start in range(0, len(users) - batch_size + 1, batch_size):
+        chosen = users[start : start + batch_size]
+        owner, rows = _items_of(first[chosen], sizes[chosen], random)
+        shown = _coins(owner, sizes[chosen], random)
+        place = _place_within(owner[shown])
+        kept = place < length
+        history = np.full((batch_size, length), PADDING, np.int32)
+        history[owner[shown][kept], place[kept]] = features.items[ITEM_ID][item[rows[shown][kept]]]
+        yield {
+            "user_row": user[first[chosen]].astype(np.int32),
+            HISTORY: history,
+            OWNER: owner[~shown].astype(np.int32),
+            "item_row": item[rows[~shown]].astype(np.int32),
+        }
+
+
+def _items_of(first: NDArray, sizes: NDArray, random: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Owner and position of every item of some users, by user, in a random order within each."""
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes - first, sizes)
+    return owner, position[np.lexsort((random.random(len(owner)), owner))]
+
+
+def _coins(owner: NDArray, sizes: NDArray, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Which items are in the history: half of them, never all of a user's."""
+    shown = random.random(len(owner)) < 0.5
+    is_full = np.bincount(owner, shown, len(sizes)) == sizes
+    shown[(np.cumsum(sizes) - 1)[is_full]] = False
+    return shown
+
+
+def _place_within(owner: NDArray) -> NDArray[np.int64]:
+    """0, 1, 2, ... within every run of equal values."""
+    return np.arange(len(owner)) - np.searchsorted(owner, owner)

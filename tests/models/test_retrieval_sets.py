@@ -1,0 +1,149 @@
+"""Rows that are users: how their items are parted, when such rows are taken, their loss, and a training on them."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.data import Features, Shard
+from models.onnx import session
+from models.retrieval.config import RetrievalConfig, SetsConfig
+from models.retrieval.sets import OWNER, set_batches, settled
+from models.retrieval.stage import train_retrieval
+from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
+from workflows.core.artefacts import read_manifest, write_manifest
+from workflows.core.errors import ConfigError
+from workflows.features.schema import HISTORY
+
+IDS_ALONE = msgspec.structs.replace(
+    SCHEMA, features=[f for f in SCHEMA.features if f.name in ("user_id", "item_id", HISTORY)]
+)
+
+
+ALONE = Shard()
+
+
+class Rows:
+    """Training positives that are in memory."""
+
+    def __init__(self, user_row, item_row):
+        self.columns = {"user_row": np.array(user_row, np.int32), "item_row": np.array(item_row, np.int32)}
+
+
+def features_of(num_users, num_items):
+    users, items = (np.arange(3, number + 3, dtype=np.int32) for number in (num_users, num_items))
+    return Features(schema=IDS_ALONE, users={"user_id": users}, items={"item_id": items})
+
+
+def batches_of(user_row, item_row, num_users, num_items, batch_size, length, *, seed=1, shard=ALONE):
+    features = features_of(num_users, num_items)
+    return set_batches(Rows(user_row, item_row), features, batch_size, length, seed=seed, shard=shard)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 11)), min_size=1, max_size=60),
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_item_of_a_user_is_shown_or_a_target(events, batch_size, length, seed):
+    users = {user: {item for other, item in events if other == user} for user, _ in events}
+    met = []
+    for batch in batches_of(*zip(*events, strict=True), 9, 12, batch_size, length, seed=seed):
+        assert batch[HISTORY].shape == (min(batch_size, len(users)), length)
+        assert (np.diff(batch[OWNER]) >= 0).all()
+        for place, user in enumerate(batch["user_row"].tolist()):
+            shown = batch[HISTORY][place]
+            num_shown = np.count_nonzero(shown)
+            assert (shown[:num_shown] > 0).all()  # padded right
+            shown, targets = set((shown[:num_shown] - 3).tolist()), batch["item_row"][batch[OWNER] == place].tolist()
+            assert targets and len(targets) == len(set(targets)) and not shown & set(targets)
+            left_out = users[user] - shown - set(targets)
+            assert shown | set(targets) <= users[user] and (not left_out or num_shown == length)
+            met.append(user)
+    assert len(met) == len(set(met)) == len(users) - len(users) % min(batch_size, len(users))
+
+
+def test_half_of_the_items_are_shown_and_the_rest_are_targets():
+    user, item = np.divmod(np.arange(4_000), 40)
+    (batch,) = batches_of(user, item, 100, 40, batch_size=100, length=40)
+    num_shown = np.count_nonzero(batch[HISTORY])
+    assert num_shown + len(batch["item_row"]) == 4_000
+    assert abs(num_shown / 4_000 - 0.5) < 0.03  # almost four standard deviations
+
+
+def test_processes_share_the_users():
+    user, item = np.divmod(np.arange(70), 7)
+    shares = []
+    for rank in (0, 1):
+        batches = batches_of(user, item, 10, 7, batch_size=5, length=7, shard=Shard(rank, 2))
+        shares += [batch["user_row"] for batch in batches]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(10))
+
+
+def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
+    features, given_rows = features_of(9, 12), RetrievalConfig()
+    chosen = settled(given_rows, features, ordered=False, in_memory=True)
+    assert (chosen.rows, chosen.negatives, chosen.batch_size) == ("sets", "all", given_rows.sets.batch_size)
+    assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
+    few = msgspec.structs.replace(given_rows, sets=SetsConfig(up_to_cells=9 * 12 - 1))
+    with_context = msgspec.structs.replace(features, schema=SCHEMA)
+    for config, features_, ordered, in_memory in (
+        (given_rows, features, True, True),
+        (given_rows, features, False, False),
+        (few, features, False, True),
+        (given_rows, with_context, False, True),
+    ):
+        events = settled(config, features_, ordered=ordered, in_memory=in_memory)
+        assert events == msgspec.structs.replace(config, rows="events")
+    with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
+        settled(msgspec.structs.replace(given_rows, rows="sets"), with_context, ordered=False, in_memory=True)
+
+
+def test_ids_are_still_dropped_where_item_features_can_carry_them():
+    without_context = msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"])
+    features = msgspec.structs.replace(features_of(9, 12), schema=without_context)
+    given_rows = RetrievalConfig()
+    assert settled(given_rows, features, ordered=False, in_memory=True).id_dropout == given_rows.id_dropout > 0
+
+
+def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
+    import tensorflow as tf
+
+    from models.retrieval.objective import catalogue_loss, sets_loss
+
+    random = np.random.default_rng(0)
+    query, catalogue = (random.standard_normal((n, 5)).astype(np.float32) for n in (3, 6))
+    owner, item_row = np.array([0, 0, 2], np.int32), np.array([5, 1, 1], np.int32)
+    alone = catalogue_loss(tf.constant(query[owner]), tf.constant(catalogue), tf.constant(item_row), 0.5)
+    together = sets_loss(*map(tf.constant, (query, catalogue, owner, item_row)), 0.5)
+    assert float(together) == pytest.approx(float(alone), rel=1e-5)
+
+
+def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
+    run = checkerboard_run(tmp_path)
+    folder = run.folder("features")
+    IDS_ALONE.save(folder / "schema.json")
+    write_manifest(folder, read_manifest(folder))
+    sets = SetsConfig(batch_size=20, learning_rate=0.03, max_epochs=30)
+    config = RetrievalConfig(rows="sets", sets=sets, embedding_dim=8, patience=30, validation_cutoff=4)
+    info = train_retrieval(run, config).info
+    assert info["rows"] == "sets" and info["epochs"] == 30
+    history = json.loads((run.folder("retrieval") / "history.json").read_text())
+    assert max(record["recall_at_4"] for record in history) > 0.95
+    # A tower of ids is the table itself: the query is the direction of the mean of its items, and of the offset alone.
+    items = np.load(run.folder("retrieval") / "item_embeddings.npy")
+    assert items.shape == (NUM_ITEMS, 8) and np.linalg.norm(items, axis=1) == pytest.approx(
+        np.ones(NUM_ITEMS), abs=1e-5
+    )
+    tower = session(run.folder("retrieval") / "query_tower.onnx")
+    assert [node.name for node in tower.get_inputs()] == [HISTORY]
+    empty = tower.run(["query"], {HISTORY: np.zeros((1, LENGTH), np.int32)})[0]
+    assert np.linalg.norm(empty) == pytest.approx(1.0, abs=1e-5)
+    assert read_manifest(run.folder("retrieval")).info["training_rows"] == NUM_USERS * 8
