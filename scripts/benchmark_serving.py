@@ -14,7 +14,12 @@ __all__ = ["serving"]
 # Short but real: it is speed that is measured, and what is served has the same shape after one epoch and one trial.
 SHORT_TRAINING = (
     *("retrieval.max_epochs=1", "ranking.max_epochs=1"),
-    *("neighbours.l2=[200.0]", "neighbours.walk_shares=[0.2]", "neighbours.tower_shares=[0.3]"),
+    *(
+        "neighbours.l2=[200.0]",
+        "neighbours.walk_powers=[0.6]",
+        "neighbours.walk_shares=[0.2]",
+        "neighbours.tower_shares=[0.3]",
+    ),
     # The regression of 128 neighbours takes minutes at 100,000 items; the walks make the lists as long as ever.
     "neighbours.regressed=16",
 )

@@ -1,4 +1,4 @@
-"""Choose the ridge, the shares of the walks and of the towers, and what recent items count, by NDCG on valid."""
+"""Choose the ridge, the walks, their share and the towers', and what recent items count, by NDCG on valid."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ class Choice(msgspec.Struct, frozen=True):
     """What was chosen, and everything that was measured on the way.
 
     Attributes:
-        ridge: position of the chosen l2 among those that were fitted.
+        ridge, walk: positions of the chosen l2 and of the chosen power of the walks among those that were fitted.
         blend: of the regression and the walks.
         recency: how much more a user's latest items count.
         tower_weight, neighbour_weight: of the two scores in the merged one.
-        measured: {"l2", "walk_share", "recency_boost", "recency_decay" or "tower_share": value, "ndcg": mean over the
-            users asked} in order.
+        measured: {"walk_power", "l2", "walk_share", "recency_boost", "recency_decay" or "tower_share": value, "ndcg":
+            mean over the users asked} in order.
     """
 
     ridge: int
+    walk: int
     blend: Blend
     recency: Recency
     tower_weight: float
@@ -94,20 +95,25 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
         measured.extend({name: v, "ndcg": round(q, 5)} for v, q in zip(values, found, strict=True))
         return values[int(np.argmax(found))]
 
+    def walks_of(power: float) -> sparse.csr_matrix:
+        return weights.walks[config.walk_powers.index(power)]
+
     some = np.arange(min(len(asked.users), SCALE_USERS))
     scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.regressions]
-    walk_scale = spread(asked.neighbours(weights.walks)(some))
+    power = best("walk_power", config.walk_powers, lambda value: asked.neighbours(walks_of(value)))
+    walk, walks = config.walk_powers.index(power), walks_of(power)
+    walk_scale = spread(asked.neighbours(walks)(some))
 
     def blend(ridge: int, share: float) -> Blend:
         return Blend(share, scales[ridge], walk_scale)
 
     def blended(ridge: int, share: float) -> Scores:
-        return asked.neighbours(blend(ridge, share).matrix(weights.regressions[ridge], weights.walks))
+        return asked.neighbours(blend(ridge, share).matrix(weights.regressions[ridge], walks))
 
     l2 = best("l2", config.l2, lambda value: blended(config.l2.index(value), config.walk_shares[0]))
     ridge = config.l2.index(l2)
     walk_share = best("walk_share", config.walk_shares, lambda value: blended(ridge, value))
-    weighed = blend(ridge, walk_share).matrix(weights.regressions[ridge], weights.walks)
+    weighed = blend(ridge, walk_share).matrix(weights.regressions[ridge], walks)
 
     def recent(boost: float, decay: float) -> Scores:
         return asked.neighbours(weighed, Recency(boost, decay))
@@ -125,6 +131,7 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
     tower_share = best("tower_share", config.tower_shares, merged)
     return Choice(
         ridge,
+        walk,
         blend(ridge, walk_share),
         Recency(boost, decay),
         tower_weight=tower_share / tower_scale,

@@ -25,6 +25,8 @@ class NeighboursConfig(Section, frozen=True):
         regressed: items that may speak for one item in the local ridge regression; 0: no item-item source.
         walked: items kept per item of the two-step walks.
         l2: ridges to choose from.
+        walk_powers: the walks to an item, and from it, are divided by its count to this power, to choose from: where
+            users have few items each, popular ones must not be held back.
         walk_shares: share of the walks in the blended score, to choose from.
         recency_boosts: how much more than others the latest item counts in a user's item-item score, to choose from.
         recency_decays: of that, per step into the past, to choose from.
@@ -32,7 +34,6 @@ class NeighboursConfig(Section, frozen=True):
         longest_list: items kept of those that one item speaks for, by absolute weight: what a request costs.
         user_power: a user with n items counts n**-user_power: long lists say less about each pair.
         popularity_power: the regression's weights for an item are divided by its count to this power.
-        walk_power: the walks to an item, and from it, are divided by its count to this power.
         max_pairs: item pairs counted over all users; where there are more, the longest lists are thinned.
         validation_cutoff: k of the NDCG@k that chooses.
         validation_users: users drawn for it.
@@ -42,6 +43,7 @@ class NeighboursConfig(Section, frozen=True):
     regressed: NonNegative = 128
     walked: Count = 256
     l2: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (200.0, 25.0, 50.0, 100.0, 400.0, 800.0)
+    walk_powers: Shares = (0.6, 0.45, 0.3, 0.15, 0.0)
     walk_shares: Shares = (0.2, 0.0, 0.1, 0.35, 0.5, 0.65, 0.8, 1.0)
     recency_boosts: Boosts = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
     recency_decays: Decays = (0.8, 0.6, 0.9)
@@ -49,7 +51,6 @@ class NeighboursConfig(Section, frozen=True):
     longest_list: Count = 200
     user_power: Fraction = 0.3
     popularity_power: Fraction = 0.1
-    walk_power: Fraction = 0.6
     max_pairs: Count = 400_000_000
     validation_cutoff: Count = 100
     validation_users: Count = 2_000

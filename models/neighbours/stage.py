@@ -42,20 +42,24 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
     from models.neighbours.weights import fit_weights, to_lists
 
     announce("fit-neighbours", Device("cpu", "sparse counts and small systems, which need no GPU"))
-    weights = fit_weights(load_state(run, "train"), config, config.l2)
+    weights = fit_weights(load_state(run, "train"), config, config.l2, config.walk_powers)
     choice = choose(weights, _asked(run, config), config)
     num_entries = {}
+    l2, power = config.l2[choice.ridge], config.walk_powers[choice.walk]
+    regression, walks = weights.regressions[choice.ridge], weights.walks[choice.walk]
     for moment in ("train", "eval"):
         if moment == "eval":
-            weights = fit_weights(load_state(run, moment), config, [config.l2[choice.ridge]])
-        regression = weights.regressions[choice.ridge if moment == "train" else 0]
-        lists = to_lists(choice.blend.matrix(regression, weights.walks), config.longest_list)
+            del weights  # the largest thing here
+            weights = fit_weights(load_state(run, moment), config, [l2], [power])
+            regression, walks = weights.regressions[0], weights.walks[0]
+        lists = to_lists(choice.blend.matrix(regression, walks), config.longest_list)
         lists.save(folder / moment)
         num_entries[moment] = len(lists.rows)
     meta = {
         "tower_weight": choice.tower_weight,
         "neighbour_weight": choice.neighbour_weight,
-        "l2": config.l2[choice.ridge],
+        "l2": l2,
+        "walk_power": power,
         "blend": msgspec.to_builtins(choice.blend),
         "recency": msgspec.to_builtins(choice.recency),
         "num_entries": num_entries,
@@ -63,8 +67,8 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
     }
     (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
     console.say(
-        f"neighbours: l2 {meta['l2']:g}, walk share {choice.blend.walk_share:g}, recency {choice.recency.boost:g} * "
-        f"{choice.recency.decay:g}^age, weights of towers and neighbours "
+        f"neighbours: l2 {l2:g}, walk power {power:g} and share {choice.blend.walk_share:g}, "
+        f"recency {choice.recency.boost:g} * {choice.recency.decay:g}^age, weights of towers and neighbours "
         f"{choice.tower_weight:.3g} and {choice.neighbour_weight:.3g}"
     )
     return {name: meta[name] for name in ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")}

@@ -25,11 +25,11 @@ class Weights(msgspec.Struct, frozen=True):
 
     Attributes:
         regressions: float32 [N, N] for each ridge.
-        walks: float32 [N, N].
+        walks: float32 [N, N] for each power.
     """
 
     regressions: list[sparse.csr_matrix]
-    walks: sparse.csr_matrix
+    walks: list[sparse.csr_matrix]
 
 
 class Blend(msgspec.Struct, frozen=True):
@@ -52,13 +52,14 @@ class Blend(msgspec.Struct, frozen=True):
         return blended
 
 
-def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float]) -> Weights:
+def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float], powers: Sequence[float]) -> Weights:
     """Fit the weights on what users have at one moment.
 
     Args:
         state: of the moment.
         config: sizes and powers.
         l2s: a ridge for each regression.
+        powers: of popularity, for each kind of walks.
     """
     seen = thin(seen_matrix(state), config.max_pairs, config.seed)
     lengths = np.maximum(np.diff(seen.indptr), 1).astype(np.float32)
@@ -68,7 +69,8 @@ def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float]) ->
     rows, fitted = local_ridge(counts, config.regressed, l2s)
     damping = np.maximum(popularity, 1.0) ** np.float32(-config.popularity_power)
     regressions = [sparse_rows(rows, values * damping[:, None]) for values in fitted]
-    walks = walk_weights(cooccurrences(seen, 1.0 / lengths), popularity, config.walk_power, config.walked)
+    paths = cooccurrences(seen, 1.0 / lengths)
+    walks = [walk_weights(paths, popularity, power, config.walked) for power in powers]
     return Weights(regressions, walks)
 
 

@@ -125,20 +125,20 @@ def test_only_the_longest_lists_are_thinned_and_to_the_same_length():
 def test_lists_sum_to_the_blend_of_both_scores():
     matrix = random_matrix(7)
     config = NeighboursConfig(regressed=4, walked=5)
-    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, [1.0, 9.0])
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, [1.0, 9.0], [0.6, 0.0])
     blend = Blend(walk_share=0.25, regression_scale=2.0, walk_scale=0.1)
-    lists = to_lists(blend.matrix(weights.regressions[1], weights.walks), 9)
+    lists = to_lists(blend.matrix(weights.regressions[1], weights.walks[1]), 9)
     assert all((np.diff(lists.rows[a:b]) > 0).all() for a, b in pairwise(lists.indptr))
-    expected = matrix @ (0.375 * weights.regressions[1] + 2.5 * weights.walks).toarray().T
+    expected = matrix @ (0.375 * weights.regressions[1] + 2.5 * weights.walks[1]).toarray().T
     np.testing.assert_allclose(matrix @ score_matrix(lists).toarray(), expected, atol=1e-5)
     rows, scores = neighbour_scores(lists, np.flatnonzero(matrix[0]), np.zeros(0, np.int32), Recency())
     np.testing.assert_allclose(scores, expected[0, rows], atol=1e-5)
 
 
 def test_a_catalogue_of_one_item_has_no_neighbours():
-    weights = fit_weights(state_of([[0], [0]], 1), NeighboursConfig(), [1.0])
+    weights = fit_weights(state_of([[0], [0]], 1), NeighboursConfig(), [1.0], [0.6])
     assert weights.regressions[0].nnz == 0
-    assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks), 9).rows) == 0
+    assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks[0]), 9).rows) == 0
 
 
 def asked_of(matrix, relevant, embedded, item_embeddings, history=None):
@@ -154,17 +154,17 @@ def test_the_source_that_knows_the_answer_gets_all_the_weight():
     pairs = np.eye(12)[:, :][random.integers(0, 6, 200) * 2]
     pairs = pairs + np.roll(pairs, 1, axis=1)
     config = NeighboursConfig(regressed=4, walked=4, validation_cutoff=1)
-    weights = fit_weights(state_of([np.flatnonzero(row) for row in pairs], 12), config, config.l2)
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in pairs], 12), config, config.l2, config.walk_powers)
     half = np.eye(12, dtype=np.float32)[::2]
     relevant = [np.array([2 * k + 1]) for k in range(6)]
     noise = random.standard_normal((6, 12)).astype(np.float32)
     chosen = choose(weights, asked_of(half, relevant, -noise, np.eye(12, dtype=np.float32)), config)
     assert chosen.neighbour_weight > 0
-    assert {"l2", "walk_share", "recency_boost", "tower_share"} == {
+    assert {"walk_power", "l2", "walk_share", "recency_boost", "tower_share"} == {
         name for record in chosen.measured for name in record
     } - {"ndcg"}
 
-    unrelated = fit_weights(state_of([[i] for i in range(12)], 12), config, config.l2)
+    unrelated = fit_weights(state_of([[i] for i in range(12)], 12), config, config.l2, config.walk_powers)
     answers = np.eye(12, dtype=np.float32)[1::2]
     chosen = choose(unrelated, asked_of(half, relevant, answers, np.eye(12, dtype=np.float32)), config)
     assert chosen.tower_weight > 0
@@ -201,10 +201,10 @@ def test_long_lists_keep_their_strongest_weights():
 def test_without_validation_users_the_first_of_each_setting_is_taken():
     matrix = random_matrix(10)
     config = NeighboursConfig(regressed=4, walked=4)
-    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, config.l2)
+    weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, config.l2, config.walk_powers)
     nobody = asked_of(np.zeros((0, 9), np.float32), [], np.zeros((0, 2), np.float32), np.ones((9, 2), np.float32))
     chosen = choose(weights, nobody, config)
-    assert (config.l2[chosen.ridge], chosen.blend.walk_share) == (config.l2[0], config.walk_shares[0])
+    assert (chosen.walk, chosen.ridge, chosen.blend.walk_share) == (0, 0, config.walk_shares[0])
     assert chosen.tower_weight == pytest.approx(config.tower_shares[0])
     assert chosen.neighbour_weight == pytest.approx(1 - config.tower_shares[0])
     assert chosen.measured == []
@@ -224,7 +224,9 @@ def test_where_the_next_item_follows_from_the_last_one_the_latest_items_are_boos
     random = np.random.default_rng(11)
     pairs = np.eye(12)[random.integers(0, 6, 300) * 2]
     config = NeighboursConfig(regressed=4, walked=4, validation_cutoff=1)
-    weights = fit_weights(state_of([np.flatnonzero(row + np.roll(row, 1)) for row in pairs], 12), config, config.l2)
+    weights = fit_weights(
+        state_of([np.flatnonzero(row + np.roll(row, 1)) for row in pairs], 12), config, config.l2, config.walk_powers
+    )
     starts = np.array([random.permutation(6)[:3] * 2 for _ in range(40)])
     matrix = np.zeros((40, 12), np.float32)
     matrix[np.arange(40)[:, None], starts] = 1
@@ -234,3 +236,18 @@ def test_where_the_next_item_follows_from_the_last_one_the_latest_items_are_boos
     assert chosen.recency.boost > 0
     backwards = asked_of(matrix, relevant, *nothing, starts[:, ::-1].astype(np.int32))
     assert choose(weights, backwards, config).recency.boost == 0
+
+
+def test_popular_items_are_held_back_only_where_users_choose_the_rare_ones():
+    """Every user has item 0 and one of the pairs 1-2, 3-4, ...; who has one of a pair takes the other, or item 0."""
+    pairs = [np.array([0, 2 * k + 1, 2 * k + 2]) for k in range(5) for _ in range(4)]
+    config = NeighboursConfig(regressed=4, walked=10, walk_powers=(0.3, 0.9, 0.0), validation_cutoff=1)
+    weights = fit_weights(state_of(pairs, 11), config, config.l2, config.walk_powers)
+    half = np.eye(11, dtype=np.float32)[1::2]
+    nothing = np.zeros((5, 2), np.float32), np.ones((11, 2), np.float32)
+    # Item 0 was had by five times as many users as the partner, and by all who had this one.
+    rare = choose(weights, asked_of(half, [np.array([2 * k + 2]) for k in range(5)], *nothing), config)
+    popular = choose(weights, asked_of(half, [np.array([0])] * 5, *nothing), config)
+    measured = {r["walk_power"]: r["ndcg"] for r in rare.measured if "walk_power" in r}
+    assert config.walk_powers[rare.walk] > 0 and measured == {0.3: 1.0, 0.9: 1.0, 0.0: 0.0}
+    assert popular.walk == 2
