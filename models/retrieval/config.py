@@ -19,12 +19,14 @@ class SetsConfig(Section, frozen=True):
         batch_size: users a step, of each process where several train together.
         learning_rate: of Adam; there are few steps an epoch, each over all items.
         max_epochs: upper bound; early stopping usually ends sooner.
+        patience: epochs without a better validation recall; more than for rows of events, as epochs are shorter.
     """
 
     up_to_cells: NonNegative = 2_000_000_000
     batch_size: Count = 512
     learning_rate: Positive = 0.01
     max_epochs: Count = 60
+    patience: Count = 3
 
 
 class RetrievalConfig(Section, frozen=True):

@@ -54,6 +54,7 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         batch_size=config.sets.batch_size,
         learning_rate=config.sets.learning_rate,
         max_epochs=config.sets.max_epochs,
+        patience=config.sets.patience,
         history_dropout=0.0,  # the coins hide half of it
         id_dropout=0.0 if only_ids else config.id_dropout,
     )

@@ -131,8 +131,8 @@ def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
     folder = run.folder("features")
     IDS_ALONE.save(folder / "schema.json")
     write_manifest(folder, read_manifest(folder))
-    sets = SetsConfig(batch_size=20, learning_rate=0.03, max_epochs=30)
-    config = RetrievalConfig(rows="sets", sets=sets, embedding_dim=8, patience=30, validation_cutoff=4)
+    sets = SetsConfig(batch_size=20, learning_rate=0.03, max_epochs=30, patience=30)
+    config = RetrievalConfig(rows="sets", sets=sets, embedding_dim=8, validation_cutoff=4)
     info = train_retrieval(run, config).info
     assert info["rows"] == "sets" and info["epochs"] == 30
     history = json.loads((run.folder("retrieval") / "history.json").read_text())
