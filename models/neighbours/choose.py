@@ -22,6 +22,7 @@ __all__ = ["Asked", "Choice", "choose", "ndcg"]
 
 BLOCK_CELLS = 20_000_000
 SCALE_USERS = 500
+EQUAL_PARTS = 0.5
 PLAIN = Recency()
 
 # Positions of validation users [B] -> their scores of the whole catalogue, float32 [B, N]
@@ -95,25 +96,25 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
         measured.extend({name: v, "ndcg": round(q, 5)} for v, q in zip(values, found, strict=True))
         return values[int(np.argmax(found))]
 
-    def walks_of(power: float) -> sparse.csr_matrix:
-        return weights.walks[config.walk_powers.index(power)]
-
     some = np.arange(min(len(asked.users), SCALE_USERS))
     scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.regressions]
-    power = best("walk_power", config.walk_powers, lambda value: asked.neighbours(walks_of(value)))
-    walk, walks = config.walk_powers.index(power), walks_of(power)
-    walk_scale = spread(asked.neighbours(walks)(some))
+    walk_scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.walks]
 
-    def blend(ridge: int, share: float) -> Blend:
-        return Blend(share, scales[ridge], walk_scale)
+    def blend(ridge: int, walk: int, share: float) -> Blend:
+        return Blend(share, scales[ridge], walk_scales[walk])
 
-    def blended(ridge: int, share: float) -> Scores:
-        return asked.neighbours(blend(ridge, share).matrix(weights.regressions[ridge], walks))
+    def matrix(ridge: int, walk: int, share: float) -> sparse.csr_matrix:
+        return blend(ridge, walk, share).matrix(weights.regressions[ridge], weights.walks[walk])
 
-    l2 = best("l2", config.l2, lambda value: blended(config.l2.index(value), config.walk_shares[0]))
-    ridge = config.l2.index(l2)
-    walk_share = best("walk_share", config.walk_shares, lambda value: blended(ridge, value))
-    weighed = blend(ridge, walk_share).matrix(weights.regressions[ridge], walks)
+    def blended(ridge: int, walk: int, share: float) -> Scores:
+        return asked.neighbours(matrix(ridge, walk, share))
+
+    powers, l2s = config.walk_powers, config.l2
+    # In equal parts: the walks that are best alone need not be those that know what the regression does not.
+    walk = powers.index(best("walk_power", powers, lambda value: blended(0, powers.index(value), EQUAL_PARTS)))
+    ridge = l2s.index(best("l2", l2s, lambda value: blended(l2s.index(value), walk, config.walk_shares[0])))
+    walk_share = best("walk_share", config.walk_shares, lambda value: blended(ridge, walk, value))
+    weighed = matrix(ridge, walk, walk_share)
 
     def recent(boost: float, decay: float) -> Scores:
         return asked.neighbours(weighed, Recency(boost, decay))
@@ -132,7 +133,7 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
     return Choice(
         ridge,
         walk,
-        blend(ridge, walk_share),
+        blend(ridge, walk, walk_share),
         Recency(boost, decay),
         tower_weight=tower_share / tower_scale,
         neighbour_weight=(1.0 - tower_share) / item_scale,
