@@ -115,7 +115,9 @@ class Events:
         shard = shard or Shard()
         pieces: list[Batch] = []
         num_held = 0
-        for columns, rows in self._chunks(seed, shard):
+        random = None if seed is None else np.random.default_rng(seed)
+        for columns in self.chunks(random):
+            rows = _order(len(columns["user_row"]), random, shard)
             start = 0
             while start < len(rows):
                 taken = rows[start : start + batch_size - num_held]
@@ -127,15 +129,18 @@ class Events:
         if pieces and not drop_last:
             yield _join(pieces)
 
-    def _chunks(self, seed: int | None, shard: Shard) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        random = None if seed is None else np.random.default_rng(seed)
+    def chunks(self, random: np.random.Generator | None = None) -> Iterator[Batch]:
+        """The selected rows in file order: all at once where they fit in memory, else part by part.
+
+        Args:
+            random: puts the parts in random order.
+        """
         if self._columns is not None or self.fits_memory:
-            yield self.columns, _order(len(self), random, shard)
+            yield self.columns
             return
         parts = self._parts if random is None else [self._parts[i] for i in random.permutation(len(self._parts))]
         for path in parts:
-            columns = self._keep(read_parts([path]))
-            yield columns, _order(len(columns["user_row"]), random, shard)
+            yield self._keep(read_parts([path]))
 
     def _keep(self, columns: Batch) -> Batch:
         keep = np.ones(len(columns["user_row"]), bool)

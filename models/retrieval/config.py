@@ -29,13 +29,32 @@ class SetsConfig(Section, frozen=True):
     patience: Count = 3
 
 
+class WindowsConfig(Section, frozen=True):
+    """Training rows that are stretches of users' histories; `features.history_length` is the longest.
+
+    Attributes:
+        num_blocks: attention blocks; each reads what the one before it made of every position.
+        num_heads: attention heads of a block; divides the embedding dimension.
+        dropout: share of zeros after the embeddings and after each part of a block, in training.
+        learning_rate: of Adam.
+    """
+
+    num_blocks: Count = 1
+    num_heads: Count = 2
+    dropout: Fraction = 0.1
+    learning_rate: Positive = 3e-3
+
+
 class RetrievalConfig(Section, frozen=True):
     """The two-tower model and its training.
 
     Attributes:
-        rows: what a training row is. "events": an event and the history before it; "sets": a user, whose items are
-            parted at random into a history and targets; "auto": sets where the events have neither timestamps nor
-            context, fit in memory, and there are at most `sets.up_to_cells`.
+        rows: what a training row is. "events": an event and the mean of the history before it; "windows": a stretch of
+            a user's events in their order, read with causal attention, each the target of those before it; "sets": a
+            user, whose items are parted at random into a history and targets. "auto": windows where the events have
+            timestamps; sets where they have neither timestamps nor context, fit in memory, and there are at most
+            `sets.up_to_cells`; else events.
+        windows: the attention, and the learning rate, of rows that are windows.
         sets: batch size, learning rate and epochs of rows that are sets.
         embedding_dim: D, the length of query and item embeddings.
         hidden: widths of each tower's MLP before the last layer of width D; empty: one linear layer.
@@ -62,7 +81,8 @@ class RetrievalConfig(Section, frozen=True):
         seed: of initial weights, dropout and shuffling.
     """
 
-    rows: Literal["auto", "events", "sets"] = "auto"
+    rows: Literal["auto", "events", "windows", "sets"] = "auto"
+    windows: WindowsConfig = WindowsConfig()
     sets: SetsConfig = SetsConfig()
     embedding_dim: Count = 64
     hidden: tuple[Count, ...] = (128,)

@@ -8,56 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
-from models.retrieval.config import RetrievalConfig
-from workflows.core.errors import ConfigError
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
-__all__ = ["OWNER", "set_batches", "settled"]
+__all__ = ["OWNER", "set_batches"]
 
 OWNER = "set_owner"
-
-
-def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:
-    """The config with "auto" rows decided, and what follows from rows of sets in the places where events have it.
-
-    Args:
-        config: as given.
-        features: of the run.
-        ordered: whether the events have timestamps.
-        in_memory: whether the training rows fit in memory.
-
-    Raises:
-        ConfigError: sets are asked for, but there are features of the context, which belong to single events.
-    """
-    rows, schema = config.rows, features.schema
-    context = [feature.name for feature in schema.side("context")]
-    if rows == "sets" and context:
-        raise ConfigError(
-            f"retrieval.rows is 'sets', one row a user, but features.context has {', '.join(context)}, which differ "
-            f"between the events of a user; use 'events', or leave them out"
-        )
-    if rows == "auto":
-        fits = in_memory and features.num_users * features.num_items <= config.sets.up_to_cells
-        rows = "sets" if fits and not ordered and not context else "events"
-    if rows == "events":
-        return msgspec.structs.replace(config, rows=rows)
-    only_ids = [feature.name for feature in schema.side("item")] == [ITEM_ID]
-    return msgspec.structs.replace(
-        config,
-        rows=rows,
-        negatives="all",
-        batch_size=config.sets.batch_size,
-        learning_rate=config.sets.learning_rate,
-        max_epochs=config.sets.max_epochs,
-        patience=config.sets.patience,
-        history_dropout=0.0,  # the coins hide half of it
-        id_dropout=0.0 if only_ids else config.id_dropout,
-    )
 
 
 def set_batches(

@@ -56,7 +56,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
-    from models.retrieval.sets import settled
+    from models.retrieval.rows import settled
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set

@@ -13,6 +13,8 @@ from merlin.schema import ColumnSchema, Schema, Tags
 from numpy.typing import NDArray
 
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.history import HistoryEncoder
+from workflows.core.errors import ConfigError
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING, USER_ID, Feature, FeatureSchema
 
 __all__ = ["FeatureFields", "Towers", "build_towers", "feature_width", "merlin_schema"]
@@ -27,6 +29,22 @@ class Towers(msgspec.Struct, frozen=True):
     item: mm.Encoder
     query_features: list[Feature]
     item_features: list[Feature]
+
+    def history_states(self, windows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """What the query tower makes of every beginning of some histories, in training.
+
+        Args:
+            windows: int32 [W, K] item codes, oldest first, padded right; hidden items may lie between.
+            seed: int32 [2], of the dropout.
+
+        Returns:
+            float32 [W * K + 1, width]: of no item, then of the items up to each position of each window.
+        """
+        return self._fields.history_states(windows, seed)
+
+    @property
+    def _fields(self) -> FeatureFields:
+        return next(layer for layer in self.query.submodules if isinstance(layer, FeatureFields))
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -47,14 +65,20 @@ class Towers(msgspec.Struct, frozen=True):
 class FeatureFields(tf.keras.layers.Layer):
     """Turn named inputs into one vector: embedding lookups, masked means of lists, continuous values as they are.
 
-    Padding (code 0) takes no part in a mean; a list of padding alone gives zeros.
+    Padding (code 0) takes no part in a mean; a list of padding alone gives zeros. Where there is a history encoder, it
+    reads the recent items, and its state follows their mean.
     """
 
     def __init__(
-        self, features: Sequence[Feature | dict[str, Any]], tables: dict[str, mm.EmbeddingTable], **kwargs: Any
+        self,
+        features: Sequence[Feature | dict[str, Any]],
+        tables: dict[str, mm.EmbeddingTable],
+        history: HistoryEncoder | None = None,
+        **kwargs: Any,
     ) -> None:
         """Look every categorical feature up in the table of its name."""
         super().__init__(**kwargs)
+        self.history = history
         # As text: Keras tracks a list attribute and puts an empty one back when a saved tower is loaded.
         self._features_json = msgspec.json.encode(features).decode()
         self.tables = tables
@@ -69,42 +93,67 @@ class FeatureFields(tf.keras.layers.Layer):
         """Concatenate the fields: [B, total width]."""
         return tf.concat([self._field(feature, inputs[feature.name]) for feature in self.features], axis=-1)
 
+    def history_states(self, windows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """As `Towers.history_states`."""
+        assert self.history is not None
+        embedded, known = self._looked_up(HISTORY, windows)
+        count = tf.maximum(tf.cumsum(known, axis=1), 1.0)[:, :, None]
+        mean = tf.cumsum(embedded * known[:, :, None], axis=1) / count
+        states = tf.concat([mean, self.history.states(embedded, known, seed)], axis=-1)  # (W, K, width)
+        return tf.pad(tf.reshape(states, [-1, states.shape[-1]]), [[1, 0], [0, 0]])
+
+    def _looked_up(self, name: str, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Embeddings [B, L, D], and float32 [B, L]: 1 where there is a value, 0 at padding."""
+        # The table itself: EmbeddingTable's own mean of a dense list would count padding.
+        embedded = tf.gather(self.tables[name].table.embeddings, values)
+        return embedded, tf.cast(tf.not_equal(values, PADDING), tf.float32)
+
     def _field(self, feature: Feature, values: tf.Tensor) -> tf.Tensor:
         if values.shape.rank == 3:
             # A loaded mm.Encoder forgets prep_features=False and gives dense lists a last axis of one.
             values = tf.squeeze(values, axis=-1)
-        if feature.kind == "continuous":
+        if feature.kind == "continuous" or values.dtype.is_floating:  # or a history that is encoded already
             return tf.cast(values, tf.float32)
-        # (B, L, D), the table itself: EmbeddingTable's own mean of a dense list would count padding.
-        looked_up = tf.gather(self.tables[feature.name].table.embeddings, values)
+        embedded, known = self._looked_up(feature.name, values)
         if feature.length == 0:
-            return tf.squeeze(looked_up, axis=1)
-        mask = tf.cast(tf.not_equal(values, PADDING), tf.float32)[:, :, None]  # (B, L, 1)
-        count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)  # (B, 1)
-        return tf.reduce_sum(looked_up * mask, axis=1) / count
+            return tf.squeeze(embedded, axis=1)
+        count = tf.maximum(tf.reduce_sum(known, axis=1, keepdims=True), 1.0)  # (B, 1)
+        mean = tf.reduce_sum(embedded * known[:, :, None], axis=1) / count
+        if feature.name == HISTORY and self.history is not None:
+            return tf.concat([mean, self.history(embedded, known)], axis=-1)
+        return mean
 
     def place_of_items(self) -> int:
-        """The first column of the item's embedding, or of the mean of the history's."""
+        """The first column of the item's embedding, or of what stands for the history."""
         names = [feature.name for feature in self.features]
-        return sum(self._widths()[: names.index(ITEM_ID if ITEM_ID in names else HISTORY)])
+        name = ITEM_ID if ITEM_ID in names else HISTORY
+        before = sum(map(self._width, self.features[: names.index(name)]))
+        # The encoder's state comes after the mean.
+        return before + (self.tables[HISTORY].dim if name == HISTORY and self.history is not None else 0)
 
     def compute_output_shape(self, input_shape: dict[str, Any]) -> tf.TensorShape:
         """[B, total width]."""
-        return tf.TensorShape([None, sum(self._widths())])
+        return tf.TensorShape([None, sum(map(self._width, self.features))])
 
-    def _widths(self) -> list[int]:
-        return [self.tables[f.name].dim if f.kind == "categorical" else max(f.length, 1) for f in self.features]
+    def _width(self, feature: Feature) -> int:
+        if feature.kind == "continuous":
+            return max(feature.length, 1)
+        is_encoded = feature.name == HISTORY and self.history is not None
+        return int(self.tables[feature.name].dim) * (2 if is_encoded else 1)
 
     def get_config(self) -> dict[str, Any]:
         """What Keras needs to build the layer again."""
         tables = {name: tf.keras.utils.serialize_keras_object(table) for name, table in self.tables.items()}
-        return {**super().get_config(), "features": msgspec.to_builtins(self.features), "tables": tables}
+        history = self.history and tf.keras.utils.serialize_keras_object(self.history)
+        features = msgspec.to_builtins(self.features)
+        return {**super().get_config(), "features": features, "tables": tables, "history": history}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FeatureFields:
         """Build the layer from `get_config`."""
         tables = {n: tf.keras.utils.deserialize_keras_object(t) for n, t in config.pop("tables").items()}
-        return cls(tables=tables, **config)
+        history = config.pop("history", None)
+        return cls(tables=tables, history=history and tf.keras.utils.deserialize_keras_object(history), **config)
 
 
 @tf.keras.utils.register_keras_serializable(package="cascade")
@@ -124,7 +173,7 @@ class Offset(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable(package="cascade")
 class SkipMLP(tf.keras.layers.Layer):
-    """An MLP whose output is added to some columns of its input: an item's embedding, or the mean of the history's.
+    """An MLP whose output is added to some columns of its input: an item's embedding, or what the history says.
 
     The towers then start as an inner product of item embeddings, and learn what features add to it.
     """
@@ -158,7 +207,11 @@ def build_towers(schema: FeatureSchema, config: RetrievalConfig) -> Towers:
 
     Args:
         schema: the features of the run.
-        config: sizes; whether a user id and a shared item table are used.
+        config: settled: sizes; whether a user id and a shared item table are used; rows that are windows are read with
+            attention.
+
+    Raises:
+        ConfigError: the attention heads do not divide the embedding.
     """
     query_features = [f for f in schema.query if config.use_user_id or f.name != USER_ID]
     item_features = schema.side("item")
@@ -168,7 +221,7 @@ def build_towers(schema: FeatureSchema, config: RetrievalConfig) -> Towers:
             shared = feature.name == HISTORY and config.share_item_table
             tables[feature.name] = tables[ITEM_ID] if shared else _table(feature, config.embedding_dim)
     towers = Towers(
-        query=_encoder("query_tower", query_features, tables, config),
+        query=_encoder("query_tower", query_features, tables, config, _history_encoder(schema, config)),
         item=_encoder("item_tower", item_features, tables, config),
         query_features=query_features,
         item_features=item_features,
@@ -207,16 +260,34 @@ def _table(feature: Feature, embedding_dim: int) -> mm.EmbeddingTable:
     return table
 
 
+def _history_encoder(schema: FeatureSchema, config: RetrievalConfig) -> HistoryEncoder | None:
+    if config.rows != "windows":
+        return None
+    windows = config.windows
+    if config.embedding_dim % windows.num_heads:
+        raise ConfigError(
+            f"retrieval.windows.num_heads is {windows.num_heads}, expected a divisor of retrieval.embedding_dim, "
+            f"{config.embedding_dim}"
+        )
+    sizes = (windows.num_blocks, windows.num_heads, windows.dropout)
+    return HistoryEncoder(schema.history_length, *sizes, name="history_encoder")
+
+
 def _encoder(
-    name: str, features: list[Feature], tables: dict[str, mm.EmbeddingTable], config: RetrievalConfig
+    name: str,
+    features: list[Feature],
+    tables: dict[str, mm.EmbeddingTable],
+    config: RetrievalConfig,
+    history: HistoryEncoder | None = None,
 ) -> mm.Encoder:
     used = {f.name: tables[f.name] for f in features if f.kind == "categorical"}
     mlp = mm.MLPBlock([*config.hidden, config.embedding_dim], activation="relu", no_activation_last_layer=True)
-    fields = FeatureFields(features, used, name=f"{name}_fields")
+    fields = FeatureFields(features, used, history, name=f"{name}_fields")
     layers = [mlp]
-    if config.rows == "sets":
+    if config.rows in ("sets", "windows"):
         skip = SkipMLP(mlp, fields.place_of_items(), config.embedding_dim, name=f"{name}_skip")
-        layers = [skip] if len(features) > 1 else [Offset(name=f"{name}_offset")] * (name == "query_tower")
+        is_bare = config.rows == "sets" and len(features) == 1
+        layers = [Offset(name=f"{name}_offset")] * (name == "query_tower") if is_bare else [skip]
     return mm.Encoder(fields, *layers, post=mm.L2Norm(), prep_features=False, name=name)
 
 

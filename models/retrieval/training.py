@@ -23,6 +23,7 @@ from models.retrieval.objective import catalogue_loss, in_batch_loss, sets_loss,
 from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
+from models.retrieval.windows import PLACE, window_batches
 from models.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
@@ -129,10 +130,13 @@ def _epoch(
     num_rows = len(positives) // team.size
     batch_size = max(1, min(config.batch_size, num_rows))
     losses, started_at, num_done = [], time.perf_counter(), 0
-    batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
+    length = features.schema.history_length
     if config.rows == "sets":
-        length = features.schema.history_length
         batches = set_batches(positives, features, config.batch_size, length, seed=seed, shard=team.shard)
+    elif config.rows == "windows":
+        batches = window_batches(positives, features, batch_size, length, seed=seed, shard=team.shard)
+    else:
+        batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
     with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
         for i, inputs in enumerate(ahead(step_inputs(features, batches))):
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
@@ -148,8 +152,8 @@ def step_inputs(features: Features, batches: Iterable[Batch]) -> Iterator[tuple[
     """Query inputs, item inputs and item_row int32 [B] of encoded events, batch by batch."""
     for batch in batches:
         item_row = batch["item_row"].astype(np.int32)
-        owner = {OWNER: batch[OWNER]} if OWNER in batch else {}
-        yield features.event_inputs(batch) | owner, features.item_inputs(item_row), item_row
+        extra = {name: batch[name] for name in (OWNER, PLACE) if name in batch}
+        yield features.event_inputs(batch) | extra, features.item_inputs(item_row), item_row
 
 
 def compile_step(
@@ -162,7 +166,8 @@ def compile_step(
 ) -> Step:
     """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2].
 
-    Of rows that are sets, the query inputs are of the users [B], OWNER [R] and item_row [R] of their targets.
+    Of rows that are sets, the query inputs are of the users [B], OWNER [R] and item_row [R] of their targets. Of rows
+    that are windows, HISTORY and PLACE are those of `window_batches`.
     """
     num_items = features.num_items
     everything = takes_all_negatives(config, num_items)
@@ -176,6 +181,9 @@ def compile_step(
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
         query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
         with tf.GradientTape() as tape:
+            if config.rows == "windows":
+                states = towers.history_states(query_inputs[HISTORY], noise)
+                query_inputs[HISTORY] = tf.gather(states, query_inputs[PLACE])
             query = towers.query({f.name: query_inputs[f.name] for f in towers.query_features}, training=True)
             if contrast is None:
                 hidden = _with_dropout(catalogue, towers.item_features, config, noise)
@@ -194,6 +202,8 @@ def compile_step(
     specs = [_specs(towers.query_features), _specs(towers.item_features)]
     if config.rows == "sets":
         specs[0][OWNER] = tf.TensorSpec([None], tf.int32)
+    if config.rows == "windows":
+        specs[0] |= {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
     signature = [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
     graph = tf.function(run, input_signature=signature, autograph=False)
 

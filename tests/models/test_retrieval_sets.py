@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from models.data import Features, Shard
 from models.onnx import session
 from models.retrieval.config import RetrievalConfig, SetsConfig
-from models.retrieval.sets import OWNER, set_batches, settled
+from models.retrieval.rows import settled
+from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
 from workflows.core.artefacts import read_manifest, write_manifest
@@ -94,13 +95,12 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
     assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
     few = msgspec.structs.replace(given_rows, sets=SetsConfig(up_to_cells=9 * 12 - 1))
     with_context = msgspec.structs.replace(features, schema=SCHEMA)
-    for config, features_, ordered, in_memory in (
-        (given_rows, features, True, True),
-        (given_rows, features, False, False),
-        (few, features, False, True),
-        (given_rows, with_context, False, True),
+    for config, features_, in_memory in (
+        (given_rows, features, False),
+        (few, features, True),
+        (given_rows, with_context, True),
     ):
-        events = settled(config, features_, ordered=ordered, in_memory=in_memory)
+        events = settled(config, features_, ordered=False, in_memory=in_memory)
         assert events == msgspec.structs.replace(config, rows="events")
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
         settled(msgspec.structs.replace(given_rows, rows="sets"), with_context, ordered=False, in_memory=True)

@@ -1,0 +1,58 @@
+"""What a training row is, decided from the data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from models.data import Features
+from models.retrieval.config import RetrievalConfig
+from workflows.core.errors import ConfigError
+from workflows.features.schema import ITEM_ID
+
+__all__ = ["settled"]
+
+
+def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:
+    """The config with "auto" rows decided, and what follows from the kind of rows in the places where events have it.
+
+    Args:
+        config: as given.
+        features: of the run.
+        ordered: whether the events have timestamps.
+        in_memory: whether the training rows fit in memory.
+
+    Raises:
+        ConfigError: sets are asked for, but there are features of the context, which belong to single events; or
+            windows are, but there is no order.
+    """
+    context = [feature.name for feature in features.schema.side("context")]
+    if config.rows == "sets" and context:
+        raise ConfigError(
+            f"retrieval.rows is 'sets', one row a user, but features.context has {', '.join(context)}, which differ "
+            f"between the events of a user; use 'events', or leave them out"
+        )
+    if config.rows == "windows" and not ordered:
+        raise ConfigError(
+            "retrieval.rows is 'windows', but the events have no timestamps, so that histories have no order; set "
+            "data.timestamp, or use 'events' or 'sets'"
+        )
+    rows = config.rows
+    if rows == "auto":
+        few = features.num_users * features.num_items <= config.sets.up_to_cells
+        rows = "windows" if ordered else "sets" if few and in_memory and not context else "events"
+    if rows == "windows":
+        return msgspec.structs.replace(config, rows=rows, learning_rate=config.windows.learning_rate)
+    if rows == "events":
+        return msgspec.structs.replace(config, rows=rows)
+    only_ids = [feature.name for feature in features.schema.side("item")] == [ITEM_ID]
+    return msgspec.structs.replace(
+        config,
+        rows=rows,
+        negatives="all",
+        batch_size=config.sets.batch_size,
+        learning_rate=config.sets.learning_rate,
+        max_epochs=config.sets.max_epochs,
+        patience=config.sets.patience,
+        history_dropout=0.0,  # the coins hide half of it
+        id_dropout=0.0 if only_ids else config.id_dropout,
+    )
