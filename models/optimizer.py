@@ -6,13 +6,14 @@ over each table. For large tables the lazy variant moves only the rows of the ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import merlin.models.tf as mm
 import tensorflow as tf
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "cosine"]
 
 
 class Adam:
@@ -60,3 +61,11 @@ class Adam:
             own = [(gradient, variable) for gradient, variable in pairs if self.is_lazy(variable) == is_lazy]
             if own:
                 optimizer.apply_gradients(own)
+
+
+def cosine(done: float) -> float:
+    """What is left of the learning rate after a share `done` of the training: from 1 to 0 along half a cosine.
+
+    Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without any.
+    """
+    return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))

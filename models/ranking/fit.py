@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.ahead import ahead
 from models.metrics.classification import auc, log_loss
-from models.optimizer import Adam
+from models.optimizer import Adam, cosine
 from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
@@ -21,7 +20,7 @@ from models.retrieval.checkpoint import Checkpoint, Progress
 from models.team import Team
 from workflows.core import console
 
-__all__ = ["Predictions", "build", "compile_step", "cosine", "fit", "group_losses", "predict", "sigmoid", "tensors"]
+__all__ = ["Predictions", "build", "compile_step", "fit", "group_losses", "predict", "sigmoid", "tensors"]
 
 NO_ITEM_LOGIT = -1e9
 
@@ -115,14 +114,6 @@ def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
         parts.append((score(*tensors(group)).numpy(), group.labels, group.mask))
     logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Predictions(logits, labels, mask)
-
-
-def cosine(done: float) -> float:
-    """What is left of the learning rate after a share `done` of the training: from 1 to 0 along half a cosine.
-
-    Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without any.
-    """
-    return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
 def sigmoid(logits: NDArray) -> NDArray[np.float64]:

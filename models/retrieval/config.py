@@ -36,13 +36,17 @@ class WindowsConfig(Section, frozen=True):
         num_blocks: attention blocks; each reads what the one before it made of every position.
         num_heads: attention heads of a block; divides the embedding dimension.
         dropout: share of zeros after the embeddings and after each part of a block, in training.
-        learning_rate: of Adam.
+        learning_rate: of Adam at the start; it falls to 0 along half a cosine.
+        max_epochs: over which it falls; early stopping may end sooner.
+        patience: epochs without a better validation recall.
     """
 
     num_blocks: Count = 1
     num_heads: Count = 2
     dropout: Fraction = 0.1
-    learning_rate: Positive = 3e-3
+    learning_rate: Positive = 5e-3
+    max_epochs: Count = 12
+    patience: Count = 3
 
 
 class RetrievalConfig(Section, frozen=True):
@@ -63,11 +67,11 @@ class RetrievalConfig(Section, frozen=True):
             catalogue; "auto": all up to `all_negatives_up_to` items, in-batch above.
         all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
         batch_size: rows a step, of each process where several train together.
-        learning_rate: of Adam.
+        learning_rate: of Adam, for rows that are events; the other kinds have their own.
         lazy_adam_from: rows from which an embedding table is moved by lazy Adam, whose step touches only the rows of
             the batch; smaller tables keep Adam's rule; 0: all do.
-        max_epochs: upper bound; early stopping usually ends sooner.
-        patience: epochs without a better validation recall before training stops.
+        max_epochs: upper bound for every kind of rows; early stopping usually ends sooner.
+        patience: epochs without a better validation recall before training stops, for rows that are events.
         validation_cutoff: k of the validation recall@k over the whole catalogue.
         validation_users: users drawn for it; 0: all.
         id_dropout: share of user and item ids replaced by out-of-vocabulary in training, so that features carry
@@ -92,7 +96,7 @@ class RetrievalConfig(Section, frozen=True):
     batch_size: Count = 2048
     learning_rate: Positive = 1e-3
     lazy_adam_from: NonNegative = 50_000
-    max_epochs: Count = 30
+    max_epochs: Count = 60
     patience: Count = 2
     validation_cutoff: Count = 100
     validation_users: NonNegative = 5_000

@@ -41,7 +41,14 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         few = features.num_users * features.num_items <= config.sets.up_to_cells
         rows = "windows" if ordered else "sets" if few and in_memory and not context else "events"
     if rows == "windows":
-        return msgspec.structs.replace(config, rows=rows, learning_rate=config.windows.learning_rate)
+        windows = config.windows
+        return msgspec.structs.replace(
+            config,
+            rows=rows,
+            learning_rate=windows.learning_rate,
+            max_epochs=min(config.max_epochs, windows.max_epochs),
+            patience=windows.patience,
+        )
     if rows == "events":
         return msgspec.structs.replace(config, rows=rows)
     only_ids = [feature.name for feature in features.schema.side("item")] == [ITEM_ID]
@@ -51,7 +58,7 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         negatives="all",
         batch_size=config.sets.batch_size,
         learning_rate=config.sets.learning_rate,
-        max_epochs=config.sets.max_epochs,
+        max_epochs=min(config.max_epochs, config.sets.max_epochs),
         patience=config.sets.patience,
         history_dropout=0.0,  # the coins hide half of it
         id_dropout=0.0 if only_ids else config.id_dropout,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.ahead import ahead
 from models.data import Batch, Events, Features
-from models.optimizer import Adam
+from models.optimizer import Adam, cosine
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss, in_batch_loss, sets_loss, takes_all_negatives
@@ -80,7 +80,7 @@ def train(
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
-        record = _epoch(epoch, step, features, positives, config, team)
+        record = _epoch(epoch, step, optimizer, features, positives, config, team)
         if len(validation):
             record[metric] = team.first(lambda: _recall(towers, features, validation, config), float)
         progress.history.append(record)
@@ -124,7 +124,13 @@ def _recall(towers: Towers, features: Features, validation: ValidationSet, confi
 
 
 def _epoch(
-    epoch: int, step: Step, features: Features, positives: Events, config: RetrievalConfig, team: Team
+    epoch: int,
+    step: Step,
+    optimizer: Adam,
+    features: Features,
+    positives: Events,
+    config: RetrievalConfig,
+    team: Team,
 ) -> dict[str, Any]:
     seed = config.seed * 1_000_003 + epoch
     num_rows = len(positives) // team.size
@@ -139,6 +145,9 @@ def _epoch(
         batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
     with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
         for i, inputs in enumerate(ahead(step_inputs(features, batches))):
+            if config.rows == "windows":
+                done = (epoch + min(num_done / num_rows, 1.0)) / config.max_epochs
+                optimizer.set_learning_rate(config.learning_rate * cosine(done))
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
             num_done += len(inputs[-1])

@@ -18,12 +18,10 @@ from workflows.core.errors import ConfigError
 
 CONFIG = RetrievalConfig(
     rows="windows",
-    windows=WindowsConfig(learning_rate=0.02),
+    windows=WindowsConfig(learning_rate=0.02, max_epochs=4, patience=4),
     embedding_dim=16,
     hidden=(16,),
     batch_size=64,
-    max_epochs=4,
-    patience=4,
     validation_cutoff=1,
     id_dropout=0.0,
     history_dropout=0.0,

@@ -39,7 +39,8 @@ class FeaturesConfig(Section, frozen=True):
 
     Attributes:
         users, items, context: feature name (a column of that table) -> how it is encoded.
-        history_length: how many recent items the models see (L).
+        history_length: how many recent items the models see (L). 0: as many as three of four users have positive events
+            in train, but at least 20, and at most 50 where these have timestamps and 100 where nothing orders them.
         num_partitions: Dask partitions; 0 lets the size of the data decide.
         device: where NVTabular runs.
     """
@@ -47,6 +48,6 @@ class FeaturesConfig(Section, frozen=True):
     users: dict[str, FeatureSpec] = {}
     items: dict[str, FeatureSpec] = {}
     context: dict[str, FeatureSpec] = {}
-    history_length: Count = 20
+    history_length: NonNegative = 0
     num_partitions: NonNegative = 0
     device: DeviceKind = "auto"

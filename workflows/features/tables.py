@@ -32,6 +32,7 @@ class Layout(msgspec.Struct, frozen=True):
     labels: list[str]
     position: str | None
     num_rows: dict[str, int]
+    history_length: int
 
 
 class RowTable(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ def read_layout(folder: Path) -> Layout:
         labels=list(manifest.info["labels"]),
         position=data.get("position"),
         num_rows={split: sum(p.num_rows for p in pieces(folder / split, "cpu")) for split in SPLITS},
+        history_length=manifest.info["history_length"],
     )
 
 

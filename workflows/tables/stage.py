@@ -34,12 +34,12 @@ def prepare_data(
         data: where the tables are and what their columns mean.
         split: how events become train, valid and test.
         shop: the simulated shop, written to data/raw first when `data.source` is "shop".
-        history_length: L, the items kept of a user's history.
+        history_length: L, the items kept of a user's history; 0: what is usual in train.
         force: run even when up to date.
 
     Returns:
-        The manifest; `info` holds num_items, num_users, id_type, rows, has_timestamp, timestamp_unit, labels and
-        num_dropped.
+        The manifest; `info` holds num_items, num_users, id_type, rows, history_length, has_timestamp, timestamp_unit,
+        labels and num_dropped.
 
     Raises:
         DataError: a table cannot be used, said in one sentence.
@@ -73,11 +73,12 @@ def _prepare(
     from workflows.tables.parts import write_parts
     from workflows.tables.rows import write_rows
     from workflows.tables.split import place_events
-    from workflows.tables.states import write_states
+    from workflows.tables.states import usual_history_length, write_states
 
     loaded = load(con, find_inputs(data, split), data, split)
     placed = place_events(con, loaded, data, split)
     num_users, num_items = write_rows(con, loaded, data, folder)
+    history_length = history_length or usual_history_length(con, ordered=data.timestamp is not None)
     write_states(con, folder, num_users, num_items, history_length)
     rows = write_parts(con, data, folder, scratch, num_users, history_length)
     return {
@@ -85,6 +86,7 @@ def _prepare(
         "num_users": num_users,
         "id_type": {"item": loaded.item_type, "user": loaded.user_type},
         "rows": rows,
+        "history_length": history_length,
         "has_timestamp": data.timestamp is not None,
         "timestamp_unit": placed.unit,
         "labels": list(data.labels),

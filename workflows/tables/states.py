@@ -13,10 +13,23 @@ from workflows.tables.stream import stream
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["POSITIVE", "STATES", "write_states"]
+__all__ = ["POSITIVE", "STATES", "usual_history_length", "write_states"]
 
 STATES = {"train": 0, "eval": 1, "serve": 2}  # the last split that each state knows
 POSITIVE = "positive AND item_row >= 0"
+
+
+SHORTEST, LONGEST_ORDERED, LONGEST_UNORDERED = 20, 50, 100
+
+
+def usual_history_length(con: duckdb.DuckDBPyConnection, *, ordered: bool) -> int:
+    """As many items as three of four users have positive events in train, within bounds.
+
+    What is long ago says little of what comes next; a set without order says the more the larger it is.
+    """
+    counts = f"SELECT count(*) AS num FROM events WHERE {POSITIVE} AND split = 0 GROUP BY user_row"
+    quartile = con.execute(f"SELECT quantile_disc(num, 0.75) FROM ({counts})").fetchall()[0][0]
+    return min(max(int(quartile or 0), SHORTEST), LONGEST_ORDERED if ordered else LONGEST_UNORDERED)
 
 
 def write_states(
