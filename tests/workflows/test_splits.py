@@ -195,6 +195,28 @@ def test_without_timestamps_histories_are_drawn_from_what_the_split_may_know(tmp
     assert data_again == data
 
 
+@pytest.mark.parametrize(
+    ("counts", "timestamp", "length"),
+    [
+        ((5, 9, 12, 90), "at", 20),  # most users have few
+        ((5, 9, 37, 90), "at", 37),
+        ((5, 9, 70, 90), "at", 50),
+        ((5, 9, 70, 90), None, 70),
+        ((5, 9, 110, 120), None, 100),
+    ],
+)
+def test_histories_are_by_default_as_long_as_three_of_four_users_need(tmp_path, counts, timestamp, length):
+    pairs = [(user, item) for user, count in enumerate(counts) for item in range(count)]
+    events = pd.DataFrame(pairs, columns=["user_id", "item_id"]).assign(split="train")
+    later = pd.DataFrame({"user_id": 0, "item_id": range(20, 24), "split": ["valid"] * 2 + ["test"] * 2})
+    events = pd.concat([events, later], ignore_index=True)
+    if timestamp:
+        events["at"] = range(len(events))
+    manifest, data = prepare(tmp_path, events, SplitConfig(by="column"), timestamp=timestamp, length=0)
+    assert manifest.info["history_length"] == length
+    assert np.load(data / "state" / "serve" / "history.npy").shape == (4, length)
+
+
 def test_drawn_histories_vary_from_event_to_event_and_cover_the_pool(tmp_path):
     events = pd.DataFrame({"user_id": 1, "item_id": range(60), "split": ["train"] * 50 + ["valid"] * 5 + ["test"] * 5})
     _, data = prepare(tmp_path, events, SplitConfig(by="column"), items=events[["item_id"]], length=5)

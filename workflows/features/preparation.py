@@ -60,6 +60,7 @@ class Preparation:
         self.config, self.kind, self.folder = config, kind, folder
         self.stats = run.scratch("features")
         self.layout = read_layout(run.folder("data"))
+        self.history_length = config.history_length or self.layout.history_length
         self.users = row_table(self.layout, "user", config, kind)
         self.items = row_table(self.layout, "item", config, kind)
         self.context = context_columns(self.layout, config)
@@ -89,7 +90,7 @@ class Preparation:
         item_codes = read_table(self.folder / "items", [ITEM_ID])[ITEM_ID]
         for split in SPLITS:
             rates[split] = self._encode_events(split, item_codes)
-        schema = FeatureSchema(self.features, self.layout.labels, self.layout.position, self.layout.history_length)
+        schema = FeatureSchema(self.features, self.layout.labels, self.layout.position, self.history_length)
         schema.save(self.folder / "schema.json")
         return {
             "device": self.kind,
@@ -130,7 +131,7 @@ class Preparation:
         self._save("context", workflow, self.context, sample)
 
     def _history_side(self, stats: Path) -> None:
-        length = self.layout.history_length
+        length = self.history_length
         spec = FeatureSpec(kind="list", max_length=length)
         column = Column(HISTORY, spec, self.layout.id_types["item"], is_list=True)
         vocabulary = self.folder / "workflows" / "item" / "categories" / f"unique.{ITEM_ID}.parquet"
@@ -142,7 +143,7 @@ class Preparation:
         """Save the workflow, compile it, check the two against each other and note the features."""
         place = self.folder / "workflows" / side
         workflow.save(str(place))
-        length = self.layout.history_length if side == "history" else 0
+        length = self.history_length if side == "history" else 0
         records, arrays = compile_workflow(side, workflow, columns, place / "categories", history_length=length)
         encoder = write_encoder(self.folder / "encoders", side, records, arrays)
         drawn = probe_columns(columns, sample.to_pydict(), PROBE_SEED)
@@ -193,7 +194,7 @@ class Preparation:
         columns = event_columns(raw, self.layout.labels, self.layout.position)
         if self.context:
             columns |= self._encoded("context", context)
-        codes = history_codes(raw["history"], item_codes, self.layout.history_length)
+        codes = history_codes(raw["history"], item_codes, self.history_length)
         return columns | {HISTORY: fixed_lists(codes)}
 
     def _each(self, name: str, cut: Sequence[Piece], encode: Callable[[int], None]) -> float:

@@ -74,7 +74,7 @@ def read_layout(folder: Path) -> Layout:
         labels=list(manifest.info["labels"]),
         position=data.get("position"),
         num_rows={split: sum(p.num_rows for p in pieces(folder / split, "cpu")) for split in SPLITS},
-        history_length=manifest.info["history_length"],
+        history_length=manifest.info.get("history_length", 0),
     )
 
 
