@@ -66,7 +66,7 @@ class RetrievalConfig(Section, frozen=True):
         negatives: "in_batch": the other items of the batch, with logQ correction; "all": a softmax over the whole
             catalogue; "auto": all up to `all_negatives_up_to` items, in-batch above.
         all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
-        batch_size: rows a step, of each process where several train together.
+        batch_size: rows a step, of each process where several train together; windows of a small log take fewer.
         learning_rate: of Adam, for rows that are events; the other kinds have their own.
         lazy_adam_from: rows from which an embedding table is moved by lazy Adam, whose step touches only the rows of
             the batch; smaller tables keep Adam's rule; 0: all do.

@@ -31,6 +31,8 @@ from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, F
 __all__ = ["Step", "compile_step", "embed_items", "embed_queries", "step_inputs", "train"]
 
 ENCODE_BATCH = 8192
+# Epochs of windows are few, as their learning rate falls: a small log makes them of smaller batches, within reason.
+STEPS_PER_EPOCH, SMALLEST_BATCH = 32, 64
 
 Step = Callable[[Batch, Batch, NDArray, NDArray], tf.Tensor]
 
@@ -135,6 +137,8 @@ def _epoch(
     seed = config.seed * 1_000_003 + epoch
     num_rows = len(positives) // team.size
     batch_size = max(1, min(config.batch_size, num_rows))
+    if config.rows == "windows":
+        batch_size = min(batch_size, max(num_rows // STEPS_PER_EPOCH, SMALLEST_BATCH))
     losses, started_at, num_done = [], time.perf_counter(), 0
     length = features.schema.history_length
     if config.rows == "sets":
