@@ -19,6 +19,7 @@ class SetsConfig(Section, frozen=True):
         batch_size: users a step, of each process where several train together.
         learning_rate: of Adam; there are few steps an epoch, each over all items.
         max_epochs: upper bound; early stopping usually ends sooner.
+        max_cells: logits computed in all, which bounds the epochs of large data: users times items are those of one.
         patience: epochs without a better validation recall; more than for rows of events, as epochs are shorter.
     """
 
@@ -26,6 +27,7 @@ class SetsConfig(Section, frozen=True):
     batch_size: Count = 512
     learning_rate: Positive = 0.01
     max_epochs: Count = 60
+    max_cells: Count = 40_000_000_000
     patience: Count = 3
 
 

@@ -36,10 +36,10 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
             "retrieval.rows is 'windows', but the events have no timestamps, so that histories have no order; set "
             "data.timestamp, or use 'events' or 'sets'"
         )
-    rows = config.rows
+    rows, cells = config.rows, features.num_users * features.num_items
     if rows == "auto":
-        few = features.num_users * features.num_items <= config.sets.up_to_cells
-        rows = "windows" if ordered else "sets" if few and in_memory and not context else "events"
+        are_few = cells <= config.sets.up_to_cells
+        rows = "windows" if ordered else "sets" if are_few and in_memory and not context else "events"
     if rows == "windows":
         windows = config.windows
         return msgspec.structs.replace(
@@ -58,7 +58,7 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         negatives="all",
         batch_size=config.sets.batch_size,
         learning_rate=config.sets.learning_rate,
-        max_epochs=min(config.max_epochs, config.sets.max_epochs),
+        max_epochs=min(config.max_epochs, config.sets.max_epochs, max(1, config.sets.max_cells // cells)),
         patience=config.sets.patience,
         history_dropout=0.0,  # the coins hide half of it
         id_dropout=0.0 if only_ids else config.id_dropout,

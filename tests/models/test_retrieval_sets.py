@@ -106,6 +106,15 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
         settled(msgspec.structs.replace(given_rows, rows="sets"), with_context, ordered=False, in_memory=True)
 
 
+def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
+    features = features_of(9, 12)
+    for most, cells, epochs in ((60, 10**6, 60), (60, 9 * 12 * 7 + 5, 7), (60, 1, 1), (4, 10**6, 4)):
+        config = RetrievalConfig(max_epochs=most, sets=SetsConfig(max_cells=cells))
+        assert settled(config, features, ordered=False, in_memory=True).max_epochs == epochs
+    windows = settled(RetrievalConfig(max_epochs=1), features, ordered=True, in_memory=True)
+    assert (windows.rows, windows.max_epochs) == ("windows", 1)
+
+
 def test_ids_are_still_dropped_where_item_features_can_carry_them():
     without_context = msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"])
     features = msgspec.structs.replace(features_of(9, 12), schema=without_context)
