@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.data import load_events, load_features, load_state
-from models.events import Shard
+from models.events import Events, Shard
 from models.onnx import session
 from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.rows import settled
@@ -69,6 +69,29 @@ def test_every_positive_is_once_the_target_of_what_its_user_had_before_it(run, l
         assert sorted(targets) == sorted(before)
     seen = [{tuple(rest) for s, *rest in lengths if s == seed} for seed in (1, 2)]
     assert (seen[0] != seen[1]) == (length < 7)  # seven of the eight items are followed by one: longer, no cut
+
+
+def test_a_log_that_does_not_fit_in_memory_is_cut_at_its_parts(run):
+    features, whole = load_features(run), clicks(run)
+    parts = sorted((run.folder("features") / "train").glob("*.parquet"))
+    streamed = Events(parts, positives_of="click", known_items_only=True, memory_budget_bytes=1)
+    assert not streamed.fits_memory
+    targets = [
+        pair
+        for batch in window_batches(streamed, features, 48, LENGTH, seed=1, shard=Shard())
+        for pair in zip(batch["user_row"].tolist(), batch["item_row"].tolist(), strict=True)
+    ]
+    columns = whole.columns
+    assert sorted(targets) == sorted(zip(columns["user_row"].tolist(), columns["item_row"].tolist(), strict=True))
+
+
+def test_users_of_one_event_are_targets_of_an_empty_history(run):
+    features, alone = load_features(run), clicks(run)
+    alone.columns.update({name: values[::8].copy() for name, values in alone.columns.items()})
+    assert len(np.unique(alone.columns["user_row"])) == len(alone.columns["user_row"]) == NUM_WALKS
+    batches = list(window_batches(alone, features, 64, LENGTH, seed=1, shard=Shard()))
+    assert sum(len(batch["item_row"]) for batch in batches) == NUM_WALKS
+    assert all((batch[PLACE] == 0).all() and batch["recent_item_ids"].shape[1] == 1 for batch in batches)
 
 
 def test_every_process_gets_batches_of_one_shape(run):

@@ -19,9 +19,9 @@ from models.neighbours.config import NeighboursConfig
 from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.stage import train_retrieval
-from tests.models.checkerboard import checkerboard_run
+from tests.models.checkerboard import checkerboard_run, ring_run
 from workflows.core.artefacts import verify
 from workflows.core.run import Run
 
@@ -117,6 +117,16 @@ def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_on
     for one, two in zip(history(alone, "retrieval"), history(run, "retrieval"), strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["recall_at_4"] == one["recall_at_4"]
+
+
+def test_two_processes_learn_from_windows_of_ordered_histories(tmp_path):
+    run = ring_run(tmp_path)
+    windows = WindowsConfig(learning_rate=0.02, max_epochs=4)
+    config = msgspec.structs.replace(RETRIEVAL, rows="windows", windows=windows, embedding_dim=16, validation_cutoff=1)
+    (first, said), (second, silence) = start_two(run, "retrieval", config)
+    assert (first, second, silence) == (0, 0, ""), said
+    # Of each walk's next two items, the one place can hold one.
+    assert max(record["recall_at_1"] for record in history(run, "retrieval")) > 0.45
 
 
 def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
