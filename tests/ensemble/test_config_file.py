@@ -24,7 +24,7 @@ def test_every_committed_config_is_sound(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("retrieval.batchsize=3", "unknown key retrieval.batchsize; allowed here: embedding_dim, hidden"),
+        ("retrieval.batchsize=3", "unknown key retrieval.batchsize; allowed here: rows, windows, sets, embedding_dim"),
         ("nonsense.x=3", "unknown key nonsense; allowed here: data, shop, split"),
         ("retrieval.batch_size=0", "retrieval.batch_size: expected `int` >= 1, got 0"),
         ("retrieval.batch_size=many", "retrieval.batch_size: expected `int`, got 'many'"),
