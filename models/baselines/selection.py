@@ -24,8 +24,7 @@ def best_columns(scores: NDArray[np.float32], k: int, rank: NDArray[np.int64]) -
             if column < k:
                 heap[column] = column
                 if column == k - 1:
-                    for place in range(k // 2 - 1, -1, -1):
-                        _sink(heap, place, k, values, rank)
+                    _order(heap, values, rank)
             elif _is_worse(heap[0], column, values, rank):
                 heap[0] = column
                 _sink(heap, 0, k, values, rank)
@@ -64,8 +63,7 @@ def best_stored(
                 heap[size] = at
                 size += 1
                 if size == k:
-                    for place in range(k // 2 - 1, -1, -1):
-                        _sink(heap, place, k, data, indices)
+                    _order(heap, data, indices)
             elif _is_worse(heap[0], at, data, indices):
                 heap[0] = at
                 _sink(heap, 0, k, data, indices)
@@ -79,6 +77,13 @@ def best_stored(
 def _is_worse(one: int, other: int, values: NDArray, rank: NDArray) -> bool:
     is_tie = values[one] == values[other]
     return bool(values[one] < values[other] or (is_tie and rank[one] > rank[other]))
+
+
+@numba.njit(nogil=True)  # type: ignore[misc]
+def _order(heap: NDArray, values: NDArray, rank: NDArray) -> None:
+    """Make a heap, the worst first, of entries in any order."""
+    for place in range(len(heap) // 2 - 1, -1, -1):
+        _sink(heap, place, len(heap), values, rank)
 
 
 @numba.njit(nogil=True)  # type: ignore[misc]

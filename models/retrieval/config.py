@@ -7,7 +7,7 @@ from typing import Literal
 from workflows.core.device import DeviceKind
 from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
 
-__all__ = ["RetrievalConfig", "SetsConfig"]
+__all__ = ["RetrievalConfig", "SetsConfig", "WindowsConfig"]
 
 
 class SetsConfig(Section, frozen=True):

@@ -17,8 +17,6 @@ __all__ = ["POSITIVE", "STATES", "usual_history_length", "write_states"]
 
 STATES = {"train": 0, "eval": 1, "serve": 2}  # the last split that each state knows
 POSITIVE = "positive AND item_row >= 0"
-
-
 SHORTEST, LONGEST_ORDERED, LONGEST_UNORDERED = 20, 50, 100
 
 
