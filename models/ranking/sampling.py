@@ -9,6 +9,7 @@ from models.data import Batch, Events, Features, State
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource
 from models.ranking.rows import SampledGroups
+from models.runs import places_in_runs
 from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.features.schema import HISTORY
@@ -143,7 +144,7 @@ def _cap_per_user(keep: NDArray, users: NDArray, random: np.random.Generator) ->
     order = shuffled[np.argsort(users[shuffled], kind="stable")]
     grouped = users[order]
     starts = np.flatnonzero(np.diff(grouped, prepend=grouped[0] - 1))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    place = places_in_runs(np.diff(starts, append=len(order)))
     return np.sort(keep[order[place < MAX_POSITIVES_PER_USER]])
 
 

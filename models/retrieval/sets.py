@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
+from models.runs import places_in_runs
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
 __all__ = ["OWNER", "set_batches"]
@@ -51,7 +52,7 @@ def set_batches(
         chosen = users[start : start + batch_size]
         owner, rows = _items_of(first[chosen], sizes[chosen], random)
         shown = _coins(owner, sizes[chosen], random)
-        place = _place_within(owner[shown])
+        place = places_in_runs(np.bincount(owner[shown], minlength=batch_size))
         kept = place < length
         history = np.full((batch_size, length), PADDING, np.int32)
         history[owner[shown][kept], place[kept]] = features.items[ITEM_ID][item[rows[shown][kept]]]
@@ -66,7 +67,7 @@ def set_batches(
 def _items_of(first: NDArray, sizes: NDArray, random: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Owner and position of every item of some users, by user, in a random order within each."""
     owner = np.repeat(np.arange(len(sizes)), sizes)
-    position = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes - first, sizes)
+    position = places_in_runs(sizes) + np.repeat(first, sizes)
     return owner, position[np.lexsort((random.random(len(owner)), owner))]
 
 
@@ -76,8 +77,3 @@ def _coins(owner: NDArray, sizes: NDArray, random: np.random.Generator) -> NDArr
     is_full = np.bincount(owner, shown, len(sizes)) == sizes
     shown[(np.cumsum(sizes) - 1)[is_full]] = False
     return shown
-
-
-def _place_within(owner: NDArray) -> NDArray[np.int64]:
-    """0, 1, 2, ... within every run of equal values."""
-    return np.arange(len(owner)) - np.searchsorted(owner, owner)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
+from models.runs import places_in_runs
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
 __all__ = ["PLACE", "window_batches"]
@@ -71,7 +72,7 @@ class _Windows:
         head = np.where(spoken <= length, spoken, random.integers(1, length + 1, len(spoken)))
         count = 1 + -(-(spoken - head) // length)
         owner = np.repeat(np.arange(len(spoken)), count)
-        number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+        number = places_in_runs(count)
         start = np.where(number == 0, 0, head[owner] + (number - 1) * length)
         end = np.minimum(head[owner] + number * length, spoken[owner])
         self.starts, self.sizes, self.opens = first_row[owner] + start, end - start, number == 0
