@@ -1,15 +1,25 @@
-"""What a training row is, decided from the data."""
+"""What a training row is, decided from the data. Imports TensorFlow."""
 
 from __future__ import annotations
 
 import msgspec
 
-from models.data import Features
+from models.data import Events, Features
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.event_rows import EventRows
+from models.retrieval.sets import SetRows
+from models.retrieval.windows import WindowRows
 from workflows.core.errors import ConfigError
 from workflows.features.schema import ITEM_ID
 
-__all__ = ["settled"]
+__all__ = ["settled", "training_rows"]
+
+KINDS = {"events": EventRows, "sets": SetRows, "windows": WindowRows}
+
+
+def training_rows(positives: Events, features: Features, config: RetrievalConfig) -> EventRows:
+    """Rows of the kind that a settled config names."""
+    return KINDS[config.rows](positives, features, config)
 
 
 def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from models.ahead import ahead
 from models.data import Batch, Events, Features
-from models.optimizer import Adam, cosine
+from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
-from models.retrieval.objective import catalogue_loss, in_batch_loss, sets_loss, takes_all_negatives
-from models.retrieval.sets import OWNER, set_batches
+from models.retrieval.event_rows import EventRows
+from models.retrieval.objective import in_batch_loss, takes_all_negatives
+from models.retrieval.rows import training_rows
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
-from models.retrieval.windows import PLACE, window_batches
 from models.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
@@ -31,8 +31,6 @@ from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, F
 __all__ = ["Step", "compile_step", "embed_items", "embed_queries", "step_inputs", "train"]
 
 ENCODE_BATCH = 8192
-# Epochs of windows are few, as their learning rate falls: a small log makes them of smaller batches, within reason.
-STEPS_PER_EPOCH, SMALLEST_BATCH = 32, 64
 
 Step = Callable[[Batch, Batch, NDArray, NDArray], tf.Tensor]
 
@@ -78,11 +76,12 @@ def train(
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
     progress = team.first(lambda: progress, Progress)
     team.copy(variables)
-    step = compile_step(towers, features, popularity, config, optimizer, team)
+    rows = training_rows(positives, features, config)
+    step = compile_step(towers, rows, popularity, optimizer, team)
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
-        record = _epoch(epoch, step, optimizer, features, positives, config, team)
+        record = _epoch(epoch, step, optimizer, rows, team)
         if len(validation):
             record[metric] = team.first(lambda: _recall(towers, features, validation, config), float)
         progress.history.append(record)
@@ -125,33 +124,13 @@ def _recall(towers: Towers, features: Features, validation: ValidationSet, confi
     return recall_at_k(validation, lambda rows: embed_queries(towers, rows), embeddings, config.validation_cutoff)
 
 
-def _epoch(
-    epoch: int,
-    step: Step,
-    optimizer: Adam,
-    features: Features,
-    positives: Events,
-    config: RetrievalConfig,
-    team: Team,
-) -> dict[str, Any]:
-    seed = config.seed * 1_000_003 + epoch
-    num_rows = len(positives) // team.size
-    batch_size = max(1, min(config.batch_size, num_rows))
-    if config.rows == "windows":
-        batch_size = min(batch_size, max(num_rows // STEPS_PER_EPOCH, SMALLEST_BATCH))
+def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team) -> dict[str, Any]:
+    seed = rows.config.seed * 1_000_003 + epoch
+    num_targets = rows.num_targets // team.size
     losses, started_at, num_done = [], time.perf_counter(), 0
-    length = features.schema.history_length
-    if config.rows == "sets":
-        batches = set_batches(positives, features, config.batch_size, length, seed=seed, shard=team.shard)
-    elif config.rows == "windows":
-        batches = window_batches(positives, features, batch_size, length, seed=seed, shard=team.shard)
-    else:
-        batches = positives.batches(batch_size, seed=seed, shard=team.shard, drop_last=True)
-    with console.progress(f"retrieval epoch {epoch + 1}", num_rows, "examples") as bar:
-        for i, inputs in enumerate(ahead(step_inputs(features, batches))):
-            if config.rows == "windows":
-                done = (epoch + min(num_done / num_rows, 1.0)) / config.max_epochs
-                optimizer.set_learning_rate(config.learning_rate * cosine(done))
+    with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
+        for i, inputs in enumerate(ahead(step_inputs(rows, rows.batches(seed=seed, shard=team.shard)))):
+            optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
             num_done += len(inputs[-1])
@@ -161,32 +140,21 @@ def _epoch(
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
-def step_inputs(features: Features, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch, NDArray]]:
-    """Query inputs, item inputs and item_row int32 [B] of encoded events, batch by batch."""
+def step_inputs(rows: EventRows, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch, NDArray]]:
+    """Query inputs, item inputs and item_row int32 [R] of training rows, batch by batch."""
     for batch in batches:
         item_row = batch["item_row"].astype(np.int32)
-        extra = {name: batch[name] for name in (OWNER, PLACE) if name in batch}
-        yield features.event_inputs(batch) | extra, features.item_inputs(item_row), item_row
+        query_inputs = rows.features.event_inputs(batch) | {name: batch[name] for name in rows.inputs}
+        yield query_inputs, rows.features.item_inputs(item_row), item_row
 
 
-def compile_step(
-    towers: Towers,
-    features: Features,
-    popularity: NDArray[np.float32],
-    config: RetrievalConfig,
-    optimizer: Adam,
-    team: Team,
-) -> Step:
-    """One optimizer step as a graph function of query inputs, item inputs, item_row [B] and a noise seed [2].
-
-    Of rows that are sets, the query inputs are of the users [B], OWNER [R] and item_row [R] of their targets. Of rows
-    that are windows, HISTORY and PLACE are those of `window_batches`.
-    """
-    num_items = features.num_items
+def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32], optimizer: Adam, team: Team) -> Step:
+    """One optimizer step as a graph function of what `step_inputs` gives and a noise seed, int32 [2]."""
+    config, num_items = rows.config, rows.features.num_items
     everything = takes_all_negatives(config, num_items)
     catalogue = {}
     if everything:
-        inputs = features.item_inputs(np.arange(num_items))
+        inputs = rows.features.item_inputs(np.arange(num_items))
         catalogue = {name: tf.constant(value) for name, value in inputs.items()}
     contrast = None if everything else in_batch_loss(config, popularity)
     weights = towers.variables
@@ -194,29 +162,19 @@ def compile_step(
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
         query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
         with tf.GradientTape() as tape:
-            if config.rows == "windows":
-                states = towers.history_states(query_inputs[HISTORY], noise)
-                query_inputs[HISTORY] = tf.gather(states, query_inputs[PLACE])
-            query = towers.query({f.name: query_inputs[f.name] for f in towers.query_features}, training=True)
-            if contrast is None:
-                hidden = _with_dropout(catalogue, towers.item_features, config, noise)
-                items = towers.item(hidden, training=True)
-                if config.rows == "sets":
-                    loss = sets_loss(query, items, query_inputs[OWNER], item_row, config.temperature)
-                else:
-                    loss = catalogue_loss(query, items, item_row, config.temperature)
+            asked = rows.query_inputs(towers, query_inputs, noise)
+            query = towers.query({f.name: asked[f.name] for f in towers.query_features}, training=True)
+            hidden = _with_dropout(item_inputs if contrast else catalogue, towers.item_features, config, noise)
+            items = towers.item(hidden, training=True)
+            if contrast is not None:
+                loss = contrast(query, items, item_row)
             else:
-                hidden = _with_dropout(item_inputs, towers.item_features, config, noise)
-                loss = contrast(query, towers.item(hidden, training=True), item_row)
+                loss = rows.catalogue_loss(query, items, item_row, query_inputs)
         gradients = team.average(tape.gradient(loss, weights))
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return loss
 
-    specs = [_specs(towers.query_features), _specs(towers.item_features)]
-    if config.rows == "sets":
-        specs[0][OWNER] = tf.TensorSpec([None], tf.int32)
-    if config.rows == "windows":
-        specs[0] |= {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
+    specs = [{**_specs(towers.query_features), **rows.inputs}, _specs(towers.item_features)]
     signature = [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
     graph = tf.function(run, input_signature=signature, autograph=False)
 

@@ -1,22 +1,55 @@
-"""Ordered histories as training rows: windows over a user's items, of which every item is a target once an epoch."""
+"""Ordered histories as training rows: windows over a user's items, of which every item is a target once an epoch.
+
+Imports TensorFlow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
+from models.optimizer import cosine
+from models.retrieval.event_rows import EventRows
+from models.retrieval.towers import Towers
 from models.runs import places_in_runs
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
-__all__ = ["PLACE", "window_batches"]
+__all__ = ["PLACE", "WindowRows", "window_batches"]
 
 PLACE = "history_place"
 
 # Windows of a batch differ in length by less than this: what a batch pads, it computes for nothing.
 LENGTH_STEP = 8
+# Epochs are few, as the learning rate falls: a small log makes them of smaller batches, within reason.
+STEPS_PER_EPOCH, SMALLEST_BATCH = 32, 64
+
+
+class WindowRows(EventRows):
+    """Rows that are stretches of ordered histories, read with attention."""
+
+    inputs = {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
+
+    def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
+        """Those of `window_batches`."""
+        num_targets = len(self.positives) // shard.size
+        size = max(1, min(self.config.batch_size, num_targets))
+        size = min(size, max(num_targets // STEPS_PER_EPOCH, SMALLEST_BATCH))
+        length = self.features.schema.history_length
+        return window_batches(self.positives, self.features, size, length, seed=seed, shard=shard)
+
+    def learning_rate(self, epochs_done: float) -> float:
+        """Half a cosine over all epochs."""
+        return self.config.learning_rate * cosine(epochs_done / self.config.max_epochs)
+
+    def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
+        """In place of each target's history the state of its window before it, [R, D]."""
+        states = towers.history_states(inputs[HISTORY], noise)
+        return inputs | {HISTORY: tf.gather(states, inputs[PLACE])}
 
 
 def window_batches(

@@ -19,6 +19,7 @@ from models.ranking.model import Ranker
 from models.ranking.rows import Group, GroupSource, ImpressionGroups
 from models.retrieval import training
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.event_rows import EventRows
 from models.retrieval.towers import build_towers
 from models.team import Team
 from workflows.core.errors import CascadeError
@@ -88,13 +89,14 @@ def our_towers(features: Features, events: Events, config: RetrievalConfig) -> d
     towers = build_towers(features.schema, config)
     popularity = np.ones(features.num_items, np.float32)
     optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
-    step = training.compile_step(towers, features, popularity, config, optimizer, Team())
+    rows = EventRows(events, features, config)
+    step = training.compile_step(towers, rows, popularity, optimizer, Team())
     seeds = itertools.count(1)
 
     def inputs() -> Iterator[tuple[Any, ...]]:
         for seed in seeds:
             batches = events.batches(config.batch_size, seed=seed, drop_last=True)
-            for number, given in enumerate(training.step_inputs(features, batches)):
+            for number, given in enumerate(training.step_inputs(rows, batches)):
                 yield *given, np.array([seed, number], np.int32)
 
     import tensorflow as tf

@@ -1,0 +1,64 @@
+"""Events as training rows, each asking with the mean of the history before it. Imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models.data import Batch, Events, Features, Shard
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.objective import catalogue_loss
+from models.retrieval.towers import Towers
+
+__all__ = ["EventRows"]
+
+
+class EventRows:
+    """What the training loop asks of its rows; the other kinds of rows answer differently where they differ.
+
+    Args:
+        positives: training events, each with an item of the catalogue.
+        features: of the run.
+        config: settled.
+
+    Attributes:
+        inputs: what a batch holds for the step beside the query features, or in another shape than theirs.
+    """
+
+    inputs: Mapping[str, tf.TensorSpec] = {}
+
+    def __init__(self, positives: Events, features: Features, config: RetrievalConfig) -> None:
+        self.positives, self.features, self.config = positives, features, config
+
+    @property
+    def num_targets(self) -> int:
+        """Of an epoch, about; of all processes together."""
+        return len(self.positives)
+
+    def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
+        """This process's share of the rows, once, in an order that follows from the seed."""
+        size = max(1, min(self.config.batch_size, len(self.positives) // shard.size))
+        return self.positives.batches(size, seed=seed, shard=shard, drop_last=True)
+
+    def learning_rate(self, epochs_done: float) -> float:
+        """Of the next step."""
+        return self.config.learning_rate
+
+    def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
+        """What the query tower is asked with, of a batch's inputs; `noise`, int32 [2], seeds what is random in it."""
+        return inputs
+
+    def catalogue_loss(
+        self, query: tf.Tensor, catalogue: tf.Tensor, item_row: tf.Tensor, inputs: dict[str, Any]
+    ) -> tf.Tensor:
+        """The mean softmax cross-entropy over the catalogue.
+
+        Args:
+            query: float32 [B, D].
+            catalogue: float32 [N, D].
+            item_row: int32 [R], the targets.
+            inputs: of the batch.
+        """
+        return catalogue_loss(query, catalogue, item_row, self.config.temperature)
