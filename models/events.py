@@ -38,7 +38,7 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class Events:
-    """The encoded events of one split, or the positives among them.
+    """The encoded events of a split, or the positives among them.
 
     Columns are those of features/<split>: user_row and item_row int32 [R], at int64 [R], context features,
     recent_item_ids int32 [R, L], labels float32 [R], position int32 [R].
@@ -151,13 +151,14 @@ class Events:
         return columns if keep.all() else {name: values[keep] for name, values in columns.items()}
 
 
-def load_events(run: Run, split: Literal["train", "valid", "test"]) -> Events:
-    """The encoded events of one split.
+def load_events(run: Run, *splits: Literal["train", "valid", "test"]) -> Events:
+    """The encoded events of one split, or of some, one after the other.
 
     Raises:
         ArtefactError: the features stage has not finished.
     """
-    return Events(sorted((run.require("features", check=False) / split).glob("*.parquet")))
+    folder = run.require("features", check=False)
+    return Events([part for split in splits for part in sorted((folder / split).glob("*.parquet"))])
 
 
 def positive_label(schema: FeatureSchema, label: str) -> str:

@@ -23,6 +23,8 @@ __all__ = ["ERROR", "Command", "Objective", "TrialFailed", "wants_small"]
 
 ERROR = "error"  # the attribute of a failed trial that says why
 
+# What comes after the epochs that a trial is judged by.
+LEFT_OUT = ["retrieval.refit_share=0"]
 # The command that trains a trial, from its run directory and its "KEY=VALUE" overrides.
 Command = Callable[[Path, Sequence[str]], Sequence[str]]
 
@@ -94,7 +96,7 @@ class Objective(msgspec.Struct, frozen=True):
             raise _failed(trial, error) from None
         try:
             root = link_run(self.run, self.stage, self.folder / f"{trial.number:04}")
-            return run_trial(root, self.stage, self.command(root.root, overrides), after_epoch)
+            return run_trial(root, self.stage, self.command(root.root, [*LEFT_OUT, *overrides]), after_epoch)
         except ConfigError:
             raise
         except CascadeError as error:

@@ -23,14 +23,14 @@ class MergedRetriever:
 
     Args:
         run: whose retrieval and neighbours stages have finished.
-        moment: "train" or "eval", the fit of the item-item weights.
+        moment: "train" or "eval", the fit of both.
         state: what users had at that moment.
     """
 
     def __init__(self, run: Run, moment: Literal["train", "eval"], state: State) -> None:
         folder = run.folder("neighbours")
         meta = json.loads((folder / "meta.json").read_text())
-        self.tower = Retriever(run.folder("retrieval"))
+        self.tower = Retriever.of(run, moment)
         self._tower_weight, self._neighbour_weight = meta["tower_weight"], meta["neighbour_weight"]
         self._weights = score_matrix(NeighbourLists.load(folder / moment))
         self._counted = seen_matrix(state)

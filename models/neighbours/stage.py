@@ -85,7 +85,7 @@ def _asked(run: Run, config: NeighboursConfig) -> Any:
     features, state = load_features(run), load_state(run, "train")
     valid = load_events(run, "valid").select(positives_of=positive_label(features.schema, ""), known_items_only=True)
     users = validation_set(features, valid, state, config.validation_users, config.seed)
-    tower = Retriever(run.folder("retrieval"))
+    tower = Retriever.of(run, "train")
     indptr = np.cumsum([0, *map(len, users.seen)])
     indices = np.concatenate([*users.seen, np.zeros(0, np.int32)])
     owned = sparse.csr_matrix(

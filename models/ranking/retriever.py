@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.data import Batch
 from models.onnx import session
+from workflows.core.run import Run
 
 __all__ = ["Retriever"]
 
@@ -20,13 +22,19 @@ class Retriever:
     """Query embeddings and item embeddings of a finished retrieval stage.
 
     Args:
-        folder: retrieval/ of the run.
+        folder: retrieval/ of the run, or its train/.
     """
 
     def __init__(self, folder: Path) -> None:
         self._inputs: list[str] = json.loads((folder / "meta.json").read_text())["query_inputs"]
         self._session = session(folder / "query_tower.onnx", num_threads=0)
         self.item_embeddings: NDArray[np.float32] = np.load(folder / "item_embeddings.npy", allow_pickle=False)
+
+    @classmethod
+    def of(cls, run: Run, moment: Literal["train", "eval"]) -> Retriever:
+        """The retriever as of the end of the train split, or the one that is served."""
+        folder = run.folder("retrieval")
+        return cls(folder / "train" if moment == "train" else folder)
 
     def embed(self, query: Batch) -> NDArray[np.float32]:
         """Query features by name, [G, 1] or [G, L] -> float32 [G, D]."""

@@ -74,6 +74,9 @@ class RetrievalConfig(Section, frozen=True):
             the batch; smaller tables keep Adam's rule; 0: all do.
         max_epochs: upper bound for every kind of rows; early stopping usually ends sooner.
         patience: epochs without a better validation recall before training stops, for rows that are events.
+        refit_share: of the epochs up to the best one, so many more follow over train and valid together, with a
+            learning rate that falls from half to 0; they make the towers that are served. What is tuned or trained on
+            the valid split asks the best epoch's towers. 0: what is served knows the train split alone.
         validation_cutoff: k of the validation recall@k over the whole catalogue.
         validation_users: users drawn for it; 0: all.
         id_dropout: share of user and item ids replaced by out-of-vocabulary in training, so that features carry
@@ -100,6 +103,7 @@ class RetrievalConfig(Section, frozen=True):
     lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 60
     patience: Count = 2
+    refit_share: Fraction = 0.25
     validation_cutoff: Count = 100
     validation_users: NonNegative = 5_000
     id_dropout: Fraction = 0.1

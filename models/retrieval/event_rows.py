@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.data import Batch, Events, Features, Shard
+from models.optimizer import cosine
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss
 from models.retrieval.towers import Towers
@@ -22,6 +23,7 @@ class EventRows:
         positives: training events, each with an item of the catalogue.
         features: of the run.
         config: settled.
+        falls: whether the learning rate falls to 0 along half a cosine over `max_epochs`.
 
     Attributes:
         inputs: what a batch holds for the step beside the query features, or in another shape than theirs.
@@ -29,8 +31,9 @@ class EventRows:
 
     inputs: Mapping[str, tf.TensorSpec] = {}
 
-    def __init__(self, positives: Events, features: Features, config: RetrievalConfig) -> None:
+    def __init__(self, positives: Events, features: Features, config: RetrievalConfig, *, falls: bool = False) -> None:
         self.positives, self.features, self.config = positives, features, config
+        self._falls = falls
 
     @property
     def num_targets(self) -> int:
@@ -44,7 +47,8 @@ class EventRows:
 
     def learning_rate(self, epochs_done: float) -> float:
         """Of the next step."""
-        return self.config.learning_rate
+        falling = cosine(epochs_done / self.config.max_epochs) if self._falls else 1.0
+        return self.config.learning_rate * falling
 
     def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
         """What the query tower is asked with, of a batch's inputs; `noise`, int32 [2], seeds what is random in it."""

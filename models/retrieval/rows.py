@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from models.data import Events, Features
@@ -12,7 +14,7 @@ from models.retrieval.windows import WindowRows
 from workflows.core.errors import ConfigError
 from workflows.features.schema import ITEM_ID
 
-__all__ = ["settled", "training_rows"]
+__all__ = ["refitting_rows", "settled", "training_rows"]
 
 KINDS = {"events": EventRows, "sets": SetRows, "windows": WindowRows}
 
@@ -20,6 +22,24 @@ KINDS = {"events": EventRows, "sets": SetRows, "windows": WindowRows}
 def training_rows(positives: Events, features: Features, config: RetrievalConfig) -> EventRows:
     """Rows of the kind that a settled config names."""
     return KINDS[config.rows](positives, features, config)
+
+
+def refitting_rows(positives: Events, features: Features, config: RetrievalConfig, num_epochs: int) -> EventRows:
+    """Rows of the same kind, to go on with over more events: other draws, and a learning rate that falls from half.
+
+    Args:
+        positives: those of training and those that told its best epoch.
+        features: of the run.
+        config: settled.
+        num_epochs: that the best epoch was the last of; `config.refit_share` of them follow.
+    """
+    config = msgspec.structs.replace(
+        config,
+        max_epochs=math.ceil(config.refit_share * num_epochs),
+        learning_rate=config.learning_rate / 2,
+        seed=config.seed + 1,
+    )
+    return KINDS[config.rows](positives, features, config, falls=True)
 
 
 def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:

@@ -12,7 +12,7 @@ import numpy as np
 from models.data import Features, load_events, load_features, load_state, positive_label
 from models.retrieval.config import RetrievalConfig
 from models.team import Team, run_stage_together
-from workflows.core import device
+from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
 from workflows.core.errors import DataError
 from workflows.core.quiet import quiet
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["train_retrieval"]
 
 STAGE = "retrieval"
+TRAIN, REFIT = "train", "refit"
 PARITY_ROWS = 257
 
 
 def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> Manifest:
-    """Train the two-tower model and write everything that retrieval needs.
+    """Train the two-tower model and write everything that retrieval needs, as of two moments.
+
+    Early stopping on the valid split chooses the best epoch; its towers are kept for what is tuned or trained on that
+    split. Those that are served then go on over both splits.
 
     Raises:
         ArtefactError: an earlier stage has not finished, or the exported query tower differs from the trained one.
@@ -56,57 +60,67 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
-    from models.retrieval.rows import settled
+    from models.retrieval.rows import refitting_rows, settled, training_rows
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set
 
     features, state = load_features(run), load_state(run, "train")
     label = positive_label(features.schema, config.label)
-    positives = load_events(run, "train").select(positives_of=label, known_items_only=True)
+    positives, valid, both = (
+        load_events(run, *splits).select(positives_of=label, known_items_only=True)
+        for splits in (("train",), ("valid",), ("train", "valid"))
+    )
     if len(positives) < team.size:
         raise DataError(
             f"the training split has {len(positives) or 'no'} positive event (label {label or 'none'!r}), expected at "
             f"least {team.size}; check data.labels"
         )
     ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp", True))
-    config = settled(config, features, ordered=ordered, in_memory=positives.fits_memory)
-    valid = load_events(run, "valid").select(positives_of=label, known_items_only=True)
+    config = settled(config, features, ordered=ordered, in_memory=both.fits_memory)
+    validation = validation_set(features, valid, state, config.validation_users, config.seed)
+    scratch = run.scratch(STAGE)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)
         towers = build_towers(features.schema, config)
-        history = train(
-            towers,
-            features,
-            positives,
-            np.asarray(state.popularity),
-            validation_set(features, valid, state, config.validation_users, config.seed),
-            config,
-            Checkpoint(run.scratch(STAGE), mark),
-            mark,
-            team,
-        )
+        rows = training_rows(positives, features, config)
+        history = train(towers, rows, np.asarray(state.popularity), validation, Checkpoint(scratch, mark), mark, team)
+        refit, differences = [], []
+        if folder is not None:
+            with full_float32():
+                differences.append(_write_retriever(folder / TRAIN, towers, features, config))
+        num_epochs = 1 + [record["best"] for record in history].index(True)
+        if config.refit_share and len(valid):
+            rows = refitting_rows(both, features, config, num_epochs)
+            console.say(
+                f"retrieval: the best was epoch {num_epochs}; {rows.config.max_epochs} over train and valid follow"
+            )
+            popularity = np.asarray(load_state(run, "eval").popularity)
+            refit = train(towers, rows, popularity, None, Checkpoint(scratch / REFIT, mark), mark, team)
         if folder is None:
             return {}
         with full_float32():
-            difference = _write(folder, towers, features, config)
-    (folder / "history.json").write_bytes(msgspec.json.format(msgspec.json.encode(history), indent=1))
+            differences.append(_write_retriever(folder, towers, features, config))
+        towers.query.save(folder / "query_tower", include_optimizer=False)
+        towers.item.save(folder / "item_tower", include_optimizer=False)
+    for name, records in (("history.json", history), ("refit.json", refit)):
+        (folder / name).write_bytes(msgspec.json.format(msgspec.json.encode(records), indent=1))
     return {
         "epochs": len(history),
+        "refit_epochs": len(refit),
         "rows": config.rows,
         "training_rows": len(positives),
-        "onnx_difference": difference,
+        "onnx_difference": max(differences),
     }
 
 
-def _write(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:
-    """Write embeddings, SavedModels, the ONNX query tower and meta.json; returns the ONNX tower's difference."""
+def _write_retriever(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:
+    """Write embeddings, the ONNX query tower and meta.json; returns the ONNX tower's difference."""
     from models.onnx import check_parity, export_onnx, feature_widths, random_inputs
     from models.retrieval.training import embed_items
 
+    folder.mkdir(exist_ok=True)
     np.save(folder / "item_embeddings.npy", embed_items(towers, features))
-    towers.query.save(folder / "query_tower", include_optimizer=False)
-    towers.item.save(folder / "item_tower", include_optimizer=False)
 
     def query(inputs: dict[str, Any]) -> dict[str, Any]:
         return {"query": towers.query({f.name: inputs[f.name] for f in towers.query_features})}

@@ -15,13 +15,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.ahead import ahead
-from models.data import Batch, Events, Features
+from models.data import Batch, Features
 from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import in_batch_loss, takes_all_negatives
-from models.retrieval.rows import training_rows
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
 from models.team import Team
@@ -37,34 +36,29 @@ Step = Callable[[Batch, Batch, NDArray, NDArray], tf.Tensor]
 
 def train(
     towers: Towers,
-    features: Features,
-    positives: Events,
+    rows: EventRows,
     popularity: NDArray[np.float32],
-    validation: ValidationSet,
-    config: RetrievalConfig,
+    validation: ValidationSet | None,
     checkpoint: Checkpoint,
     mark: str,
     team: Team | None = None,
-    after_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train both towers in place and leave the weights of the best epoch in them.
 
     Args:
-        towers: fresh towers.
-        features: of the run.
-        positives: training rows, each with an item of the catalogue.
+        towers: as they are to start.
+        rows: what to train on, and the config.
         popularity: float32 [N], for the logQ correction.
-        validation: empty: no early stopping, the last epoch is kept.
-        config: everything else.
+        validation: none, or without users: no early stopping, the last epoch is kept.
         checkpoint: where the state after each epoch goes; a matching one is resumed.
         mark: identifies config and inputs in the checkpoint.
         team: the processes that train together; each takes its share of the rows, the first validates and keeps the
             checkpoint.
-        after_epoch: called with the record of each epoch once it is on disk.
 
     Returns:
-        A record per epoch: epoch, loss, examples_per_s and, with validation, recall_at_<k>.
+        A record per epoch: epoch, loss, examples_per_s, whether it was the best and, with validation, recall_at_<k>.
     """
+    config = rows.config
     team = team or Team()
     optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
     variables = [*towers.variables, *optimizer.variables]
@@ -76,22 +70,19 @@ def train(
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
     progress = team.first(lambda: progress, Progress)
     team.copy(variables)
-    rows = training_rows(positives, features, config)
     step = compile_step(towers, rows, popularity, optimizer, team)
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
         record = _epoch(epoch, step, optimizer, rows, team)
-        if len(validation):
-            record[metric] = team.first(lambda: _recall(towers, features, validation, config), float)
+        if validation:
+            record[metric] = team.first(lambda: _recall(towers, rows, validation), float)
         progress.history.append(record)
         if progress.best_epoch < 0 or record.get(metric, epoch) > progress.history[progress.best_epoch].get(metric, -1):
             progress.best_epoch, best = epoch, [v.numpy() for v in towers.variables]
         if team.leads:
             checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
-        if after_epoch:
-            after_epoch(record)
     _assign(variables[:num_weights], best)
     return [{**record, "best": i == progress.best_epoch} for i, record in enumerate(progress.history)]
 
@@ -119,9 +110,10 @@ def embed_queries(towers: Towers, inputs: Batch) -> NDArray[np.float32]:
     )
 
 
-def _recall(towers: Towers, features: Features, validation: ValidationSet, config: RetrievalConfig) -> float:
-    embeddings = embed_items(towers, features)
-    return recall_at_k(validation, lambda rows: embed_queries(towers, rows), embeddings, config.validation_cutoff)
+def _recall(towers: Towers, rows: EventRows, validation: ValidationSet) -> float:
+    embeddings = embed_items(towers, rows.features)
+    cutoff = rows.config.validation_cutoff
+    return recall_at_k(validation, lambda inputs: embed_queries(towers, inputs), embeddings, cutoff)
 
 
 def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team) -> dict[str, Any]:

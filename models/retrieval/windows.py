@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
-from models.optimizer import cosine
+from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.towers import Towers
 from models.runs import places_in_runs
@@ -34,6 +34,9 @@ class WindowRows(EventRows):
 
     inputs = {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
 
+    def __init__(self, positives: Events, features: Features, config: RetrievalConfig, *, falls: bool = True) -> None:
+        super().__init__(positives, features, config, falls=falls)
+
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
         """Those of `window_batches`."""
         num_targets = len(self.positives) // shard.size
@@ -41,10 +44,6 @@ class WindowRows(EventRows):
         size = min(size, max(num_targets // STEPS_PER_EPOCH, SMALLEST_BATCH))
         length = self.features.schema.history_length
         return window_batches(self.positives, self.features, size, length, seed=seed, shard=shard)
-
-    def learning_rate(self, epochs_done: float) -> float:
-        """Half a cosine over all epochs."""
-        return self.config.learning_rate * cosine(epochs_done / self.config.max_epochs)
 
     def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
         """In place of each target's history the state of its window before it, [R, D]."""

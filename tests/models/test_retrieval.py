@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models.data import load_events, load_features, load_state
@@ -14,12 +16,13 @@ from models.index.config import IndexConfig
 from models.index.stage import Serving, build_index, sample_queries
 from models.onnx import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
 from models.ranking.config import RankingConfig
+from models.ranking.retriever import Retriever
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.stage import train_retrieval
 from models.retrieval.validation import recall_at_k, validation_set
 from tests.models.checkerboard import NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
-from workflows.core.artefacts import read_manifest
+from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import ArtefactError
 
 CONFIG = RetrievalConfig(
@@ -92,30 +95,69 @@ def test_padding_does_not_change_the_query(run):
     assert towers.encode_query(moved) == pytest.approx(towers.encode_query(inputs), abs=1e-6)
 
 
-def test_a_killed_training_resumes_and_ends_the_same(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("refitting", [False, True])
+def test_a_killed_training_resumes_and_ends_the_same(refitting, tmp_path, monkeypatch):
     import models.retrieval.training as training
 
-    config = msgspec.structs.replace(CONFIG, max_epochs=3)
+    config = msgspec.structs.replace(CONFIG, max_epochs=6, refit_share=0.9)
     whole, killed = checkerboard_run(tmp_path / "whole"), checkerboard_run(tmp_path / "killed")
-    train_retrieval(whole, config)
+    info = train_retrieval(whole, config).info
+    assert info["epochs"] == 6 and info["refit_epochs"] > 1
+    dying = 7 if refitting else 2
     true_epoch, started = training._epoch, []
 
-    def dies_in_the_third(epoch, *rest):
-        started.append(epoch)
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return true_epoch(epoch, *rest)
+    def epoch_of(dies):
+        def counted(epoch, *rest):
+            started.append(epoch)
+            if len(started) == dies:
+                raise KeyboardInterrupt
+            return true_epoch(epoch, *rest)
 
-    monkeypatch.setattr(training, "_epoch", dies_in_the_third)
+        return counted
+
+    monkeypatch.setattr(training, "_epoch", epoch_of(dying + 1))
     with pytest.raises(KeyboardInterrupt):
         train_retrieval(killed, config)
     assert not killed.folder("retrieval").exists()
-    monkeypatch.setattr(training, "_epoch", lambda epoch, *rest: (started.append(epoch), true_epoch(epoch, *rest))[1])
-    assert train_retrieval(killed, config).info["epochs"] == 3
-    assert started == [0, 1, 2, 2]
-    embeddings = [np.load(r.folder("retrieval") / "item_embeddings.npy") for r in (whole, killed)]
-    assert embeddings[0] == pytest.approx(embeddings[1], abs=1e-4)
+    monkeypatch.setattr(training, "_epoch", epoch_of(0))
+    assert train_retrieval(killed, config).info == info | {"onnx_difference": pytest.approx(0.0, abs=1e-3)}
+    epochs = [*range(6), *range(info["refit_epochs"])]
+    assert started == [*epochs[: dying + 1], *epochs[dying:]]
+    for name in ("item_embeddings.npy", "train/item_embeddings.npy"):
+        embeddings = [np.load(r.folder("retrieval") / name) for r in (whole, killed)]
+        assert embeddings[0] == pytest.approx(embeddings[1], abs=1e-4)
     assert not killed.scratch("retrieval").exists()
+
+
+def without_a_click(folder):
+    """One click of a split becomes none."""
+    tables = {part: pq.read_table(part) for part in sorted(folder.glob("*.parquet"))}
+    part, table = next((part, table) for part, table in tables.items() if max(table["click"].to_pylist()) == 1)
+    clicks = table["click"].to_numpy().copy()
+    clicks[np.flatnonzero(clicks)[0]] = 0
+    pq.write_table(table.set_column(table.schema.get_field_index("click"), "click", pa.array(clicks)), part)
+
+
+def test_a_refit_goes_over_train_and_valid_and_leaves_the_towers_of_the_train_split(tmp_path):
+    """One click less in the valid split moves what is served, and only that."""
+    config = msgspec.structs.replace(CONFIG, max_epochs=1)
+    embeddings = {}
+    for name, share in (("refit", 0.5), ("again", 0.5), ("none", 0.0)):
+        run = checkerboard_run(tmp_path / name)
+        if name == "again":
+            without_a_click(run.folder("features") / "valid")
+            write_manifest(run.folder("features"), read_manifest(run.folder("features")))
+        info = train_retrieval(run, msgspec.structs.replace(config, refit_share=share)).info
+        assert (info["refit_epochs"] > 0) == (share > 0)
+        folder = run.folder("retrieval")
+        embeddings[name] = [np.load(f / "item_embeddings.npy") for f in (folder / "train", folder)]
+        asked = random_inputs(load_features(run).schema.query, 4)
+        queries = [Retriever(f).embed(asked) for f in (folder / "train", folder)]
+        assert (np.abs(queries[0] - queries[1]).max() > 1e-3) == (share > 0)
+    assert embeddings["none"][0] == pytest.approx(embeddings["none"][1], abs=1e-7)
+    assert embeddings["refit"][0] == pytest.approx(embeddings["again"][0], abs=1e-6)
+    assert embeddings["refit"][0] == pytest.approx(embeddings["none"][0], abs=1e-6)
+    assert np.abs(embeddings["refit"][1] - embeddings["again"][1]).max() > 1e-3
 
 
 def test_a_seed_decides_the_result(tmp_path):
