@@ -24,7 +24,7 @@ __all__ = ["ERROR", "Command", "Objective", "TrialFailed", "wants_small"]
 ERROR = "error"  # the attribute of a failed trial that says why
 
 # What comes after the epochs that a trial is judged by.
-LEFT_OUT = ["retrieval.refit_share=0"]
+LEFT_OUT = ["retrieval.refit_share=0", "ranking.refit_share=0"]
 # The command that trains a trial, from its run directory and its "KEY=VALUE" overrides.
 Command = Callable[[Path, Sequence[str]], Sequence[str]]
 

@@ -55,7 +55,7 @@ def group_losses(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, listwise
 def fit(
     model: Ranker,
     train: GroupSource,
-    valid: GroupSource,
+    valid: GroupSource | None,
     config: RankingConfig,
     checkpoint: Checkpoint,
     mark: str,
@@ -63,23 +63,27 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train until the validation loss stops falling; the model ends with the weights of its best epoch.
 
+    The learning rate falls to 0 along half a cosine over `max_epochs`.
+
     Args:
-        model: fresh; resumed where the checkpoint has its training.
+        model: as it is to start; resumed where the checkpoint has its training.
         train: what to learn from; of several processes, this one's share.
-        valid: what to stop by.
+        valid: what to stop by; none: all epochs are run, and the last one is kept.
         config: the step and how long.
         checkpoint: written after each epoch.
         mark: identifies config and inputs in the checkpoint.
         team: the processes that train together; the first validates and keeps the checkpoint.
 
     Returns:
-        A record per epoch: train_loss, valid_loss, valid_auc.
+        A record per epoch: epoch, train_loss, whether it was the best and, with `valid`, valid_loss and valid_auc.
     """
     team = team or Team()
-    build(model, valid, config)
+    build(model, train, config)
     optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
     step = compile_step(model, train, config, optimizer, team)
-    progress, best = _resume(model, checkpoint, mark, team)
+    variables = [*model.weights, *optimizer.variables]
+    progress, best = _resume(variables, checkpoint, mark, team)
+    best = best or model.get_weights()
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
             break
@@ -93,16 +97,26 @@ def fit(
                 counts.append(len(group.labels))
                 bar.advance(bar.task_ids[0], group.labels.size)
         record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
-        record |= team.first(lambda: _validate(model, valid, config), dict)
+        if valid is not None:
+            record |= team.first(lambda: _validate(model, valid, config), dict)
         progress.history.append(record)
-        if progress.best_epoch < 0 or record["valid_loss"] < progress.history[progress.best_epoch]["valid_loss"]:
+        if valid is None or record["valid_loss"] < _best_loss(progress):
             progress.best_epoch, best = epoch, model.get_weights()
         if team.leads:
-            checkpoint.save(progress, model.get_weights(), best)
-        shown = f"loss {record['train_loss']:.4f}, valid {record['valid_loss']:.4f}"
-        console.say(f"ranking: epoch {epoch + 1}: {shown}, AUC {record['valid_auc']:.4f}")
+            checkpoint.save(progress, [v.numpy() for v in variables], best)
+        console.say(_line(record))
     model.set_weights(best)
-    return progress.history
+    return [{**record, "best": i == progress.best_epoch} for i, record in enumerate(progress.history)]
+
+
+def _best_loss(progress: Progress) -> float:
+    """Before this epoch."""
+    return float(progress.history[progress.best_epoch]["valid_loss"]) if progress.best_epoch >= 0 else np.inf
+
+
+def _line(record: dict[str, Any]) -> str:
+    parts = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if isinstance(value, float)]
+    return f"ranking: epoch {record['epoch']}: " + ", ".join(parts)
 
 
 def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
@@ -190,11 +204,15 @@ def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
     _forward(model, query, items, pair, labels, training=False)
 
 
-def _resume(model: Ranker, checkpoint: Checkpoint, mark: str, team: Team) -> tuple[Progress, list[NDArray]]:
-    progress, best = Progress(mark), model.get_weights()
+def _resume(
+    variables: list[tf.Variable], checkpoint: Checkpoint, mark: str, team: Team
+) -> tuple[Progress, list[NDArray]]:
+    """How far training has come, with the variables of that moment in place, and the best weights; at first none."""
+    progress, best = Progress(mark), list[NDArray]()
     if team.leads and (found := checkpoint.load()) is not None:
         progress, current, best = found
         console.say(f"ranking: resumes after epoch {len(progress.history)}")
-        model.set_weights(current)
-    team.copy(model.weights)
+        for variable, value in zip(variables, current, strict=True):
+            variable.assign(value)
+    team.copy(variables)
     return team.first(lambda: progress, Progress), best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from workflows.core.run import Run
 __all__ = ["train_ranking"]
 
 STAGE = "ranking"
+REFIT = "refit"
 AFTER = ("data", "features", "retrieval", "neighbours")
 HELD_OUT_SHARE = 0.2
 SCAN_ROWS = 100_000
@@ -81,7 +83,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}, "
         f"{'with' if has_user_id else 'without'} a user id"
     )
-    train, valid = _sources(run, config, features, label, names, sampled)
+    train, valid, both = _sources(run, config, features, label, names, sampled)
     if not train.share(team.shard).num_rows:
         raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
     mean, scale = _moments(train, len(names))
@@ -89,11 +91,18 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         tf.keras.utils.set_random_seed(config.seed + team.shard.rank)  # each its own dropout; weights are the first's
         skip = np.full(len(names), 1.0 / max(len(names), 1))
         model = Ranker(features.schema, config, mean, scale, skip)
-        history = fit(model, train.share(team.shard), valid, config, Checkpoint(run.scratch(STAGE), mark), mark, team)
+        scratch = run.scratch(STAGE)
+        history = fit(model, train.share(team.shard), valid, config, Checkpoint(scratch, mark), mark, team)
+        if folder is not None:
+            labels, logits = predict(model, valid, config.batch_size).flat()
+            factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
+        refit = []
+        if config.refit_share:
+            more = _refitting(config, 1 + [record["best"] for record in history].index(True))
+            console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
+            refit = fit(model, both.share(team.shard), None, more, Checkpoint(scratch / REFIT, mark), mark, team)
         if folder is None:
             return {}
-        labels, logits = predict(model, valid, config.batch_size).flat()
-        factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         model.rescale(factor, offset)
         with full_float32():
             shape = export_ranker(folder, model, features, config.max_stored_mb)
@@ -113,9 +122,11 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     }
     _write_json(folder / "meta.json", meta)
     _write_json(folder / "history.json", history)
+    _write_json(folder / "refit.json", refit)
     measured = {name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")}
     return {
         "epochs": len(history),
+        "refit_epochs": len(refit),
         "training_rows": train.num_rows,
         "rows": kind,
         **measured,
@@ -125,8 +136,8 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
 
 def _sources(
     run: Run, config: RankingConfig, features: Features, label: str, names: list[str], sampled: bool
-) -> tuple[Any, Any]:
-    """What to train on and what to stop by."""
+) -> tuple[Any, Any, Any]:
+    """What to train on, what to stop by, and both together."""
     from models.neighbours.merged import MergedRetriever
     from models.ranking.pairing import PairSource
     from models.ranking.rows import ImpressionGroups
@@ -135,12 +146,23 @@ def _sources(
     state = load_state(run, "train")
     pairs = PairSource(names, MergedRetriever(run, "train", state), state)
     if not sampled:
-        train = ImpressionGroups(load_events(run, "train"), label, features, pairs)
-        return train, ImpressionGroups(load_events(run, "valid"), label, features, pairs)
+        splits = (("train",), ("valid",), ("train", "valid"))
+        train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs) for s in splits)
+        return train, valid, both
     events = load_events(run, "valid").select(positives_of=label)
     groups = sample_groups(events, features, state, pairs, config)
     held_out = _held_out(groups.user_row, config.seed)
-    return groups.where(~held_out), groups.where(held_out)
+    return groups.where(~held_out), groups.where(held_out), groups
+
+
+def _refitting(config: RankingConfig, num_epochs: int) -> RankingConfig:
+    """The step with which training goes on after its best epoch: other draws, and a rate that falls from half."""
+    return msgspec.structs.replace(
+        config,
+        max_epochs=math.ceil(config.refit_share * num_epochs),
+        learning_rate=config.learning_rate / 2,
+        seed=config.seed + config.max_epochs,
+    )
 
 
 def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""The ranker that is served has also learnt from what told its best epoch."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.neighbours.config import NeighboursConfig
+from models.neighbours.stage import fit_neighbours
+from models.ranking.config import RankingConfig
+from models.ranking.stage import train_ranking
+from models.retrieval.config import RetrievalConfig
+from models.retrieval.stage import train_retrieval
+from tests.models.checkerboard import checkerboard_run
+
+CONFIG = RankingConfig(
+    embedding_dim=8,
+    bottom=(8,),
+    top=(16,),
+    batch_size=40,
+    max_epochs=4,
+    candidate_pool=12,
+    negatives_per_positive=4,
+    refit_share=0.9,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = checkerboard_run(tmp_path_factory.mktemp("refit"))
+    train_retrieval(run, RetrievalConfig(embedding_dim=8, hidden=(16,), max_epochs=2, validation_cutoff=4))
+    fit_neighbours(run, NeighboursConfig())
+    return run
+
+
+def records(run, name):
+    return json.loads((run.folder("ranking") / name).read_text())
+
+
+def item_fields(run):
+    return np.load(run.folder("ranking") / "item_fields.npy")
+
+
+@pytest.mark.parametrize("training_rows", ["sampled", "impressions"])
+def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, monkeypatch):
+    import models.ranking.stage as stage
+
+    sources = []
+    true_sources = stage._sources
+    monkeypatch.setattr(stage, "_sources", lambda *given: sources.append(true_sources(*given)) or sources[-1])
+    config = msgspec.structs.replace(CONFIG, training_rows=training_rows)
+    plain = train_ranking(run, msgspec.structs.replace(config, refit_share=0.0), force=True).info
+    fields = item_fields(run)
+    assert plain["refit_epochs"] == 0 and records(run, "refit.json") == []
+    again = train_ranking(run, config, force=True).info
+    best = 1 + [record["best"] for record in records(run, "history.json")].index(True)
+    assert again["refit_epochs"] == len(records(run, "refit.json")) == int(np.ceil(0.9 * best))
+    # What is told of the best epoch stays what it was; what is served has moved.
+    assert again["calibration"] == pytest.approx(plain["calibration"], rel=1e-4)
+    assert np.abs(item_fields(run) - fields).max() > 1e-3
+    train, valid, both = sources[-1]
+    assert both.num_rows == train.num_rows + valid.num_rows
+
+
+def test_a_training_killed_in_the_refit_goes_on_there(run, monkeypatch):
+    import models.ranking.fit as fit
+
+    config = msgspec.structs.replace(CONFIG, dropout=0.0, id_dropout=0.0, embedding_spread=0.0)  # nothing is drawn
+    whole = train_ranking(run, config, force=True).info
+    assert whole["refit_epochs"] > 1
+    fields, dying = item_fields(run), whole["epochs"] + 2
+    true_save, saved = fit.Checkpoint.save, []
+
+    def save(checkpoint, *state):
+        saved.append(len(state[0].history))
+        if len(saved) == dying:
+            raise KeyboardInterrupt
+        true_save(checkpoint, *state)
+
+    monkeypatch.setattr(fit.Checkpoint, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        train_ranking(run, config, force=True)
+    np.testing.assert_array_equal(item_fields(run), fields)  # the earlier result is untouched
+    monkeypatch.setattr(fit.Checkpoint, "save", lambda *given: (saved.append(len(given[1].history)), true_save(*given)))
+    train_ranking(run, config, force=True)
+    # The second epoch of the refit was lost with its checkpoint, and nothing else.
+    assert saved == [*range(1, whole["epochs"] + 1), 1, 2, 2, *range(3, whole["refit_epochs"] + 1)]
+    np.testing.assert_allclose(item_fields(run), fields, atol=1e-4)
