@@ -62,23 +62,27 @@ class PairSource:
         num_items = len(self.popularity)
         step = max(1, BLOCK_CELLS // num_items)
         spans = [slice(start, start + step) for start in range(0, len(user_row), step)]
-        parts = [self.of_block(embedded[s], self.retriever.neighbour_scores(user_row[s]), item_rows[s]) for s in spans]
+        parts = []
+        for span in spans:
+            neighbour = self.retriever.neighbour_scores(user_row[span])
+            parts.append(self.of_block(embedded[span], neighbour, item_rows[span], np.arange(len(neighbour))))
         return np.concatenate(parts)
 
     def of_block(
-        self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32], item_rows: NDArray
+        self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32], item_rows: NDArray, owner: NDArray
     ) -> NDArray[np.float32]:
         """Pair features where the scores of the whole catalogue are at hand.
 
         Args:
-            embedded: float32 [G, D], query embeddings.
-            neighbour: float32 [G, N], item-item scores.
+            embedded: float32 [Q, D], query embeddings.
+            neighbour: float32 [Q, N], item-item scores.
             item_rows: int [G, M]; -1 is no item.
+            owner: int [G], the query of each group.
         """
         known = np.maximum(item_rows, 0)
         items = self.retriever.tower.item_embeddings[known]
         scores = {
-            TOWER_SCORE: np.einsum("gd,gmd->gm", embedded, items, optimize=True),
-            NEIGHBOUR_SCORE: np.take_along_axis(neighbour, known.astype(np.int64), axis=1),
+            TOWER_SCORE: np.einsum("gd,gmd->gm", embedded[owner], items, optimize=True),
+            NEIGHBOUR_SCORE: neighbour[owner[:, None], known],
         }
         return pair_features(self.names, item_rows, scores, self.popularity)

@@ -17,8 +17,8 @@ from workflows.features.schema import HISTORY
 __all__ = ["sample_groups"]
 
 MAX_POSITIVES = 200_000
-# Each positive is held against the whole catalogue: on a large one fewer are drawn, but not below the second number.
-MAX_SCORES, MIN_POSITIVES = 1_500_000_000, 10_000
+# Each query is held against the whole catalogue: on a large one fewer are drawn, but not below the second number.
+MAX_SCORES, MIN_QUERIES = 1_500_000_000, 10_000
 # Quality is measured per user: without a cap a few users with very long logs would decide the weights.
 MAX_POSITIVES_PER_USER = 10
 BLOCK_CELLS = 20_000_000
@@ -50,11 +50,12 @@ def sample_groups(
     columns = events.select(known_items_only=True).columns
     # Of every positive, also those that are not drawn below.
     blocked = _positives_of(columns["user_row"], columns["item_row"])
-    batch = _unseen(columns, state, random)
+    has_context = bool(features.schema.side("context"))
+    batch, first = _unseen(columns, state, has_context, random)
     user_row, positives = batch["user_row"], batch["item_row"]
     history = features.history_codes(np.asarray(state.history[user_row]))
     query = features.query_inputs(user_row, batch, history)
-    embedded = pairs.retriever.tower.embed(query)
+    embedded = pairs.retriever.tower.embed({name: values[first] for name, values in query.items()})
     chance = np.maximum(state.popularity, 0.0).astype(np.float64) ** POPULARITY_POWER + 1e-9
     draw = _Draw(config, np.cumsum(chance / chance.sum()), random)
     item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
@@ -62,64 +63,76 @@ def sample_groups(
     pair = np.empty((*item_rows.shape, len(pairs.names)), np.float32)
     is_candidate = np.zeros(len(positives), bool)
     step = max(1, BLOCK_CELLS // features.num_items)
+    ends = np.append(first, len(positives))
     with console.progress("ranking: draw negatives", len(positives), "positives") as bar:
-        for start in range(0, len(positives), step):
-            span = slice(start, start + step)
-            neighbour = pairs.retriever.neighbour_scores(user_row[span])
-            scores = pairs.retriever.merged_scores(embedded[span], neighbour)
-            for place, user in enumerate(user_row[span]):
+        for start in range(0, len(first), step):
+            asked = slice(start, start + step)
+            users, bounds = user_row[first[asked]], ends[start : start + step + 1]
+            span = slice(bounds[0], bounds[-1])
+            owner = np.repeat(np.arange(len(users)), np.diff(bounds))
+            neighbour = pairs.retriever.neighbour_scores(users)
+            scores = pairs.retriever.merged_scores(embedded[asked], neighbour)
+            for place, user in enumerate(users):
                 scores[place, state.seen(int(user))] = -np.inf
-            is_candidate[span] = _among_best(scores, positives[span], config.candidate_pool)
-            for place, user in enumerate(user_row[span]):
+            is_candidate[span] = _among_best(scores, owner, positives[span], config.candidate_pool)
+            for place, user in enumerate(users):
                 scores[place, blocked[int(user)]] = -np.inf
-            item_rows[span, 1:] = draw(scores)
-            pair[span] = pairs.of_block(embedded[span], neighbour, item_rows[span])
-            bar.advance(bar.task_ids[0], len(scores))
+            item_rows[span, 1:] = draw(scores, owner)
+            pair[span] = pairs.of_block(embedded[asked], neighbour, item_rows[span], owner)
+            bar.advance(bar.task_ids[0], len(owner))
     groups = SampledGroups(query, item_rows, pair, user_row, features)
     # What retrieval does not find is never ranked: learning to prefer it would only draw other weak candidates up.
     return groups.where(is_candidate) if is_candidate.any() else groups
 
 
-def _among_best(scores: NDArray[np.float32], rows: NDArray, count: int) -> NDArray[np.bool_]:
-    """Whether the item of each row of `scores` [G, N] is among its `count` best; bool [G]."""
+def _among_best(scores: NDArray[np.float32], owner: NDArray, rows: NDArray, count: int) -> NDArray[np.bool_]:
+    """Whether item `rows[g]` is among the `count` best of the row `owner[g]` of `scores` [Q, N]; bool [G]."""
     count = min(count, scores.shape[1])
     last = -np.partition(-scores, count - 1, axis=1)[:, count - 1]
-    own = scores[np.arange(len(rows)), rows]
-    among: NDArray[np.bool_] = np.isfinite(own) & (own >= last)
+    own = scores[owner, rows]
+    among: NDArray[np.bool_] = np.isfinite(own) & (own >= last[owner])
     return among
 
 
 class _Draw:
-    """Draws negatives for a block of score rows."""
+    """Draws negatives for a block of queries."""
 
     def __init__(self, config: RankingConfig, cumulated: NDArray, random: np.random.Generator) -> None:
         self._count = config.negatives_per_positive
         self._retrieved = round(config.retrieved_negatives * self._count)
         self._pool, self._cumulated, self._random = config.candidate_pool, cumulated, random
 
-    def __call__(self, scores: NDArray) -> NDArray[np.int32]:
-        """Scores [G, N], -inf where forbidden -> item rows [G, count], -1 where there is none."""
-        num_rows, num_items = scores.shape
+    def __call__(self, scores: NDArray, owner: NDArray) -> NDArray[np.int32]:
+        """Scores [Q, N], -inf where forbidden, and the query of each group, int [G] -> item rows [G, count].
+
+        -1 where there is none.
+        """
+        num_rows, num_items = len(owner), scores.shape[1]
         pool = min(self._pool, num_items)
         best = np.argpartition(-scores, pool - 1, axis=1)[:, :pool]
-        allowed = np.isfinite(np.take_along_axis(scores, best, axis=1))
+        best = np.where(np.isfinite(np.take_along_axis(scores, best, axis=1)), best, -1)[owner]
         # Without replacement: random keys, the forbidden ones last.
-        keys = np.where(allowed, self._random.random(best.shape), 2.0)
-        order = np.argsort(keys, axis=1)
-        mixed = np.where(np.take_along_axis(allowed, order, axis=1), np.take_along_axis(best, order, axis=1), -1)
+        keys = np.where(best >= 0, self._random.random(best.shape), 2.0)
+        mixed = np.take_along_axis(best, np.argsort(keys, axis=1), axis=1)
         chosen = np.full((num_rows, self._count), -1, np.int32)
         width = min(self._count, pool)
         chosen[:, :width] = mixed[:, :width]
         popular = np.searchsorted(self._cumulated, self._random.random((num_rows, self._count - self._retrieved)))
         popular = np.minimum(popular, num_items - 1)
-        free = np.isfinite(np.take_along_axis(scores, popular, axis=1))
+        free = np.isfinite(scores[owner[:, None], popular])
         # Where the draw is forbidden, one more retrieved candidate stays in its place.
         chosen[:, self._retrieved :] = np.where(free, popular, chosen[:, self._retrieved :])
         return chosen
 
 
-def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
-    """The rows of unseen items of known users, at most MAX_POSITIVES_PER_USER of each; of all, what time allows."""
+def _unseen(
+    columns: Batch, state: State, has_context: bool, random: np.random.Generator
+) -> tuple[Batch, NDArray[np.int64]]:
+    """The rows of unseen items of known users, at most MAX_POSITIVES_PER_USER of each; of all, what time allows.
+
+    Returns:
+        The rows, by user; and of each query the first row of those that it stands for: without context all of a user's.
+    """
     users, items, num_items = columns["user_row"], columns["item_row"], len(state.popularity)
     owners = np.repeat(np.arange(len(state.seen_indptr) - 1), np.diff(state.seen_indptr))
     seen = owners * num_items + np.asarray(state.seen_rows)
@@ -130,12 +143,15 @@ def _unseen(columns: Batch, state: State, random: np.random.Generator) -> Batch:
             "none; give split.valid_fraction more, or ranking.training_rows = 'impressions'"
         )
     keep = _cap_per_user(keep, users[keep], random)
-    most = min(MAX_POSITIVES, max(MIN_POSITIVES, MAX_SCORES // num_items))
-    if len(keep) > most:
-        keep = np.sort(random.choice(keep, most, replace=False))
-    # Together, so that the item-item scores of a user are computed once.
+    if len(keep) > MAX_POSITIVES:
+        keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
+    asks = keep if has_context else users[keep]
+    queries, most = np.unique(asks), max(MIN_QUERIES, MAX_SCORES // num_items)
+    if len(queries) > most:
+        keep = keep[np.isin(asks, random.choice(queries, most, replace=False))]
     keep = keep[np.argsort(users[keep], kind="stable")]
-    return {name: values[keep] for name, values in columns.items() if name != HISTORY}
+    first = np.flatnonzero(np.diff(keep if has_context else users[keep], prepend=-1))
+    return {name: values[keep] for name, values in columns.items() if name != HISTORY}, first
 
 
 def _cap_per_user(keep: NDArray, users: NDArray, random: np.random.Generator) -> NDArray:

@@ -113,6 +113,23 @@ def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, 
         assert len(set(rows[1:].tolist())) == 4
 
 
+def test_without_context_a_user_is_asked_for_once(events, features, state):
+    asked = []
+
+    class Counting(Retriever):
+        def neighbour_scores(self, user_row):
+            asked.extend(user_row.tolist())
+            return super().neighbour_scores(user_row)
+
+    pairs = PairSource(choose_pairs(CONFIG, sampled=True), Counting(), state)
+    groups = sample_groups(events, features, state, pairs, CONFIG)
+    assert len(asked) == len(set(asked)) < len(groups.user_row) and set(groups.user_row.tolist()) <= set(asked)
+    negatives = {}
+    for user, rows in zip(groups.user_row.tolist(), groups.item_rows[:, 1:].tolist(), strict=True):
+        negatives.setdefault(user, []).append(tuple(rows))
+    assert any(len(set(drawn)) > 1 for drawn in negatives.values())  # each positive has its own
+
+
 def test_the_pair_features_are_those_of_the_moment(events, features, state):
     groups = draw(events, features, state)
     retriever = Retriever()

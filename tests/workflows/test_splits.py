@@ -226,6 +226,25 @@ def test_drawn_histories_vary_from_event_to_event_and_cover_the_pool(tmp_path):
     assert any(history.tolist() != sorted(history) for history in histories)
 
 
+def test_without_timestamps_what_is_known_of_a_user_is_a_draw_that_stays(tmp_path):
+    """Sorted by item, as public files are: the last rows would be the same few items for everybody."""
+    pairs = [(user, item) for user in range(40) for item in range(60)]
+    events = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    rng = np.random.default_rng(0)
+    events["split"] = np.where(rng.random(len(events)) < 0.2, rng.choice(["valid", "test"], len(events)), "train")
+    _, data = prepare(tmp_path, events, SplitConfig(by="column"), length=10)
+    histories = {name: np.load(data / "state" / name / "history.npy") for name in ("train", "eval", "serve")}
+    for name, allowed in (("train", ["train"]), ("eval", ["train", "valid"]), ("serve", ["train", "valid", "test"])):
+        known = events[events.split.isin(allowed)].groupby("user_id").item_id.agg(set)
+        for user, history in enumerate(histories[name]):
+            assert set(history) <= known[user] and len(set(history)) == 10
+    # Every item in turn, at every place: 400 draws from 60 items.
+    assert np.bincount(histories["serve"].ravel(), minlength=60).min() > 0
+    assert abs(histories["serve"].mean() - 29.5) < 4 * 17.3 / 20
+    kept = [len(set(early) & set(late)) for early, late in zip(histories["train"], histories["serve"], strict=True)]
+    assert np.mean(kept) > 7
+
+
 def test_parts_hold_at_most_their_limit_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "MAX_PART_ROWS", 700)
     at = np.random.default_rng(3).permutation(2_500)

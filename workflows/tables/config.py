@@ -22,7 +22,8 @@ class DataConfig(Section, frozen=True):
         user_id, item_id: id columns, the same name in every table; int64 or string.
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
             integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
-        timestamp: integer, float (epoch seconds) or datetime column; absent: file order, said aloud.
+        timestamp: integer, float (epoch seconds) or datetime column; absent: file order decides the split,
+            said aloud, and histories have no order.
         labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
             { liked = "rating >= 8" }, which drops the events where that column is null; absent: every event is a
             positive.

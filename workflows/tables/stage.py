@@ -78,8 +78,9 @@ def _prepare(
     loaded = load(con, find_inputs(data, split), data, split)
     placed = place_events(con, loaded, data, split)
     num_users, num_items = write_rows(con, loaded, data, folder)
-    history_length = history_length or usual_history_length(con, ordered=data.timestamp is not None)
-    write_states(con, folder, num_users, num_items, history_length)
+    ordered = data.timestamp is not None
+    history_length = history_length or usual_history_length(con, ordered=ordered)
+    write_states(con, folder, num_users, num_items, history_length, ordered=ordered)
     rows = write_parts(con, data, folder, scratch, num_users, history_length)
     return {
         "num_items": num_items,
@@ -87,7 +88,7 @@ def _prepare(
         "id_type": {"item": loaded.item_type, "user": loaded.user_type},
         "rows": rows,
         "history_length": history_length,
-        "has_timestamp": data.timestamp is not None,
+        "has_timestamp": ordered,
         "timestamp_unit": placed.unit,
         "labels": list(data.labels),
         "num_dropped": placed.num_dropped,

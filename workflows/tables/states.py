@@ -31,14 +31,18 @@ def usual_history_length(con: duckdb.DuckDBPyConnection, *, ordered: bool) -> in
 
 
 def write_states(
-    con: duckdb.DuckDBPyConnection, folder: Path, num_users: int, num_items: int, history_length: int
+    con: duckdb.DuckDBPyConnection, folder: Path, num_users: int, num_items: int, history_length: int, *, ordered: bool
 ) -> None:
-    """Write state/{train,eval,serve}: history.npy, seen_indptr.npy, seen_rows.npy and popularity.npy."""
+    """Write state/{train,eval,serve}: history.npy, seen_indptr.npy, seen_rows.npy and popularity.npy.
+
+    Where nothing is ordered, a history is a draw from a user's items, as in the events: the last rows of a file that is
+    sorted by item would stand for none of the others.
+    """
     for name, last in STATES.items():
         state = folder / "state" / name
         state.mkdir(parents=True)
         known = f"{POSITIVE} AND split <= {last}"
-        _write_history(con, known, state / "history.npy", num_users, history_length)
+        _write_history(con, known, state / "history.npy", num_users, history_length, ordered=ordered)
         _write_seen(con, known, state, num_users)
         counts = con.execute(f"SELECT item_row, count(*) AS num FROM events WHERE {known} GROUP BY 1").fetchnumpy()
         popularity = np.zeros(num_items, dtype=np.float32)
@@ -46,15 +50,25 @@ def write_states(
         np.save(state / "popularity.npy", popularity)
 
 
-def _write_history(con: duckdb.DuckDBPyConnection, known: str, path: Path, num_users: int, length: int) -> None:
-    """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r."""
+def _write_history(
+    con: duckdb.DuckDBPyConnection, known: str, path: Path, num_users: int, length: int, *, ordered: bool
+) -> None:
+    """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r.
+
+    Unordered: distinct items in the order of their hash, so that those of one state are mostly those of the next.
+    """
+    events = f"SELECT user_row, item_row, moment, n FROM events WHERE {known}"
+    latest = "moment DESC, n DESC"
+    if not ordered:
+        events = f"SELECT DISTINCT user_row, item_row FROM events WHERE {known}"
+        latest = "hash(user_row, item_row), item_row"
     history = open_array(path, (num_users, length), np.int32)
     history[:] = -1
     batches = stream(
         con,
         f"SELECT user_row, item_row, least(count(*) OVER (PARTITION BY user_row), {length}) - "
-        f"row_number() OVER (PARTITION BY user_row ORDER BY moment DESC, n DESC) AS place "
-        f"FROM events WHERE {known} QUALIFY place >= 0",
+        f"row_number() OVER (PARTITION BY user_row ORDER BY {latest}) AS place "
+        f"FROM ({events}) QUALIFY place >= 0",
     )
     for batch in batches:
         users, items, places = (column.to_numpy() for column in batch.columns)
