@@ -42,7 +42,8 @@ class RankingConfig(Section, frozen=True):
             ones have an embedding too.
         lazy_adam_from: as in retrieval.
         max_epochs: all are run unless patience ends them; the weights of the best one are kept.
-        patience: epochs without an improvement of the validation loss after which training ends.
+        patience: epochs without an improvement of the validation loss after which training ends; the first ones, whose
+            steps are large, say little of what the last ones will reach.
         refit_share: of the epochs up to the best one, so many more follow over the rows of training and those of early
             stopping together, with a learning rate that falls from half to 0. 0: none.
         batch_size: (query, item) rows a step, of each process where several train together.
@@ -66,7 +67,7 @@ class RankingConfig(Section, frozen=True):
     embedding_spread: Spread = 0.5
     lazy_adam_from: NonNegative = 50_000
     max_epochs: Count = 8
-    patience: Count = 2
+    patience: Count = 4
     refit_share: Fraction = 0.25
     id_dropout: Fraction = 0.02
     dropout: Fraction = 0.1
