@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.data import Batch
 from models.onnx import session
+from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
 __all__ = ["Retriever"]
@@ -32,9 +33,15 @@ class Retriever:
 
     @classmethod
     def of(cls, run: Run, moment: Literal["train", "eval"]) -> Retriever:
-        """The retriever as of the end of the train split, or the one that is served."""
-        folder = run.folder("retrieval")
-        return cls(folder / "train" if moment == "train" else folder)
+        """The retriever as of the end of the train split, or the one that is served.
+
+        Raises:
+            ArtefactError: the towers of the moment are missing.
+        """
+        folder = run.folder("retrieval") / ("train" if moment == "train" else "")
+        if not (folder / "meta.json").is_file():
+            raise ArtefactError(f"{folder} has no towers of the moment {moment!r}; run cascade train-retrieval again")
+        return cls(folder)
 
     def embed(self, query: Batch) -> NDArray[np.float32]:
         """Query features by name, [G, 1] or [G, L] -> float32 [G, D]."""

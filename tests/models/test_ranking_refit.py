@@ -11,10 +11,12 @@ import pytest
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
+from models.ranking.retriever import Retriever
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import checkerboard_run
+from workflows.core.errors import ArtefactError
 
 CONFIG = RankingConfig(
     embedding_dim=8,
@@ -89,3 +91,13 @@ def test_a_training_killed_in_the_refit_goes_on_there(run, monkeypatch):
     # The second epoch of the refit was lost with its checkpoint, and nothing else.
     assert saved == [*range(1, whole["epochs"] + 1), 1, 2, 2, *range(3, whole["refit_epochs"] + 1)]
     np.testing.assert_allclose(item_fields(run), fields, atol=1e-4)
+
+
+def test_towers_without_a_train_moment_are_named(run):
+    kept = run.folder("retrieval") / "kept"
+    (run.folder("retrieval") / "train").rename(kept)
+    try:
+        with pytest.raises(ArtefactError, match="no towers of the moment 'train'; run cascade train-retrieval again"):
+            Retriever.of(run, "train")
+    finally:
+        kept.rename(run.folder("retrieval") / "train")
