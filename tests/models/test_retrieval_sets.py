@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.data import Features, Shard
 from models.onnx import session
 from models.retrieval.config import RetrievalConfig, SetsConfig
-from models.retrieval.rows import settled
+from models.retrieval.rows import refitting_rows, settled, training_rows
 from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
@@ -133,6 +133,18 @@ def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
     alone = catalogue_loss(tf.constant(query[owner]), tf.constant(catalogue), tf.constant(item_row), 0.5)
     together = sets_loss(*map(tf.constant, (query, catalogue, owner, item_row)), 0.5)
     assert float(together) == pytest.approx(float(alone), rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "at_the_end"), [("events", 0.01), ("sets", 0.01), ("windows", 0.0)])
+def test_a_refit_starts_at_half_the_learning_rate_and_ends_at_none(kind, at_the_end):
+    config = RetrievalConfig(rows=kind, learning_rate=0.01, max_epochs=8, refit_share=0.25)
+    positives, features = Rows([0, 0, 1], [0, 1, 2]), features_of(2, 3)
+    first, then = training_rows(positives, features, config), refitting_rows(positives, features, config, 6)
+    assert type(first) is type(then) and then.config.max_epochs == 2  # a quarter of six, rounded up
+    assert (first.learning_rate(0.0), then.learning_rate(0.0)) == pytest.approx((0.01, 0.005))
+    assert (first.learning_rate(8.0), then.learning_rate(2.0)) == pytest.approx((at_the_end, 0.0))
+    assert then.learning_rate(1.0) == pytest.approx(0.0025)  # half a cosine
+    assert then.config.seed != first.config.seed
 
 
 def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
