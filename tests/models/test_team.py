@@ -77,7 +77,7 @@ def start_two(run: Run, stage: str, config: RetrievalConfig | RankingConfig, die
             )
         )
     try:
-        return [(process.wait(120), process.communicate()[1]) for process in started]
+        return [(process.wait(600), process.communicate()[1]) for process in started]
     finally:
         for process in started:
             process.kill()
