@@ -40,6 +40,9 @@ class WindowsConfig(Section, frozen=True):
         dropout: share of zeros after the embeddings and after each part of a block, in training.
         learning_rate: of Adam at the start; it falls to 0 along half a cosine.
         max_epochs: over which it falls; early stopping may end sooner.
+        max_cells: logits computed in all, where every item is a negative of every event: bounds the epochs of large
+            data.
+        min_epochs: which that bound leaves.
         patience: epochs without a better validation recall.
     """
 
@@ -48,6 +51,8 @@ class WindowsConfig(Section, frozen=True):
     dropout: Fraction = 0.1
     learning_rate: Positive = 5e-3
     max_epochs: Count = 12
+    max_cells: Count = 30_000_000_000
+    min_epochs: Count = 4
     patience: Count = 3
 
 

@@ -9,6 +9,7 @@ import msgspec
 from models.data import Events, Features
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
+from models.retrieval.objective import takes_all_negatives
 from models.retrieval.sets import SetRows
 from models.retrieval.windows import WindowRows
 from workflows.core.errors import ConfigError
@@ -42,7 +43,9 @@ def refitting_rows(positives: Events, features: Features, config: RetrievalConfi
     return KINDS[config.rows](positives, features, config, falls=True)
 
 
-def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool) -> RetrievalConfig:
+def settled(
+    config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool, num_positives: int
+) -> RetrievalConfig:
     """The config with "auto" rows decided, and what follows from the kind of rows in the places where events have it.
 
     Args:
@@ -50,6 +53,7 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         features: of the run.
         ordered: whether the events have timestamps.
         in_memory: whether the training rows fit in memory.
+        num_positives: of an epoch.
 
     Raises:
         ConfigError: sets are asked for, but there are features of the context, which belong to single events; or
@@ -71,12 +75,15 @@ def settled(config: RetrievalConfig, features: Features, *, ordered: bool, in_me
         are_few = cells <= config.sets.up_to_cells
         rows = "windows" if ordered else "sets" if are_few and in_memory and not context else "events"
     if rows == "windows":
-        windows = config.windows
+        windows, cells = config.windows, num_positives * features.num_items
+        affordable = windows.max_epochs
+        if takes_all_negatives(config, features.num_items):
+            affordable = max(windows.min_epochs, windows.max_cells // max(cells, 1))
         return msgspec.structs.replace(
             config,
             rows=rows,
             learning_rate=windows.learning_rate,
-            max_epochs=min(config.max_epochs, windows.max_epochs),
+            max_epochs=min(config.max_epochs, windows.max_epochs, affordable),
             patience=windows.patience,
         )
     if rows == "events":

@@ -77,7 +77,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
             f"least {team.size}; check data.labels"
         )
     ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp", True))
-    config = settled(config, features, ordered=ordered, in_memory=both.fits_memory)
+    config = settled(config, features, ordered=ordered, in_memory=both.fits_memory, num_positives=len(positives))
     validation = validation_set(features, valid, state, config.validation_users, config.seed)
     scratch = run.scratch(STAGE)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):

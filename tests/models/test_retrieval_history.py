@@ -175,7 +175,7 @@ def test_windows_are_taken_where_there_is_an_order(run, tmp_path):
     from models.retrieval.towers import build_towers
 
     features = load_features(run)
-    chosen = settled(RetrievalConfig(), features, ordered=True, in_memory=False)
+    chosen = settled(RetrievalConfig(), features, ordered=True, in_memory=False, num_positives=1000)
     assert (chosen.rows, chosen.learning_rate) == ("windows", chosen.windows.learning_rate)
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'windows', but the events have no timestamps"):
         train_retrieval(checkerboard_run(tmp_path), CONFIG)

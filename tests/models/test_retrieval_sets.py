@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.data import Features, Shard
 from models.onnx import session
-from models.retrieval.config import RetrievalConfig, SetsConfig
+from models.retrieval.config import RetrievalConfig, SetsConfig, WindowsConfig
 from models.retrieval.rows import refitting_rows, settled, training_rows
 from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.stage import train_retrieval
@@ -90,7 +90,7 @@ def test_processes_share_the_users():
 
 def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
     features, given_rows = features_of(9, 12), RetrievalConfig()
-    chosen = settled(given_rows, features, ordered=False, in_memory=True)
+    chosen = settled(given_rows, features, ordered=False, in_memory=True, num_positives=1000)
     assert (chosen.rows, chosen.negatives, chosen.batch_size) == ("sets", "all", given_rows.sets.batch_size)
     assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
     few = msgspec.structs.replace(given_rows, sets=SetsConfig(up_to_cells=9 * 12 - 1))
@@ -100,26 +100,39 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
         (few, features, True),
         (given_rows, with_context, True),
     ):
-        events = settled(config, features_, ordered=False, in_memory=in_memory)
+        events = settled(config, features_, ordered=False, in_memory=in_memory, num_positives=1000)
         assert events == msgspec.structs.replace(config, rows="events")
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
-        settled(msgspec.structs.replace(given_rows, rows="sets"), with_context, ordered=False, in_memory=True)
+        settled(
+            msgspec.structs.replace(given_rows, rows="sets"),
+            with_context,
+            ordered=False,
+            in_memory=True,
+            num_positives=1000,
+        )
 
 
 def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
     features = features_of(9, 12)
     for most, cells, epochs in ((60, 10**6, 60), (60, 9 * 12 * 7 + 5, 7), (60, 1, 1), (4, 10**6, 4)):
         config = RetrievalConfig(max_epochs=most, sets=SetsConfig(max_cells=cells))
-        assert settled(config, features, ordered=False, in_memory=True).max_epochs == epochs
-    windows = settled(RetrievalConfig(max_epochs=1), features, ordered=True, in_memory=True)
+        assert settled(config, features, ordered=False, in_memory=True, num_positives=1000).max_epochs == epochs
+    windows = settled(RetrievalConfig(max_epochs=1), features, ordered=True, in_memory=True, num_positives=1000)
     assert (windows.rows, windows.max_epochs) == ("windows", 1)
+    for cells, negatives, epochs in ((10**9, "all", 12), (1000 * 12 * 7, "all", 7), (1, "all", 4), (1, "in_batch", 12)):
+        config = RetrievalConfig(negatives=negatives, windows=WindowsConfig(max_cells=cells, min_epochs=4))
+        assert settled(config, features, ordered=True, in_memory=True, num_positives=1000).max_epochs == epochs
 
 
 def test_ids_are_still_dropped_where_item_features_can_carry_them():
     without_context = msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"])
     features = msgspec.structs.replace(features_of(9, 12), schema=without_context)
     given_rows = RetrievalConfig()
-    assert settled(given_rows, features, ordered=False, in_memory=True).id_dropout == given_rows.id_dropout > 0
+    assert (
+        settled(given_rows, features, ordered=False, in_memory=True, num_positives=1000).id_dropout
+        == given_rows.id_dropout
+        > 0
+    )
 
 
 def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
