@@ -16,7 +16,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
 from models.ranking.rows import Group, GroupSource
-from models.retrieval.checkpoint import Checkpoint, Progress
+from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.team import Team
 from workflows.core import console
 
@@ -106,7 +106,7 @@ def fit(
             checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
     model.set_weights(best)
-    return [{**record, "best": i == progress.best_epoch} for i, record in enumerate(progress.history)]
+    return progress.records()
 
 
 def _best_loss(progress: Progress) -> float:
@@ -212,7 +212,6 @@ def _resume(
     if team.leads and (found := checkpoint.load()) is not None:
         progress, current, best = found
         console.say(f"ranking: resumes after epoch {len(progress.history)}")
-        for variable, value in zip(variables, current, strict=True):
-            variable.assign(value)
+        assign(variables, current)
     team.copy(variables)
     return team.first(lambda: progress, Progress), best

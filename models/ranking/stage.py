@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from models.data import Features, load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
+from models.refit import epochs_to_best, refitting
 from models.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
@@ -98,7 +98,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
             factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         refit = []
         if config.refit_share:
-            more = _refitting(config, 1 + [record["best"] for record in history].index(True))
+            more = refitting(config, epochs_to_best(history), seed=config.seed + config.max_epochs)
             console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
             refit = fit(model, both.share(team.shard), None, more, Checkpoint(scratch / REFIT, mark), mark, team)
         if folder is None:
@@ -153,16 +153,6 @@ def _sources(
     groups = sample_groups(events, features, state, pairs, config)
     held_out = _held_out(groups.user_row, config.seed)
     return groups.where(~held_out), groups.where(held_out), groups
-
-
-def _refitting(config: RankingConfig, num_epochs: int) -> RankingConfig:
-    """The step with which training goes on after its best epoch: other draws, and a rate that falls from half."""
-    return msgspec.structs.replace(
-        config,
-        max_epochs=math.ceil(config.refit_share * num_epochs),
-        learning_rate=config.learning_rate / 2,
-        seed=config.seed + config.max_epochs,
-    )
 
 
 def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workflows.core.disk import save_npz
 
-__all__ = ["Checkpoint", "Progress"]
+__all__ = ["Checkpoint", "Progress", "assign"]
 
 FILE_NAME = "checkpoint.npz"
 BYTES = "progress_json"
@@ -31,6 +31,10 @@ class Progress(msgspec.Struct):
     mark: str
     history: list[dict[str, Any]] = []
     best_epoch: int = -1
+
+    def records(self) -> list[dict[str, Any]]:
+        """The record of every epoch, and whether it was the best."""
+        return [{**record, "best": i == self.best_epoch} for i, record in enumerate(self.history)]
 
 
 class Checkpoint:
@@ -65,6 +69,12 @@ class Checkpoint:
                 return progress, _series(file, "current"), _series(file, "best")
         shutil.rmtree(self._folder)
         return None
+
+
+def assign(variables: Sequence[Any], values: Sequence[NDArray]) -> None:
+    """Give every variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _series(file: Any, name: str) -> list[NDArray]:

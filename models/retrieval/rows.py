@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from models.data import Events, Features
+from models.refit import refitting
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import takes_all_negatives
@@ -34,12 +33,7 @@ def refitting_rows(positives: Events, features: Features, config: RetrievalConfi
         config: settled.
         num_epochs: that the best epoch was the last of; `config.refit_share` of them follow.
     """
-    config = msgspec.structs.replace(
-        config,
-        max_epochs=math.ceil(config.refit_share * num_epochs),
-        learning_rate=config.learning_rate / 2,
-        seed=config.seed + 1,
-    )
+    config = refitting(config, num_epochs, seed=config.seed + 1)
     return KINDS[config.rows](positives, features, config, falls=True)
 
 

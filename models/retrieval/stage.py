@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from models.data import Features, load_events, load_features, load_state, positive_label
+from models.refit import epochs_to_best
 from models.retrieval.config import RetrievalConfig
 from models.team import Team, run_stage_together
 from workflows.core import console, device
@@ -89,7 +90,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
         if folder is not None:
             with full_float32():
                 differences.append(_write_retriever(folder / TRAIN, towers, features, config))
-        num_epochs = 1 + [record["best"] for record in history].index(True)
+        num_epochs = epochs_to_best(history)
         if config.refit_share and len(valid):
             rows = refitting_rows(both, features, config, num_epochs)
             console.say(

@@ -7,7 +7,7 @@ epoch is on disk, and a step is one graph call on plain tensors.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.ahead import ahead
-from models.data import Batch, Features
+from models.data import Batch, Features, Shard
 from models.optimizer import Adam
-from models.retrieval.checkpoint import Checkpoint, Progress
+from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import in_batch_loss, takes_all_negatives
@@ -66,7 +66,7 @@ def train(
     progress, best = Progress(mark), [v.numpy() for v in towers.variables]
     if team.leads and (saved := checkpoint.load()) is not None:
         progress, current, best = saved
-        _assign(variables, current)
+        assign(variables, current)
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
     progress = team.first(lambda: progress, Progress)
     team.copy(variables)
@@ -83,8 +83,8 @@ def train(
         if team.leads:
             checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
-    _assign(variables[:num_weights], best)
-    return [{**record, "best": i == progress.best_epoch} for i, record in enumerate(progress.history)]
+    assign(variables[:num_weights], best)
+    return progress.records()
 
 
 def embed_items(towers: Towers, features: Features) -> NDArray[np.float32]:
@@ -121,7 +121,7 @@ def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team)
     num_targets = rows.num_targets // team.size
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
-        for i, inputs in enumerate(ahead(step_inputs(rows, rows.batches(seed=seed, shard=team.shard)))):
+        for i, inputs in enumerate(ahead(step_inputs(rows, seed=seed, shard=team.shard))):
             optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
@@ -132,9 +132,9 @@ def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
-def step_inputs(rows: EventRows, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch, NDArray]]:
-    """Query inputs, item inputs and item_row int32 [R] of training rows, batch by batch."""
-    for batch in batches:
+def step_inputs(rows: EventRows, *, seed: int, shard: Shard) -> Iterator[tuple[Batch, Batch, NDArray]]:
+    """Query inputs, item inputs and item_row int32 [R] of a process's share of the rows, batch by batch."""
+    for batch in rows.batches(seed=seed, shard=shard):
         item_row = batch["item_row"].astype(np.int32)
         query_inputs = rows.features.event_inputs(batch) | {name: batch[name] for name in rows.inputs}
         yield query_inputs, rows.features.item_inputs(item_row), item_row
@@ -197,11 +197,6 @@ def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
 
 def _patience_is_over(progress: Progress, config: RetrievalConfig) -> bool:
     return progress.best_epoch >= 0 and len(progress.history) - 1 - progress.best_epoch >= config.patience
-
-
-def _assign(variables: list[tf.Variable], values: list[NDArray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -95,8 +95,7 @@ def our_towers(features: Features, events: Events, config: RetrievalConfig) -> d
 
     def inputs() -> Iterator[tuple[Any, ...]]:
         for seed in seeds:
-            batches = events.batches(config.batch_size, seed=seed, drop_last=True)
-            for number, given in enumerate(training.step_inputs(rows, batches)):
+            for number, given in enumerate(training.step_inputs(rows, seed=seed, shard=Shard())):
                 yield *given, np.array([seed, number], np.int32)
 
     import tensorflow as tf
