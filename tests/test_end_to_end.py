@@ -80,7 +80,10 @@ def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_th
 
 def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
     metrics = msgspec.json.decode((run / "report" / "metrics.json").read_bytes())
-    assert set(metrics["sources"]) == {"popularity", "item_knn", "retrieval", "chain"}
+    assert set(metrics["sources"]) == {"popularity", "item_knn", "retrieval", "chain", "informed"}
+    shares = {name: values["share_of_best@10"]["value"] for name, values in metrics["sources"].items()}
+    assert shares["popularity"] < shares["informed"] < 1
+    assert shares["informed"] == max(shares.values())
     table = pq.read_table(run / "report" / "recommendations.parquet")
     assert table.column_names == ["source", "user_id", "rank", "item_id", "score"]
     assert set(table["source"].to_pylist()) == {"retrieval", "chain"}

@@ -26,6 +26,7 @@ COLOURS = {
     "bpr": "#B59DD1",
     "ease": "#009E73",
     "segment_popularity": "#C7CBD1",
+    "informed": "#3B3F46",
 }
 HATCHES = {
     "item_knn": "//",

@@ -1,4 +1,4 @@
-"""Everybody who is asked: the baselines, retrieval alone and the chain, with the same queries and rules."""
+"""Everybody who is asked: the baselines, retrieval, the chain, the informed bound, with the same queries and rules."""
 
 from __future__ import annotations
 
@@ -7,46 +7,27 @@ import time
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ensemble.config import Config
 from ensemble.evaluation.chain_source import ask_chain
+from ensemble.evaluation.informed import ask_informed, why_not_informed
 from ensemble.evaluation.measure import Slates
-from ensemble.evaluation.queries import Queries, load_queries, read_segment
+from ensemble.evaluation.setting import Setting
+from ensemble.evaluation.tables import INFORMED
 from ensemble.export.compile import compile_chain
-from ensemble.export.eligibility import eligible_items
 from models.baselines.base import Baseline
 from models.baselines.fitted import PeerRecord, fitted_baselines, interaction_matrix
-from models.data import State, load_state
 from workflows.core import console
 from workflows.core.run import Run
 
-__all__ = ["Setting", "ask_all", "open_setting"]
+__all__ = ["ask_all"]
 
 CHUNK_USERS = 1_000
 
 
-class Setting(msgspec.Struct, frozen=True):
-    """What every source is asked with.
-
-    Attributes:
-        queries: the Q queries.
-        state: what is known before the test split.
-        eligible: bool [N], in stock and allowed by the rules.
-        user_ids, item_ids: raw ids by row.
-        segments: column of the users table -> its values as text, by user_row.
-    """
-
-    queries: Queries
-    state: State
-    eligible: NDArray[np.bool_]
-    user_ids: NDArray
-    item_ids: NDArray
-    segments: dict[str, NDArray] = {}
-
-
 def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slates], dict[str, PeerRecord]]:
-    """Slates of max(cutoffs) items from the baselines, retrieval alone and the chain, in this order, by name.
+    """Slates of max(cutoffs) items from the baselines, retrieval alone, the chain and, on the simulated shop, the
+    informed bound, in this order, by name.
 
     Returns:
         The slates, and how each baseline was tuned, or why it is not among the sources.
@@ -58,21 +39,12 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
         records[name] = record
         if model is not None:
             answers[name] = _ask_baseline(model, config, setting)
-    return answers | {answer.source: answer for answer in _chain(run, config, setting)}, records
-
-
-def open_setting(run: Run, config: Config) -> Setting:
-    """Read what every source is asked with.
-
-    Raises:
-        DataError: no test user has a relevant item, or there is no such column of users.
-    """
-    data = run.folder("data")
-    state = load_state(run, "eval")
-    user_ids, item_ids = (np.load(data / "ids" / f"{side}.npy", allow_pickle=False) for side in ("users", "items"))
-    eligible = eligible_items(data / "items.parquet", config)
-    segments = {column: read_segment(data / "users.parquet", column) for column in config.evaluate.segments}
-    return Setting(load_queries(run, config, state), state, eligible, user_ids, item_ids, segments)
+    answers |= {answer.source: answer for answer in _chain(run, config, setting)}
+    data, longest = run.folder("data"), max(settings.cutoffs)
+    if why_not_informed(data, config.shop, setting.queries) is None:
+        filter_seen = config.chain.filter_seen
+        answers[INFORMED] = ask_informed(data, config.shop, setting, filter_seen=filter_seen, longest=longest)
+    return answers, records
 
 
 def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:

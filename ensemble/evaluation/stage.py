@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from ensemble.benchmark.result import RESULT_GLOB
 from ensemble.config import Config
 from ensemble.evaluation.best import share_of_best
+from ensemble.evaluation.informed import why_not_informed
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, summarise
 from ensemble.evaluation.report import print_summary, write_report
+from ensemble.evaluation.setting import Setting, open_setting
 from ensemble.evaluation.slices import measure_slices
-from ensemble.evaluation.sources import Setting, ask_all, open_setting
+from ensemble.evaluation.sources import ask_all
 from ensemble.evaluation.targets import check_targets
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.write import write_recommendations
@@ -29,6 +31,10 @@ __all__ = ["STAGES_READ", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 FORMAT_VERSION = 1
+INFORMED_NOTE = (
+    "The informed bound knows the items, the contexts and the logging policy, and infers the tastes and budgets of "
+    "the users from the tables that the chain has."
+)
 POLICY_NOTE = (
     "Recall and NDCG can only count what the shop's own policy happened to show, so they favour sources that resemble "
     "it; the share of the best possible does not."
@@ -148,8 +154,10 @@ def _add_share_of_best(
     )
     for source, table in shares.items():
         columns[source] |= table
+    reason = why_not_informed(data, config.shop, queries)
     return [
         f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities.",
+        INFORMED_NOTE if reason is None else f"The informed bound is not stated: {reason}.",
         POLICY_NOTE,
     ]
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 __all__ = [
     "HIGHER_IS_BETTER",
+    "INFORMED",
     "LABELS",
     "best_sources",
     "console_table",
@@ -24,6 +25,8 @@ HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share
 
 MANY_SOURCES = 5
 
+INFORMED = "informed"  # what could be known, not a recommender: it wins nothing
+
 LABELS = {
     "popularity": "Popularity",
     "segment_popularity": "Popularity in the segment",
@@ -37,6 +40,7 @@ LABELS = {
     "lightgbm": "LightGBM",
     "retrieval": "Retrieval alone",
     "chain": "Full chain",
+    INFORMED: "Informed bound",
 }
 
 
@@ -85,7 +89,7 @@ def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
     """The sources with the highest mean of a metric that somebody can win on; equal ones share it."""
     if name.split("@")[0] not in HIGHER_IS_BETTER:
         return []
-    known = {source: values[name]["value"] for source, values in sources.items() if name in values}
+    known = {s: values[name]["value"] for s, values in sources.items() if name in values and s != INFORMED}
     return [source for source, value in known.items() if value == max(known.values()) and value > 0]
 
 

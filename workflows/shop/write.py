@@ -16,10 +16,11 @@ from workflows.shop.world import NEVER, SECOND_NS, World, draw_world, generator
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["write_shop"]
+__all__ = ["LOG_SPEND", "LOG_SPEND_BY_BUDGET", "LOG_SPEND_NOISE", "write_shop"]
 
 ROWS_PER_CHUNK = 500_000
 NULL_SHARE = 0.03
+LOG_SPEND, LOG_SPEND_BY_BUDGET, LOG_SPEND_NOISE = 4.0, 0.8, 0.3
 AGE_GROUPS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 
 
@@ -87,12 +88,12 @@ def _users(config: ShopConfig, world: World, rows: Array) -> pa.Table:
     import pyarrow as pa
 
     rng, truth = generator(config, "user nulls", int(rows[0])), world.truth
-    spend = np.exp(4.0 + 0.8 * truth.budget[rows] + 0.3 * rng.standard_normal(len(rows)))
+    log_spend = LOG_SPEND + LOG_SPEND_BY_BUDGET * truth.budget[rows] + LOG_SPEND_NOISE * rng.standard_normal(len(rows))
     return pa.table(
         {
             "user_id": truth.user_ids[rows],
             "age_group": _with_nulls(rng, np.array(AGE_GROUPS)[world.user_age[rows]]),
-            "spend": _with_nulls(rng, np.round(spend, 2)),
+            "spend": _with_nulls(rng, np.round(np.exp(log_spend), 2)),
             "favourite_device": np.array(DEVICES)[world.user_device[rows]],
         }
     )
