@@ -40,8 +40,8 @@ class WindowsConfig(Section, frozen=True):
         dropout: share of zeros after the embeddings and after each part of a block, in training.
         learning_rate: of Adam at the start; it falls to 0 along half a cosine.
         max_epochs: over which it falls; early stopping may end sooner.
-        max_cells: logits computed in all, where every item is a negative of every event: bounds the epochs of large
-            data.
+        max_cells: logits computed in all with items that are negatives of every row, be it all items or uniform ones:
+            bounds the epochs of large data.
         min_epochs: which that bound leaves.
         patience: epochs without a better validation recall.
     """
@@ -70,8 +70,10 @@ class RetrievalConfig(Section, frozen=True):
         embedding_dim: D, the length of query and item embeddings.
         hidden: widths of each tower's MLP before the last layer of width D; empty: one linear layer.
         temperature: divides the logits.
-        negatives: "in_batch": the other items of the batch, with logQ correction; "all": a softmax over the whole
-            catalogue; "auto": all up to `all_negatives_up_to` items, in-batch above.
+        negatives: "in_batch": the other items of the batch, with logQ correction; "mixed": these and items drawn
+            uniformly; "all": a softmax over the whole catalogue; "auto": all up to `all_negatives_up_to` items, where
+            that leaves windows half of their epochs; else mixed.
+        num_uniform_negatives: M, drawn for each step where they are mixed.
         all_negatives_up_to: catalogue size up to which "auto" takes every item as a negative.
         batch_size: rows a step, of each process where several train together; windows of a small log take fewer.
         learning_rate: of Adam, for rows that are events; the other kinds have their own.
@@ -101,7 +103,8 @@ class RetrievalConfig(Section, frozen=True):
     embedding_dim: Count = 64
     hidden: tuple[Count, ...] = (128,)
     temperature: Positive = 0.1
-    negatives: Literal["auto", "in_batch", "all"] = "auto"
+    negatives: Literal["auto", "in_batch", "mixed", "all"] = "auto"
+    num_uniform_negatives: Count = 4096
     all_negatives_up_to: NonNegative = 20_000
     batch_size: Count = 2048
     learning_rate: Positive = 1e-3

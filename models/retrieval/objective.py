@@ -1,4 +1,4 @@
-"""The training objective: a softmax over in-batch negatives with logQ correction, or over the whole catalogue."""
+"""The training objective: a softmax over the batch, over it and uniform negatives, or over the whole catalogue."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 
 from models.retrieval.config import RetrievalConfig
 
-__all__ = ["catalogue_loss", "in_batch_loss", "sets_loss", "takes_all_negatives"]
+__all__ = ["catalogue_loss", "in_batch_loss", "mixed_loss", "sets_loss"]
 
 ITEM_ROW = "item_row"
 
 InBatchLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-def takes_all_negatives(config: RetrievalConfig, num_items: int) -> bool:
-    """Whether every item of the catalogue is a negative of every row."""
-    return config.negatives == "all" or (config.negatives == "auto" and num_items <= config.all_negatives_up_to)
+MixedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def in_batch_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> InBatchLoss:
@@ -63,6 +59,42 @@ def in_batch_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> I
             {"query": query, "candidate": item}, features={ITEM_ROW: item_row[:, None]}, training=True
         )  # logits (B, 1 + B), the positive first
         return -tf.reduce_mean(tf.nn.log_softmax(prediction.outputs)[:, 0])
+
+    return loss
+
+
+def mixed_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> MixedLoss:
+    """The mean softmax cross-entropy over the items of the batch and others that were drawn uniformly.
+
+    In-batch negatives alone are as popular as the positives: items that nobody has are never pushed away from a query.
+    With B rows and M drawn items, item i is expected B p_i + M / N times among the candidates, whose logarithm corrects
+    its logit. An item that is a row's positive is not among that row's negatives.
+
+    Args:
+        config: temperature and whether logits are corrected.
+        popularity: float32 [N], training positives of each item: p_i is its share of them.
+
+    Returns:
+        A function of query [B, D], items [B + M, D] (those of the rows first) and their item_row int32 [B + M] that
+        gives a scalar.
+
+    Reference:
+        Yang et al., Mixed negative sampling for learning two-tower neural networks in recommendations, WWW 2020.
+    """
+    share = tf.constant(np.maximum(popularity, 1.0) / np.maximum(popularity, 1.0).sum(), tf.float32)
+    num_items = float(len(popularity))
+
+    def loss(query: tf.Tensor, items: tf.Tensor, item_row: tf.Tensor) -> tf.Tensor:
+        num_rows = tf.shape(query)[0]
+        logits = tf.matmul(query, items, transpose_b=True) / config.temperature  # (B, B + M)
+        if config.logq:
+            num_drawn = tf.shape(item_row)[0] - num_rows
+            counts = tf.cast(num_rows, tf.float32) * tf.gather(share, item_row)
+            logits -= tf.math.log(counts + tf.cast(num_drawn, tf.float32) / num_items)
+        places = tf.range(num_rows)
+        again = tf.equal(item_row[:num_rows, None], item_row) & (places[:, None] != tf.range(tf.shape(item_row)[0]))
+        logits = tf.where(again, logits.dtype.min, logits)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(places, logits))
 
     return loss
 

@@ -8,7 +8,6 @@ from models.data import Events, Features
 from models.refit import refitting
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
-from models.retrieval.objective import takes_all_negatives
 from models.retrieval.sets import SetRows
 from models.retrieval.windows import WindowRows
 from workflows.core.errors import ConfigError
@@ -40,7 +39,7 @@ def refitting_rows(positives: Events, features: Features, config: RetrievalConfi
 def settled(
     config: RetrievalConfig, features: Features, *, ordered: bool, in_memory: bool, num_positives: int
 ) -> RetrievalConfig:
-    """The config with "auto" rows decided, and what follows from the kind of rows in the places where events have it.
+    """The config with "auto" rows and negatives decided, and what follows from the kind of rows where events have it.
 
     Args:
         config: as given.
@@ -69,19 +68,14 @@ def settled(
         are_few = cells <= config.sets.up_to_cells
         rows = "windows" if ordered else "sets" if are_few and in_memory and not context else "events"
     if rows == "windows":
-        windows, cells = config.windows, num_positives * features.num_items
-        affordable = windows.max_epochs
-        if takes_all_negatives(config, features.num_items):
-            affordable = max(windows.min_epochs, windows.max_cells // max(cells, 1))
-        return msgspec.structs.replace(
+        config = msgspec.structs.replace(
             config,
-            rows=rows,
-            learning_rate=windows.learning_rate,
-            max_epochs=min(config.max_epochs, windows.max_epochs, affordable),
-            patience=windows.patience,
+            learning_rate=config.windows.learning_rate,
+            max_epochs=min(config.max_epochs, config.windows.max_epochs),
+            patience=config.windows.patience,
         )
-    if rows == "events":
-        return msgspec.structs.replace(config, rows=rows)
+    if rows != "sets":
+        return _with_negatives(msgspec.structs.replace(config, rows=rows), features.num_items, num_positives)
     only_ids = [feature.name for feature in features.schema.side("item")] == [ITEM_ID]
     return msgspec.structs.replace(
         config,
@@ -94,3 +88,21 @@ def settled(
         history_dropout=0.0,  # the coins hide half of it
         id_dropout=0.0 if only_ids else config.id_dropout,
     )
+
+
+def _with_negatives(config: RetrievalConfig, num_items: int, num_positives: int) -> RetrievalConfig:
+    """With "auto" negatives decided, and as many epochs over windows as their logits allow."""
+    bounds, negatives = config.windows, config.negatives
+    drawn = config.num_uniform_negatives
+
+    def affordable(others: int) -> int:
+        if config.rows != "windows" or not others:
+            return config.max_epochs
+        return min(config.max_epochs, max(bounds.min_epochs, bounds.max_cells // (max(num_positives, 1) * others)))
+
+    if negatives == "auto":
+        are_few = num_items <= config.all_negatives_up_to
+        are_cheap = num_items <= drawn or affordable(num_items) >= min(config.max_epochs, bounds.max_epochs // 2)
+        negatives = "all" if are_few and are_cheap else "mixed"
+    others = {"all": num_items, "mixed": drawn}.get(negatives, 0)
+    return msgspec.structs.replace(config, negatives=negatives, max_epochs=affordable(others))

@@ -20,7 +20,7 @@ from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
-from models.retrieval.objective import in_batch_loss, takes_all_negatives
+from models.retrieval.objective import in_batch_loss, mixed_loss
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
 from models.team import Team
@@ -118,37 +118,51 @@ def _recall(towers: Towers, rows: EventRows, validation: ValidationSet) -> float
 
 def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team) -> dict[str, Any]:
     seed = rows.config.seed * 1_000_003 + epoch
-    num_targets = rows.num_targets // team.size
+    num_targets, num_drawn = rows.num_targets // team.size, _num_drawn(rows)
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
         for i, inputs in enumerate(ahead(step_inputs(rows, seed=seed, shard=team.shard))):
             optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
-            num_done += len(inputs[-1])
-            bar.advance(bar.task_ids[0], len(inputs[-1]))
+            num_rows = len(inputs[-1]) - num_drawn
+            num_done += num_rows
+            bar.advance(bar.task_ids[0], num_rows)
     loss = team.mean(float(np.mean([float(value) for value in losses])))
     speed = num_done * team.size / (time.perf_counter() - started_at)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
 def step_inputs(rows: EventRows, *, seed: int, shard: Shard) -> Iterator[tuple[Batch, Batch, NDArray]]:
-    """Query inputs, item inputs and item_row int32 [R] of a process's share of the rows, batch by batch."""
+    """Query inputs of a process's share of the rows, batch by batch, and the items that it is trained on.
+
+    Yields:
+        Query inputs; item inputs; and item_row int32 [R + M], the R targets first, then the uniform negatives, where
+        there are such.
+    """
+    random = np.random.default_rng([seed, shard.rank])
+    num_drawn = _num_drawn(rows)
     for batch in rows.batches(seed=seed, shard=shard):
-        item_row = batch["item_row"].astype(np.int32)
+        drawn = random.integers(rows.features.num_items, size=num_drawn)
+        item_row = np.concatenate([batch["item_row"], drawn]).astype(np.int32)
         query_inputs = rows.features.event_inputs(batch) | {name: batch[name] for name in rows.inputs}
         yield query_inputs, rows.features.item_inputs(item_row), item_row
+
+
+def _num_drawn(rows: EventRows) -> int:
+    return rows.config.num_uniform_negatives if rows.config.negatives == "mixed" else 0
 
 
 def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32], optimizer: Adam, team: Team) -> Step:
     """One optimizer step as a graph function of what `step_inputs` gives and a noise seed, int32 [2]."""
     config, num_items = rows.config, rows.features.num_items
-    everything = takes_all_negatives(config, num_items)
     catalogue = {}
-    if everything:
+    if config.negatives == "all":
         inputs = rows.features.item_inputs(np.arange(num_items))
         catalogue = {name: tf.constant(value) for name, value in inputs.items()}
-    contrast = None if everything else in_batch_loss(config, popularity)
+    contrast = None
+    if config.negatives != "all":
+        contrast = (mixed_loss if config.negatives == "mixed" else in_batch_loss)(config, popularity)
     weights = towers.variables
 
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:

@@ -192,9 +192,50 @@ def test_in_batch_loss_is_the_corrected_softmax():
         assert float(loss(*map(tf.constant, (query, item, rows)))) == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_in_batch_training_learns_the_checkerboard_too(tmp_path):
+def test_mixed_loss_corrects_by_how_often_an_item_is_among_the_candidates():
+    import tensorflow as tf
+
+    from models.retrieval.objective import mixed_loss
+
+    random = np.random.default_rng(0)
+    query, items = (random.standard_normal((n, 5)).astype(np.float32) for n in (3, 7))
+    rows = np.array([0, 2, 2, 1, 3, 0, 3], np.int32)  # three targets, then four drawn; equal rows are one item
+    items = items[rows]
+    popularity = np.array([5, 1, 14, 0], np.float32)
+    config = msgspec.structs.replace(CONFIG, temperature=0.5)
+    share = np.maximum(popularity, 1) / np.maximum(popularity, 1).sum()
+    for logq in (True, False):
+        correction = np.log(3 * share + 4 / 4) if logq else np.zeros(4)
+        losses = []
+        for b in range(3):
+            others = [n for n in range(7) if rows[n] != rows[b]]
+            logits = [query[b] @ items[n] / 0.5 - correction[rows[n]] for n in [b, *others]]
+            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        loss = mixed_loss(msgspec.structs.replace(config, logq=logq), popularity)
+        assert float(loss(*map(tf.constant, (query, items, rows)))) == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_mixed_loss_of_many_draws_is_that_over_the_catalogue():
+    import tensorflow as tf
+
+    from models.retrieval.objective import catalogue_loss, mixed_loss
+
+    random = np.random.default_rng(1)
+    query, catalogue = (random.standard_normal((n, 8)).astype(np.float32) for n in (64, 500))
+    popularity = random.zipf(1.5, 500).clip(1, 1000).astype(np.float32)
+    targets = random.choice(500, 64, p=popularity / popularity.sum())
+    rows = np.concatenate([targets, random.integers(500, size=20_000)]).astype(np.int32)
+    config = msgspec.structs.replace(CONFIG, temperature=1.0)
+    got = mixed_loss(config, popularity)(tf.constant(query), tf.constant(catalogue[rows]), tf.constant(rows))
+    exact = catalogue_loss(tf.constant(query), tf.constant(catalogue), tf.constant(rows[:64]), 1.0)
+    own_correction = np.log(64 * popularity / popularity.sum() + 20_000 / 500)[targets].mean()  # moves no gradient
+    assert float(got) - own_correction == pytest.approx(float(exact), abs=0.05)
+
+
+@pytest.mark.parametrize("negatives", ["in_batch", "mixed"])
+def test_training_with_sampled_negatives_learns_the_checkerboard_too(tmp_path, negatives):
     run = checkerboard_run(tmp_path)
-    train_retrieval(run, msgspec.structs.replace(CONFIG, negatives="in_batch"))
+    train_retrieval(run, msgspec.structs.replace(CONFIG, negatives=negatives, num_uniform_negatives=8))
     history = json.loads((run.folder("retrieval") / "history.json").read_text())
     assert history[-1]["loss"] < history[0]["loss"]
     assert max(record["recall_at_4"] for record in history) > 0.95

@@ -101,7 +101,7 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
         (given_rows, with_context, True),
     ):
         events = settled(config, features_, ordered=False, in_memory=in_memory, num_positives=1000)
-        assert events == msgspec.structs.replace(config, rows="events")
+        assert events == msgspec.structs.replace(config, rows="events", negatives="all")
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
         settled(
             msgspec.structs.replace(given_rows, rows="sets"),
@@ -119,9 +119,38 @@ def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
         assert settled(config, features, ordered=False, in_memory=True, num_positives=1000).max_epochs == epochs
     windows = settled(RetrievalConfig(max_epochs=1), features, ordered=True, in_memory=True, num_positives=1000)
     assert (windows.rows, windows.max_epochs) == ("windows", 1)
-    for cells, negatives, epochs in ((10**9, "all", 12), (1000 * 12 * 7, "all", 7), (1, "all", 4), (1, "in_batch", 12)):
-        config = RetrievalConfig(negatives=negatives, windows=WindowsConfig(max_cells=cells, min_epochs=4))
+    for cells, negatives, epochs in (
+        (10**9, "all", 12),
+        (1000 * 12 * 7, "all", 7),
+        (1, "all", 4),
+        (1, "in_batch", 12),
+        (1000 * 5 * 7, "mixed", 7),
+    ):
+        config = RetrievalConfig(
+            negatives=negatives, num_uniform_negatives=5, windows=WindowsConfig(max_cells=cells, min_epochs=4)
+        )
         assert settled(config, features, ordered=True, in_memory=True, num_positives=1000).max_epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("few", "drawn", "affordable", "expected"),
+    [
+        (20, 5, 12, ("all", 12)),
+        (20, 5, 6, ("all", 6)),
+        (20, 5, 5, ("mixed", 12)),  # half of the 12 epochs would be lost
+        (20, 12, 5, ("all", 5)),  # as many negatives drawn would cost the same
+        (11, 5, 12, ("mixed", 12)),
+    ],
+)
+def test_all_items_are_negatives_while_they_are_few_and_cheap(few, drawn, affordable, expected):
+    config = RetrievalConfig(
+        all_negatives_up_to=few, num_uniform_negatives=drawn, windows=WindowsConfig(max_cells=1000 * 12 * affordable)
+    )
+    chosen = settled(config, features_of(9, 12), ordered=True, in_memory=True, num_positives=1000)
+    assert (chosen.rows, chosen.negatives, chosen.max_epochs) == ("windows", *expected)
+    events = msgspec.structs.replace(config, rows="events")
+    chosen = settled(events, features_of(9, 12), ordered=True, in_memory=True, num_positives=1000)
+    assert (chosen.negatives, chosen.max_epochs) == ("mixed" if few < 12 else "all", events.max_epochs)
 
 
 def test_ids_are_still_dropped_where_item_features_can_carry_them():
