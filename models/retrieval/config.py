@@ -40,8 +40,8 @@ class WindowsConfig(Section, frozen=True):
         dropout: share of zeros after the embeddings and after each part of a block, in training.
         learning_rate: of Adam at the start; it falls to 0 along half a cosine.
         max_epochs: over which it falls; early stopping may end sooner.
-        max_cells: logits computed in all with items that are negatives of every row, be it all items or uniform ones:
-            bounds the epochs of large data.
+        max_cells: logits computed in all, of every event with its candidates (all items, or the batch and what is
+            drawn): bounds the epochs of large data.
         min_epochs: which that bound leaves.
         patience: epochs without a better validation recall.
     """

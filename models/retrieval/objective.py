@@ -85,12 +85,15 @@ def mixed_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> Mixe
     num_items = float(len(popularity))
 
     def loss(query: tf.Tensor, items: tf.Tensor, item_row: tf.Tensor) -> tf.Tensor:
-        num_rows = tf.shape(query)[0]
-        logits = tf.matmul(query, items, transpose_b=True) / config.temperature  # (B, B + M)
+        num_rows, query = tf.shape(query)[0], query / config.temperature
         if config.logq:
             num_drawn = tf.shape(item_row)[0] - num_rows
             counts = tf.cast(num_rows, tf.float32) * tf.gather(share, item_row)
-            logits -= tf.math.log(counts + tf.cast(num_drawn, tf.float32) / num_items)
+            correction = tf.math.log(counts + tf.cast(num_drawn, tf.float32) / num_items)
+            # as one more dimension: subtracting it from the logits would go through all of them once more
+            query = tf.concat([query, -tf.ones_like(query[:, :1])], axis=1)
+            items = tf.concat([items, correction[:, None]], axis=1)
+        logits = tf.matmul(query, items, transpose_b=True)  # (B, B + M)
         places = tf.range(num_rows)
         again = tf.equal(item_row[:num_rows, None], item_row) & (places[:, None] != tf.range(tf.shape(item_row)[0]))
         logits = tf.where(again, logits.dtype.min, logits)

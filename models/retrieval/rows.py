@@ -92,17 +92,19 @@ def settled(
 
 def _with_negatives(config: RetrievalConfig, num_items: int, num_positives: int) -> RetrievalConfig:
     """With "auto" negatives decided, and as many epochs over windows as their logits allow."""
-    bounds, negatives = config.windows, config.negatives
-    drawn = config.num_uniform_negatives
+    windows, negatives = config.windows, config.negatives
+    candidates = {"all": num_items, "mixed": config.batch_size + config.num_uniform_negatives}
 
-    def affordable(others: int) -> int:
-        if config.rows != "windows" or not others:
+    def affordable(num_candidates: int) -> int:
+        if config.rows != "windows":
             return config.max_epochs
-        return min(config.max_epochs, max(bounds.min_epochs, bounds.max_cells // (max(num_positives, 1) * others)))
+        cells = max(num_positives, 1) * num_candidates
+        return min(config.max_epochs, max(windows.min_epochs, windows.max_cells // cells))
 
     if negatives == "auto":
         are_few = num_items <= config.all_negatives_up_to
-        are_cheap = num_items <= drawn or affordable(num_items) >= min(config.max_epochs, bounds.max_epochs // 2)
+        enough = min(config.max_epochs, windows.max_epochs // 2)
+        are_cheap = num_items <= candidates["mixed"] or affordable(num_items) >= enough
         negatives = "all" if are_few and are_cheap else "mixed"
-    others = {"all": num_items, "mixed": drawn}.get(negatives, 0)
-    return msgspec.structs.replace(config, negatives=negatives, max_epochs=affordable(others))
+    num_epochs = affordable(candidates.get(negatives, config.batch_size))
+    return msgspec.structs.replace(config, negatives=negatives, max_epochs=num_epochs)

@@ -123,11 +123,14 @@ def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
         (10**9, "all", 12),
         (1000 * 12 * 7, "all", 7),
         (1, "all", 4),
-        (1, "in_batch", 12),
-        (1000 * 5 * 7, "mixed", 7),
+        (1000 * 3 * 7, "in_batch", 7),
+        (1000 * 8 * 7, "mixed", 7),
     ):
         config = RetrievalConfig(
-            negatives=negatives, num_uniform_negatives=5, windows=WindowsConfig(max_cells=cells, min_epochs=4)
+            negatives=negatives,
+            batch_size=3,
+            num_uniform_negatives=5,
+            windows=WindowsConfig(max_cells=cells, min_epochs=4),
         )
         assert settled(config, features, ordered=True, in_memory=True, num_positives=1000).max_epochs == epochs
 
@@ -137,14 +140,17 @@ def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
     [
         (20, 5, 12, ("all", 12)),
         (20, 5, 6, ("all", 6)),
-        (20, 5, 5, ("mixed", 12)),  # half of the 12 epochs would be lost
-        (20, 12, 5, ("all", 5)),  # as many negatives drawn would cost the same
-        (11, 5, 12, ("mixed", 12)),
+        (20, 2, 5, ("mixed", 12)),  # of the 12 epochs more than half would be lost
+        (20, 9, 5, ("all", 5)),  # as many candidates of a batch would cost the same
+        (11, 2, 12, ("mixed", 12)),
     ],
 )
 def test_all_items_are_negatives_while_they_are_few_and_cheap(few, drawn, affordable, expected):
     config = RetrievalConfig(
-        all_negatives_up_to=few, num_uniform_negatives=drawn, windows=WindowsConfig(max_cells=1000 * 12 * affordable)
+        batch_size=3,
+        all_negatives_up_to=few,
+        num_uniform_negatives=drawn,
+        windows=WindowsConfig(max_cells=1000 * 12 * affordable),
     )
     chosen = settled(config, features_of(9, 12), ordered=True, in_memory=True, num_positives=1000)
     assert (chosen.rows, chosen.negatives, chosen.max_epochs) == ("windows", *expected)
