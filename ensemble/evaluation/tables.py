@@ -23,7 +23,7 @@ __all__ = [
 # Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
 HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
 
-MANY_SOURCES = 5
+MANY_SOURCES = 4
 
 INFORMED = "informed"  # what could be known, not a recommender: it wins nothing
 
@@ -72,7 +72,8 @@ def console_table(metrics: Mapping[str, Any]) -> Table:
         for source in sources:
             table.add_row(LABELS.get(source, source), *(_mean(sources, source, name) for name in names))
         return table
-    table = Table("metric", title=title)
+    table = Table(title=title)
+    table.add_column("metric", no_wrap=True)
     for source in sources:
         table.add_column(LABELS.get(source, source), justify="right")
     for name in default_columns(metrics):
