@@ -12,7 +12,7 @@ from models.baselines.base import top_k
 from models.data import State
 from models.metrics.ranking import discounts
 
-__all__ = ["Probability", "share_of_best"]
+__all__ = ["Probability", "best_allowed", "share_of_best"]
 
 CHUNK_CELLS = 2_000_000
 
@@ -54,10 +54,8 @@ def share_of_best(
     for start in range(0, len(asked), step):
         part = asked[start : start + step]
         truth = probability(part)
-        allowed = np.where(eligible, truth, -np.inf).astype(np.float32)
-        if state is not None:
-            allowed[state.seen_pairs(queries.user_rows[part])] = -np.inf
-        best = _gains(truth, top_k(allowed, longest)[0], longest)
+        ideal_rows = best_allowed(truth, queries.user_rows[part], state, eligible, longest)[0]
+        best = _gains(truth, ideal_rows, longest)
         for source, rows in slates.items():
             got = _gains(truth, rows[part], longest)
             for k in cutoffs:
@@ -66,6 +64,27 @@ def share_of_best(
                     got[:, k - 1], ideal, out=np.full(len(part), np.nan), where=ideal > 0
                 )
     return table
+
+
+def best_allowed(
+    scores: NDArray, user_rows: NDArray, state: State | None, eligible: NDArray[np.bool_], length: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The eligible items with the highest scores, without those that a user has seen, and their scores.
+
+    Args:
+        scores: [B, N].
+        user_rows: int64 [B].
+        state: seen items; None where they may be shown.
+        eligible: [N].
+        length: K.
+
+    Returns:
+        As `top_k`: [B, K] each.
+    """
+    allowed = np.where(eligible, scores, -np.inf).astype(np.float32)
+    if state is not None:
+        allowed[state.seen_pairs(user_rows)] = -np.inf
+    return top_k(allowed, length)
 
 
 def _gains(truth: NDArray[np.float32], rows: NDArray[np.int32], length: int) -> NDArray[np.float64]:

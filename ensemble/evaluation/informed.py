@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ensemble.evaluation.best import best_allowed
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.setting import Setting
 from ensemble.evaluation.tables import INFORMED
 from ensemble.evaluation.truth import TRUTH_FILE, why_no_truth
-from models.baselines.base import top_k
 from workflows.core.console import progress
 from workflows.shop.config import ShopConfig
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_informed", "why_not_informed"]
 
-LOG_COLUMNS = ("click", "purchase", "position", "device", "hour")
+LOG_COLUMNS = ("click", "purchase", "position", "device")
 CHUNK_USERS = 200
 
 
@@ -64,7 +64,7 @@ def ask_informed(data: Path, shop: ShopConfig, setting: Setting, *, filter_seen:
     Returns:
         "informed": slates of K items, scored by that probability.
     """
-    from workflows.shop.inference import infer_tastes
+    from workflows.shop.inference import Inference
     from workflows.shop.truth import device_codes
     from workflows.shop.world import draw_world
 
@@ -73,18 +73,16 @@ def ask_informed(data: Path, shop: ShopConfig, setting: Setting, *, filter_seen:
     columns = world.truth.item_rows(setting.item_ids)
     users = world.truth.user_rows(setting.user_ids[queries.user_rows])
     device, hour = (np.asarray(queries.context[name].to_numpy(zero_copy_only=False)) for name in ("device", "hour"))
-    log, spend = _read_log(data, world, setting), _spend(data, world)
-    parts = []
+    inference, spend = Inference(world, _read_log(data, world, setting)), _spend(data, world)
+    state, parts = setting.state if filter_seen else None, []
     with progress(f"evaluate: asking {INFORMED}", len(queries), "users") as bar:
         for start in range(0, len(queries), CHUNK_USERS):
             part = slice(start, start + CHUNK_USERS)
-            tastes = infer_tastes(world, log, users[part], spend[users[part]])
+            tastes = inference.tastes(users[part], spend[users[part]])
             moment = {"at": queries.at[part], "device": device_codes(device[part]), "hour": hour[part].astype(np.int64)}
-            scores = np.where(setting.eligible, tastes.click_probability(**moment)[:, columns], -np.inf)
-            if filter_seen:
-                scores[setting.state.seen_pairs(queries.user_rows[part])] = -np.inf
-            parts.append(top_k(scores.astype(np.float32), longest))
-            bar.advance(bar.task_ids[0], len(scores))
+            chance = tastes.click_probability(**moment)[:, columns]
+            parts.append(best_allowed(chance, queries.user_rows[part], state, setting.eligible, longest))
+            bar.advance(bar.task_ids[0], len(chance))
     rows, best = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
     return Slates(INFORMED, rows, best, time.perf_counter() - started_at)
 

@@ -19,6 +19,7 @@ from ensemble.evaluation.report import print_summary, write_report
 from ensemble.evaluation.setting import Setting, open_setting
 from ensemble.evaluation.slices import measure_slices
 from ensemble.evaluation.sources import ask_all
+from ensemble.evaluation.tables import INFORMED
 from ensemble.evaluation.targets import check_targets
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.write import write_recommendations
@@ -154,7 +155,7 @@ def _add_share_of_best(
     )
     for source, table in shares.items():
         columns[source] |= table
-    reason = why_not_informed(data, config.shop, queries)
+    reason = None if INFORMED in answers else why_not_informed(data, config.shop, queries)
     return [
         f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities.",
         INFORMED_NOTE if reason is None else f"The informed bound is not stated: {reason}.",

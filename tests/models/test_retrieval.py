@@ -171,6 +171,16 @@ def test_a_seed_decides_the_result(tmp_path):
     assert np.abs(results[0] - results[2]).max() > 0.01
 
 
+def corrected_softmax(query, items, rows, correction, temperature):
+    """The mean loss one row and one candidate at a time; other candidates of a row's own item are left out."""
+    losses = []
+    for b in range(len(query)):
+        others = [n for n in range(len(items)) if rows[n] != rows[b]]
+        logits = [query[b] @ items[n] / temperature - correction[rows[n]] for n in [b, *others]]
+        losses.append(np.log(np.exp(logits).sum()) - logits[0])
+    return np.mean(losses)
+
+
 def test_in_batch_loss_is_the_corrected_softmax():
     import tensorflow as tf
 
@@ -183,13 +193,9 @@ def test_in_batch_loss_is_the_corrected_softmax():
     config = msgspec.structs.replace(CONFIG, temperature=0.5)
     for logq in (True, False):
         correction = np.log(popularity / popularity.sum()) if logq else np.zeros(3)
-        losses = []
-        for b in range(4):
-            others = [n for n in range(4) if rows[n] != rows[b]]
-            logits = [query[b] @ item[n] / 0.5 - correction[rows[n]] for n in [b, *others]]
-            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        expected = corrected_softmax(query, item, rows, correction, 0.5)
         loss = in_batch_loss(msgspec.structs.replace(config, logq=logq), popularity)
-        assert float(loss(*map(tf.constant, (query, item, rows)))) == pytest.approx(np.mean(losses), rel=1e-4)
+        assert float(loss(*map(tf.constant, (query, item, rows)))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_mixed_loss_corrects_by_how_often_an_item_is_among_the_candidates():
@@ -206,13 +212,9 @@ def test_mixed_loss_corrects_by_how_often_an_item_is_among_the_candidates():
     share = np.maximum(popularity, 1) / np.maximum(popularity, 1).sum()
     for logq in (True, False):
         correction = np.log(3 * share + 4 / 4) if logq else np.zeros(4)
-        losses = []
-        for b in range(3):
-            others = [n for n in range(7) if rows[n] != rows[b]]
-            logits = [query[b] @ items[n] / 0.5 - correction[rows[n]] for n in [b, *others]]
-            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        expected = corrected_softmax(query, items, rows, correction, 0.5)
         loss = mixed_loss(msgspec.structs.replace(config, logq=logq), popularity)
-        assert float(loss(*map(tf.constant, (query, items, rows)))) == pytest.approx(np.mean(losses), rel=1e-4)
+        assert float(loss(*map(tf.constant, (query, items, rows)))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_mixed_loss_of_many_draws_is_that_over_the_catalogue():

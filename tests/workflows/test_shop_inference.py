@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from workflows.shop.config import ShopConfig
-from workflows.shop.inference import Log, Tastes, infer_tastes
+from workflows.shop.inference import Inference, Log, Tastes
 from workflows.shop.truth import DEVICES, Truth, device_codes
 from workflows.shop.world import draw_world
 from workflows.shop.write import write_shop
@@ -44,7 +44,7 @@ def as_log(world, events):
 @pytest.fixture(scope="module")
 def tastes(world, tables):
     events, users = tables
-    return infer_tastes(world, as_log(world, events), USERS, users.spend.to_numpy()[USERS])
+    return Inference(world, as_log(world, events)).tastes(USERS, users.spend.to_numpy()[USERS])
 
 
 def unknown(truth: Truth):
@@ -59,7 +59,7 @@ def test_deviations_from_the_truth_are_as_large_as_the_posterior_says(world, tas
 
 
 def test_the_log_tells_more_than_the_age_group_and_spend_more_than_nothing(world, tables, tastes):
-    nothing = infer_tastes(world, as_log(world, tables[0][:0]), USERS, np.full(len(USERS), np.nan))
+    nothing = Inference(world, as_log(world, tables[0][:0])).tastes(USERS, np.full(len(USERS), np.nan))
     error = [((found.mean - unknown(world.truth)) ** 2).mean(axis=0) for found in (tastes, nothing)]
     assert error[0][:8].mean() < 0.85 * error[1][:8].mean()
     assert error[0][-1] < 0.25 * error[1][-1]

@@ -15,20 +15,18 @@ import numpy as np
 
 from workflows.shop.policy import MIX, POPULAR, TASTE, TASTE_SHARPNESS, UNIFORM, LoggingPolicy
 from workflows.shop.truth import (
-    CLICK_BIAS,
     PRICE_WEIGHT,
     PURCHASE_BIAS,
     PURCHASE_PRICE_WEIGHT,
     PURCHASE_TASTE_WEIGHT,
     TASTE_WEIGHT,
     Array,
-    daypart,
     sigmoid,
 )
 from workflows.shop.world import NUM_AGE_GROUPS, SECOND_NS, World
 from workflows.shop.write import LOG_SPEND, LOG_SPEND_BY_BUDGET, LOG_SPEND_NOISE
 
-__all__ = ["Log", "Tastes", "infer_tastes"]
+__all__ = ["Inference", "Log", "Tastes"]
 
 NUM_STEPS = 12
 LARGEST_STEP = 0.5
@@ -94,9 +92,9 @@ class Tastes:
         squares = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
         variance = pull**2 * spread[:, :dim, :dim].reshape(len(mean), -1) @ squares.T
         variance += slope**2 * spread[:, -1:, -1] + 2.0 * pull * slope * (spread[:, :dim, -1] @ vectors.T)
-        effect = truth.context_effect[truth.item_category[None, :], device[:, None], daypart(hour)[:, None]]
+        fixed = truth.fixed_logit(np.arange(len(vectors)), device[:, None], hour[:, None])
         logit = pull * ((cos * mean[:, :dim] + sin * mean[:, dim:-1]) @ vectors.T)
-        logit += CLICK_BIAS + truth.item_bias + effect - PRICE_WEIGHT * (gap**2 + spread[:, -1:, -1])
+        logit += fixed - PRICE_WEIGHT * (gap**2 + spread[:, -1:, -1])
         return sigmoid(logit / np.sqrt(1.0 + np.pi / 8.0 * variance))
 
     def _of_the_moment(self, cos: Array, sin: Array) -> Array:
@@ -109,45 +107,54 @@ class Tastes:
         return np.asarray(mix @ self.covariance @ mix.transpose(0, 2, 1))
 
 
-def infer_tastes(world: World, log: Log, users: Array, spend: Array) -> Tastes:
-    """The posteriors of some users' x, by Fisher scoring with bounded steps; B times 300 float64 an impression.
+class Inference:
+    """From a log to the posteriors of its users' x.
 
     Args:
         world: what is known; its tastes are used for their distribution by age group alone.
-        log: impressions; those of other users say nothing.
-        users: int64 [B], distinct user rows.
-        spend: float64 [B], the feature of the users table; NaN where it is unknown.
+        log: what was seen.
     """
-    prior_mean, precision = _priors(world, users, spend)
-    starts, ends = np.searchsorted(log.users, users), np.searchsorted(log.users, users, side="right")
-    part = _Part(world, log, [np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
-    x = prior_mean.copy()
-    for _ in range(NUM_STEPS):
-        gradient, information = part.evidence(x)
-        gradient = gradient + np.einsum("uij,uj->ui", precision, prior_mean - x)
-        step = np.linalg.solve(precision + information, gradient[:, :, None])[:, :, 0]
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        x += step * np.minimum(1.0, LARGEST_STEP / np.maximum(length, LARGEST_STEP))
-    return Tastes(world, x, np.linalg.inv(precision + part.evidence(x)[1]))
+
+    def __init__(self, world: World, log: Log) -> None:
+        self.world, self.log = world, log
+        self._policy, self._prior = _Policy(world), _Prior(world)
+
+    def tastes(self, users: Array, spend: Array) -> Tastes:
+        """The posteriors of some users, by Fisher scoring with bounded steps; holds 300 float64 an impression.
+
+        Args:
+            users: int64 [B], distinct user rows.
+            spend: float64 [B], the feature of the users table; NaN where it is unknown.
+        """
+        prior_mean, precision = self._prior.of(users, spend)
+        starts, ends = np.searchsorted(self.log.users, users), np.searchsorted(self.log.users, users, side="right")
+        spans = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
+        part = _Part(self.world, self._policy, self.log, spans)
+        x = prior_mean.copy()
+        for _ in range(NUM_STEPS):
+            gradient, information = part.evidence(x)
+            gradient = gradient + np.einsum("uij,uj->ui", precision, prior_mean - x)
+            step = np.linalg.solve(precision + information, gradient[:, :, None])[:, :, 0]
+            length = np.linalg.norm(step, axis=1, keepdims=True)
+            x += step * np.minimum(1.0, LARGEST_STEP / np.maximum(length, LARGEST_STEP))
+        return Tastes(self.world, x, np.linalg.inv(precision + part.evidence(x)[1]))
 
 
 class _Policy:
     """P(shown item | taste) of the logging policy, and its gradient; redraws of repeated items are left aside."""
 
     def __init__(self, world: World) -> None:
-        known = LoggingPolicy(world)
-        self.vectors = known.category_vectors.astype(np.float64)
-        self.log_share = np.log(known.category_share)
+        self.known = LoggingPolicy(world)
+        self.vectors = self.known.category_vectors.astype(np.float64)
         self.category = world.truth.item_category
         self.always = MIX[POPULAR] * world.item_weight + MIX[UNIFORM] / len(world.item_weight)
-        self.within = MIX[TASTE] * world.item_weight / known.category_share[self.category]
+        self.within = MIX[TASTE] * world.item_weight / self.known.category_share[self.category]
         self.sharpness = TASTE_SHARPNESS * np.sqrt(self.vectors.shape[1])
 
     def score(self, taste: Array, items: Array) -> Array:
         """Gradient of log P(item | taste) in the taste, float64 [R, D] of tastes [R, D] and items [R]."""
-        liking = self.log_share + self.sharpness * (taste @ self.vectors.T)
-        chance = np.exp(liking - liking.max(axis=1, keepdims=True))
-        chance /= chance.sum(axis=1, keepdims=True)
+        weight = self.known.category_weights(taste)
+        chance = weight / weight.sum(axis=1, keepdims=True)
         category = self.category[items]
         by_taste = self.within[items] * chance[np.arange(len(items)), category]
         share = by_taste / (by_taste + self.always[items])
@@ -157,9 +164,9 @@ class _Policy:
 class _Part:
     """The impressions of some users, and what they say at given x."""
 
-    def __init__(self, world: World, log: Log, spans: Sequence[Array]) -> None:
+    def __init__(self, world: World, policy: _Policy, log: Log, spans: Sequence[Array]) -> None:
         truth, rows = world.truth, np.concatenate(spans)
-        self.policy, self.num_users = _Policy(world), len(spans)
+        self.policy, self.num_users = policy, len(spans)
         self.owner = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
         self.items, at = log.items[rows], log.at[rows]
         self.cos, self.sin = (weight[:, None].astype(np.float64) for weight in truth.drift(at))
@@ -167,9 +174,7 @@ class _Part:
         self.dim = vectors.shape[1]
         self.pull = _scale(world) * np.concatenate([self.cos * vectors, self.sin * vectors], axis=1)
         self.level = truth.price_level[self.items]
-        when = daypart(at // (HOUR_S * SECOND_NS) % 24)
-        effect = truth.context_effect[truth.item_category[self.items], log.device[rows], when]
-        self.fixed = CLICK_BIAS + truth.item_bias[self.items] + effect
+        self.fixed = truth.fixed_logit(self.items, log.device[rows], at // (HOUR_S * SECOND_NS) % 24)
         self.examined = truth.examination(log.position[rows]).astype(np.float64)
         self.click, self.purchase = (np.asarray(of[rows], np.float64) for of in (log.click, log.purchase))
 
@@ -220,19 +225,24 @@ def _scale(world: World) -> float:
     return float(np.sqrt(world.truth.item_vectors.shape[1]))
 
 
-def _priors(world: World, users: Array, spend: Array) -> tuple[Array, Array]:
-    """Mean [B, P] and precision [B, P, P] of x by age group and spend; both tastes of a user have the same prior."""
-    dim = world.truth.taste_start.shape[1]
-    tastes = np.concatenate([world.truth.taste_start, world.truth.taste_end]).astype(np.float64)
-    age = np.tile(world.user_age, 2)
-    means = np.zeros((NUM_AGE_GROUPS, dim))
-    for group in np.unique(age):
-        means[group] = tastes[age == group].mean(axis=0)
-    inverse = np.linalg.inv(np.cov((tastes - means[age]).T) + 1e-3 * np.eye(dim))
-    mean, precision = np.zeros((len(users), 2 * dim + 1)), np.zeros((len(users), 2 * dim + 1, 2 * dim + 1))
-    mean[:, :-1] = np.tile(means[world.user_age[users]], 2)
-    precision[:, :dim, :dim] = precision[:, dim:-1, dim:-1] = inverse
-    told = np.where(np.isnan(spend), 0.0, LOG_SPEND_BY_BUDGET / LOG_SPEND_NOISE**2)
-    precision[:, -1, -1] = 1.0 + told * LOG_SPEND_BY_BUDGET
-    mean[:, -1] = told * (np.log(np.nan_to_num(spend, nan=1.0)) - LOG_SPEND) / precision[:, -1, -1]
-    return mean, precision
+class _Prior:
+    """Of x by age group and spend; both tastes of a user have the same."""
+
+    def __init__(self, world: World) -> None:
+        tastes = np.concatenate([world.truth.taste_start, world.truth.taste_end]).astype(np.float64)
+        dim, age = tastes.shape[1], np.tile(world.user_age, 2)
+        self.age, self.means = world.user_age, np.zeros((NUM_AGE_GROUPS, dim))
+        for group in np.unique(age):
+            self.means[group] = tastes[age == group].mean(axis=0)
+        self.precision = np.linalg.inv(np.cov((tastes - self.means[age]).T) + 1e-3 * np.eye(dim))
+
+    def of(self, users: Array, spend: Array) -> tuple[Array, Array]:
+        """Mean [B, P] and precision [B, P, P]."""
+        dim = len(self.precision)
+        mean, precision = np.zeros((len(users), 2 * dim + 1)), np.zeros((len(users), 2 * dim + 1, 2 * dim + 1))
+        mean[:, :-1] = np.tile(self.means[self.age[users]], 2)
+        precision[:, :dim, :dim] = precision[:, dim:-1, dim:-1] = self.precision
+        told = np.where(np.isnan(spend), 0.0, LOG_SPEND_BY_BUDGET / LOG_SPEND_NOISE**2)
+        precision[:, -1, -1] = 1.0 + told * LOG_SPEND_BY_BUDGET
+        mean[:, -1] = told * (np.log(np.nan_to_num(spend, nan=1.0)) - LOG_SPEND) / precision[:, -1, -1]
+        return mean, precision

@@ -79,9 +79,13 @@ class LoggingPolicy:
         truth = self.world.truth
         cos, sin = truth.drift(at)
         taste = cos[:, None] * truth.taste_start[users] + sin[:, None] * truth.taste_end[users]
-        liking = np.sqrt(taste.shape[1]) * taste @ self.category_vectors.T
-        weight = self.category_share * np.exp(TASTE_SHARPNESS * liking)
+        weight = self.category_weights(taste)
         return np.asarray(np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True))
+
+    def category_weights(self, taste: Array) -> Array:
+        """What each category is worth to tastes [S, D], not normalised: [S, categories]."""
+        liking = np.sqrt(taste.shape[1]) * taste @ self.category_vectors.T
+        return np.asarray(self.category_share * np.exp(TASTE_SHARPNESS * liking))
 
     def _off_sale(self, shown: Array, at: Array) -> Array:
         truth = self.world.truth

@@ -137,10 +137,14 @@ class Truth:
 
     def click_logit(self, users: Array, items: Array, at: Array, device: Array, hour: Array) -> Array:
         """The z of the class docstring, by row and by device code; float32 of the broadcast shape."""
-        effect = self.context_effect[self.item_category[items], device, daypart(hour)]
-        fixed = self.item_bias[items] + effect + np.float32(CLICK_BIAS)
+        fixed = self.fixed_logit(items, device, hour)
         price = np.float32(PRICE_WEIGHT) * self._gap(users, items) ** 2
         return np.asarray(np.float32(TASTE_WEIGHT) * self.taste(users, items, at) + fixed - price)
+
+    def fixed_logit(self, items: Array, device: Array, hour: Array) -> Array:
+        """The part of z that is the same for every user; float32 of the broadcast shape."""
+        effect = self.context_effect[self.item_category[items], device, daypart(hour)]
+        return np.asarray(self.item_bias[items] + effect + np.float32(CLICK_BIAS))
 
     def purchase_logit(self, users: Array, items: Array, at: Array) -> Array:
         """The y of the class docstring, by row; float32 of the broadcast shape."""
