@@ -6,15 +6,21 @@ BIN := $(VENV)/bin
 UV := $(VENV)/.bootstrap/bin/uv
 UV_VERSION := 0.9.11
 REQUIREMENTS ?= requirements/cpu.txt
-export UV_PYTHON_DOWNLOADS ?= never
+PYTHON_RANGE := >=3.10,<3.12
 
-.PHONY: demo test setup requirements clean
+.PHONY: demo test test-all test-rest setup requirements clean
 
 demo: setup  ## every stage on the simulated shop, then serve, ask, print, stop
 	$(BIN)/cascade demo --config configs/shop.toml --out runs/shop --publish triton_repo
 
-test: setup  ## lint, types, import contract, Dockerfile lint, tests
-	scripts/check.sh $(BIN)
+test: setup  ## lint, types, import contract, Dockerfile lint, the essential tests
+	scripts/check.sh $(BIN) essential
+
+test-all: setup  ## the same with every test
+	scripts/check.sh $(BIN) all
+
+test-rest: setup  ## the tests that `make test` leaves out
+	scripts/check.sh $(BIN) rest
 
 setup: $(VENV)/.ready
 
@@ -24,8 +30,8 @@ $(UV):
 	$(VENV)/.bootstrap/bin/pip install --quiet uv==$(UV_VERSION)
 
 $(VENV)/.ready: $(UV) $(REQUIREMENTS) pyproject.toml
-	@$(UV) python find --quiet '>=3.10,<3.12' >/dev/null 2>&1 || { echo "make: no Python 3.10 or 3.11 was found on this machine (python3 is $$(python3 -V)); install one, or let uv fetch it: UV_PYTHON_DOWNLOADS=automatic make $(MAKECMDGOALS)"; [ "$$UV_PYTHON_DOWNLOADS" = automatic ] || exit 1; }
-	$(UV) venv --quiet --allow-existing --python '>=3.10,<3.12' $(VENV)
+	@scripts/bring_python.sh $(UV) '$(PYTHON_RANGE)'
+	$(UV) venv --quiet --allow-existing --python '$(PYTHON_RANGE)' $(VENV)
 	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes --compile-bytecode $(REQUIREMENTS)
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

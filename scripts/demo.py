@@ -42,7 +42,8 @@ def demo(
             console.say(f"demo: asking {url}")
             recommend_command(url, user_id, slate_size=min(5, resolved.chain.slate_size))
     print_summary(out)
-    console.say(f"demo: done in {time.perf_counter() - started_at:.0f} s; serve it with: cascade serve {out}")
+    took = console.duration(time.perf_counter() - started_at)
+    console.say(f"demo: done in {took}; serve it with: cascade serve {out}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def run(
     force: ForceOption = False,
 ) -> None:
     """Run all stages: prepare, train-retrieval, fit-neighbours, build-index, train-ranking, evaluate, export."""
-    all_stages(*resolve(config, out, overrides), publish, force)
+    with console.timed("run"):
+        all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")
     console.say(f"serve it: cascade serve {out}")
 

@@ -79,8 +79,14 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     config = msgspec.structs.replace(config, use_user_id=has_user_id)
     names = choose_pairs(config, sampled=sampled)
     kind = "sampled" if sampled else "impressions"
+    positives = f"events with {label} = 1" if label else "events"
+    trained_on = (
+        f"{positives}, each beside {config.negatives_per_positive} drawn negatives"
+        if sampled
+        else (f"logged events, label {label}")
+    )
     console.say(
-        f"train-ranking: {kind} rows, label {label or 'none'}, pair features {', '.join(names) or 'none'}, "
+        f"train-ranking: on {trained_on}; pair features {', '.join(names) or 'none'}, "
         f"{'with' if has_user_id else 'without'} a user id"
     )
     train, valid, both = _sources(run, config, features, label, names, sampled)
@@ -108,7 +114,8 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
             shape = export_ranker(folder, model, features, config.max_stored_mb)
     _write_popularity(run, names, folder)
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
-    console.say(", ".join(f"{name} {value:.4f}" for name, value in calibration.items()))
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in calibration.items())
+    console.say(f"ranking: on valid: {figures}")
     meta = {
         "factored": shape["factored"],
         "item_parts": shape["item_parts"],

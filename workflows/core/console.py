@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["err", "fail", "hush", "progress", "say", "timed"]
+__all__ = ["duration", "err", "fail", "hush", "progress", "say", "timed"]
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -36,7 +36,15 @@ def timed(stage: str) -> Iterator[None]:
     """Print how long the body took, when it ends well."""
     started_at = time.perf_counter()
     yield
-    say(f"{stage}: done in {time.perf_counter() - started_at:.1f} s")
+    say(f"{stage}: done in {duration(time.perf_counter() - started_at)}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "4.2 s", "3 min 5 s", "2 h 4 min"."""
+    if seconds < 60.0:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class RateColumn(ProgressColumn):

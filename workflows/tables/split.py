@@ -44,7 +44,9 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
         at, unit = instant_sql(con, "raw_events", loaded.events, data.timestamp)
     else:
         at, unit = "__n", "rows"
-        console.say("data: no data.timestamp is set, so the order of the rows stands for time")
+        is_cut = split.by in ("time", "leave_last_out")
+        ordered = "the order of the rows decides the split" if is_cut else "the split is the given one"
+        console.say(f"data: no data.timestamp is set, so {ordered}, and histories have no order")
     dropped = _check_items(con, loaded, data)
     given = _given_split(con, split)
     known = f"WHERE {_known(data)}" if dropped else ""
