@@ -17,15 +17,20 @@ def tables(
     runs: Annotated[list[Path], typer.Argument(help="Run directories with a report.")],
     column: Annotated[list[str], typer.Option("--column", help="Metric such as recall@10; repeatable.")] = [],
 ) -> None:
-    """Print each run's metrics, differences with win, tie or loss, and how the peers were tuned."""
+    """Print each run's metrics, differences with win, tie or loss, how peers were tuned, and how several runs differ."""
     import msgspec
 
     from ensemble.evaluation.markdown import report_text
+    from ensemble.evaluation.spread import spread_table
     from workflows.core.run import Run
 
+    found = {
+        str(root): msgspec.json.decode((Run(root).require("report") / "metrics.json").read_bytes()) for root in runs
+    }
     for root in runs:
-        metrics = msgspec.json.decode((Run(root).require("report") / "metrics.json").read_bytes())
-        print(report_text(root.name, metrics, column))
+        print(report_text(root.name, found[str(root)], column))
+    if len(found) > 1:
+        print(spread_table(found, column))
 
 
 if __name__ == "__main__":
