@@ -17,7 +17,7 @@ def tables(
     runs: Annotated[list[Path], typer.Argument(help="Run directories with a report.")],
     column: Annotated[list[str], typer.Option("--column", help="Metric such as recall@10; repeatable.")] = [],
 ) -> None:
-    """Print each run's metrics, differences with win, tie or loss, how peers were tuned, and how several runs differ."""
+    """Print each run's metrics, differences with win, tie or loss, what was tuned, and how several runs differ."""
     import msgspec
 
     from ensemble.evaluation.markdown import report_text
