@@ -16,7 +16,10 @@ class DataConfig(Section, frozen=True):
 
     Attributes:
         source: "shop" writes the simulated shop to Parquet first and then reads it like "tables".
-        events: Parquet or CSV file, folder, glob or fsspec URL (a list of them is read as one table).
+        events: Parquet or CSV file, folder, glob or fsspec URL (a list of them is read as one table). What exists under
+            the very name is no glob. Folders are read with all that is below them, through symbolic links too; hidden
+            files and folders (.NAME, _NAME but not the partition _KEY=VALUE) are left out, aloud, there and for
+            wildcards, unless the part of a glob starts with . or _ itself. Delta, Hudi and Iceberg tables are refused.
         items: the catalogue; absent: the distinct items of the training events.
         users: absent: the distinct users of the events.
         user_id, item_id: id columns, the same name in every table; int64 or string.

@@ -22,9 +22,10 @@ from workflows.tables.check import (
     columns_of,
 )
 from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
 from workflows.tables.labels import Condition, check_condition, label_conditions
-from workflows.tables.source import Source, find, quoted, scan, unreadable, with_text
+from workflows.tables.source import Source, quoted, scan, unreadable, with_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,13 +56,14 @@ def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
 
     Raises:
         ConfigError: no events are named.
-        DataError: a path leads nowhere.
+        DataError: a path leads nowhere, or a file is in two splits.
     """
     if split.by == "files":
         given = {"train": split.train, "valid": split.valid, "test": split.test}
         events = {name: find(f"split.{name}", spec) for name, spec in given.items() if spec}
         if "train" not in events:
             raise ConfigError("split.by = 'files' needs split.train, got none; set split.train to a path")
+        check_no_file_twice({f"split.{name}": source.files for name, source in events.items()})
     elif data.events:
         events = {"": find("events", data.events)}
     else:

@@ -1,8 +1,9 @@
-"""Find the files of a table and give them to DuckDB: file, folder, glob, list or fsspec URL; Parquet or CSV."""
+"""Give the files of a table to DuckDB: Parquet or CSV, local or behind an fsspec URL."""
 
 from __future__ import annotations
 
 import datetime
+import glob
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workflows.core.errors import DataError
+from workflows.tables.trees import filesystem
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "find", "fingerprint_of", "quoted", "scan", "unreadable", "with_text"]
+__all__ = ["Source", "fingerprint_of", "quoted", "scan", "unreadable", "with_text"]
 
-FORMATS = {"parquet": "Parquet", "pq": "Parquet", "csv": "CSV", "tsv": "CSV", "csv.gz": "CSV", "tsv.gz": "CSV"}
 HASHED_BELOW_BYTES = 1 << 20
 
 
@@ -34,26 +35,6 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def find(table: str, spec: str | Sequence[str]) -> Source:
-    """List the files that `spec` names, sorted within each folder and glob.
-
-    Args:
-        table: what the table is called in messages (events, items, users).
-        spec: file, folder, glob or fsspec URL, or several of them.
-
-    Raises:
-        DataError: nothing is there, or the format is unknown or mixed.
-    """
-    specs = [spec] if isinstance(spec, str) else list(spec)
-    files = [file for one in specs for file in _files(table, one)]
-    formats = {_format(table, file) for file in files}
-    if len(formats) > 1:
-        raise DataError(f"{table}: expected files of one format, got Parquet and CSV in {specs}; name one kind")
-    if not files:
-        raise DataError(f"{table}: expected at least one path, got an empty list; set data.{table}")
-    return Source(table, files, formats.pop())
-
-
 def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
     """The SQL of a table function over the files, in file order.
 
@@ -63,8 +44,8 @@ def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
     import duckdb
 
     for scheme in sorted({file.split("://")[0] for file in source.files if "://" in file}):
-        con.register_filesystem(_with_times(_filesystem(source.table, scheme)))
-    paths = ", ".join("'" + file.replace("'", "''") + "'" for file in source.files)
+        con.register_filesystem(_for_duckdb(source.table, scheme))
+    paths = ", ".join("'" + _literally(file).replace("'", "''") + "'" for file in source.files)
     reader = "read_parquet" if source.format == "Parquet" else "read_csv"
     options = "" if source.format == "Parquet" else ", header = true"
     sql = f"{reader}([{paths}], union_by_name = true{options})"
@@ -90,7 +71,7 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
     reader = "read_parquet" if source.format == "Parquet" else "read_csv"
     for file in source.files:
         try:
-            con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reader}(?)", [file])
+            con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reader}(?)", [_literally(file)])
         except (duckdb.Error, OSError) as single:
             return _unreadable(source, file, single)
     return DataError(
@@ -121,65 +102,16 @@ def _reason(error: Exception) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
-def _files(table: str, spec: str) -> list[str]:
-    if "://" in spec:
-        return _remote_files(table, spec)
-    path = Path(spec)
-    if path.is_dir():
-        return _of_known_format(table, spec, sorted(str(file) for file in path.rglob("*") if file.is_file()))
-    if path.is_file():
-        return [spec]
-    if any(mark in spec for mark in "*?["):
-        found = sorted(str(file) for file in _glob(path) if file.is_file())
-        if found:
-            return found
-        raise DataError(f"{table}: expected files at {spec}, got no match; correct data.{table}")
-    raise DataError(f"{table}: expected a file or folder at {spec}, got nothing there; correct data.{table}")
+def _literally(file: str) -> str:
+    """A file's name as DuckDB takes it: it reads every local name as a glob."""
+    return file if "://" in file else glob.escape(str(Path(file).absolute()))
 
 
-def _glob(path: Path) -> list[Path]:
-    parts = path.parts
-    first = next(i for i, part in enumerate(parts) if any(mark in part for mark in "*?["))
-    return list(Path(*parts[:first]).glob(str(Path(*parts[first:]))))
-
-
-def _remote_files(table: str, url: str) -> list[str]:
-    scheme = url.split("://")[0]
-    system = _filesystem(table, scheme)
-    try:
-        if any(mark in url for mark in "*?["):
-            found = system.glob(url)
-        elif system.isdir(url):
-            found = system.find(url)
-        else:
-            found = [url] if system.exists(url) else []
-    except OSError as error:
-        raise DataError(f"{table}: {url} cannot be listed ({error}); check the URL and its credentials") from None
-    if not found:
-        raise DataError(f"{table}: expected files at {url}, got nothing there; correct data.{table}")
-    urls = sorted(str(system.unstrip_protocol(file)) for file in found)
-    return urls if url in urls else _of_known_format(table, url, urls)
-
-
-def _of_known_format(table: str, spec: str, files: list[str]) -> list[str]:
-    known = [
-        file for file in files if _extension(file) in FORMATS and not file.rsplit("/", 1)[-1].startswith((".", "_"))
-    ]
-    if not known:
-        raise DataError(f"{table}: expected Parquet or CSV files in {spec}, got none; correct data.{table}")
-    return known
-
-
-def _filesystem(table: str, scheme: str) -> Any:
-    import fsspec
-
-    try:
-        return fsspec.filesystem(scheme)
-    except (ValueError, ImportError, OSError) as error:
-        raise DataError(
-            f"{table}: the URL scheme {scheme}:// cannot be used ({_reason(error)}); install what is missing beside "
-            "Cascade, or copy the files"
-        ) from None
+def _for_duckdb(table: str, scheme: str) -> Any:
+    """A filesystem of our own to hand over: names are no globs, and every file has a time of change."""
+    system = _with_times(filesystem(table, scheme, alone=True))
+    system.glob = lambda path, **options: [path]
+    return system
 
 
 def _with_times(system: Any) -> Any:
@@ -191,21 +123,9 @@ def _with_times(system: Any) -> Any:
     return system
 
 
-def _extension(file: str) -> str:
-    parts = file.rsplit("/", 1)[-1].lower().split(".")
-    return ".".join(parts[-2:]) if parts[-1] == "gz" else parts[-1]
-
-
-def _format(table: str, file: str) -> str:
-    try:
-        return FORMATS[_extension(file)]
-    except KeyError:
-        raise DataError(f"{table}: expected a name that ends in {', '.join(FORMATS)}, got {file}") from None
-
-
 def _stat(table: str, file: str) -> list[Any]:
     if "://" in file:
-        info = _filesystem(table, file.split("://")[0]).info(file)
+        info = filesystem(table, file.split("://")[0]).info(file)
         return [info.get("size"), str(info.get("ETag") or info.get("mtime") or info.get("created"))]
     stat = Path(file).stat()
     small = stat.st_size < HASHED_BELOW_BYTES

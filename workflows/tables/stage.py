@@ -15,6 +15,7 @@ from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.load import Inputs, find_inputs
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,35 +48,36 @@ def prepare_data(
     """
     announce(STAGE, Device("cpu", "DuckDB reads and splits the tables"))
     config: dict[str, Any] = {"data": data, "split": split, "history_length": history_length}
-    inputs: dict[str, Any] = {}
-    if data.source == "shop":
+    found = None if data.source == "shop" else find_inputs(data, split)
+    if found is None:
         config["shop"] = shop
-    else:
-        inputs = _fingerprints(data, split)
 
     def body(folder: Path) -> dict[str, Any]:
-        tables = _write_shop(shop, data, folder) if data.source == "shop" else data
+        tables = _write_shop(shop, data, folder) if found is None else data
+        inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, _database(scratch) as con:
-            return _prepare(con, tables, split, folder, scratch, history_length)
+            return _prepare(con, inputs, tables, split, folder, scratch, history_length)
 
-    return run_stage(run, STAGE, config=config, after=(), inputs=inputs, body=body, force=force)
+    marks = _fingerprints(found) if found else {}
+    return run_stage(run, STAGE, config=config, after=(), inputs=marks, body=body, force=force)
 
 
 def _prepare(
     con: duckdb.DuckDBPyConnection,
+    inputs: Inputs,
     data: DataConfig,
     split: SplitConfig,
     folder: Path,
     scratch: Path,
     history_length: int,
 ) -> dict[str, Any]:
-    from workflows.tables.load import find_inputs, load
+    from workflows.tables.load import load
     from workflows.tables.parts import write_parts
     from workflows.tables.rows import write_rows
     from workflows.tables.split import place_events
     from workflows.tables.states import usual_history_length, write_states
 
-    loaded = load(con, find_inputs(data, split), data, split)
+    loaded = load(con, inputs, data, split)
     placed = place_events(con, loaded, data, split)
     num_users, num_items = write_rows(con, loaded, data, folder)
     ordered = data.timestamp is not None
@@ -107,11 +109,9 @@ def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:
     return msgspec.structs.replace(data, source="tables", **paths)
 
 
-def _fingerprints(data: DataConfig, split: SplitConfig) -> dict[str, Any]:
-    from workflows.tables.load import find_inputs
+def _fingerprints(found: Inputs) -> dict[str, Any]:
     from workflows.tables.source import fingerprint_of
 
-    found = find_inputs(data, split)
     sources = {f"events {name}": source for name, source in found.events.items()}
     sources |= {"items": found.items} if found.items else {}
     sources |= {"users": found.users} if found.users else {}
