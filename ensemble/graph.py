@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ensemble.operators.base import schema_of
 from ensemble.operators.steps import EncodeRequest, Order, QueryTower, Rank, Retrieve
-from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.runtime.spec import FLOATS, ChainSpec, Tensor
 
 __all__ = ["chain_ensemble", "request_table"]
 
@@ -43,6 +43,6 @@ def _absent(spec: ChainSpec, tensor: Tensor, num_users: int) -> NDArray:
         return np.empty((num_users, 0), tensor.numpy_dtype)
     if tensor.name == "slate_size":
         return np.full((num_users, 1), spec.slate_size, np.int32)
-    if tensor.dtype == "FP32":
-        return np.full((num_users, 1), np.nan, np.float32)
+    if tensor.dtype in FLOATS:
+        return np.full((num_users, 1), np.nan, tensor.numpy_dtype)
     return np.full((num_users, 1), None, object)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
+from ensemble.request_columns import request_column
 from ensemble.runtime.chain import STEPS
-from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.runtime.spec import ChainSpec
 from workflows.core.console import progress
 
 __all__ = ["ask_chain"]
@@ -44,7 +44,8 @@ def ask_chain(
     retrieval_scores, scores = (np.zeros((num_queries, longest), np.float32) for _ in range(2))
     seconds = dict.fromkeys((step.name for step in STEPS), 0.0)
     with progress("evaluate: asking the chain", num_queries, "users") as bar:
-        for part in _batches(queries, spec):
+        for start in range(0, num_queries, spec.max_batch_size):
+            part = np.arange(start, min(start + spec.max_batch_size, num_queries))
             batch = _request(queries, part, spec, user_ids, longest)
             for step in steps:
                 started_at = time.perf_counter()
@@ -65,21 +66,6 @@ def ask_chain(
     )
 
 
-def _batches(queries: Queries, spec: ChainSpec) -> Iterator[NDArray[np.int64]]:
-    """Query numbers, at most max_batch_size at a time; those of one batch lack the same context columns.
-
-    An integer tensor cannot say "not given" for one user, so such a column is left out of the whole request.
-    """
-    lacking = np.zeros(len(queries), np.int64)
-    for bit, column in enumerate(_integer_columns(spec)):
-        nulls = np.asarray(queries.context[column.name].is_null().to_numpy(zero_copy_only=False), bool)
-        lacking |= nulls.astype(np.int64) << bit
-    for pattern in np.unique(lacking):
-        alike = np.flatnonzero(lacking == pattern)
-        for start in range(0, len(alike), spec.max_batch_size):
-            yield alike[start : start + spec.max_batch_size]
-
-
 def _request(
     queries: Queries, part: NDArray[np.int64], spec: ChainSpec, user_ids: NDArray, longest: int
 ) -> dict[str, NDArray]:
@@ -89,18 +75,6 @@ def _request(
         "slate_size": np.full((len(part), 1), longest, np.int32),
     }
     for column in spec.context_columns:
-        values = queries.context[column.name].take(pa.array(part))
-        if column.dtype == "INT64":
-            if values.null_count:
-                continue
-            request[column.name] = values.cast(pa.int64()).to_numpy()[:, None]
-        elif column.dtype == "FP32":
-            numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            request[column.name] = numbers.astype(np.float32)[:, None]
-        else:
-            request[column.name] = np.array(values.to_pylist(), object)[:, None]
+        values = pa.chunked_array([queries.context[column.name].take(pa.array(part))])
+        request[column.name] = request_column(column, values)[:, None]
     return request
-
-
-def _integer_columns(spec: ChainSpec) -> list[Tensor]:
-    return [column for column in spec.context_columns if column.dtype == "INT64"]

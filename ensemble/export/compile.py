@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
@@ -23,14 +21,16 @@ from models.index.settings import EXACT
 from models.ranking.items import TABLES_FOLDER
 from models.ranking.pairs import POPULARITY
 from workflows.core.artefacts import read_manifest
-from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
+from workflows.features.encoders import Encoder
 from workflows.features.schema import HISTORY, Feature
 
 __all__ = ["STAGES_READ", "compile_chain"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
+CONTEXT_DTYPES = {**ID_DTYPES, "float64": "FP64", "float32": "FP32"}
 TOP_FILE = "top.npz"
 ITEM_FILES = {"stored": ("item_fields.npy", "item_hidden.npy"), "gathered": (TABLES_FOLDER,)}
 PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
@@ -47,7 +47,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
 
     Raises:
         ArtefactError: a stage has not finished, or its artefacts contradict each other.
-        ConfigError: a filter rule or a context column cannot be used.
+        ConfigError: a filter rule cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for stage in STAGES_READ:
@@ -147,25 +147,16 @@ def _place_encoder(source: Path, target: Path) -> None:
 
 
 def _context_columns(run: Run, features: list[Feature]) -> list[Tensor]:
+    """The inputs of a request, each of the type in which its encoder was fitted: no value is rounded on the way."""
     if not features:
         return []
-    parts = sorted((run.folder("data") / "train").glob("*.parquet"))
-    if not parts:
-        raise ArtefactError(f"{run.folder('data') / 'train'} holds no Parquet part; run cascade prepare again")
-    schema = pq.read_schema(parts[0])
-    return [Tensor(f.name, _triton_dtype(f.name, schema.field(f.name).type), optional=True) for f in features]
-
-
-def _triton_dtype(name: str, kind: pa.DataType) -> str:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "BYTES"
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return "INT64"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "FP32"
-    raise ConfigError(f"features.context.{name}: a request cannot carry a column of type {kind}; use text or a number")
+    try:
+        records = Encoder.load(run.folder("features") / "encoders", "context").features
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{run.folder('features') / 'encoders'} cannot be read ({error}); run cascade prepare again"
+        ) from None
+    return [Tensor(record["name"], CONTEXT_DTYPES[record["dtype"]], optional=True) for record in records]
 
 
 def _tensor(feature: Feature) -> Tensor:

@@ -14,7 +14,7 @@ from ensemble.runtime.step import Step
 
 __all__ = ["ChainOperator", "schema_of"]
 
-MERLIN_DTYPES = {"INT32": "int32", "INT64": "int64", "FP32": "float32", "BYTES": "object"}
+MERLIN_DTYPES = {"INT32": "int32", "INT64": "int64", "FP32": "float32", "FP64": "float64", "BYTES": "object"}
 
 
 class ChainOperator(BaseOperator):

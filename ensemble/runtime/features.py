@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from ensemble.runtime.request import Parsed, RequestParser
-from ensemble.runtime.spec import CONTEXT, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
+from ensemble.runtime.spec import CONTEXT, FLOATS, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
 from ensemble.runtime.step import Arrays, Step, load_array
 from workflows.features.encoders import NULL, OOV, PADDING, Encoder, latest
 
@@ -38,7 +38,7 @@ class EncodeRequest(Step):
         self._users = [(t.name, _columns(load_array(folder / "users" / f"{t.name}.npy"))) for t in spec.user_features]
         self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
         # Numbers seldom repeat; nor would one that is not a number be found again.
-        self._memoise = all(column.dtype != "FP32" for column in spec.context_columns)
+        self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
         self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
 
     @classmethod

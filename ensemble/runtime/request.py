@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ensemble.runtime.errors import BadRequest
 from ensemble.runtime.ids import NO_ITEM, IdMap, as_bytes
-from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.runtime.spec import FLOATS, ChainSpec, Tensor
+from workflows.features.encoders import NULL_INT
 
 __all__ = ["Parsed", "RequestParser", "join", "pad_columns"]
 
-KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "BYTES": "OSU"}
+KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Parsed:
         recent: int32 [B, R] item rows, oldest first; -1 padding, -2 unknown.
         exclude: int32 [B, X] item rows; negative ones mean nothing.
         slate_size: int32 [B].
-        context: raw column -> [B] of float32 (NaN: not given) or objects (None: not given).
+        context: raw column -> [B] of floats (NaN: not given) or objects (None: not given).
     """
 
     user_row: NDArray[np.int32]
@@ -154,17 +155,25 @@ def _latest_of_each(values: NDArray, limit: int) -> NDArray:
 
 
 def _context(column: Tensor, values: NDArray | None, num_users: int) -> NDArray:
-    """[B] as the encoder takes it."""
+    """[B] as the encoder takes it; "", the smallest int64 and NaN are the nulls of a request."""
+    is_float = column.dtype in FLOATS
     if values is None:
-        return np.full(num_users, np.nan, np.float32) if column.dtype == "FP32" else np.full(num_users, None, object)
+        return np.full(num_users, np.nan if is_float else None, column.numpy_dtype if is_float else object)
     values = values[:, 0]
     if column.dtype == "BYTES":
-        return np.array([as_bytes(value) if value is not None else None for value in values.tolist()], object)
+        texts = (None if value is None else as_bytes(value) for value in values.tolist())
+        return _objects([text or None for text in texts])
     if values.dtype == object and not all(
         value is None or isinstance(value, (int, float)) for value in values.tolist()
     ):
         raise BadRequest(f"{column.name} must hold {column.dtype} numbers or None")
-    if column.dtype == "INT64":
-        return values.astype(object)
-    numbers = values.astype(np.float32)
-    return np.where(np.isfinite(numbers), numbers, np.float32(np.nan))
+    if not is_float:
+        return _objects([None if value == NULL_INT else value for value in values.tolist()])
+    numbers = values.astype(column.numpy_dtype)
+    return np.where(np.isfinite(numbers), numbers, column.numpy_dtype(np.nan))
+
+
+def _objects(values: list) -> NDArray[np.object_]:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made

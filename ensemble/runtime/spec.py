@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CHAIN_FILE", "ENCODED", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
+__all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
 
 CHAIN_FILE = "chain.json"
 # Before the names of model inputs between steps: `user_id` is raw in the request and a code behind the first step.
@@ -23,8 +23,11 @@ NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "INT32": np.int32,
     "INT64": np.int64,
     "FP32": np.float32,
+    "FP64": np.float64,
     "BYTES": np.object_,
 }
+# The types in which NaN says "not given".
+FLOATS = ("FP32", "FP64")
 
 
 def encoded(name: str) -> str:
@@ -38,7 +41,7 @@ class Tensor:
 
     Attributes:
         name: unique within a request or between two steps.
-        dtype: Triton's name of it: INT32, INT64, FP32 or BYTES.
+        dtype: Triton's name of it: INT32, INT64, FP32, FP64 or BYTES.
         length: columns; -1 where each request may have its own number.
         optional: a request may leave it out.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from ensemble.serving.address import Protocol, parse_url
 from ensemble.serving.repository import MODEL_NAME
 from ensemble.serving.slates import Id, Slate, Slates
-from ensemble.serving.tensors import Tensor, decode, encode_column, encode_lists
+from ensemble.serving.tensors import Tensor, decode, encode_column, encode_context, encode_lists
 from ensemble.serving.transport import connect
 from workflows.core.errors import RequestError, ServingError
 
@@ -64,7 +64,7 @@ class CascadeClient:
 
         Args:
             user_ids: B raw user ids, integers or strings as in the data; unknown ones get a slate as well.
-            context: B values by name of a context feature; any may be left out; None is an unknown number.
+            context: B values by name of a context feature; any may be left out; None is a value that is not known.
             recent_item_ids: B lists of raw item ids, oldest first; any lengths.
             exclude_item_ids: B lists of raw item ids that must not come; any lengths.
             slate_size: items wanted, the same for all users; the server's own number by default.
@@ -78,11 +78,12 @@ class CascadeClient:
         """
         if isinstance(user_ids, str | bytes) or len(user_ids) == 0:
             raise RequestError(f"user_ids must be a list of at least one user id, got {user_ids!r}")
-        columns = {USERS: user_ids, **(context or {})}
+        columns = {USERS: user_ids}
         if slate_size is not None:
             columns[SIZE] = [slate_size] * len(user_ids)
         lists = {RECENT: recent_item_ids, EXCLUDED: exclude_item_ids}
         tensors = [encode_column(*self._checked(name, values, len(user_ids))) for name, values in columns.items()]
+        tensors += self._context(context or {}, len(user_ids))
         tensors += self._lists({name: rows for name, rows in lists.items() if rows is not None}, len(user_ids))
         return decode(list(user_ids), self._transport.infer(tensors))
 
@@ -101,11 +102,21 @@ class CascadeClient:
     def _lists(self, named: Mapping[str, Sequence[Sequence[Id]]], num_users: int) -> list[Tensor]:
         return [encode_lists(*self._checked(name, rows, num_users)) for name, rows in named.items()]
 
+    def _context(self, named: Mapping[str, Sequence[Any]], num_users: int) -> list[Tensor]:
+        known = self.context_features
+        for name in named:
+            if name not in known:
+                raise _no_input(name, known)
+        return [encode_context(*self._checked(name, values, num_users)) for name, values in named.items()]
+
     def _checked(self, name: str, values: Sequence[Any], num_users: int) -> tuple[str, Sequence[Any], str]:
         """The name, the values and the datatype of an input that the model has, one value a user."""
         if name not in self.inputs:
-            known = ", ".join(self.context_features) or "none"
-            raise RequestError(f"the model takes no input '{name}'; its context features are: {known}")
-        if isinstance(values, str | bytes) or len(values) != num_users:
+            raise _no_input(name, self.context_features)
+        if isinstance(values, str | bytes) or not hasattr(values, "__len__") or len(values) != num_users:
             raise RequestError(f"{name} must have one value for each of the {num_users} user ids, got {values!r:.80}")
         return name, values, self.inputs[name]
+
+
+def _no_input(name: str, known: Mapping[str, str]) -> RequestError:
+    return RequestError(f"the model takes no input '{name}'; its context features are: {', '.join(known) or 'none'}")

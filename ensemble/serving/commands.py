@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +32,7 @@ def recommend_command(
     Args:
         url: see CascadeClient.
         user_ids: as typed; these and the item ids are read as integers where the server's ids are integers.
-        context: text by context feature, the same for all users.
+        context: text by context feature, the same for all users; an empty one is a value that is not known.
         recent_item_ids: the same for all users, oldest first.
         exclude_item_ids: the same for all users.
         slate_size: items wanted; the server's own number by default.
@@ -50,7 +51,7 @@ def recommend_command(
         excluded = _typed(client, "exclude_item_ids", exclude_item_ids)
         slates = client.recommend(
             _typed(client, "user_id", user_ids),
-            context={name: _typed(client, name, [text]) * len(user_ids) for name, text in (context or {}).items()},
+            context={name: [_context(client, name, text)] * len(user_ids) for name, text in (context or {}).items()},
             recent_item_ids=[recent] * len(user_ids) if recent else None,
             exclude_item_ids=[excluded] * len(user_ids) if excluded else None,
             slate_size=slate_size,
@@ -71,6 +72,25 @@ def _typed(client: CascadeClient, name: str, texts: Sequence[str]) -> list[Any]:
     except ValueError:
         kind = "integer" if read is int else "number"
         raise RequestError(f"{name} must be {kind}s on this server, got {', '.join(map(repr, texts))}") from None
+
+
+def _context(client: CascadeClient, name: str, text: str) -> Any:
+    """A value as the server's datatype takes it: an empty one is not known, true and false are 1 and 0."""
+    datatype = client.inputs.get(name, "BYTES")
+    if datatype == "BYTES":
+        return text
+    if datatype == "INT64" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if not text.strip():
+        return None
+    try:
+        number = Decimal(text)
+        if datatype != "INT64" or number == number.to_integral_value():
+            return number
+    except InvalidOperation:
+        pass
+    kind = "integer" if datatype == "INT64" else "number"
+    raise RequestError(f"{name} must be {kind}s on this server, got {text!r}")
 
 
 def _table(slates: Slates) -> Table:

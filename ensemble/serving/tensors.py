@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import msgspec
@@ -12,10 +15,12 @@ import numpy as np
 from ensemble.serving.slates import Slate, Slates
 from workflows.core.errors import RequestError, ServingError
 
-__all__ = ["NO_ITEM", "Tensor", "decode", "encode_column", "encode_lists"]
+__all__ = ["NO_ITEM", "Tensor", "decode", "encode_column", "encode_context", "encode_lists"]
 
 # What pads a list that is shorter than the longest of its batch, by datatype.
 NO_ITEM: dict[str, Any] = {"INT64": -1, "BYTES": b""}
+# What says "not known" of one user's context value, by datatype.
+NULLS: dict[str, Any] = {"INT64": -(2**63), "FP32": np.nan, "FP64": np.nan, "BYTES": b""}
 NUMPY: dict[str, Any] = {
     "INT64": np.int64,
     "INT32": np.int32,
@@ -42,6 +47,22 @@ def encode_column(name: str, values: Sequence[Any], datatype: str) -> Tensor:
         RequestError: a value does not fit the datatype; names it.
     """
     return encode_lists(name, [[value] for value in values], datatype)
+
+
+def encode_context(name: str, values: Sequence[Any], datatype: str) -> Tensor:
+    """A context feature, one value a user, as [B, 1]; None, NaN and pandas' NA and NaT are not known.
+
+    Booleans are the integers 1 and 0, and whole floats and decimals are integers where the model takes these.
+
+    Raises:
+        RequestError: a value does not fit the datatype; names it.
+    """
+    if datatype not in NULLS:
+        raise ServingError(f"input {name} of the model has datatype {datatype}, which no context feature has")
+    array = np.empty((len(values), 1), NUMPY[datatype])
+    for row, value in enumerate(values):
+        array[row, 0] = NULLS[datatype] if _is_null(value) else _context(name, value, datatype)
+    return Tensor(name, datatype, array)
 
 
 def encode_lists(name: str, rows: Sequence[Sequence[Any]], datatype: str) -> Tensor:
@@ -96,22 +117,44 @@ def _converter(name: str, datatype: str) -> Callable[[Any], Any]:
     if datatype == "BYTES":
         return lambda value: _to_bytes(name, value)
     if datatype in ("INT64", "INT32"):
-        limits = np.iinfo(NUMPY[datatype])
-        return lambda value: _to_int(name, datatype, value, limits)
-    if datatype in NUMPY:
-        return lambda value: _to_float(name, datatype, value)
+        return lambda value: _to_int(name, datatype, value)
     raise ServingError(f"input {name} of the model has datatype {datatype}, which this client does not know; update it")
+
+
+def _is_null(value: Any) -> bool:
+    """None, and what differs from itself or cannot say whether it does."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas.NA
+        return True
+    except (ValueError, ArithmeticError):  # an array; a signalling NaN
+        return False
+
+
+def _context(name: str, value: Any, datatype: str) -> Any:
+    if datatype == "BYTES":
+        return _to_bytes(name, value)
+    if datatype == "INT64":
+        is_whole = isinstance(value, float | np.floating | Decimal) and math.isfinite(value) and value == int(value)
+        return _to_int(name, datatype, int(value) if is_whole or isinstance(value, bool | np.bool_) else value)
+    return _to_float(name, datatype, value)
 
 
 def _to_bytes(name: str, value: Any) -> bytes:
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise RequestError(f"{name} must be text that UTF-8 can hold, got {value!r}") from None
     if isinstance(value, bytes):
         return value
     raise RequestError(f"{name} must be strings on this server, got {value!r} ({type(value).__name__})")
 
 
-def _to_int(name: str, datatype: str, value: Any, limits: np.iinfo) -> int:
+def _to_int(name: str, datatype: str, value: Any) -> int:
+    limits = np.iinfo(NUMPY[datatype])
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -124,8 +167,12 @@ def _to_int(name: str, datatype: str, value: Any, limits: np.iinfo) -> int:
 
 
 def _to_float(name: str, datatype: str, value: Any) -> Any:
-    if value is None:
-        return np.nan
-    if isinstance(value, int | float | np.number | np.bool_):
-        return value
-    raise RequestError(f"{name} must be numbers ({datatype}) on this server, got {value!r} ({type(value).__name__})")
+    if not isinstance(value, Real | Decimal | np.bool_):
+        raise RequestError(
+            f"{name} must be numbers ({datatype}) on this server, got {value!r} ({type(value).__name__})"
+        )
+    largest = float(np.finfo(NUMPY[datatype]).max)
+    size: Any = abs(value)
+    if largest < size < np.inf:
+        raise RequestError(f"{name} must fit {datatype} (up to {largest:g}), got {value!r:.80}")
+    return float(value)

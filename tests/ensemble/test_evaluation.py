@@ -141,7 +141,7 @@ def test_recommendations_are_the_chain_s_own_answers_in_raw_ids(evaluated, tmp_p
     request["device"] = np.array([[queries.context["device"][query].as_py()]], object)
     request["hour"] = np.array([[queries.context["hour"][query].as_py()]])
     temperature = queries.context["temperature"][query].as_py()
-    request["temperature"] = np.array([[np.nan if temperature is None else temperature]], np.float32)
+    request["temperature"] = np.array([[np.nan if temperature is None else temperature]])
     answer = chain.recommend(request)
     raw_user = user_id(row, text_ids)
     raw_user = raw_user.decode() if text_ids else raw_user
@@ -376,7 +376,7 @@ def test_a_context_value_that_one_user_lacks_is_left_out_for_that_user_alone(tmp
     chain = Chain.load(tmp_path / "chain")
     for query, user in enumerate(queries.user_rows.tolist()):
         request = {"user_id": users[[[user]]], "slate_size": np.array([[20]], np.int32)}
-        for name, kind in (("hour", np.int64), ("device", object), ("temperature", np.float32)):
+        for name, kind in (("hour", np.int64), ("device", object), ("temperature", np.float64)):
             if (value := queries.context[name][query].as_py()) is not None:
                 request[name] = np.array([[value]], kind)
         expected = chain.recommend(request)["item_id"][0]

@@ -96,7 +96,7 @@ def test_the_spec_survives_its_file(tmp_path):
     spec.save(tmp_path)
     assert ChainSpec.load(tmp_path) == spec
     dtypes = {tensor.name: tensor.dtype for tensor in spec.context_columns}
-    assert dtypes == {"device": "BYTES", "hour": "INT64", "temperature": "FP32"}
+    assert dtypes == {"device": "BYTES", "hour": "INT64", "temperature": "FP64"}
     (tmp_path / "chain.json").write_text(json.dumps({"format_version": 99}))
     with pytest.raises(ValueError, match="format version 99"):
         ChainSpec.load(tmp_path)

@@ -83,12 +83,12 @@ def test_slates_equal_the_local_chain(served):
         {"user_id": served.users(3)},
         {"user_id": served.users(3, 10_000)},
         {"user_id": served.users(*range(33))},
-        {"user_id": served.users(10_000), "device": phone, "temperature": np.array([[31]], np.float32)},
+        {"user_id": served.users(10_000), "device": phone, "temperature": np.array([[31]], np.float64)},
         {"user_id": served.users(10_000), "recent_item_ids": served.items(4, 5, 6), "hour": np.array([[7]])},
         {"user_id": served.users(2), "recent_item_ids": served.items(*[row % 40 for row in range(10_000)])},
         {"user_id": served.users(4), "exclude_item_ids": served.items(*range(300))},
         {"user_id": served.users(1, 5), "slate_size": np.array([[20], [3]], np.int32)},
-        {"user_id": served.users(6), "temperature": np.array([[np.nan]], np.float32)},
+        {"user_id": served.users(6), "temperature": np.array([[np.nan]])},
     ):
         served.agrees(request, served.ask(request))
 

@@ -6,6 +6,7 @@ import ast
 import itertools
 import sys
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from workflows.features.compile import check_parity, compile_workflow, write_enc
 from workflows.features.config import FeatureSpec  # noqa: E402
 from workflows.features.encoders import Encoder, hash_bytes, hash_ints, latest  # noqa: E402
 from workflows.features.graphs import arrow_type, fit_workflow, load_workflow  # noqa: E402
-from workflows.features.source import Column  # noqa: E402
+from workflows.features.source import Column, canonical  # noqa: E402
 
 LETTERS = st.text(st.characters(min_codepoint=32, max_codepoint=0x1F64F, exclude_categories=("Cs",)), max_size=6)
 TEXTS = st.sampled_from(["", "a", "b", "é", "aa"]) | LETTERS
@@ -113,6 +114,29 @@ def test_parity_check_refuses_an_encoder_that_differs(tmp_path: Path) -> None:
     _, other = fitted(column, ["a", "a", "b"], tmp_path / "other")
     with pytest.raises(ArtefactError, match=r"feature 'x' gives 4 for 'b' where its NVTabular workflow gives 3"):
         check_parity(other, workflow, {"x": objects(["b"])}, rows_of(column, ["b"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (pa.float64(), [1.0, 2.0**53 + 2], "'x' holds 1 values such as 9007199254740994 as double, which cannot tell"),
+        (pa.float32(), [1.0, 2.0**24 + 2, -(2.0**25)], "'x' holds 2 values such as 16777218 as float"),
+        (pa.float64(), [1.0, 1.5], "'x' cannot be read as int64 for kind 'categorical' .* or write them as text"),
+        (pa.decimal128(4, 1), [Decimal("1.5")], "'x' cannot be read as int64 for kind 'categorical'"),
+    ],
+)
+def test_codes_that_floats_may_have_rounded_are_refused(kind: pa.DataType, values: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        canonical(pa.chunked_array([pa.array(values, kind)]), Column("x", FeatureSpec(), "int64"))
+
+
+def test_numbers_become_the_nearest_float() -> None:
+    rng = np.random.default_rng(0)
+    number = Column("x", FeatureSpec(kind="continuous"), "float64")
+    decimals = [Decimal(int(value)).scaleb(-4) for value in rng.integers(-(10**15), 10**15, 200)]
+    for values, kind in ((decimals, pa.decimal128(20, 4)), ([2**53 + 1, 2**63 - 1, -1], pa.int64())):
+        found = canonical(pa.chunked_array([pa.array(values, kind)]), number)
+        assert found.to_pylist() == [float(value) for value in values]
 
 
 def test_a_very_long_category_is_refused(tmp_path: Path) -> None:

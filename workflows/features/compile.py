@@ -64,7 +64,8 @@ def compile_workflow(
 
 def _record(column: Column, history_length: int) -> dict[str, Any]:
     spec = column.spec
-    record: dict[str, Any] = {"name": column.name, "kind": spec.kind, "dtype": column.dtype, "length": 0}
+    given = column.given or column.dtype
+    record: dict[str, Any] = {"name": column.name, "kind": spec.kind, "dtype": given, "length": 0}
     if spec.kind == "list":
         separator = None if column.is_list else spec.separator
         length = history_length or spec.max_length
@@ -72,7 +73,7 @@ def _record(column: Column, history_length: int) -> dict[str, Any]:
     elif spec.kind == "hashed":
         record |= {"num_buckets": spec.num_buckets, "cardinality": FIRST + spec.num_buckets}
     elif spec.kind == "bucketised":
-        record |= {"boundaries": spec.boundaries, "cardinality": FIRST + len(spec.boundaries) + 1}
+        record |= {"boundaries": column.boundaries, "cardinality": FIRST + len(spec.boundaries) + 1}
     elif spec.kind == "continuous":
         record |= {"log": spec.log, "cardinality": 0}
     return record

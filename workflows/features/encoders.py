@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Column", "Encoder", "hash_bytes", "hash_ints", "latest", "split_text"]
+__all__ = ["NULL_INT", "Column", "Encoder", "hash_bytes", "hash_ints", "latest", "split_text"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What stands for null where integers travel without a mask of their own: in a request, and so in context columns.
+NULL_INT = -(2**63)
 PADDING, NULL, OOV, FIRST = 0, 1, 2, 3
 # A scalar column [B] or [B, 1]; a list column [B] of sequences or strings, or (padded [B, R], lengths [B]).
 Column = np.ndarray | tuple[np.ndarray, np.ndarray]

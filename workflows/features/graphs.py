@@ -155,7 +155,7 @@ def _encoded(column: Column, stats: Path, vocabularies: Mapping[str, str]) -> An
         # Nulls are filled after scaling: a missing value is an average one, as for a user without a row.
         return scaled >> nvt.ops.Normalize(out_dtype=np.float32) >> nvt.ops.FillMissing(0.0)
     if spec.kind == "bucketised":
-        return selected >> Buckets(spec.boundaries)
+        return selected >> Buckets(column.boundaries)
     if spec.kind == "hashed":
         return selected >> HashCodes(spec.num_buckets)
     if spec.kind == "list":

@@ -47,7 +47,7 @@ def _draw(column: Column, sample: list[Any], rng: np.random.Generator) -> np.nda
         out[:] = [[pool[i] for i in rng.integers(0, len(pool), length)] for length in lengths]
         out[rng.random(NUM_PROBES) < 0.1] = None
         return out
-    edges = [*UNSEEN[column.dtype], *column.spec.boundaries] if column.dtype == "float64" else UNSEEN[column.dtype]
+    edges = [*UNSEEN[column.dtype], *column.boundaries] if column.dtype == "float64" else UNSEEN[column.dtype]
     if column.spec.kind == "list":
         separator = column.spec.separator
         edges = [*edges, separator, f" {separator} a{separator}", separator.join(["a", "b"] * 20)]

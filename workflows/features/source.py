@@ -20,6 +20,8 @@ __all__ = ["Column", "Kept", "Piece", "canonical", "coded", "pieces", "read_piec
 ROWS_PER_PIECE = {"cpu": 500_000, "gpu": 4_000_000}
 TEXT = pa.dictionary(pa.int32(), pa.string())
 ARROW = {"int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
+# Up to here a float type holds every whole number.
+WHOLE_UP_TO = {"halffloat": 2**11, "float": 2**24, "double": 2**53}
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -32,12 +34,27 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A raw column, how it becomes a feature and the type it is read as (of the elements, for a list)."""
+    """A raw column, how it becomes a feature and the type it is read as (of the elements, for a list).
+
+    Attributes:
+        name: of the column.
+        spec: how it becomes a feature.
+        dtype: canonical: what the workflow reads.
+        is_list: whether it holds lists.
+        given: the type of its values in the table, and so in a request; the canonical one where it is not set.
+    """
 
     name: str
     spec: FeatureSpec
     dtype: Literal["int64", "string", "float64"]
     is_list: bool = False
+    given: Literal["int64", "string", "float64", "float32"] | None = None
+
+    @property
+    def boundaries(self) -> list[float]:
+        """The cuts as the column's values are: 0.7 in single precision is less than 0.7, and means it."""
+        cuts = self.spec.boundaries
+        return [float(np.float32(cut)) for cut in cuts] if self.given == "float32" else list(cuts)
 
 
 def pieces(source: Path, device: Literal["cpu", "gpu"], num_partitions: int = 0) -> list[Piece]:
@@ -129,13 +146,19 @@ def resolve(schema: pa.Schema, name: str, spec: FeatureSpec, *, table: str, usab
     if spec.kind == "list" and ((is_list and (text or whole)) or text):
         return Column(name, spec, "string" if text else "int64", is_list)
     if not is_list and spec.kind in ("continuous", "bucketised") and number:
-        return Column(name, spec, "float64")
+        return Column(name, spec, "float64", given=_number_type(element))
     if not is_list and spec.kind in ("categorical", "hashed") and (text or number):
         return Column(name, spec, "string" if text else "int64")
     raise DataError(
         f"features.{table}.{name}: kind {spec.kind!r} does not fit column {name!r} of type {kind}; "
         f"a column of this type can be {_fitting(is_list, text, number)}"
     )
+
+
+def _number_type(element: pa.DataType) -> Literal["int64", "float64", "float32"]:
+    if pa.types.is_integer(element) or pa.types.is_boolean(element):
+        return "int64"
+    return "float32" if pa.types.is_float32(element) or pa.types.is_float16(element) else "float64"
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -154,7 +177,8 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """Cast a raw column to its type, strings as dictionaries; NaN and infinite values become null.
 
     Raises:
-        DataError: fractions in an integer column, integers beyond 64 bits, or strings with a null byte.
+        DataError: fractions in an integer column, integers beyond 64 bits or beyond what the column's floats tell
+            apart, or strings with a null byte.
     """
     if column.dtype == "string" and not column.is_list:
         texts = values.cast(TEXT) if pa.types.is_dictionary(values.type) else values.cast(pa.string())
@@ -166,17 +190,34 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         values = pc.cast(values, values.type.value_type)
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
+        if column.dtype == "int64":
+            _refuse_rounded(values, column)
+    if pa.types.is_decimal(values.type) and column.dtype == "float64":
+        values = pc.cast(values, pa.string())  # Arrow's own cast misses the nearest float for one value in five
     target = ARROW[column.dtype]
+    # A whole number above 2^53 is rounded as the server rounds it.
+    safe = not (pa.types.is_integer(values.type) and column.dtype == "float64")
     try:
-        cast = pc.cast(values, pa.list_(target) if column.is_list else target)
+        cast = pc.cast(values, pa.list_(target) if column.is_list else target, safe=safe)
     except pa.ArrowInvalid as error:
         raise DataError(
             f"column {column.name!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
-            "use kind 'continuous' or 'bucketised' for fractions"
+            "use kind 'continuous' or 'bucketised' for fractions, or write them as text"
         ) from None
     if column.dtype == "string":
         _refuse_null_bytes(pc.list_flatten(cast), column)
     return cast
+
+
+def _refuse_rounded(values: pa.ChunkedArray, column: Column) -> None:
+    """Codes in a column of floats that may have been others before they were written there."""
+    largest = WHOLE_UP_TO[str(values.type)]
+    beyond = pc.filter(values, pc.greater(pc.abs(values), pa.scalar(largest, values.type)))
+    if len(beyond):
+        raise DataError(
+            f"column {column.name!r} holds {len(beyond):,} values such as {beyond[0].as_py():.0f} as {values.type}, "
+            f"which cannot tell whole numbers above {largest:,} apart; write the column as integers or text"
+        )
 
 
 def _refuse_null_bytes(texts: pa.Array | pa.ChunkedArray, column: Column) -> None:

@@ -12,6 +12,7 @@ from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.checks import check_features
 from workflows.features.config import FeaturesConfig
+from workflows.features.encoders import FORMAT_VERSION
 
 __all__ = ["prepare_features"]
 
@@ -42,4 +43,12 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
         device.announce("features", chosen)
         return Preparation(run, features, chosen.kind, folder).write()
 
-    return run_stage(run, "features", config={"features": features}, after=["data"], body=body, force=force)
+    return run_stage(
+        run,
+        "features",
+        config={"features": features},
+        after=["data"],
+        inputs={"format_version": FORMAT_VERSION},
+        body=body,
+        force=force,
+    )

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflows.core.artefacts import Manifest, read_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.features.config import FeaturesConfig, FeatureSpec
+from workflows.features.encoders import NULL_INT
 from workflows.features.schema import ITEM_ID, USER_ID
 from workflows.features.source import Column, Piece, canonical, pieces, read_piece, resolve
 
@@ -138,9 +140,31 @@ def _ids(ids: np.ndarray) -> pa.Array:
 
 
 def context_table(piece: Piece, columns: Sequence[Column]) -> pa.Table:
-    """The canonical context columns of a piece of the events."""
+    """The canonical context columns of a piece of the events; what a request takes for null is null here too."""
     raw = _raw(piece, columns)
-    return pa.table({column.name: canonical(raw[column.name], column) for column in columns})
+    return pa.table({column.name: canonical(_asked(raw[column.name]), column) for column in columns})
+
+
+def _asked(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values as a request can give them: an empty text and the smallest integer are its nulls."""
+    if pa.types.is_dictionary(values.type) and len(values):
+        return pa.chunked_array([_without_empty(chunk) for chunk in values.chunks])
+    null = NULL_INT if pa.types.is_int64(values.type) else "" if _is_text(values.type) else None
+    if null is None:
+        return values
+    return pc.if_else(pc.equal(values, null), pa.scalar(None, values.type), values)
+
+
+def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    at = pc.index(coded.dictionary, "").as_py()
+    if at < 0:
+        return coded
+    indices = pc.if_else(pc.equal(coded.indices, at), pa.scalar(None, coded.indices.type), coded.indices)
+    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _raw(piece: Piece, columns: Sequence[Column]) -> pa.Table:

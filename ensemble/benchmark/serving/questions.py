@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ensemble.runtime.ids import as_bytes
-from ensemble.runtime.spec import ChainSpec, Tensor
+from ensemble.request_columns import request_column
+from ensemble.runtime.spec import ChainSpec
 from workflows.core.run import Run
 
 __all__ = ["Questions", "draw_questions"]
@@ -20,7 +20,7 @@ class Questions(msgspec.Struct, frozen=True):
     """Requests of one user each, to be sent alone or side by side.
 
     Attributes:
-        columns: input name -> [Q], int64, float32 or fixed-width UTF-8 bytes.
+        columns: input name -> [Q], int64, floats or fixed-width UTF-8 bytes.
         datatypes: input name -> Triton's name of its type.
         user_rows: int64 [Q].
     """
@@ -73,13 +73,7 @@ def draw_questions(run: Run, spec: ChainSpec, count: int, seed: int) -> Question
         events = pq.read_table(part, columns=[tensor.name for tensor in spec.context_columns])
         drawn = events.take(random.integers(0, len(events), count))
         for tensor in spec.context_columns:
-            columns[tensor.name] = _column(drawn[tensor.name].to_pylist(), tensor)
+            values = request_column(tensor, drawn[tensor.name])
+            columns[tensor.name] = np.array(values.tolist()) if tensor.dtype == "BYTES" else values
             datatypes[tensor.name] = tensor.dtype
     return Questions(columns, datatypes, rows)
-
-
-def _column(values: list, tensor: Tensor) -> NDArray:
-    if tensor.dtype == "BYTES":
-        return np.array([b"" if value is None else as_bytes(value) for value in values])
-    fill = np.nan if tensor.dtype == "FP32" else 0
-    return np.array([fill if value is None else value for value in values], tensor.numpy_dtype)

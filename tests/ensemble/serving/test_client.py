@@ -8,8 +8,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ensemble.serving.client import CascadeClient
@@ -52,6 +54,14 @@ def test_ragged_lists_context_and_size_reach_each_user(client: CascadeClient) ->
     assert [slate.user_id for slate in slates] == [1, -2, 3]
 
 
+def test_context_of_every_sort_and_none_for_some_users(client: CascadeClient) -> None:
+    hours = [True, np.int16(3), 5.0, Decimal(7), np.bool_(False)]
+    slates = client.recommend([1, 2, 3, 4, 5], context={"hour": hours, "device": [None, "1", "", None, "2"]})
+    assert [slate.scores[0] for slate in slates] == [2.0, 4.0, 6.0, 8.0, 1.0]
+    [known, unknown] = client.recommend([1, 2], context={"hour": [3, None]})
+    assert (known.scores[0], unknown.scores[0]) == (4.0, float(-(2**63)) + 1)
+
+
 def test_a_slate_is_cut_to_the_items_there_are(client: CascadeClient) -> None:
     everything_but_two = [5000 + rank for rank in range(48)]
     [slate] = client.recommend([5], exclude_item_ids=[everything_but_two], slate_size=10)
@@ -87,6 +97,10 @@ def test_the_model_states_its_inputs(client: CascadeClient) -> None:
             {"user_ids": [1], "context": {"weather": ["wet"]}},
             "no input 'weather'; its context features are: hour, device",
         ),
+        ({"user_ids": [1], "context": {"user_id": [2]}}, "no input 'user_id'; its context features are: hour, device"),
+        ({"user_ids": [1], "context": {"hour": 3}}, "hour must have one value for each of the 1 user ids, got 3"),
+        ({"user_ids": [1], "context": {"hour": [2.5]}}, "hour must be integers on this server, got 2.5 (float)"),
+        ({"user_ids": [None]}, "user_id must be integers on this server, got None (NoneType)"),
         ({"user_ids": [1, 2], "context": {"hour": [3]}}, "hour must have one value for each of the 2 user ids"),
         ({"user_ids": [1], "recent_item_ids": [7]}, "recent_item_ids must be one list of ids a user, got 7"),
         ({"user_ids": [1], "exclude_item_ids": [["x"]]}, "exclude_item_ids must be integers on this server, got 'x'"),
@@ -182,6 +196,11 @@ def test_the_command_reads_text_as_the_types_of_the_server(
     ]
     recommend_command(string_server.http_url, ["1"], slate_size=2, as_json=True, **options)
     assert json.loads(capsys.readouterr().out)[0]["item_ids"] == ["7", "1001"]
+    for text, score in (("true", 2.0), ("False", 1.0), ("4.0", 5.0), ("", float(-(2**63)) + 1)):
+        recommend_command(toy_server.grpc_url, ["1"], slate_size=1, as_json=True, context={"hour": text})
+        assert json.loads(capsys.readouterr().out)[0]["scores"] == [score]
+    with pytest.raises(RequestError, match=r"hour must be integers on this server, got '4\.5'"):
+        recommend_command(toy_server.grpc_url, ["1"], context={"hour": "4.5"})
     with pytest.raises(RequestError, match="hour must be integers on this server, got 'late'"):
         recommend_command(toy_server.grpc_url, ["1"], context={"hour": "late"})
 

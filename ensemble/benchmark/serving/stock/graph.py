@@ -47,7 +47,7 @@ from workflows.features.schema import HISTORY, FeatureSchema, Side
 
 __all__ = ["export_stock", "patched_chain", "stock_ensemble"]
 
-DTYPES = {"INT64": "int64", "FP32": "float32", "BYTES": "str"}
+DTYPES = {"INT64": "int64", "FP32": "float32", "FP64": "float64", "BYTES": "str"}
 RAGGED = ((0, None), (0, None))
 # SoftmaxSampling's own default; its weights overflow long before a temperature would make the order deterministic.
 TEMPERATURE = 20.0
