@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +44,7 @@ def demo(
             recommend_command(url, user_id, slate_size=min(5, resolved.chain.slate_size))
     print_summary(out)
     took = console.duration(time.perf_counter() - started_at)
-    console.say(f"demo: done in {took}; serve it with: cascade serve {out}")
+    console.say(f"demo: done in {took}; serve it with: cascade serve {shlex.quote(str(out))}")
 
 
 if __name__ == "__main__":

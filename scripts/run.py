@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
@@ -47,7 +48,7 @@ def run(
     with console.timed("run"):
         all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")
-    console.say(f"serve it: cascade serve {out}")
+    console.say(f"serve it: cascade serve {shlex.quote(str(out))}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from models.ranking.factored import load_weights, score
 from models.ranking.model import Ranker
 from workflows.core import console
 from workflows.core.disk import save_npz
+from workflows.core.plain import plain
 
 __all__ = ["export_ranker"]
 
@@ -85,7 +86,8 @@ def _save(path: Path, model: Ranker, widths: dict[str, tuple[Any, int]]) -> None
     module = tf.Module()
     module.variables_of_model = model.variables
     module.serve = serve
-    tf.saved_model.save(module, str(path), signatures=serve)
+    with plain(path.parent) as folder:
+        tf.saved_model.save(module, str(folder / path.name), signatures=serve)
 
 
 def _write_items(folder: Path, factors: Factors, features: Features, max_stored_mb: float) -> str:

@@ -16,6 +16,7 @@ from models.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
 from workflows.core.errors import DataError
+from workflows.core.plain import plain
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
@@ -102,8 +103,9 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
             return {}
         with full_float32():
             differences.append(_write_retriever(folder, towers, features, config))
-        towers.query.save(folder / "query_tower", include_optimizer=False)
-        towers.item.save(folder / "item_tower", include_optimizer=False)
+        with plain(folder) as target:
+            towers.query.save(target / "query_tower", include_optimizer=False)
+            towers.item.save(target / "item_tower", include_optimizer=False)
     for name, records in (("history.json", history), ("refit.json", refit)):
         (folder / name).write_bytes(msgspec.json.format(msgspec.json.encode(records), indent=1))
     return {

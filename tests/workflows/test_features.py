@@ -121,7 +121,8 @@ def _events(rng: np.random.Generator, rows: int, users: int, items: int) -> pa.T
 
 @pytest.fixture(scope="module", params=[False, True], ids=["int-ids", "string-ids"])
 def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Manifest]:
-    run = write_data(tmp_path_factory.mktemp("run"), string_ids=request.param)
+    # NVTabular takes an asterisk for the number of a part.
+    run = write_data(tmp_path_factory.mktemp("run") / "r [1] *?'é#%41", string_ids=request.param)
     return run, prepare_features(run, config())
 
 

@@ -216,3 +216,15 @@ def test_a_rerun_is_a_no_op_until_an_input_file_changes(tmp_path):
     got, _ = prepare(tmp_path, str(tmp_path / "e.parquet"))
     assert got.item_row.tolist() == [0] * 5
     assert not (tmp_path / "run" / ".data.scratch").exists()
+
+
+def test_a_run_may_stand_in_a_folder_of_any_name(tmp_path, monkeypatch):
+    root = tmp_path / "r [1] *?'\"é#%41 $HOME"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    EVENTS.to_parquet(root / "events[1]?.parquet")
+    for base in (root, Path("relative ?*")):
+        got, _ = prepare(base, "events[1]?.parquet")
+        assert got["at"].tolist() == [5, 6, 7, 8, 9]
+        assert sorted(path.name for path in (base / "run").iterdir()) == ["data"]
+    assert sorted(path.name for path in root.iterdir()) == ["events[1]?.parquet", "relative ?*", "run"]

@@ -18,6 +18,7 @@ from dask.delayed import delayed
 from merlin.io.worker import clean_worker_cache
 
 from workflows.core import console
+from workflows.core.plain import plain
 from workflows.core.run import Run
 from workflows.features.bulk import encode_table
 from workflows.features.compile import check_parity, compile_workflow, write_encoder
@@ -74,8 +75,10 @@ class Preparation:
         # NVTabular caches vocabularies by path: a fresh folder for the statistics, and an empty cache before and after.
         clean_worker_cache()
         shutil.rmtree(self.stats, ignore_errors=True)
+        self.stats.mkdir(parents=True)
         try:
-            return self._write(self.stats)
+            with plain(self.stats) as stats:
+                return self._write(stats)
         finally:
             shutil.rmtree(self.stats, ignore_errors=True)
             clean_worker_cache()

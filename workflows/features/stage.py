@@ -8,6 +8,7 @@ from typing import Any
 
 from workflows.core import device
 from workflows.core.artefacts import Manifest
+from workflows.core.plain import plain
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.checks import check_features
@@ -41,7 +42,8 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
 
         chosen = device.choose(features.device, "cudf")
         device.announce("features", chosen)
-        return Preparation(run, features, chosen.kind, folder).write()
+        with plain(folder) as target:
+            return Preparation(run, features, chosen.kind, target).write()
 
     return run_stage(
         run,
