@@ -31,7 +31,8 @@ class EncodeRequest(Step):
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)
-        users, items = (IdMap(load_array(folder / "ids" / f"{side}.npy")) for side in ("users", "items"))
+        users = IdMap(load_array(folder / "ids/users.npy"), padded=False)
+        items = IdMap(load_array(folder / "ids/items.npy"), padded=True)
         self._parser = RequestParser(spec, users, items)
         self._history = load_array(folder / "state/history.npy")
         self._item_codes = load_array(folder / "items/item_id.npy")

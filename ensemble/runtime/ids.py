@@ -17,14 +17,14 @@ class IdMap:
 
     Args:
         ids: ascending distinct raw ids, int64 or fixed-width UTF-8 bytes; may be memory-mapped.
+        padded: whether they stand in lists, which -1 fills up; a user may be called -1.
     """
 
-    def __init__(self, ids: NDArray) -> None:
+    def __init__(self, ids: NDArray, *, padded: bool) -> None:
         self.ids = ids
         self._width = ids.dtype.itemsize
         self._is_text = ids.dtype.kind == "S"
-        # -1 pads ragged integer rows, unless it is a real id.
-        self._pads = self._is_text or not self._holds_minus_one()
+        self._is_padded = padded
         # Ids without a gap are their rows but for the first one.
         self._is_range = not self._is_text and 0 < len(ids) == int(ids[-1]) - int(ids[0]) + 1
 
@@ -36,7 +36,7 @@ class IdMap:
             values: int64 or objects (bytes or str), any shape.
 
         Returns:
-            int32 of the same shape: the row, UNKNOWN (-2), or NO_ITEM (-1) for padding ("" or -1).
+            int32 of the same shape: the row, UNKNOWN (-2), or NO_ITEM (-1) for padding: "", and -1 in padded lists.
 
         Raises:
             BadRequest: a string id holds a null byte or is not UTF-8.
@@ -45,13 +45,9 @@ class IdMap:
         rows = self._text_rows(name, flat) if self._is_text else self._int_rows(flat)
         return rows.reshape(values.shape)
 
-    def _holds_minus_one(self) -> bool:
-        at = int(np.searchsorted(self.ids, -1))
-        return at < len(self.ids) and int(self.ids[at]) == -1
-
     def _int_rows(self, values: NDArray) -> NDArray[np.int32]:
         rows = self._offset(values) if self._is_range else self._search(values)
-        if self._pads:
+        if self._is_padded:
             rows[values == -1] = NO_ITEM
         return rows
 

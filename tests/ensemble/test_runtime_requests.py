@@ -119,14 +119,33 @@ def test_an_unforeseen_fault_costs_one_request_and_is_logged_not_shown():
     assert all("/secret/path" in line for line in log)
 
 
-def test_minus_one_pads_unless_it_is_an_id():
-    assert IdMap(np.array([3, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [NO_ITEM, UNKNOWN, 1]
-    assert IdMap(np.array([-1, 5])).rows("x", np.array([-1, 4, 5])).tolist() == [0, UNKNOWN, 1]
-    assert IdMap(np.array([b"a", b"b"])).rows("x", np.array([b"", b"b", "a", b"ab"], object)).tolist() == [-1, 1, 0, -2]
+ENDS = [-(2**63), -(2**53) - 1, -2, -1, 0, 2**31, 2**32 + 1, 2**53 + 1, 2**53 + 2, 2**63 - 1]
+
+
+def test_minus_one_pads_lists_of_items_and_may_be_a_user():
+    items, users = (IdMap(np.array(ENDS), padded=padded) for padded in (True, False))
+    assert users.rows("user_id", np.array(ENDS)).tolist() == list(range(len(ENDS)))
+    assert items.rows("x", np.array(ENDS)).tolist() == [0, 1, 2, NO_ITEM, *range(4, len(ENDS))]
+    assert IdMap(np.array([3, 5]), padded=True).rows("x", np.array([-1, 4, 5])).tolist() == [NO_ITEM, UNKNOWN, 1]
+    assert IdMap(np.array([3, 5]), padded=False).rows("x", np.array([-1, 4, 5])).tolist() == [UNKNOWN, UNKNOWN, 1]
+    texts = IdMap(np.array([b"a", b"b"]), padded=True)
+    assert texts.rows("x", np.array([b"", b"b", "a", b"ab"], object)).tolist() == [-1, 1, 0, -2]
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+def test_a_history_of_padding_alone_is_none(chains, text_ids):
+    padding, stranger = (b"", b"nobody") if text_ids else (-1, 987_654_321)
+    kind = object if text_ids else np.int64
+    recent = np.array([[padding, padding], [stranger, padding], [item_id(3, text_ids), padding]], kind)
+    asked = {"user_id": np.array([[stranger]] * 3, kind), "recent_item_ids": recent}
+    answer = chains[text_ids].recommend(asked)
+    assert answer["path"][:, 0].tolist() == [b"popularity", b"popularity", b"history"]
+    alone = chains[text_ids].recommend({"user_id": asked["user_id"]})
+    assert answer["item_id"][0].tolist() == alone["item_id"][0].tolist()
 
 
 def test_ids_without_a_gap_are_found_whatever_the_width_of_the_integers():
-    ids = IdMap(np.arange(-100, 101))
+    ids = IdMap(np.arange(-100, 101), padded=False)
     for dtype in (np.int8, np.int32, np.int64):
         asked = np.array([[100], [-100], [7], [-1]], dtype)
         assert ids.rows("user_id", asked)[:, 0].tolist() == [200, 0, 107, 99]

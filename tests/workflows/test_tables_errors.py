@@ -69,6 +69,18 @@ def refusal(root: Path, split: SplitConfig | None = None, **columns: object) -> 
             "click = 1, at = 6); drop or fill these rows",
         ),
         (
+            {"events": EVENTS.assign(item_id=[7, -1, 8, -1])},
+            "events: item id column 'item_id' must not hold -1, which fills up short lists of items in requests and "
+            "slates, got 2 rows, for example row 1 (user_id = 2, item_id = -1, click = 1, at = 6); "
+            "set data.item_id_type = 'string', or give this item another id",
+        ),
+        (
+            {"items": pd.DataFrame({"item_id": [7, 8, 9, -1]})},
+            "items: item id column 'item_id' must not hold -1, which fills up short lists of items in requests and "
+            "slates, got 1 row, for example row 3 (item_id = -1); "
+            "set data.item_id_type = 'string', or give this item another id",
+        ),
+        (
             {"items": pd.DataFrame({"item_id": pd.array([7, 8, 9, None], "Int64")})},
             "items: column 'item_id' must hold no nulls, got 1 row, for example row 3 (item_id = null); "
             "drop or fill these rows",

@@ -228,3 +228,19 @@ def test_a_run_may_stand_in_a_folder_of_any_name(tmp_path, monkeypatch):
         assert got["at"].tolist() == [5, 6, 7, 8, 9]
         assert sorted(path.name for path in (base / "run").iterdir()) == ["data"]
     assert sorted(path.name for path in root.iterdir()) == ["events[1]?.parquet", "relative ?*", "run"]
+
+
+@pytest.mark.parametrize("end", ["csv", "parquet"])
+def test_minus_one_may_be_a_user_and_as_text_an_item(tmp_path, end):
+    ends = [-(2**63), -2, 0, 2**53 + 1, 2**63 - 1]
+    events = EVENTS.assign(user_id=[-1, *ends[1:]], item_id=ends)
+    events.to_parquet(tmp_path / "e.parquet")
+    events.to_csv(tmp_path / "e.csv", index=False)
+    prepare(tmp_path, f"{tmp_path}/e.{end}")
+    ids = {side: np.load(tmp_path / "run" / "data" / "ids" / f"{side}.npy").tolist() for side in ("users", "items")}
+    assert ids == {"users": sorted([-1, *ends[1:]]), "items": ends}
+    events.assign(item_id=[-1, *ends[1:]]).to_parquet(tmp_path / "e.parquet")
+    events.assign(item_id=[-1, *ends[1:]]).to_csv(tmp_path / "e.csv", index=False)
+    prepare(tmp_path, f"{tmp_path}/e.{end}", item_id_type="string")
+    texts = sorted(str(item).encode() for item in [-1, *ends[1:]])
+    assert np.load(tmp_path / "run" / "data" / "ids" / "items.npy").tolist() == texts

@@ -23,6 +23,7 @@ __all__ = [
     "check_labels",
     "check_no_nulls",
     "check_not_empty",
+    "check_not_padding",
     "check_position",
     "check_split_values",
     "check_stock",
@@ -112,6 +113,15 @@ def check_ids(con: duckdb.DuckDBPyConnection, table: str, relation: str, column:
     ):
         if bad := bad_rows(con, relation, condition):
             raise DataError(f"{table}: id column '{column}' must hold {wanted}, got {bad}; rename these ids")
+
+
+def check_not_padding(con: duckdb.DuckDBPyConnection, table: str, relation: str, column: str) -> None:
+    """Refuse -1 among integer item ids: requests and slates pad lists of items with it."""
+    if bad := bad_rows(con, relation, f"{quoted(column)} = -1"):
+        raise DataError(
+            f"{table}: item id column '{column}' must not hold -1, which fills up short lists of items in requests and "
+            f"slates, got {bad}; set data.item_id_type = 'string', or give this item another id"
+        )
 
 
 def check_unique(con: duckdb.DuckDBPyConnection, table: str, relation: str, column: str) -> None:

@@ -22,7 +22,8 @@ class DataConfig(Section, frozen=True):
             wildcards, unless the part of a glob starts with . or _ itself. Delta, Hudi and Iceberg tables are refused.
         items: the catalogue; absent: the distinct items of the training events.
         users: absent: the distinct users of the events.
-        user_id, item_id: id columns, the same name in every table; int64 or string.
+        user_id, item_id: id columns, the same name in every table; int64 or string. An item may not be called -1 or "",
+            which fill up short lists of items in requests and slates; as a string it may be called "-1".
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
             integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
         timestamp: integer, float (epoch seconds) or datetime column; absent: file order decides the split,

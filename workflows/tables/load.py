@@ -16,6 +16,7 @@ from workflows.tables.check import (
     check_ids,
     check_labels,
     check_not_empty,
+    check_not_padding,
     check_position,
     check_stock,
     check_unique,
@@ -97,12 +98,12 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
         users=users,
     )
     check_ids(con, "events", "raw_events", data.user_id, loaded.user_type)
-    check_ids(con, "events", "raw_events", data.item_id, loaded.item_type)
+    _check_item_ids(con, "events", data, loaded.item_type)
     check_labels(con, "raw_events", events, list(data.labels))
     if data.position:
         check_position(con, "raw_events", events, data.position)
     if items:
-        check_ids(con, "items", "raw_items", data.item_id, loaded.item_type)
+        _check_item_ids(con, "items", data, loaded.item_type)
         check_unique(con, "items", "raw_items", data.item_id)
     if users:
         check_ids(con, "users", "raw_users", data.user_id, loaded.user_type)
@@ -110,6 +111,12 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
     if data.stock:
         check_stock(items, data.stock)
     return loaded
+
+
+def _check_item_ids(con: duckdb.DuckDBPyConnection, table: str, data: DataConfig, kind: IdType) -> None:
+    check_ids(con, table, f"raw_{table}", data.item_id, kind)
+    if kind == "int64":
+        check_not_padding(con, table, f"raw_{table}", data.item_id)
 
 
 def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Shape:
