@@ -27,6 +27,7 @@ from workflows.core import console
 from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
+from workflows.core.origins import check_origins, why_stale
 from workflows.core.run import Run
 
 __all__ = ["KEPT_VERSIONS", "publish", "rollback"]
@@ -49,10 +50,12 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
         The number of the new version.
 
     Raises:
-        ArtefactError: the export is missing or altered, lacks the layout, or `target` holds somebody else's `cascade`.
+        ArtefactError: the export is missing, altered or older than its stages, lacks the layout, or
+            `target` holds somebody else's `cascade`.
         CascadeError: the disk is full or unwritable; the served version stays.
     """
     exported = run.require("repo") / layout
+    check_origins(run.root, ["repo"])
     if not (exported / MODEL_NAME).is_dir():
         raise ArtefactError(f"{run.folder('repo')} has no layout '{layout}'; add it to chain.layouts and export again")
     model = target / MODEL_NAME
@@ -65,6 +68,8 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
                 _replace(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
             _prune(target, keep)
     console.say(f"publish: {target} now serves version {version} ({layout})")
+    if run.folder("report").is_dir() and (reason := why_stale(run.root, ["report"])) is not None:
+        console.say(f"publish: report/ is not of what was published: {reason}")
     return version
 
 

@@ -169,6 +169,7 @@ def run_stage_together(
     config: Mapping[str, Any],
     after: Sequence[str],
     body: Callable[[Path | None, Team], Mapping[str, Any]],
+    volatile: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
     """`run_stage` by all processes of a launcher, or by this one alone.
@@ -193,6 +194,7 @@ def run_stage_together(
             config=config,
             after=after,
             body=lambda folder: body(folder, team),
+            volatile=volatile,
             helper=None if team.leads else help_the_first,
             force=force,
         )

@@ -22,12 +22,16 @@ def tables(
 
     from ensemble.evaluation.markdown import report_text
     from ensemble.evaluation.spread import spread_table
+    from workflows.core import console
+    from workflows.core.origins import why_stale
     from workflows.core.run import Run
 
     found = {
         str(root): msgspec.json.decode((Run(root).require("report") / "metrics.json").read_bytes()) for root in runs
     }
     for root in runs:
+        if (reason := why_stale(root, ["report"])) is not None:
+            console.say(f"tables: {reason}")
         print(report_text(root.name, found[str(root)], column))
     if len(found) > 1:
         print(spread_table(found, column))

@@ -20,9 +20,10 @@ from ensemble.search.objective import ERROR, Command, Objective, TrialFailed, wa
 from ensemble.search.space import Distribution, parse_space
 from ensemble.search.table import write_table
 from workflows.core import console
-from workflows.core.artefacts import fingerprint, read_manifest
+from workflows.core.artefacts import fingerprint
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.extras import why_missing
+from workflows.core.origins import check_origins, origins
 from workflows.core.run import STAGES, Run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
         The content of search.json.
 
     Raises:
-        ArtefactError: an earlier stage has not finished.
+        ArtefactError: an earlier stage has not finished, or what it was made from has changed.
         ConfigError: a key or distribution cannot be, or Optuna is not installed.
         CascadeError: every trial failed.
     """
@@ -52,6 +53,7 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     space = parse_space(settings.params)
     _check_keys(settings, space, check)
     run.require("features", check=False)
+    check_origins(run.root, _before(run, settings.stage))
     metric = searched_metric(config)
     folder = run.root / "search" / settings.stage
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,15 +142,19 @@ def _drop_all_but_the_best(folder: Path, study: Study) -> None:
 def _mark(run: Run, config: Config) -> str:
     """What a study may not mix: the space, the fixed keys of the stage, and the stages that its trials read."""
     stage = config.search.stage
-    before = [name for name in STAGES[: STAGES.index(stage)] if run.folder(name).is_dir()]
     settings = msgspec.structs.replace(config.search, num_trials=1, num_warm_up_trials=1, num_warm_up_epochs=0, seed=0)
     return fingerprint(
         {
             "search": msgspec.to_builtins(settings),
             "stage": msgspec.to_builtins(getattr(config, stage)),
-            "after": {name: read_manifest(run.folder(name)).fingerprint for name in before},
+            "after": origins(run.root, _before(run, stage)),
         }
     )
+
+
+def _before(run: Run, stage: str) -> list[str]:
+    """The finished stages that trials of a stage may read."""
+    return [name for name in STAGES[: STAGES.index(stage)] if run.folder(name).is_dir()]
 
 
 def _at(tree: Any, key: str) -> Any:

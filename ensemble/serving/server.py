@@ -12,6 +12,7 @@ from types import FrameType
 from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
 from workflows.core import console
+from workflows.core.origins import why_stale
 
 __all__ = ["TritonServer", "serve"]
 
@@ -45,8 +46,12 @@ def serve(
         ArtefactError: no repository at `path`, or an altered one.
         ServingError: the server could not start, or ended by itself; the sentence names the reason and the log.
     """
+    repository = find_repository(path, layout)
+    is_export = repository.is_relative_to((path / "repo").resolve())
+    if is_export and (reason := why_stale(path, ["repo"])) is not None:
+        console.say(f"serve: the export is served as it is, but {reason}")
     ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-    server = TritonServer(find_repository(path, layout), host=host, **ports, log_path=log_path)
+    server = TritonServer(repository, host=host, **ports, log_path=log_path)
     with _stop_signals() as stop:
         try:
             server.start()

@@ -15,8 +15,9 @@ from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.refit import epochs_to_best, refitting
 from models.team import Team, run_stage_together
 from workflows.core import console, device
-from workflows.core.artefacts import Manifest, fingerprint, read_manifest
+from workflows.core.artefacts import Manifest, fingerprint
 from workflows.core.errors import DataError
+from workflows.core.origins import origins
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
@@ -191,5 +192,4 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _mark(run: Run, config: RankingConfig) -> str:
-    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in AFTER}
-    return fingerprint({"config": msgspec.to_builtins(config), "after": upstream})
+    return fingerprint({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})

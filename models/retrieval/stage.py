@@ -16,6 +16,7 @@ from models.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
 from workflows.core.errors import DataError
+from workflows.core.origins import origins
 from workflows.core.plain import plain
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
@@ -27,7 +28,10 @@ __all__ = ["train_retrieval"]
 
 STAGE = "retrieval"
 TRAIN, REFIT = "train", "refit"
+AFTER = ("data", "features")
 PARITY_ROWS = 257
+# Times and random names; item_embeddings.npy and the variables of both towers say what was learned.
+VOLATILE = ("history.json", "refit.json", "*.onnx", "*_tower/keras_metadata.pb", "*_tower/.merlin/*")
 
 
 def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> Manifest:
@@ -45,8 +49,9 @@ def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> M
         run,
         STAGE,
         config={STAGE: config},
-        after=("data", "features"),
+        after=AFTER,
         body=lambda folder, team: _train(run, config, folder, team),
+        volatile=VOLATILE,
         force=force,
     )
 
@@ -141,5 +146,4 @@ def _write_retriever(folder: Path, towers: Towers, features: Features, config: R
 
 
 def _mark(run: Run, config: RetrievalConfig) -> str:
-    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in ("data", "features")}
-    return fingerprint({"config": msgspec.to_builtins(config), "after": upstream})
+    return fingerprint({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})

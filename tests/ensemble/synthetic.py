@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +21,8 @@ from models.index.factory import num_lists
 from models.ranking.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
 from workflows.core.artefacts import Manifest, write_manifest
-from workflows.core.run import Run
+from workflows.core.origins import origins
+from workflows.core.run import STAGES, Run
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import Feature, FeatureSchema
 from workflows.tables.config import DataConfig
@@ -293,7 +295,9 @@ def _folder(run: Run, stage: str) -> Path:
 
 def _finish(folder: Path, stage: str, info: dict[str, Any]) -> None:
     _json(folder / "config.json", {})
-    write_manifest(folder, Manifest(stage, f"synthetic {stage}", "2026-01-01T00:00:00+00:00", {}, {}, [], info))
+    before = [name for name in STAGES[: STAGES.index(stage)] if (folder.parent / name).is_dir()]
+    blank = Manifest(stage, f"synthetic {stage}", "2026-01-01T00:00:00+00:00", {}, {}, [], info)
+    write_manifest(folder, msgspec.structs.replace(blank, after=origins(folder.parent, before)))
 
 
 def _json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,18 @@ print(answer["item_id"][0].tolist())
     assert done.returncode == 0, done.stderr
     expected = Chain.load(version / "chain").recommend({"user_id": np.array([[user_id(5, False)]])})
     assert done.stdout.splitlines() == ["set()", str(expected["item_id"][0].tolist())]
+
+
+def test_a_chain_of_stages_from_different_inputs_is_refused_before_anything_is_compiled(tmp_path):
+    run, config = make_run(tmp_path / "run", num_users=6, num_items=40)
+    other, _ = make_run(tmp_path / "other", num_users=6, num_items=40, seed=2)
+    shutil.rmtree(run.folder("features"))
+    shutil.copytree(other.folder("features"), run.folder("features"))
+    with pytest.raises(ArtefactError, match=r"features .* was made from other data/"):
+        export(run, config)
+    # Sizes are equal, and every file is as its own manifest says: only what each was made from tells.
+    shutil.rmtree(run.folder("data"))
+    shutil.copytree(other.folder("data"), run.folder("data"))
+    with pytest.raises(ArtefactError, match=r"retrieval .* was made from other data/, features/ .* train-retrieval"):
+        export(run, config)
+    assert not run.folder("repo").exists()

@@ -141,3 +141,15 @@ def test_one_publisher_at_a_time(exported, tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ArtefactError, match="being published to by another process"):
             publish(*exported, tmp_path, "fused")
+
+
+def test_an_export_that_is_older_than_its_stages_is_refused(exported, tmp_path):
+    run, config = exported
+    copied = Run(tmp_path / "run")
+    shutil.copytree(run.root, copied.root)
+    other, _ = make_run(tmp_path / "other", num_users=20, num_items=60, seed=5)
+    shutil.rmtree(copied.folder("ranking"))
+    shutil.copytree(other.folder("ranking"), copied.folder("ranking"))
+    with pytest.raises(ArtefactError, match=r"(ranking|repo) .* was made from other"):
+        publish(copied, config, tmp_path / "target", "fused")
+    assert not (tmp_path / "target").exists()

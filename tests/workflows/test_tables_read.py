@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 
 import fsspec
@@ -244,3 +245,18 @@ def test_minus_one_may_be_a_user_and_as_text_an_item(tmp_path, end):
     prepare(tmp_path, f"{tmp_path}/e.{end}", item_id_type="string")
     texts = sorted(str(item).encode() for item in [-1, *ends[1:]])
     assert np.load(tmp_path / "run" / "data" / "ids" / "items.npy").tolist() == texts
+
+
+def test_a_large_file_of_the_same_size_and_time_is_read_again_when_its_content_differs(tmp_path):
+    path = tmp_path / "e.csv"
+    lines = [f"{u:06},{u % 7},{u}" for u in range(100_000)]
+    path.write_text("\n".join(["user_id,item_id,at", *lines]))
+    assert path.stat().st_size > 1 << 20
+    prepare(tmp_path, str(path))
+    times, size = (path.stat().st_atime_ns, path.stat().st_mtime_ns), path.stat().st_size
+    lines[50_000] = f"{50_000:06},9,50000"
+    path.write_text("\n".join(["user_id,item_id,at", *lines]))
+    os.utime(path, ns=times)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (size, times[1])
+    _, info = prepare(tmp_path, str(path))
+    assert info["num_items"] == 8

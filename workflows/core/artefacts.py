@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,14 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The record that a finished stage leaves beside its files."""
+    """The record that a finished stage leaves beside its files.
+
+    Attributes:
+        fingerprint: hash of the config and inputs that decide the result.
+        content: hash of the fingerprint and of the files that the result consists of; "" in manifests of releases that
+            did not write it.
+        after: earlier stage -> its content when this one was made from it.
+    """
 
     stage: str
     fingerprint: str
@@ -47,6 +55,8 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[FileEntry]
     info: dict[str, Any] = {}
     format_version: int = FORMAT_VERSION
+    content: str = ""
+    after: dict[str, str] = {}
 
 
 def digest(path: Path) -> str:
@@ -63,14 +73,22 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def write_manifest(folder: Path, manifest_without_files: Manifest) -> Manifest:
-    """List and checksum every file under `folder`, then write its manifest.json."""
+def write_manifest(folder: Path, manifest_without_files: Manifest, volatile: Sequence[str] = ()) -> Manifest:
+    """List and checksum every file under `folder`, then write its manifest.json.
+
+    Args:
+        folder: of the finished stage.
+        manifest_without_files: everything but the files and the content.
+        volatile: patterns of files whose bytes differ between equal results (times, random names): not of the content.
+    """
     files = [
         FileEntry(str(path.relative_to(folder)), path.stat().st_size, digest(path))
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST_NAME
     ]
-    manifest = msgspec.structs.replace(manifest_without_files, files=files)
+    lasting = {file.path: file.sha256 for file in files if not any(fnmatch(file.path, name) for name in volatile)}
+    content = fingerprint({"fingerprint": manifest_without_files.fingerprint, "files": lasting})
+    manifest = msgspec.structs.replace(manifest_without_files, files=files, content=content)
     (folder / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest
 

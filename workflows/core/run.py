@@ -16,6 +16,7 @@ from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest, verify, write_manifest
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
+from workflows.core.origins import check_origins, origins
 
 __all__ = ["STAGES", "Run", "run_stage"]
 
@@ -67,6 +68,7 @@ def run_stage(
     body: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, Any] | None = None,
     keep: Sequence[str] = (),
+    volatile: Sequence[str] = (),
     helper: Callable[[], None] | None = None,
     force: bool = False,
 ) -> Manifest:
@@ -76,10 +78,11 @@ def run_stage(
         run: the run directory.
         stage: folder name, one of STAGES.
         config: the resolved config sections that the stage depends on (any msgspec-encodable values).
-        after: the stages whose artefacts it reads; each is verified first.
+        after: the stages whose artefacts it reads; each is verified first, and that they were made from each other.
         body: writes the artefacts into the folder it is given; what it returns goes into the manifest as `info`.
         inputs: further values that decide the result (fingerprints of input files).
         keep: patterns of files in the stage's folder that others wrote there; they outlive the rewrite, unlisted.
+        volatile: patterns of files whose bytes differ between equal results: they make no later stage run again.
         helper: for a process that helps another one with the stage: called instead of `body`; nothing is written here,
             and the other one has finished when it returns.
         force: run even when up to date.
@@ -88,12 +91,13 @@ def run_stage(
         The manifest of the finished stage.
 
     Raises:
-        ArtefactError: an earlier stage has not finished or its files were altered.
+        ArtefactError: an earlier stage has not finished, its files were altered, or what it was made from has changed.
         CascadeError: the disk is full or unwritable; the earlier result, if any, is untouched.
     """
     _recover(run, stage)
     resolved = msgspec.to_builtins(dict(config))
-    upstream = {name: read_manifest(run.folder(name)).fingerprint for name in after}
+    upstream = origins(run.root, after)
+    check_origins(run.root, after)
     mark = fingerprint(
         {"stage": stage, "config": resolved, "after": upstream, "inputs": msgspec.to_builtins(inputs or {})}
     )
@@ -108,7 +112,7 @@ def run_stage(
     with _write_then_rename(run, stage) as folder, console.timed(stage):
         info = body(folder)
         (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
-        manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {})))
+        manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {}), upstream), volatile)
         for path in [path for pattern in keep for path in run.folder(stage).glob(pattern)]:
             shutil.copy2(path, folder / path.name)
     shutil.rmtree(run.scratch(stage), ignore_errors=True)
@@ -118,14 +122,14 @@ def run_stage(
 def _finished(run: Run, stage: str, mark: str) -> Manifest | None:
     try:
         manifest = read_manifest(run.folder(stage))
-        if manifest.fingerprint != mark:
+        if manifest.fingerprint != mark or not manifest.content:
             return None
         return verify(run.folder(stage))
     except ArtefactError:
         return None
 
 
-def _blank(stage: str, mark: str, config: dict[str, Any], info: dict[str, Any]) -> Manifest:
+def _blank(stage: str, mark: str, config: dict[str, Any], info: dict[str, Any], upstream: dict[str, str]) -> Manifest:
     return Manifest(
         stage=stage,
         fingerprint=mark,
@@ -134,6 +138,7 @@ def _blank(stage: str, mark: str, config: dict[str, Any], info: dict[str, Any]) 
         config=config,
         files=[],
         info=info,
+        after=upstream,
     )
 
 

@@ -17,6 +17,9 @@ from workflows.features.encoders import FORMAT_VERSION
 
 __all__ = ["prepare_features"]
 
+# NVTabular writes the time into them, and pickles differ; the encoders and the encoded tables say the same.
+VOLATILE = ("workflows/*/metadata.json", "workflows/*/workflow.pkl")
+
 
 def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) -> Manifest:
     """Write features/ from data/ (docs/ARTEFACTS.md).
@@ -52,5 +55,6 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
         after=["data"],
         inputs={"format_version": FORMAT_VERSION},
         body=body,
+        volatile=VOLATILE,
         force=force,
     )

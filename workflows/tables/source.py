@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import glob
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from workflows.core.artefacts import digest
 from workflows.core.errors import DataError
 from workflows.tables.trees import filesystem
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["Source", "fingerprint_of", "quoted", "scan", "unreadable", "with_text"]
-
-HASHED_BELOW_BYTES = 1 << 20
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -81,7 +79,7 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
 
 
 def fingerprint_of(source: Source) -> list[Any]:
-    """What identifies the files' content: path, size and time of change, and a hash of small local files."""
+    """What identifies the files' content: path, size and a hash; of a URL, what its server says instead of a hash."""
     return [[file, *_stat(source.table, file)] for file in source.files]
 
 
@@ -128,6 +126,5 @@ def _stat(table: str, file: str) -> list[Any]:
         info = filesystem(table, file.split("://")[0]).info(file)
         return [info.get("size"), str(info.get("ETag") or info.get("mtime") or info.get("created"))]
     stat = Path(file).stat()
-    small = stat.st_size < HASHED_BELOW_BYTES
-    mark = hashlib.sha256(Path(file).read_bytes()).hexdigest() if small else stat.st_mtime_ns
-    return [stat.st_size, mark]
+    # Of large files too: a copy may keep the time of change, and a table of the same size may say something else.
+    return [stat.st_size, digest(Path(file))]
