@@ -111,6 +111,25 @@ class Team:
             for variable in variables:
                 variable.assign(self._sum(variable.numpy() if self.leads else np.zeros_like(variable.numpy())))
 
+    def stack(self, value: NDArray) -> NDArray:
+        """Every process's array, by rank: [size, ...]."""
+        if self.size == 1:
+            return value[None]
+        everybody = np.zeros((self.size, *value.shape), value.dtype)
+        everybody[self.processes.rank] = value
+        return self._sum(everybody)
+
+    def unstack(self, everybody: NDArray) -> NDArray:
+        """This process's part of what the first process's `stack` once gave, [size then, ...].
+
+        Where as many processes were not there then, each gets an equal part of the sum.
+        """
+        size = int(self.first(lambda: len(everybody), int))
+        total = everybody if self.size == 1 or self.leads else np.zeros((size, *everybody.shape[1:]), everybody.dtype)
+        total = total if self.size == 1 else self._sum(total)
+        part: NDArray = total[self.processes.rank] if size == self.size else total.sum(axis=0) / self.size
+        return part
+
     def mean(self, value: float) -> float:
         """The mean of a number over the processes."""
         return value if self.size == 1 else float(self._sum(np.float64(value))) / self.size

@@ -20,7 +20,18 @@ from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.team import Team
 from workflows.core import console
 
-__all__ = ["Predictions", "build", "compile_step", "fit", "group_losses", "predict", "sigmoid", "tensors"]
+__all__ = [
+    "Predictions",
+    "build",
+    "compile_step",
+    "fit",
+    "group_losses",
+    "predict",
+    "prior_of",
+    "sigmoid",
+    "step_seed",
+    "tensors",
+]
 
 NO_ITEM_LOGIT = -1e9
 
@@ -80,9 +91,10 @@ def fit(
     team = team or Team()
     build(model, train, config)
     optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
-    step = compile_step(model, train, config, optimizer, team)
-    variables = [*model.weights, *optimizer.variables]
-    progress, best = _resume(variables, checkpoint, mark, team)
+    prior = prior_of(model, train, config, optimizer, team)
+    step = compile_step(model, train, config, optimizer, team, prior)
+    variables, own = [*model.weights, *optimizer.variables], prior.variables if prior else []
+    progress, best = _resume(variables, own, checkpoint, mark, team)
     best = best or model.get_weights()
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
@@ -90,10 +102,12 @@ def fit(
         losses: list[tf.Tensor] = []
         counts: list[int] = []
         with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
-            for group in ahead(train.batches(config.batch_size, seed=config.seed + epoch)):
+            seed = config.seed + epoch
+            for number, group in enumerate(ahead(train.batches(config.batch_size, seed=seed))):
                 done = min(len(counts) * config.batch_size / max(train.num_rows, 1), 1.0)
                 optimizer.set_learning_rate(config.learning_rate * cosine((epoch + done) / config.max_epochs))
-                losses.append(step(*tensors(group)))  # left on the device: reading it would wait for the step
+                noise = step_seed(seed, number * team.size + team.shard.rank)
+                losses.append(step(*tensors(group), noise))  # left on the device: reading it would wait for the step
                 counts.append(len(group.labels))
                 bar.advance(bar.task_ids[0], group.labels.size)
         record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
@@ -102,8 +116,9 @@ def fit(
         progress.history.append(record)
         if valid is None or record["valid_loss"] < _best_loss(progress):
             progress.best_epoch, best = epoch, model.get_weights()
+        counted = [team.stack(v.numpy()) for v in own]
         if team.leads:
-            checkpoint.save(progress, [v.numpy() for v in variables], best)
+            checkpoint.save(progress, [*(v.numpy() for v in variables), *counted], best)
         console.say(_line(record))
     model.set_weights(best)
     return progress.records()
@@ -130,6 +145,11 @@ def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
     return Predictions(logits, labels, mask)
 
 
+def step_seed(epoch_seed: int, number: int) -> NDArray[np.int32]:
+    """The noise seed of a step, int32 [2]: what is drawn follows from config, epoch and step alone."""
+    return np.array([epoch_seed % 2**31, number], np.int32)
+
+
 def sigmoid(logits: NDArray) -> NDArray[np.float64]:
     """1 / (1 + exp(-z)), without overflow."""
     found: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
@@ -150,16 +170,27 @@ def _mean_loss(losses: list[tf.Tensor], counts: list[int]) -> float:
     return float(np.average([float(loss) for loss in losses], weights=counts)) if losses else 0.0
 
 
-def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team) -> Any:
-    """One optimizer step as a graph function of the tensors of a group, which gives its loss; the model is built."""
-    example = next(iter(source.batches(config.batch_size)))
-    num_groups = source.num_rows // example.labels.shape[1]
-    prior = Prior(model, optimizer, num_groups, team.size) if config.embedding_spread else None
+def prior_of(model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team) -> Prior | None:
+    """What holds the embeddings of a built model in `compile_step`; None without a prior."""
+    width = next(iter(source.batches(config.batch_size))).labels.shape[1]
+    return Prior(model, optimizer, source.num_rows // width, team.size) if config.embedding_spread else None
 
-    @tf.function(input_signature=_signature(example), autograph=False)
-    def step(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+
+def compile_step(
+    model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team, prior: Prior | None
+) -> Any:
+    """One optimizer step as a graph function of the tensors of a group and a noise seed, int32 [2]; gives its loss.
+
+    Everything random in it follows from the seed, so that a resumed training draws what an unbroken one draws.
+    """
+    example = next(iter(source.batches(config.batch_size)))
+
+    @tf.function(input_signature=(*_signature(example), tf.TensorSpec([2], tf.int32)), autograph=False)
+    def step(
+        query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, noise: tf.Tensor
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = _forward(model, query, items, pair, labels, training=True)
+            logits = _forward(model, query, items, pair, labels, noise)
             loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
             total = loss + prior({**query, **items}, tf.shape(labels)[0]) if prior else loss
         variables = model.trainable_variables
@@ -172,7 +203,7 @@ def compile_step(model: Ranker, source: GroupSource, config: RankingConfig, opti
 def _compile_score(model: Ranker, example: Group) -> Any:
     @tf.function(input_signature=_signature(example), autograph=False)
     def score(query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return _forward(model, query, items, pair, labels, training=False)
+        return _forward(model, query, items, pair, labels)
 
     return score
 
@@ -182,12 +213,14 @@ def _signature(example: Group) -> Any:
     return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors(example))
 
 
-def _forward(model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, *, training: bool) -> tf.Tensor:
+def _forward(
+    model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, noise: tf.Tensor | None = None
+) -> tf.Tensor:
     """Logits [G, M]; each query is encoded once for its M items."""
     width = tf.shape(labels)[1]
-    fields = tf.repeat(model.query_fields(query, training), width, axis=0)
+    fields = tf.repeat(model.query_fields(query, noise), width, axis=0)
     flat = tf.reshape(pair, (-1, model.num_pairs))
-    logits = model.logits(fields, model.item_fields(items, training), flat, training)
+    logits = model.logits(fields, model.item_fields(items, noise), flat, noise)
     return tf.reshape(logits, tf.shape(labels))
 
 
@@ -201,17 +234,29 @@ def tensors(group: Group) -> tuple[Any, Any, tf.Tensor, tf.Tensor, tf.Tensor]:
 def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
     """Create every variable, in the same order whether or not a checkpoint follows."""
     query, items, pair, labels, _ = tensors(next(iter(source.batches(config.batch_size))))
-    _forward(model, query, items, pair, labels, training=False)
+    _forward(model, query, items, pair, labels)
 
 
 def _resume(
-    variables: list[tf.Variable], checkpoint: Checkpoint, mark: str, team: Team
+    variables: list[tf.Variable], own: list[tf.Variable], checkpoint: Checkpoint, mark: str, team: Team
 ) -> tuple[Progress, list[NDArray]]:
-    """How far training has come, with the variables of that moment in place, and the best weights; at first none."""
+    """How far training has come, with the variables of that moment in place, and the best weights; at first none.
+
+    Args:
+        variables: the same in every process.
+        own: those that differ between processes; the checkpoint has everybody's.
+        checkpoint: of the first process.
+        mark: identifies config and inputs in the checkpoint.
+        team: the processes.
+    """
     progress, best = Progress(mark), list[NDArray]()
+    stacked = [team.stack(variable.numpy()) for variable in own]
     if team.leads and (found := checkpoint.load()) is not None:
         progress, current, best = found
         console.say(f"ranking: resumes after epoch {len(progress.history)}")
-        assign(variables, current)
+        assign(variables, current[: len(variables)])
+        stacked = current[len(variables) :]
     team.copy(variables)
+    for variable, everybody in zip(own, stacked, strict=True):
+        variable.assign(team.unstack(everybody))
     return team.first(lambda: progress, Progress), best

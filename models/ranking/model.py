@@ -14,6 +14,7 @@ loss and the parity checks need the logit.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -76,7 +77,7 @@ class Ranker(tf.keras.Model):
         self.query_features = [f for f in schema.query if config.use_user_id is True or f.name != USER_ID]
         self.item_features = list(schema.side("item"))
         self.num_pairs = len(pair_mean)
-        self._id_dropout = config.id_dropout
+        self._id_dropout, self._dropout = config.id_dropout, config.dropout
         dim = config.embedding_dim
         self._tables = _tables([*self.query_features, *self.item_features], dim, config.embedding_spread)
         self._context = _joint_context(schema)
@@ -92,7 +93,7 @@ class Ranker(tf.keras.Model):
         num_fields = self.num_query_fields + self.num_item_fields
         self._num_dots = num_fields * (num_fields - 1) // 2
         self._dots = PairDots()
-        self.top = mm.MLPBlock(list(config.top), dropout=config.dropout or None)
+        self.top = mm.MLPBlock(list(config.top))
         self.last = tf.keras.layers.Dense(1)
         self.wide = self.add_weight(
             name="wide",
@@ -105,29 +106,35 @@ class Ranker(tf.keras.Model):
             name="skip", shape=(self.num_pairs,), initializer=tf.constant_initializer(np.asarray(skip, np.float32))
         )
 
-    def query_fields(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
-        """Query features by name -> float32 [B, Fq, D]."""
-        return self._fields("query", self.query_features, inputs, training)
+    def query_fields(self, inputs: Tensors, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Query features by name -> float32 [B, Fq, D].
 
-    def item_fields(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
-        """Item features by name -> float32 [B, Fi, D]."""
-        return self._fields("item", self.item_features, inputs, training)
+        Args:
+            inputs: codes and values.
+            noise: int32 [2], the seed of all that training draws: the same seed draws the same. None: nothing is drawn.
+        """
+        return self._fields("query", self.query_features, inputs, noise)
 
-    def logits(self, query: tf.Tensor, item: tf.Tensor, pair: tf.Tensor | None, training: bool = False) -> tf.Tensor:
-        """Fields of both sides and raw pair features [B, P] -> logit float32 [B, 1]."""
+    def item_fields(self, inputs: Tensors, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Item features by name -> float32 [B, Fi, D]; noise as in `query_fields`."""
+        return self._fields("item", self.item_features, inputs, noise)
+
+    def logits(
+        self, query: tf.Tensor, item: tf.Tensor, pair: tf.Tensor | None, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Fields of both sides and raw pair features [B, P] -> logit float32 [B, 1]; noise as in `query_fields`."""
         shared = tf.concat([self._dots(tf.concat([query, item], axis=1)), query[:, -1], item[:, -1]], axis=1)
         if self.num_pairs:
             scaled = (pair - self.pair_mean) / self.pair_scale
         inputs = tf.concat([shared, scaled], axis=1) if self.num_pairs else shared
-        logit = self.last(self.top(inputs, training=training)) + tf.matmul(shared, self.wide)
+        logit = self.last(self._hidden(inputs, noise)) + tf.matmul(shared, self.wide)
         if self.num_pairs:
             logit += tf.reduce_sum(scaled * self.skip, axis=1, keepdims=True)
         return logit
 
-    def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
+    def call(self, inputs: Tensors) -> tf.Tensor:
         """Query and item features by name, each [B, 1] or [B, L], and `pair` [B, P] -> logit float32 [B, 1]."""
-        query, item = self.query_fields(inputs, training), self.item_fields(inputs, training)
-        return self.logits(query, item, inputs.get("pair"), training)
+        return self.logits(self.query_fields(inputs), self.item_fields(inputs), inputs.get("pair"))
 
     def rescale(self, factor: float, offset: float) -> None:
         """Replace the logit z by factor * z + offset: calibration that leaves the order as it is."""
@@ -172,10 +179,19 @@ class Ranker(tf.keras.Model):
         initial = tf.constant_initializer(np.asarray(values, np.float32))
         return self.add_weight(name=name, shape=np.shape(values), initializer=initial, trainable=False)
 
-    def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, training: bool) -> tf.Tensor:
-        fields = [self._embed(feature, inputs, training) for feature in features if feature.kind == "categorical"]
+    def _hidden(self, inputs: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
+        """The top MLP, a share of zeros after each layer where something is drawn."""
+        if noise is None or not self._dropout:
+            return self.top(inputs)
+        for number, layer in enumerate(self.top.layers):
+            seed = _seed(noise, f"dropout of layer {number}")
+            inputs = tf.nn.experimental.stateless_dropout(layer(inputs), self._dropout, seed)
+        return inputs
+
+    def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, noise: tf.Tensor | None) -> tf.Tensor:
+        fields = [self._embed(feature, inputs, noise) for feature in features if feature.kind == "categorical"]
         if side == "query" and self._context:
-            fields.append(self._moments.scalar(self._moment(inputs), training))
+            fields.append(self._moments.scalar(self._moment(inputs), _seed(noise, MOMENT)))
         continuous = [inputs[feature.name] for feature in features if feature.kind == "continuous"]
         if continuous:
             dense = tf.concat([tf.cast(values, tf.float32) for values in continuous], axis=1)
@@ -190,13 +206,14 @@ class Ranker(tf.keras.Model):
             code = code * feature.cardinality + inputs[feature.name]
         return code
 
-    def _embed(self, feature: Feature, inputs: Tensors, training: bool) -> tf.Tensor:
+    def _embed(self, feature: Feature, inputs: Tensors, noise: tf.Tensor | None) -> tf.Tensor:
         """A feature's embedding, [B, D]; of a list, the mean over its values without the padding."""
         codes = inputs[feature.name]
-        if training and self._id_dropout and feature.name in (USER_ID, ITEM_ID):
-            codes = tf.where(tf.random.uniform(tf.shape(codes)) < self._id_dropout, tf.cast(OOV, codes.dtype), codes)
-        table = self._tables[feature.domain]
-        return table.pooled(codes, training) if feature.length else table.scalar(codes, training)
+        if noise is not None and self._id_dropout and feature.name in (USER_ID, ITEM_ID):
+            draws = tf.random.stateless_uniform(tf.shape(codes), _seed(noise, f"id dropout of {feature.name}"))
+            codes = tf.where(draws < self._id_dropout, tf.cast(OOV, codes.dtype), codes)
+        table, seed = self._tables[feature.domain], _seed(noise, f"embedding of {feature.name}")
+        return table.pooled(codes, seed) if feature.length else table.scalar(codes, seed)
 
 
 def _tables(features: Sequence[Feature], dim: int, spread: float) -> dict[str, NormalTable]:
@@ -218,3 +235,10 @@ def _joint_context(schema: FeatureSchema) -> list[Feature]:
 def _bottom(features: Sequence[Feature], widths: Sequence[int], dim: int) -> tf.keras.layers.Layer:
     hidden = widths if any(feature.kind == "continuous" for feature in features) else ()
     return mm.MLPBlock([*hidden, dim], no_activation_last_layer=True)
+
+
+def _seed(noise: tf.Tensor | None, place: str) -> tf.Tensor | None:
+    """The seed of one draw of a step: another one for each place in the model; None where nothing is drawn."""
+    if noise is None:
+        return None
+    return tf.random.experimental.stateless_fold_in(noise, zlib.crc32(place.encode()) >> 1)

@@ -41,6 +41,11 @@ class Prior:
             else:
                 self._small.append(table)
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What was seen so far, of this process: what a checkpoint needs to go on as if nothing had happened."""
+        return [self._num_seen, *self._lazy.values()]
+
     def __call__(self, inputs: Mapping[str, tf.Tensor], num_groups: tf.Tensor) -> tf.Tensor:
         """Scalar to add to the mean loss of a batch.
 

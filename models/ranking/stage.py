@@ -95,7 +95,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
     mean, scale = _moments(train, len(names))
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        tf.keras.utils.set_random_seed(config.seed + team.shard.rank)  # each its own dropout; weights are the first's
+        tf.keras.utils.set_random_seed(config.seed)
         skip = np.full(len(names), 1.0 / max(len(names), 1))
         model = Ranker(features.schema, config, mean, scale, skip)
         scratch = run.scratch(STAGE)

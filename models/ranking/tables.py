@@ -56,22 +56,22 @@ class NormalTable(tf.keras.layers.Layer):
         found: NDArray[np.float32] = self.means.numpy()
         return found
 
-    def scalar(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
-        """Codes [B, 1] -> float32 [B, D]: the means, or a draw for each row in training."""
+    def scalar(self, codes: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Codes [B, 1] -> float32 [B, D]: the means; with a seed, int32 [2], a draw for each row instead."""
         mean = self._means(codes)
-        if self.log_deviations is None or not training:
+        if self.log_deviations is None or seed is None:
             return mean
-        return mean + tf.exp(tf.gather(self.log_deviations, codes[:, 0])) * tf.random.normal(tf.shape(mean))
+        return mean + tf.exp(tf.gather(self.log_deviations, codes[:, 0])) * _normal(tf.shape(mean), seed)
 
-    def pooled(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
-        """Codes [B, L] -> float32 [B, D]: the mean over a list's values without the padding, drawn as a whole."""
+    def pooled(self, codes: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Codes [B, L] -> float32 [B, D]: the mean over a list's values without the padding; drawn as a whole."""
         mask = tf.cast(codes != PADDING, tf.float32)[..., None]
         count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
         mean = tf.reduce_sum(self._means(codes[..., None]) * mask, axis=1) / count  # (B, D)
-        if self.log_deviations is None or not training:
+        if self.log_deviations is None or seed is None:
             return mean
         variance = tf.reduce_sum(tf.exp(2.0 * tf.gather(self.log_deviations, codes)) * mask, axis=1)
-        return mean + tf.sqrt(variance + 1e-12) / count * tf.random.normal(tf.shape(mean))
+        return mean + tf.sqrt(variance + 1e-12) / count * _normal(tf.shape(mean), seed)
 
     def divergence(self, codes: tf.Tensor | None = None) -> tf.Tensor:
         """Kullback-Leibler divergence of rows from the prior, in nats: float32 [V], or [R] of the codes [R]."""
@@ -82,3 +82,7 @@ class NormalTable(tf.keras.layers.Layer):
             means, logs = tf.gather(means, codes), tf.gather(logs, codes)
         logs = logs - math.log(self._spread)
         return 0.5 * tf.reduce_sum(tf.square(means / self._spread) + tf.exp(2.0 * logs) - 2.0 * logs - 1.0, axis=1)
+
+
+def _normal(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, seed)

@@ -123,7 +123,7 @@ def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team)
     with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
         for i, inputs in enumerate(ahead(step_inputs(rows, seed=seed, shard=team.shard))):
             optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
-            noise = np.array([seed, i * team.size + team.shard.rank], np.int32)
+            noise = np.array([seed % 2**31, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
             num_rows = len(inputs[-1]) - num_drawn
             num_done += num_rows

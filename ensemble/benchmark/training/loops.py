@@ -14,7 +14,7 @@ from models.ahead import ahead
 from models.data import Events, Features, Shard
 from models.optimizer import Adam
 from models.ranking.config import RankingConfig
-from models.ranking.fit import build, compile_step, tensors
+from models.ranking.fit import build, compile_step, prior_of, step_seed, tensors
 from models.ranking.model import Ranker
 from models.ranking.rows import Group, GroupSource, ImpressionGroups
 from models.retrieval import training
@@ -56,16 +56,19 @@ def our_ranker(features: Features, events: Events, config: RankingConfig) -> dic
     model = Ranker(features.schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
     build(model, source, config)
     optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
-    step = compile_step(model, source, config, optimizer, Team())
+    step = compile_step(model, source, config, optimizer, Team(), prior_of(model, source, config, optimizer, Team()))
     cached = tensors(next(iter(source.batches(config.batch_size))))
-    seeds = itertools.count(1)
+    seeds, numbers = itertools.count(1), itertools.count()
 
     def loaded(steps: int) -> None:
         groups = (group for seed in seeds for group in source.batches(config.batch_size, seed=seed))
         full = (group for group in groups if len(group.labels) == config.batch_size)
-        _finish(step(*tensors(group)) for group in ahead(itertools.islice(full, steps)))
+        _finish(step(*tensors(group), step_seed(0, next(numbers))) for group in ahead(itertools.islice(full, steps)))
 
-    return {"cascade": loaded, "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps))}
+    def repeated(steps: int) -> None:
+        _finish(step(*cached, step_seed(0, next(numbers))) for _ in range(steps))
+
+    return {"cascade": loaded, "cascade, one batch": repeated}
 
 
 def batches_of(schema: FeatureSchema, batch_size: int, count: int, rng: np.random.Generator) -> GroupSource:
@@ -79,9 +82,10 @@ def ranker_step(schema: FeatureSchema, config: RankingConfig, rng: np.random.Gen
     model = Ranker(schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
     build(model, source, config)
     optimizer = Adam(model.trainable_variables, config.learning_rate, config.lazy_adam_from)
-    step = compile_step(model, source, config, optimizer, Team())
+    step = compile_step(model, source, config, optimizer, Team(), prior_of(model, source, config, optimizer, Team()))
+    numbers = itertools.count()
     batches = itertools.cycle([tensors(group) for group in source.batches(config.batch_size)])
-    return lambda steps: _finish(step(*next(batches)) for _ in range(steps))
+    return lambda steps: _finish(step(*next(batches), step_seed(0, next(numbers))) for _ in range(steps))
 
 
 def our_towers(features: Features, events: Events, config: RetrievalConfig) -> dict[str, Loop]:
