@@ -71,6 +71,7 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig, str]:
     strings = draw(st.sampled_from(["none", "users", "items", "both"]))
     integers = lambda most: draw(st.lists(st.integers(0, most), min_size=size, max_size=size))  # noqa: E731
     events = pd.DataFrame({"user_id": integers(4), "item_id": integers(8), "at": integers(12), "click": integers(1)})
+    events["buy"] = integers(1)  # rows of their own as well: bought without a click
     events["split"] = draw(st.lists(st.sampled_from(SPLITS), min_size=size, max_size=size))
     events.loc[0, ["split", "at"]] = "train", 0  # a train split that is not empty
     events.loc[1, "split"] = "valid"  # where there is none, some of train is held out
@@ -93,7 +94,7 @@ def test_everything_equals_the_oracle(drawn):
     want = expected_splits(events, split)
     with tempfile.TemporaryDirectory() as folder:
         arguments = (Path(folder), events, split)
-        columns = {"timestamp": "at", "labels": ["click"], "context": ["user_id"]}
+        columns = {"timestamp": "at", "labels": ["click", "buy"], "context": ["user_id"]}
         if "train" not in want:
             with pytest.raises(DataError, match="expected train events"):
                 prepare(*arguments, **columns)
@@ -114,7 +115,7 @@ def check_against_oracle(events: pd.DataFrame, want: list[str], strings: str, ma
     item_row = {one: row for row, one in enumerate(catalogue)}
     rows = [item_row.get(i, -1) for i in events.item_id]
     order = sorted(range(len(events)), key=lambda n: (events["at"][n], n))
-    positives = [n for n in order if events.click[n] == 1 and rows[n] >= 0]
+    interactions = [n for n in order if events.click[n] + events.buy[n] and rows[n] >= 0]
     for name in SPLITS:
         got = read(data, name)
         mine = [n for n in order if want[n] == name]
@@ -123,29 +124,32 @@ def check_against_oracle(events: pd.DataFrame, want: list[str], strings: str, ma
         assert got.user_row.tolist() == [users.index(events.user_id[n]) for n in mine]
         assert got.user_id.tolist() == events.user_id[mine].tolist()
         assert got.click.tolist() == events.click[mine].tolist()
+        assert got.buy.tolist() == events.buy[mine].tolist()
         for n, history in zip(mine, got.history, strict=True):
             past = [
                 rows[k]
-                for k in positives
+                for k in interactions
                 if events.user_id[k] == events.user_id[n] and events["at"][k] < events["at"][n]
             ]
             assert history.tolist() == past[-LENGTH:]
     for name, last in (("train", 1), ("eval", 2), ("serve", 3)):
-        known = [n for n in positives if want[n] in SPLITS[:last]]
+        known = [n for n in interactions if want[n] in SPLITS[:last]]
+        clicked = [rows[n] for n in known if events.click[n]]
+        popularity = np.load(data / "state" / name / "popularity.npy")
+        assert popularity.dtype == np.float32
+        assert popularity.tolist() == [clicked.count(item) for item in range(len(catalogue))]
         check_state(
             data / "state" / name,
             [(users.index(events.user_id[n]), rows[n]) for n in known],
             len(users),
-            len(catalogue),
         )
 
 
-def check_state(state: Path, known: list[tuple[int, int]], num_users: int, num_items: int) -> None:
+def check_state(state: Path, known: list[tuple[int, int]], num_users: int) -> None:
     history, indptr = np.load(state / "history.npy"), np.load(state / "seen_indptr.npy")
-    seen, popularity = np.load(state / "seen_rows.npy"), np.load(state / "popularity.npy")
-    assert (history.dtype, indptr.dtype, seen.dtype, popularity.dtype) == (np.int32, np.int64, np.int32, np.float32)
+    seen = np.load(state / "seen_rows.npy")
+    assert (history.dtype, indptr.dtype, seen.dtype) == (np.int32, np.int64, np.int32)
     assert history.shape == (num_users, LENGTH)
-    assert popularity.tolist() == [sum(i == item for _, i in known) for item in range(num_items)]
     for user in range(num_users):
         own = [i for u, i in known if u == user]
         latest = own[-LENGTH:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,10 +48,14 @@ def test_a_condition_on_a_number_drops_the_rows_without_one(tmp_path, capsys, op
     assert "dropped 2 events without 'rating', so without 'liked'" in capsys.readouterr().err
 
 
-def test_the_first_label_decides_what_is_a_positive(tmp_path):
+def test_the_first_label_decides_what_is_a_positive_and_any_label_what_is_seen(tmp_path):
     prepare(tmp_path, bought="kind == 'buy'", good="rating >= 9")
     state = tmp_path / "run" / "data" / "state" / "serve"
     assert np.load(state / "popularity.npy").tolist() == [1.0, 1.0, 1.0]  # items 7, 8, 9: one rated buy each
+    prepare(tmp_path, good="rating >= 9", bought="kind == 'buy'")
+    assert np.load(state / "popularity.npy").tolist() == [0.0, 1.0, 1.0]  # one good rating each of 8 and 9
+    seen, indptr = np.load(state / "seen_rows.npy").tolist(), np.load(state / "seen_indptr.npy").tolist()
+    assert [seen[start:end] for start, end in itertools.pairwise(indptr)] == [[0], [2], [1]]  # 7 was only bought
 
 
 def test_what_the_condition_cannot_mean_is_refused(tmp_path):

@@ -30,7 +30,8 @@ class DataConfig(Section, frozen=True):
             said aloud, and histories have no order.
         labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
             { liked = "rating >= 8" }, which drops the events where that column is null; absent: every event is a
-            positive.
+            positive. The first one is what the models predict and what popularity counts. An event with any of them is
+            an interaction: the user has seen its item, which is not shown again, and it is in the histories.
         position: column with the display position, used in training only.
         context: columns of the events that a request can also carry (device, hour).
         stock: boolean column of the items; false is out of stock, never shown.

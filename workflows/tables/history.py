@@ -1,4 +1,4 @@
-"""The history of each event: the user's earlier positives, or a seeded draw where nothing is ordered."""
+"""The history of each event: the user's earlier interactions, or a seeded draw where nothing is ordered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from workflows.core.disk import open_array
-from workflows.tables.states import POSITIVE
+from workflows.tables.states import INTERACTION
 from workflows.tables.stream import stream
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DrawnHistory", "History", "PastHistory", "write_positives"]
+__all__ = ["DrawnHistory", "History", "PastHistory", "write_interactions"]
 
 Array = np.ndarray[Any, Any]
 
@@ -28,7 +28,7 @@ class History(Protocol):
         Args:
             users: int64 [n], user rows.
             items: int64 [n], item rows of the events themselves.
-            before: int64 [n], how many positives the user had strictly before the event.
+            before: int64 [n], how many interactions the user had strictly before the event.
 
         Returns:
             int64 [total] item rows and int64 [n + 1] offsets into them.
@@ -36,13 +36,13 @@ class History(Protocol):
         ...
 
 
-def write_positives(con: duckdb.DuckDBPyConnection, path: Path, num_users: int) -> Array:
-    """Write every positive's item row by (user, at, file order) to `path`, int32; return int64 [U + 1] offsets."""
-    total = int(con.execute(f"SELECT count(*) FROM events WHERE {POSITIVE}").fetchall()[0][0])
+def write_interactions(con: duckdb.DuckDBPyConnection, path: Path, num_users: int) -> Array:
+    """Write every interaction's item row by (user, at, file order) to `path`, int32; return int64 [U + 1] offsets."""
+    total = int(con.execute(f"SELECT count(*) FROM events WHERE {INTERACTION}").fetchall()[0][0])
     rows = open_array(path, (total,), np.int32)
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
-    ordered = f"SELECT user_row, item_row FROM events WHERE {POSITIVE} ORDER BY user_row, moment, n"
+    ordered = f"SELECT user_row, item_row FROM events WHERE {INTERACTION} ORDER BY user_row, moment, n"
     for batch in stream(con, ordered):
         users, items = (column.to_numpy() for column in batch.columns)
         rows[place : place + len(items)] = items
@@ -53,10 +53,10 @@ def write_positives(con: duckdb.DuckDBPyConnection, path: Path, num_users: int) 
 
 
 class PastHistory:
-    """The latest `length` positives strictly before the event, oldest first."""
+    """The latest `length` interactions strictly before the event, oldest first."""
 
-    def __init__(self, positives: Array, indptr: Array, length: int) -> None:
-        self.positives, self.indptr, self.length = positives, indptr, length
+    def __init__(self, interactions: Array, indptr: Array, length: int) -> None:
+        self.interactions, self.indptr, self.length = interactions, indptr, length
 
     def of(self, users: Array, items: Array, before: Array) -> tuple[Array, Array]:
         """As in `History`."""
@@ -64,7 +64,7 @@ class PastHistory:
         first = self.indptr[users] + before - counts
         offsets = np.concatenate([[0], np.cumsum(counts)])
         places = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - first, counts)
-        return self.positives[places].astype(np.int64), offsets
+        return self.interactions[places].astype(np.int64), offsets
 
 
 class DrawnHistory:

@@ -9,10 +9,10 @@ import numpy as np
 
 from workflows.core.console import progress
 from workflows.tables.config import DataConfig
-from workflows.tables.history import DrawnHistory, History, PastHistory, write_positives
+from workflows.tables.history import DrawnHistory, History, PastHistory, write_interactions
 from workflows.tables.source import quoted
 from workflows.tables.split import SPLITS
-from workflows.tables.states import POSITIVE
+from workflows.tables.states import INTERACTION
 from workflows.tables.stream import stream
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_PART_ROWS = 1_000_000
 ROWS_PER_BATCH = 204_800
 DRAW_SEED = 20_240_101
 BEFORE = (
-    f"count(*) FILTER (WHERE {POSITIVE}) OVER "
+    f"count(*) FILTER (WHERE {INTERACTION}) OVER "
     "(PARTITION BY user_row ORDER BY moment RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 )
 
@@ -48,13 +48,14 @@ def write_parts(
     """
     before = BEFORE if data.timestamp else "0"
     con.execute(f"CREATE TABLE counted AS SELECT *, {before} AS before FROM events")
-    indptr = write_positives(con, scratch / "positives.npy", num_users) if data.timestamp else np.zeros(0, np.int64)
+    kept = scratch / "interactions.npy"
+    indptr = write_interactions(con, kept, num_users) if data.timestamp else np.zeros(0, np.int64)
     counts = dict(con.execute("SELECT split, count(*) FROM counted GROUP BY 1").fetchall())
     with progress("events", total=sum(counts.values()), unit="rows") as bar:
         for place, name in enumerate(SPLITS):
             history: History
             if data.timestamp:
-                history = PastHistory(np.load(scratch / "positives.npy", mmap_mode="r"), indptr, history_length)
+                history = PastHistory(np.load(kept, mmap_mode="r"), indptr, history_length)
             else:
                 state = folder / "state" / ("eval" if name == "test" else "train")
                 history = DrawnHistory(state, history_length, exclude_own=name == "train", seed=DRAW_SEED + place)

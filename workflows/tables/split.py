@@ -1,4 +1,4 @@
-"""Place the events: `at`, the split, and whether each is a positive; table `placed`."""
+"""Place the events: `at`, the split, and whether each is a positive and an interaction; table `placed`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def sql_type(kind: str) -> str:
 
 
 def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig, split: SplitConfig) -> Placed:
-    """Turn `raw_events` into `placed`: n, user_id, item_id, moment, split, positive, label_k, position, context_k.
+    """Turn `raw_events` into `placed`, an event a row.
+
+    Columns: n, user_id, item_id, moment, split, positive (the first label), interaction (any label), label_k, position,
+    context_k.
 
     Raises:
         DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train events.
@@ -67,8 +70,8 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
 
 
 def _columns(data: DataConfig) -> list[str]:
-    positive = f"{quoted(next(iter(data.labels)))}::INTEGER = 1" if data.labels else "true"
-    columns = [f"{positive} AS positive"]
+    positives = [f"{quoted(label)}::INTEGER = 1" for label in data.labels] or ["true"]
+    columns = [f"{positives[0]} AS positive", f"({' OR '.join(positives)}) AS interaction"]
     columns += [f"{quoted(label)}::FLOAT AS label_{k}" for k, label in enumerate(data.labels)]
     columns += [f"{quoted(data.position)}::INTEGER AS position"] if data.position else []
     return columns + [f"{quoted(name)} AS context_{k}" for k, name in enumerate(data.context)]

@@ -59,6 +59,8 @@ def prepare_data(
             return _prepare(con, inputs, tables, split, folder, scratch, history_length)
 
     marks = _fingerprints(found) if found else {}
+    if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
+        marks["seen"] = f"any of {', '.join(data.labels)}"
     return run_stage(run, STAGE, config=config, after=(), inputs=marks, body=body, force=force)
 
 

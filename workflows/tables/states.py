@@ -13,19 +13,20 @@ from workflows.tables.stream import stream
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["POSITIVE", "STATES", "usual_history_length", "write_states"]
+__all__ = ["INTERACTION", "STATES", "usual_history_length", "write_states"]
 
 STATES = {"train": 0, "eval": 1, "serve": 2}  # the last split that each state knows
-POSITIVE = "positive AND item_row >= 0"
+INTERACTION = "interaction AND item_row >= 0"  # what a user has seen and what a history holds: any label is positive
+POSITIVE = "positive AND item_row >= 0"  # what the models predict, and count: the first label is
 SHORTEST, LONGEST_ORDERED, LONGEST_UNORDERED = 20, 50, 100
 
 
 def usual_history_length(con: duckdb.DuckDBPyConnection, *, ordered: bool) -> int:
-    """As many items as three of four users have positive events in train, within bounds.
+    """As many items as three of four users have interactions in train, within bounds.
 
     What is long ago says little of what comes next; a set without order says the more the larger it is.
     """
-    counts = f"SELECT count(*) AS num FROM events WHERE {POSITIVE} AND split = 0 GROUP BY user_row"
+    counts = f"SELECT count(*) AS num FROM events WHERE {INTERACTION} AND split = 0 GROUP BY user_row"
     quartile = con.execute(f"SELECT quantile_disc(num, 0.75) FROM ({counts})").fetchall()[0][0]
     return min(max(int(quartile or 0), SHORTEST), LONGEST_ORDERED if ordered else LONGEST_UNORDERED)
 
@@ -41,10 +42,11 @@ def write_states(
     for name, last in STATES.items():
         state = folder / "state" / name
         state.mkdir(parents=True)
-        known = f"{POSITIVE} AND split <= {last}"
+        known = f"{INTERACTION} AND split <= {last}"
         _write_history(con, known, state / "history.npy", num_users, history_length, ordered=ordered)
         _write_seen(con, known, state, num_users)
-        counts = con.execute(f"SELECT item_row, count(*) AS num FROM events WHERE {known} GROUP BY 1").fetchnumpy()
+        positives = f"SELECT item_row, count(*) AS num FROM events WHERE {POSITIVE} AND split <= {last} GROUP BY 1"
+        counts = con.execute(positives).fetchnumpy()
         popularity = np.zeros(num_items, dtype=np.float32)
         popularity[counts["item_row"]] = counts["num"]
         np.save(state / "popularity.npy", popularity)
