@@ -94,6 +94,7 @@ def fit(
     prior = prior_of(model, train, config, optimizer, team)
     step = compile_step(model, train, config, optimizer, team, prior)
     variables, own = [*model.weights, *optimizer.variables], prior.variables if prior else []
+    scorer = Scorer(model)
     progress, best = _resume(variables, own, checkpoint, mark, team)
     best = best or model.get_weights()
     for epoch in range(len(progress.history), config.max_epochs):
@@ -112,7 +113,7 @@ def fit(
                 bar.advance(bar.task_ids[0], group.labels.size)
         record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
         if valid is not None:
-            record |= team.first(lambda: _validate(model, valid, config), dict)
+            record |= team.first(lambda: _validate(scorer, valid, config), dict)
         progress.history.append(record)
         if valid is None or record["valid_loss"] < _best_loss(progress):
             progress.best_epoch, best = epoch, model.get_weights()
@@ -134,15 +135,26 @@ def _line(record: dict[str, Any]) -> str:
     return f"ranking: epoch {record['epoch']}: " + ", ".join(parts)
 
 
+class Scorer:
+    """A model's logits as one graph function, traced at the first group; sources of one kind of groups share it."""
+
+    def __init__(self, model: Ranker) -> None:
+        self.model = model
+        self._score: Any = None
+
+    def __call__(self, source: GroupSource, batch_size: int) -> Predictions:
+        """Logits of every row of a source."""
+        parts = []
+        for group in source.batches(batch_size):
+            self._score = self._score or _compile_score(self.model, group)
+            parts.append((self._score(*tensors(group)).numpy(), group.labels, group.mask))
+        logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Predictions(logits, labels, mask)
+
+
 def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
-    """Logits of every row of a source."""
-    score: Any = None
-    parts = []
-    for group in source.batches(batch_size):
-        score = score or _compile_score(model, group)
-        parts.append((score(*tensors(group)).numpy(), group.labels, group.mask))
-    logits, labels, mask = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Predictions(logits, labels, mask)
+    """Logits of every row of a source; to ask several times, keep a Scorer."""
+    return Scorer(model)(source, batch_size)
 
 
 def step_seed(epoch_seed: int, number: int) -> NDArray[np.int32]:
@@ -156,8 +168,8 @@ def sigmoid(logits: NDArray) -> NDArray[np.float64]:
     return found
 
 
-def _validate(model: Ranker, valid: GroupSource, config: RankingConfig) -> dict[str, float]:
-    found = predict(model, valid, config.batch_size)
+def _validate(scorer: Scorer, valid: GroupSource, config: RankingConfig) -> dict[str, float]:
+    found = scorer(valid, config.batch_size)
     labels, logits = found.flat()
     if valid.listwise:
         loss = float(tf.reduce_mean(group_losses(found.logits, found.labels, found.mask, True)))

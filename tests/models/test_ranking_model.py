@@ -242,6 +242,17 @@ def test_the_checkerboard_is_learnt_and_a_killed_training_resumes(board, tmp_pat
     np.testing.assert_allclose(predict(resumed, board, 64).flat()[1], logits, atol=1e-6)
 
 
+def test_validating_after_each_epoch_traces_the_model_once(board, tmp_path, caplog):
+    from models.ranking.fit import fit
+    from models.ranking.model import Ranker
+    from models.retrieval.checkpoint import Checkpoint
+
+    config = RankingConfig(embedding_dim=4, top=(8,), batch_size=10_000, max_epochs=8, patience=8)
+    model = Ranker(schema_of(continuous=False), config, np.zeros(0), np.ones(0), np.zeros(0))
+    fit(model, board, board, config, Checkpoint(tmp_path, "a"), "a")
+    assert not [record.getMessage() for record in caplog.records if "retracing" in record.getMessage()]
+
+
 def test_the_listwise_loss_is_the_log_share_of_the_positive_among_existing_items():
     from models.ranking.fit import group_losses
 
