@@ -20,11 +20,17 @@ def serve(
     http_port: Annotated[int, typer.Option("--http-port", help="0 takes a free one.")] = 8000,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="0 takes a free one.")] = 8001,
     metrics_port: Annotated[int, typer.Option("--metrics-port", help="0 takes a free one.")] = 8002,
+    no_restart: Annotated[
+        bool, typer.Option("--no-restart", help="End when tritonserver ends: an orchestrator starts it again.")
+    ] = False,
 ) -> None:
-    """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs."""
+    """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.
+
+    A process of the model that dies is replaced while the others answer; tritonserver is started again when it ends.
+    """
     from ensemble.serving.server import serve as serve_repository
 
-    raise typer.Exit(serve_repository(path, layout, host, http_port, grpc_port, metrics_port))
+    raise typer.Exit(serve_repository(path, layout, host, http_port, grpc_port, metrics_port, restart=not no_restart))
 
 
 if __name__ == "__main__":

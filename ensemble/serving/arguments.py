@@ -24,7 +24,7 @@ def server_arguments(
     binary: TritonBinary,
     repository: Path,
     *,
-    host: str,
+    hosts: Mapping[str, str],
     ports: Mapping[str, int],
     shm_prefix: str,
     admin_key: str,
@@ -34,8 +34,8 @@ def server_arguments(
     Args:
         binary: the tritonserver to start.
         repository: folder of models.
-        host: address to listen on, all three endpoints.
-        ports: numbers of "http", "grpc" and "metrics".
+        hosts: addresses to listen on, of "http", "grpc" and "metrics".
+        ports: their numbers.
         shm_prefix: start of the names in /dev/shm, unique to this server.
         admin_key: what a request to load or unload a model must carry in the header ADMIN_HEADER.
     """
@@ -44,7 +44,7 @@ def server_arguments(
     return [
         str(binary.executable),
         f"--model-repository={repository}",
-        *_endpoints(host, ports),
+        *_endpoints(hosts, ports),
         *_models(),
         f"--http-restricted-api={restricted}",
         f"--grpc-restricted-protocol={restricted}",
@@ -59,9 +59,9 @@ def server_arguments(
     ]
 
 
-def _endpoints(host: str, ports: Mapping[str, int]) -> list[str]:
+def _endpoints(hosts: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     return [
-        *(f"--{name}-address={host}" for name in ports),
+        *(f"--{name}-address={hosts[name]}" for name in ports),
         *(f"--{name}-port={port}" for name, port in ports.items()),
         *(f"--allow-{name}=true" for name in ports),
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from ensemble.serving.workspace import link
 from workflows.core.errors import ServingError
 
 __all__ = ["TritonBinary", "find_triton", "server_environment"]
@@ -76,8 +77,10 @@ def _from_pytriton(workspace: Path) -> TritonBinary:
     executable = root / "bin" / "tritonserver"
     if not executable.is_file():
         raise ServingError(f"nvidia-pytriton at {package} carries no tritonserver; install 0.7.0 for x86-64 Linux")
-    libraries = (_runnable_dir(executable, workspace), package.parent / "nvidia_pytriton.libs", _libpython_folder())
-    return TritonBinary(libraries[0] / "tritonserver", _backends(root, workspace), libraries[1:], "nvidia-pytriton")
+    folders = {"lib": package.parent / "nvidia_pytriton.libs", "libpython": _libpython_folder()}
+    libraries = tuple(link(workspace, name, folder) for name, folder in folders.items())
+    program = _runnable_dir(executable, workspace) / executable.name
+    return TritonBinary(program, _backends(root, workspace), libraries, "nvidia-pytriton")
 
 
 def _runnable_dir(executable: Path, workspace: Path) -> Path:

@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ensemble.serving.backoff import Backoff
+from ensemble.serving.endpoints import Endpoints
+from ensemble.serving.guard import guard
+from ensemble.serving.metrics import Counters, metrics_page
+from ensemble.serving.ports import reserve_ports
 from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
 from workflows.core import console
@@ -16,7 +21,7 @@ from workflows.core.origins import why_stale
 
 __all__ = ["TritonServer", "serve"]
 
-POLL_S = 0.2
+LOCAL = "127.0.0.1"
 
 
 def serve(
@@ -27,8 +32,13 @@ def serve(
     grpc_port: int = 8001,
     metrics_port: int = 8002,
     log_path: Path | None = None,
+    *,
+    restart: bool = True,
 ) -> int:
     """Serve until a signal asks to stop; prints exactly one line on standard output, `READY` and the URLs.
+
+    The line comes once, also when the server is started again later: its ports stay the same. What happens to the
+    server is said on standard error and counted on the metrics page.
 
     Args:
         path: a run directory with an export, or a model repository.
@@ -38,35 +48,43 @@ def serve(
         grpc_port: see http_port.
         metrics_port: see http_port.
         log_path: where the server's output goes; a temporary file by default.
+        restart: start a server again that ended by itself; without, its end ends this function too.
 
     Returns:
         The exit status: 0 after a clean stop.
 
     Raises:
         ArtefactError: no repository at `path`, or an altered one.
-        ServingError: the server could not start, or ended by itself; the sentence names the reason and the log.
+        ServingError: the server could not start, or ended by itself and was not or could not be started again; the
+            sentence names the reason and the log.
     """
     repository = find_repository(path, layout)
     is_export = repository.is_relative_to((path / "repo").resolve())
     if is_export and (reason := why_stale(path, ["repo"])) is not None:
         console.say(f"serve: the export is served as it is, but {reason}")
-    ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-    server = TritonServer(repository, host=host, **ports, log_path=log_path)
+    ports = reserve_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port})
+    public = Endpoints(host, ports)
+    server = TritonServer(
+        repository, host=host, http_port=ports["http"], grpc_port=ports["grpc"], metrics_host=LOCAL, log_path=log_path
+    )
+    counters = Counters()
     with _stop_signals() as stop:
         try:
-            server.start()
-            console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
-            if server.wait_ready(cancelled=stop.is_set):
-                print(_ready_line(server), flush=True)
-            while not stop.wait(POLL_S):
-                server.check_alive()
+            # The page takes its port before the server is given free ones.
+            with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):
+                server.start()
+                console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
+                if server.wait_ready(cancelled=stop.is_set):
+                    counters.ready = True
+                    print(_ready_line(public), flush=True)
+                    guard(server, counters, stop, Backoff(), restart=restart)
         finally:
             server.stop()
     console.say("serve: stopped")
     return 0
 
 
-def _ready_line(server: TritonServer) -> str:
+def _ready_line(server: Endpoints) -> str:
     return f"READY http={server.http_url} grpc={server.grpc_url} metrics={server.metrics_url}"
 
 

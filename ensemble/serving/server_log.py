@@ -1,11 +1,12 @@
-"""What a server's log says about why it ended, as one sentence."""
+"""Why a server ended, as one sentence: its exit status or signal, and what its log says about it."""
 
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
-__all__ = ["reason"]
+__all__ = ["how_it_ended", "reason"]
 
 TAIL_BYTES = 1 << 20
 # The most telling first: a model's own words, then Triton's about the start, then the loader's.
@@ -17,6 +18,31 @@ PATTERNS = (
     re.compile(r"(?:failed to start \w+ service|error): (?P<why>.+)"),
     re.compile(r"(?P<why>error while loading shared libraries: .+)"),
 )
+
+
+def how_it_ended(status: int, log_path: Path) -> str:
+    """One sentence about a server that is gone.
+
+    Args:
+        status: of the process that supervised it: the server's own exit status, 128 and the number of the signal that
+            ended the server, or minus the number of the signal that ended the supervisor.
+        log_path: the server's log; it says nothing about a signal, and its last line would be a wrong trail.
+    """
+    if status < 0:
+        return f"the process that supervises tritonserver was ended by {_signal(-status)}"
+    if status > 128:
+        memory = "; the kernel sends it when memory runs out" if status - 128 == signal.SIGKILL else ""
+        return f"tritonserver was ended by {_signal(status - 128)}{memory}"
+    if status == 0:
+        return "tritonserver ended with exit status 0, as when somebody asks it to"
+    return f"tritonserver ended with exit status {status}: {reason(log_path)}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
 
 
 def reason(log_path: Path) -> str:

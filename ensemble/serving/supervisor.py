@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["clean", "supervise"]
+__all__ = ["clean", "remove_shared_memory", "supervise"]
 
 POLL_S = 0.2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -35,7 +35,7 @@ def supervise(starter_pid: int, grace_s: float, scratch: Path, command: list[str
         command: the program and its arguments.
 
     Returns:
-        The exit status of the command; negative when a signal ended it.
+        The exit status of the command; 128 and the signal's number when a signal ended it, as in a shell.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -45,7 +45,8 @@ def supervise(starter_pid: int, grace_s: float, scratch: Path, command: list[str
             arrived = signal.sigtimedwait(WATCHED, POLL_S)
             if arrived is not None and arrived.si_signo != signal.SIGCHLD:
                 break
-        return _end(child, grace_s)
+        status = _end(child, grace_s)
+        return status if status >= 0 else 128 - status
     finally:
         _kill_group(child.pid)
         if os.getppid() != starter_pid:
@@ -54,9 +55,14 @@ def supervise(starter_pid: int, grace_s: float, scratch: Path, command: list[str
 
 def clean(scratch: Path) -> None:
     """Remove the folder `scratch` and the shared memory whose names start with the folder's name."""
+    remove_shared_memory(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_shared_memory(scratch: Path) -> None:
+    """Remove the shared memory whose names start with the name of the folder `scratch`."""
     for region in Path("/dev/shm").glob(f"{scratch.name}-*"):
         region.unlink(missing_ok=True)
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _own_group() -> None:
@@ -90,4 +96,4 @@ def _kill_group(group: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]) & 0xFF)
+    sys.exit(supervise(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))

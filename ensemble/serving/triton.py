@@ -17,23 +17,28 @@ from types import TracebackType
 
 from ensemble.serving import supervisor
 from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_arguments
-from ensemble.serving.binary import find_triton, server_environment
+from ensemble.serving.binary import TritonBinary, find_triton, server_environment
+from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, reserve_ports
 from ensemble.serving.repository import MODEL_NAME
-from ensemble.serving.server_log import reason
+from ensemble.serving.server_log import how_it_ended, reason
+from ensemble.serving.stubs import children
+from ensemble.serving.workspace import link, make_workspace
 from workflows.core.errors import ServingError
 
 __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
 
 STARTUP_TIMEOUT_S = 300.0
 STOP_GRACE_S = 15.0
+PORTS_TIMEOUT_S = 5.0
 POLL_S = 0.05
 ADMIN_KEY_VARIABLE = "CASCADE_ADMIN_KEY"
+MODELS = "models"
 # A probe of our own server must not go through the user's proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class TritonServer:
+class TritonServer(Endpoints):
     """One tritonserver on one model repository. Use as a context manager: ready inside, gone after.
 
     Args:
@@ -42,6 +47,7 @@ class TritonServer:
         http_port: 0 takes a free one; so do the other two.
         grpc_port: see http_port.
         metrics_port: see http_port.
+        metrics_host: where another address is meant for the metrics.
         log_path: where the server's output goes; by default a temporary file, kept only when the server failed.
     """
 
@@ -53,16 +59,17 @@ class TritonServer:
         http_port: int = 0,
         grpc_port: int = 0,
         metrics_port: int = 0,
+        metrics_host: str | None = None,
         log_path: Path | None = None,
     ) -> None:
+        super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
-        self.host = host
-        self.ports = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
         self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
         self._given_log_path = log_path
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
-        self.origin = ""
+        self._binary: TritonBinary | None = None
+        self._kept_log: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -76,24 +83,14 @@ class TritonServer:
         return self._process.pid
 
     @property
-    def address(self) -> str:
-        """The address that clients on this machine use."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+    def triton_pid(self) -> int | None:
+        """The tritonserver itself; None when it has ended."""
+        return next(iter(children(self.pid)), None)
 
     @property
-    def http_url(self) -> str:
-        """Base URL of the HTTP endpoint."""
-        return f"http://{self._bracketed}:{self.ports['http']}"
-
-    @property
-    def grpc_url(self) -> str:
-        """URL of the gRPC endpoint, as CascadeClient takes it."""
-        return f"grpc://{self._bracketed}:{self.ports['grpc']}"
-
-    @property
-    def metrics_url(self) -> str:
-        """URL of the Prometheus metrics."""
-        return f"http://{self._bracketed}:{self.ports['metrics']}/metrics"
+    def origin(self) -> str:
+        """For people, where tritonserver was found; empty before the start."""
+        return self._binary.origin if self._binary else ""
 
     @property
     def admin_headers(self) -> dict[str, str]:
@@ -107,10 +104,6 @@ class TritonServer:
             return self._given_log_path
         return (self._workspace or Path(tempfile.gettempdir())) / "server.log"
 
-    @property
-    def _bracketed(self) -> str:
-        return f"[{self.address}]" if ":" in self.address else self.address
-
     def start(self) -> None:
         """Start the process; returns at once.
 
@@ -119,13 +112,28 @@ class TritonServer:
         """
         if self._process is not None:
             raise ServingError("this server was already started; make another TritonServer")
-        self.ports = reserve_ports(self.host, self.ports)
-        self._workspace = Path(tempfile.mkdtemp(prefix="cascade-serve-"))
+        self.ports = self._free_ports()
+        self._workspace = make_workspace()
         try:
-            self._process = self._spawn(self._workspace)
+            link(self._workspace, MODELS, self.repository)
+            self._binary = find_triton(self._workspace)
+            self._process = self._spawn(self._workspace, self._binary, "wb")
         except BaseException:
             self._clean()
             raise
+
+    def restart(self) -> None:
+        """Start it again, on the same ports and with the same key, once what was left of it is gone; returns at once.
+
+        Raises:
+            ServingError: it was not started, or another program has taken a port.
+        """
+        if self._process is None or self._workspace is None or self._binary is None:
+            raise ServingError("this server was not started")
+        self._end(self._process)
+        supervisor.remove_shared_memory(self._workspace)
+        self._wait_for_ports()
+        self._process = self._spawn(self._workspace, self._binary, "ab")
 
     def wait_ready(self, timeout_s: float = STARTUP_TIMEOUT_S, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the model answers on every port.
@@ -146,16 +154,36 @@ class TritonServer:
             if self._answers():
                 return True
             if time.monotonic() > deadline:
-                raise self._failure(f"the server was not ready within {timeout_s:.0f} s")
+                raise self.failure(f"the server was not ready within {timeout_s:.0f} s: {reason(self.log_path)}")
             time.sleep(POLL_S)
         return False
 
     def check_alive(self) -> None:
         """Raise ServingError when the server has ended by itself, with the reason from its log."""
+        if ending := self.ending():
+            raise self.failure(ending)
+
+    def ending(self) -> str | None:
+        """How the server ended, as one sentence; None while it lives.
+
+        Raises:
+            ServingError: it was not started.
+        """
         if self._process is None:
             raise ServingError("this server was not started")
-        if self._process.poll() is not None:
-            raise self._failure("the server ended")
+        status = self._process.poll()
+        return None if status is None else how_it_ended(status, self.log_path)
+
+    def failure(self, what: str) -> ServingError:
+        """The error for a server that failed; its log is kept for the user."""
+        log_path = self.log_path
+        if self._given_log_path is None and self._workspace is not None:
+            if self._kept_log is None:
+                handle, kept = tempfile.mkstemp(prefix="cascade-serve-", suffix=".log")
+                os.close(handle)
+                self._kept_log = Path(kept)
+            log_path = Path(shutil.copyfile(log_path, self._kept_log))
+        return ServingError(f"{what} (log: {log_path})")
 
     def stop(self) -> None:
         """End the server and everything it started. Safe to call twice."""
@@ -178,20 +206,18 @@ class TritonServer:
     ) -> None:
         self.stop()
 
-    def _spawn(self, workspace: Path) -> subprocess.Popen:
-        binary = find_triton(workspace)
-        self.origin = binary.origin
+    def _spawn(self, workspace: Path, binary: TritonBinary, log_mode: str) -> subprocess.Popen:
         arguments = server_arguments(
             binary,
-            self.repository,
-            host=self.host,
+            workspace / MODELS,
+            hosts=self.hosts,
             ports=self.ports,
             shm_prefix=f"{workspace.name}-",
             admin_key=self.admin_key,
         )
         guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S), str(workspace)]
         try:
-            with self.log_path.open("wb") as log:
+            with self.log_path.open(log_mode) as log:
                 return subprocess.Popen(
                     [*guard, *arguments],
                     stdin=subprocess.DEVNULL,
@@ -203,6 +229,26 @@ class TritonServer:
         except OSError as error:
             raise ServingError(f"{self.log_path} cannot be written ({error.strerror}); give another log file") from None
 
+    def _free_ports(self) -> dict[str, int]:
+        """The ports, checked and chosen where 0 is asked for."""
+        metrics = {"metrics": self.ports["metrics"]}
+        others = {name: port for name, port in self.ports.items() if name not in metrics}
+        if self.hosts["metrics"] == self.host:
+            return reserve_ports(self.host, self.ports)
+        return reserve_ports(self.host, others) | reserve_ports(self.hosts["metrics"], metrics)
+
+    def _wait_for_ports(self) -> None:
+        """Until a server whose supervisor was killed is gone as well, which takes the kernel a moment."""
+        deadline = time.monotonic() + PORTS_TIMEOUT_S
+        while True:
+            try:
+                self._free_ports()
+                return
+            except ServingError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+
     def _answers(self) -> bool:
         """Whether the server, the model and the ports that open after HTTP's are all there."""
         for path in ("/v2/health/ready", f"/v2/models/{MODEL_NAME}/ready"):
@@ -212,16 +258,7 @@ class TritonServer:
                         return False
             except (urllib.error.URLError, OSError):
                 return False
-        return all(accepts(self.address, self.ports[name]) for name in ("grpc", "metrics"))
-
-    def _failure(self, what: str) -> ServingError:
-        """The error for a server that failed; its log is kept for the user."""
-        why, log_path = reason(self.log_path), self.log_path
-        if self._given_log_path is None and self._workspace is not None:
-            handle, kept = tempfile.mkstemp(prefix="cascade-serve-", suffix=".log")
-            os.close(handle)
-            log_path = Path(shutil.copyfile(log_path, kept))
-        return ServingError(f"{what}: {why} (log: {log_path})")
+        return all(accepts(self.local_address(name), self.ports[name]) for name in ("grpc", "metrics"))
 
     def _end(self, process: subprocess.Popen) -> None:
         process.terminate()

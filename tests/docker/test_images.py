@@ -106,7 +106,7 @@ def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path
     assert "--model-repository=/models" in flags
     assert f"--grpc-restricted-protocol=model-repository,shared-memory,trace,logging:{ADMIN_HEADER}=secret" in flags
     binary = TritonBinary(recorder, None, (), "")
-    ours = server_arguments(binary, Path("/models"), host="0.0.0.0", ports={}, shm_prefix="x", admin_key="secret")
+    ours = server_arguments(binary, Path("/models"), hosts={}, ports={}, shm_prefix="x", admin_key="secret")
     specific_to_one_host = ("shm-region-prefix-name", "gpu-metrics", "pinned-memory", "log-format")
     assert {flag for flag in ours[1:] if not any(part in flag for part in specific_to_one_host)} == set(flags)
     del environment["CASCADE_ADMIN_KEY"]

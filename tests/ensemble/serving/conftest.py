@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 OPTIONAL = "optional: true"
 
 
-def config_pbtxt(id_type: str) -> str:
+def config_pbtxt(id_type: str, num_instances: int) -> str:
     inputs = [
         ("user_id", id_type, 1, ""),
         ("hour", "TYPE_INT64", 1, OPTIONAL),
@@ -30,7 +30,11 @@ def config_pbtxt(id_type: str) -> str:
         ("num_items", "TYPE_INT32", 1),
         ("path", "TYPE_STRING", 1),
     ]
-    lines = ['backend: "python"', "max_batch_size: 64", "instance_group [{ kind: KIND_CPU, count: 1 }]"]
+    lines = [
+        'backend: "python"',
+        "max_batch_size: 64",
+        f"instance_group [{{ kind: KIND_CPU, count: {num_instances} }}]",
+    ]
     lines += [
         f'input [{{ name: "{n}", data_type: {t}, dims: [ {d} ], allow_ragged_batch: false {o} }}]'
         for n, t, d, o in inputs
@@ -44,13 +48,13 @@ def seal(folder: Path) -> Path:
     return folder
 
 
-def write_toy(repository: Path, id_type: str = "TYPE_INT64", code: str | None = None) -> Path:
+def write_toy(repository: Path, id_type: str = "TYPE_INT64", code: str | None = None, num_instances: int = 1) -> Path:
     version = repository / "cascade" / "1"
     version.mkdir(parents=True)
     shutil.copyfile(HERE / "toy_model.py", version / "model.py")
     if code is not None:
         (version / "model.py").write_text(code)
-    (repository / "cascade" / "config.pbtxt").write_text(config_pbtxt(id_type))
+    (repository / "cascade" / "config.pbtxt").write_text(config_pbtxt(id_type, num_instances))
     return seal(repository)
 
 

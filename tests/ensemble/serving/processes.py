@@ -42,7 +42,11 @@ def serving(path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def processes_of(path: Path) -> dict[str, int]:
-    """Pid by role of the living processes that name the repository `path` on their command line."""
+    """Pid by role of the living processes with `path` on their command line, one a role.
+
+    Args:
+        path: the repository of `serving`, beside which their workspaces are, or the workspace of a TritonServer.
+    """
     found = {}
     for entry in Path("/proc").iterdir():
         try:

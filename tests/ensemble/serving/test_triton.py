@@ -35,8 +35,9 @@ def test_it_leaves_no_process_no_folder_and_no_shared_memory(make_toy: Callable[
     with TritonServer(repository) as server:
         workspace = server.log_path.parent
         assert list(Path("/dev/shm").glob(f"{workspace.name}-*"))
+        assert {"supervisor", "server", "model"} <= processes_of(workspace).keys()
     server.stop()
-    assert processes_of(repository) == {}
+    assert processes_of(workspace) == {}
     assert not workspace.exists()
     assert not list(Path("/dev/shm").glob(f"{workspace.name}-*"))
 
@@ -88,12 +89,13 @@ def test_not_ready_in_time_is_an_error_and_ends_the_server(make_toy: Callable[..
     repository = make_toy(code="import time\ntime.sleep(60)\n")
     server = TritonServer(repository)
     server.start()
+    workspace = server.log_path.parent
     try:
         with pytest.raises(ServingError, match="was not ready within 1 s") as caught:
             server.wait_ready(timeout_s=1.0)
     finally:
         server.stop()
-    assert processes_of(repository) == {}
+    assert processes_of(workspace) == {}
     log = Path(str(caught.value).rpartition("log: ")[2].rstrip(")"))
     assert log.parent == Path(tempfile.gettempdir())
     log.unlink()
