@@ -8,7 +8,6 @@ only moment at which anything changes for a server. In the ensemble layout each 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from workflows.core import console
 from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
+from workflows.core.lock import hold
 from workflows.core.origins import check_origins, why_stale
 from workflows.core.run import Run
 
@@ -51,9 +51,15 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
 
     Raises:
         ArtefactError: the export is missing, altered or older than its stages, lacks the layout, or
-            `target` holds somebody else's `cascade`.
+            `target` holds somebody else's `cascade`; or another process publishes to it.
         CascadeError: the disk is full or unwritable; the served version stays.
     """
+    with hold(run.root, reads=["repo"]):
+        return _publish(run, config, target, layout, keep)
+
+
+def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> int:
+    """`publish` while nobody else writes the export."""
     exported = run.require("repo") / layout
     check_origins(run.root, ["repo"])
     if not (exported / MODEL_NAME).is_dir():
@@ -61,7 +67,7 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
     model = target / MODEL_NAME
     with writing("publish", target):
         model.mkdir(parents=True, exist_ok=True)
-        with _only_writer(model):
+        with hold(model, writes=["versions"]):
             version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
             with _swept(target):
                 _write_version(run, config, target, layout, version)
@@ -85,7 +91,7 @@ def rollback(target: Path) -> int:
     model = target / MODEL_NAME
     if not (model / CONFIG_FILE).is_file():
         raise ArtefactError(f"{target} holds no published model '{MODEL_NAME}'; give the folder of export --publish")
-    with writing("rollback", target), _only_writer(model):
+    with writing("rollback", target), hold(model, writes=["versions"]):
         served = _served(model)
         older = max((version for version in _versions(model) if version < served), default=None)
         if older is None:
@@ -208,16 +214,3 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-
-
-@contextmanager
-def _only_writer(model: Path) -> Iterator[None]:
-    """Two publishers at once would take the same number."""
-    with (model / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ArtefactError(
-                f"{model.parent} is being published to by another process; try again after it"
-            ) from None
-        yield

@@ -21,9 +21,11 @@ def catalogue(out: OutOption, sizes: SizesOption = "10000,100000,1000000,1000000
     from ensemble.benchmark.catalogue.measure import measure_catalogue
     from ensemble.benchmark.result import result_path
     from workflows.core import console
+    from workflows.core.lock import hold
 
     path = result_path(out, "catalogue")
-    measure_catalogue(out, numbers).write(path)
+    with hold(out, writes=["benchmark catalogue"]):
+        measure_catalogue(out, numbers).write(path)
     console.say(f"result: {path}")
 
 

@@ -23,9 +23,11 @@ def preprocess(out: OutOption, num_rows: RowsOption = 1_000_000, rounds: RoundsO
     from ensemble.benchmark.preprocess.measure import measure_preprocess
     from ensemble.benchmark.result import result_path
     from workflows.core import console
+    from workflows.core.lock import hold
 
     path = result_path(out, "preprocess")
-    measure_preprocess(out, num_rows, rounds).write(path)
+    with hold(out, writes=["benchmark preprocess"]):
+        measure_preprocess(out, num_rows, rounds).write(path)
     console.say(f"result: {path}")
 
 

@@ -52,12 +52,15 @@ def serving(
     from scripts.export import export_stage
     from scripts.run import model_stages
     from workflows.core import console
+    from workflows.core.lock import hold
+    from workflows.core.run import STAGES
 
-    model_stages(run, resolved, force=False)
-    export_stage(run, resolved, None, force=False)
-    result = measure(run, resolved, Settings(seconds, rounds, compared, stock))
-    path = result_path(out, result.name)
-    result.write(path)
+    with hold(run.root, writes=STAGES):
+        model_stages(run, resolved, force=False)
+        export_stage(run, resolved, None, force=False)
+        result = measure(run, resolved, Settings(seconds, rounds, compared, stock))
+        path = result_path(out, result.name)
+        result.write(path)
     console.say(f"benchmark: {path}")
 
 

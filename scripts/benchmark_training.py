@@ -32,10 +32,12 @@ def training(
     from ensemble.benchmark.result import result_path
     from ensemble.benchmark.training.measure import Sizes, measure_training
     from workflows.core import console
+    from workflows.core.lock import hold
 
     sizes = Sizes(num_rows, num_items, steps, rounds, tuple(vocabulary), vocabulary_steps)
     path = result_path(out, "training")
-    measure_training(out, sizes).write(path)
+    with hold(out, writes=["benchmark training"]):
+        measure_training(out, sizes).write(path)
     console.say(f"result: {path}")
 
 

@@ -17,7 +17,8 @@ from scripts.prepare import prepare_stage
 from scripts.train_ranking import train_ranking_stage
 from scripts.train_retrieval import train_retrieval_stage
 from workflows.core import console
-from workflows.core.run import Run
+from workflows.core.lock import hold
+from workflows.core.run import STAGES, Run
 
 __all__ = ["all_stages", "model_stages", "run"]
 
@@ -30,10 +31,11 @@ def model_stages(run: Run, config: Config, force: bool) -> None:
 
 
 def all_stages(run: Run, config: Config, publish: Path | None, force: bool) -> None:
-    """All stages in order, with a config that is already checked."""
-    model_stages(run, config, force)
-    evaluate_stage(run, config, force)
-    export_stage(run, config, publish, force)
+    """All stages in order, with a config that is already checked; nobody else writes a stage meanwhile."""
+    with hold(run.root, writes=STAGES):
+        model_stages(run, config, force)
+        evaluate_stage(run, config, force)
+        export_stage(run, config, publish, force)
 
 
 @one_sentence_errors

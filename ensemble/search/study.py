@@ -23,6 +23,7 @@ from workflows.core import console
 from workflows.core.artefacts import fingerprint
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.extras import why_missing
+from workflows.core.lock import hold
 from workflows.core.origins import check_origins, origins
 from workflows.core.run import STAGES, Run
 
@@ -45,7 +46,8 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
         The content of search.json.
 
     Raises:
-        ArtefactError: an earlier stage has not finished, or what it was made from has changed.
+        ArtefactError: an earlier stage has not finished, or what it was made from has changed; or another process
+            goes on with this search, or writes an earlier stage.
         ConfigError: a key or distribution cannot be, or Optuna is not installed.
         CascadeError: every trial failed.
     """
@@ -54,9 +56,16 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     _check_keys(settings, space, check)
     run.require("features", check=False)
     check_origins(run.root, _before(run, settings.stage))
-    metric = searched_metric(config)
     folder = run.root / "search" / settings.stage
     folder.mkdir(parents=True, exist_ok=True)
+    with hold(run.root, writes=[f"search/{settings.stage}"], reads=_before(run, settings.stage)):
+        return _go_on(run, config, check, command)
+
+
+def _go_on(run: Run, config: Config, check: Callable[[Sequence[str]], Config], command: Command) -> dict[str, Any]:
+    """Trials until there are enough, while nobody else goes on with this search or writes what its trials read."""
+    settings, metric = config.search, searched_metric(config)
+    space, folder = parse_space(settings.params), run.root / "search" / settings.stage
     study = _open_study(folder, settings, _mark(run, config), metric)
     _start_with_the_config(study, config, space)
     objective = Objective(run, config.search.stage, space, metric, folder / "trials", check, command)

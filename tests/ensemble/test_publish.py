@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
 from tests.ensemble.synthetic import make_run
+from tests.holder import another
 from workflows.core.artefacts import verify
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -137,10 +137,12 @@ def test_refusals(exported, tmp_path):
 
 def test_one_publisher_at_a_time(exported, tmp_path):
     publish(*exported, tmp_path, "fused")
-    with (tmp_path / "cascade/.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ArtefactError, match="being published to by another process"):
+    with another(tmp_path / "cascade", writes="versions") as process:
+        with pytest.raises(ArtefactError, match=rf"cascade is being written by .*process {process.pid}"):
             publish(*exported, tmp_path, "fused")
+        with pytest.raises(ArtefactError, match="cascade is being written by"):
+            rollback(tmp_path)
+    assert publish(*exported, tmp_path, "fused") == 2
 
 
 def test_an_export_that_is_older_than_its_stages_is_refused(exported, tmp_path):

@@ -68,30 +68,42 @@ def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, 
     assert both.num_rows == train.num_rows + valid.num_rows
 
 
-def test_a_training_killed_in_the_refit_goes_on_there(run, monkeypatch):
+@pytest.mark.parametrize("training_rows", ["sampled", "impressions"])
+def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(run, training_rows, monkeypatch):
+    """To the last bit, whatever is drawn; with tables whose prior counts what was seen so far."""
     import models.ranking.fit as fit
 
-    config = msgspec.structs.replace(CONFIG, id_dropout=0.2, lazy_adam_from=1)
-    whole = train_ranking(run, config, force=True).info
-    assert whole["refit_epochs"] > 1
-    fields, dying = item_fields(run), whole["epochs"] + 2
+    config = msgspec.structs.replace(CONFIG, training_rows=training_rows, id_dropout=0.2, lazy_adam_from=1)
+    whole = train_ranking(run, config, force=True)
+    num_epochs, num_refit = whole.info["epochs"], whole.info["refit_epochs"]
+    assert num_epochs > 2 and num_refit > 1
+    told = [records(run, name) for name in ("history.json", "refit.json")]
+    fields = item_fields(run)
     true_save, saved = fit.Checkpoint.save, []
 
-    def save(checkpoint, *state):
-        saved.append(len(state[0].history))
-        if len(saved) == dying:
-            raise KeyboardInterrupt
-        true_save(checkpoint, *state)
+    def killed_at(count):
+        def save(checkpoint, *state):
+            saved.append(len(state[0].history))
+            if len(saved) == count:
+                raise KeyboardInterrupt
+            true_save(checkpoint, *state)
 
-    monkeypatch.setattr(fit.Checkpoint, "save", save)
-    with pytest.raises(KeyboardInterrupt):
-        train_ranking(run, config, force=True)
-    np.testing.assert_array_equal(item_fields(run), fields)  # the earlier result is untouched
+        monkeypatch.setattr(fit.Checkpoint, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            train_ranking(run, config, force=True)
+        np.testing.assert_array_equal(item_fields(run), fields)  # the earlier result is untouched
+
+    killed_at(2)
+    killed_at(1 + num_epochs + 2)
     monkeypatch.setattr(fit.Checkpoint, "save", lambda *given: (saved.append(len(given[1].history)), true_save(*given)))
-    train_ranking(run, config, force=True)
-    # The second epoch of the refit was lost with its checkpoint, and nothing else.
-    assert saved == [*range(1, whole["epochs"] + 1), 1, 2, 2, *range(3, whole["refit_epochs"] + 1)]
+    resumed = train_ranking(run, config, force=True)
+    # The second epoch of each was lost with its checkpoint, and nothing else.
+    assert saved == [1, 2, *range(2, num_epochs + 1), 1, 2, *range(2, num_refit + 1)]
+    assert [records(run, name) for name in ("history.json", "refit.json")] == told
     np.testing.assert_array_equal(item_fields(run), fields)
+    arrays = [{f.path: f.sha256 for f in made.files if f.path.endswith((".npy", ".npz"))} for made in (whole, resumed)]
+    assert arrays[0] == arrays[1] and len(arrays[0]) >= 3
+    assert whole.info["calibration"] == resumed.info["calibration"]
 
 
 def test_towers_without_a_train_moment_are_named(run):

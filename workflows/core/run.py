@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest, verify, write_manifest
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
+from workflows.core.lock import hold
 from workflows.core.origins import check_origins, origins
 
 __all__ = ["STAGES", "Run", "run_stage"]
@@ -91,32 +92,35 @@ def run_stage(
         The manifest of the finished stage.
 
     Raises:
-        ArtefactError: an earlier stage has not finished, its files were altered, or what it was made from has changed.
+        ArtefactError: an earlier stage has not finished, its files were altered, or what it was made from has changed;
+            or another process is writing the stage or one before it.
         CascadeError: the disk is full or unwritable; the earlier result, if any, is untouched.
     """
-    _recover(run, stage)
-    resolved = msgspec.to_builtins(dict(config))
-    upstream = origins(run.root, after)
-    check_origins(run.root, after)
-    mark = fingerprint(
-        {"stage": stage, "config": resolved, "after": upstream, "inputs": msgspec.to_builtins(inputs or {})}
-    )
-    if not force and (done := _finished(run, stage, mark)) is not None:
-        console.say(f"{stage}: up to date")
-        return done
-    for name in after:
-        verify(run.folder(name))
-    if helper is not None:
-        helper()
-        return read_manifest(run.folder(stage))
-    with _write_then_rename(run, stage) as folder, console.timed(stage):
-        info = body(folder)
-        (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
-        manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {}), upstream), volatile)
-        for path in [path for pattern in keep for path in run.folder(stage).glob(pattern)]:
-            shutil.copy2(path, folder / path.name)
-    shutil.rmtree(run.scratch(stage), ignore_errors=True)
-    return manifest
+    origins(run.root, after)  # before anything is locked: where a stage is missing, nothing is written
+    with nullcontext() if helper is not None else hold(run.root, writes=[stage], reads=after):
+        _recover(run, stage)
+        resolved = msgspec.to_builtins(dict(config))
+        upstream = origins(run.root, after)
+        check_origins(run.root, after)
+        mark = fingerprint(
+            {"stage": stage, "config": resolved, "after": upstream, "inputs": msgspec.to_builtins(inputs or {})}
+        )
+        if not force and (done := _finished(run, stage, mark)) is not None:
+            console.say(f"{stage}: up to date")
+            return done
+        for name in after:
+            verify(run.folder(name))
+        if helper is not None:
+            helper()
+            return read_manifest(run.folder(stage))
+        with _write_then_rename(run, stage) as folder, console.timed(stage):
+            info = body(folder)
+            (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
+            manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {}), upstream), volatile)
+            for path in [path for pattern in keep for path in run.folder(stage).glob(pattern)]:
+                shutil.copy2(path, folder / path.name)
+        shutil.rmtree(run.scratch(stage), ignore_errors=True)
+        return manifest
 
 
 def _finished(run: Run, stage: str, mark: str) -> Manifest | None:
