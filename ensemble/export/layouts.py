@@ -55,7 +55,7 @@ SOURCES = {
             "index/settings.py",
         ),
         *("neighbours/__init__.py", "neighbours/lists.py"),
-        *("ranking/__init__.py", "ranking/pairs.py", "ranking/factored.py", "ranking/items.py"),
+        *("ranking/__init__.py", "ranking/pairs.py", "ranking/blas.py", "ranking/factored.py", "ranking/items.py"),
     ),
     workflows: ("__init__.py", "features/__init__.py", "features/encoders.py"),
 }

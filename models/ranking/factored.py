@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ranking.blas import one_thread
 from models.ranking.items import ItemParts, load_items
 
 __all__ = ["FactoredWeights", "load_weights", "score"]
@@ -66,11 +67,12 @@ def score(
 
     Returns:
         float32 [B, C]. Users are computed one by one: matrix products of another height may round differently, and a
-        user's slate must not depend on who else is in the batch.
+        user's slate must not depend on who else is in the batch; nor on the number of threads, hence on one.
     """
     logits = np.empty(item_rows.shape, np.float32)
-    for user, rows in enumerate(item_rows):
-        logits[user] = _score_one(query_fields[user], query_hidden[user], rows, pair[user], weights)
+    with one_thread:
+        for user, rows in enumerate(item_rows):
+            logits[user] = _score_one(query_fields[user], query_hidden[user], rows, pair[user], weights)
     return logits
 
 
