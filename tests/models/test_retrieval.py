@@ -95,7 +95,19 @@ def test_padding_does_not_change_the_query(run):
     assert towers.encode_query(moved) == pytest.approx(towers.encode_query(inputs), abs=1e-6)
 
 
-@pytest.mark.parametrize("rows", ["events", "sets", "windows"])
+def without_context(run):
+    """The run without the features of the context, which rows of sets cannot have."""
+    folder = run.folder("features")
+    msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"]).save(
+        folder / "schema.json"
+    )
+    write_manifest(folder, read_manifest(folder))
+    return run
+
+
+@pytest.mark.parametrize(
+    "rows", ["events", pytest.param("sets", marks=pytest.mark.slow), pytest.param("windows", marks=pytest.mark.slow)]
+)
 def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, tmp_path, monkeypatch):
     """To the last bit: what is drawn follows from seed, epoch and step, and the checkpoint has everything else."""
     import models.retrieval.training as training
@@ -103,6 +115,8 @@ def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, t
     config = msgspec.structs.replace(CONFIG, rows=rows, max_epochs=4, refit_share=0.9, id_dropout=0.1)
     make = ring_run if rows == "windows" else checkerboard_run
     whole, killed = make(tmp_path / "whole"), make(tmp_path / "killed")
+    if rows == "sets":
+        without_context(whole), without_context(killed)
     info = train_retrieval(whole, config).info
     num_epochs, num_refit = info["epochs"], info["refit_epochs"]
     assert num_epochs > 2 and num_refit > 1
