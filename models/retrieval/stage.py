@@ -30,8 +30,8 @@ STAGE = "retrieval"
 TRAIN, REFIT = "train", "refit"
 AFTER = ("data", "features")
 PARITY_ROWS = 257
-# Times and running numbers of names; item_embeddings.npy and the variables of both towers say what was learned.
-VOLATILE = ("history.json", "refit.json", "*.onnx", "*_tower/*.pb", "*_tower/.merlin/*")
+# Times and running numbers of names; the item embeddings of both moments say what was learned.
+VOLATILE = ("history.json", "refit.json", "*.onnx", "*_tower/*")
 
 
 def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> Manifest:

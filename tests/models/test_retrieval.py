@@ -105,6 +105,15 @@ def without_context(run):
     return run
 
 
+def tower_variables(folder):
+    """Name -> value of each variable of a saved tower."""
+    import tensorflow as tf
+
+    saved = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    names = [name for name in saved.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
+    return {name: saved.get_tensor(name) for name in names}
+
+
 @pytest.mark.parametrize(
     "rows", ["events", pytest.param("sets", marks=pytest.mark.slow), pytest.param("windows", marks=pytest.mark.slow)]
 )
@@ -143,7 +152,12 @@ def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, t
     for name in ("item_embeddings.npy", "train/item_embeddings.npy"):
         np.testing.assert_array_equal(*(np.load(r.folder("retrieval") / name) for r in (whole, killed)))
     assert not killed.scratch("retrieval").exists()
-    # Both towers are equal too, so what was made from these towers stays as it is.
+    for tower in ("query_tower", "item_tower"):
+        one, two = (tower_variables(r.folder("retrieval") / tower) for r in (whole, killed))
+        assert one.keys() == two.keys() and len(one) > 2
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, two[name])
+    # What was made from the ones fits the others.
     assert len({read_manifest(r.folder("retrieval")).content for r in (whole, killed)}) == 1
 
 
