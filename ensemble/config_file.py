@@ -23,6 +23,7 @@ else:
 __all__ = ["load_config", "parse_override"]
 
 AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+ENTRY = "[...]"
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
 
@@ -50,13 +51,26 @@ def parse_override(override: str) -> tuple[list[str], Any]:
         ConfigError: there is no "=" or an empty key.
     """
     dotted, equals, text = override.partition("=")
-    keys = [key.strip() for key in dotted.split(".")]
-    if not equals or not all(keys):
+    keys = _keys(dotted)
+    if not equals or not keys or not all(keys):
         raise ConfigError(f"--set {override}: expected section.key=value, for example --set shop.num_items=1000")
     try:
         return keys, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return keys, text
+
+
+def _keys(dotted: str) -> list[str]:
+    """The parts of a key path; those in quotes may hold dots, as in TOML."""
+    try:
+        node: Any = tomllib.loads(f"{dotted} = 0")
+    except tomllib.TOMLDecodeError:
+        return [key.strip() for key in dotted.split(".")]
+    keys = []
+    while isinstance(node, dict) and node:
+        [(key, node)] = node.items()
+        keys.append(key)
+    return keys
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -96,33 +110,33 @@ def _check(config: Config) -> Config:
 def _explain(message: str, tree: dict[str, Any]) -> str:
     """Turn msgspec's message into a key path, what was expected, what came, and what is allowed."""
     found = AT.search(message)
-    path = _name_the_entry(found["path"].removeprefix("$").removeprefix("."), tree) if found else ""
+    path = found["path"].removeprefix("$").removeprefix(".") if found else ""
+    entry = _entry(path, tree)
+    shown = path if entry is None else path.replace(ENTRY, f".{entry}", 1)
     reason = AT.sub("", message)
     if unknown := UNKNOWN.match(reason):
-        key = f"{path}.{unknown['key']}".removeprefix(".")
+        key = f"{shown}.{unknown['key']}".removeprefix(".")
         return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
-    came = repr(_value_at(tree, path))
+    came = repr(_value_at(tree, path, entry))
     if allowed := _literals_at(path):
-        return f"config: {path}: expected one of {', '.join(repr(value) for value in allowed)}, got {came}"
+        return f"config: {shown}: expected one of {', '.join(repr(value) for value in allowed)}, got {came}"
     expected = re.sub(r", got `[^`]*`$", "", reason)
-    return f"config: {path or 'top level'}: {expected[0].lower()}{expected[1:]}, got {came}"
+    return f"config: {shown or 'top level'}: {expected[0].lower()}{expected[1:]}, got {came}"
 
 
-def _name_the_entry(path: str, tree: dict[str, Any]) -> str:
-    """Replace `[...]`, msgspec's word for "some value of this mapping", by the key of the value that fails."""
-    head, dots, tail = path.partition("[...]")
-    if not dots:
-        return path
-    node = _type_at(head)
+def _entry(path: str, tree: dict[str, Any]) -> str | None:
+    """Which key of a mapping holds the value that fails, where the path says ENTRY, msgspec's word for any of them."""
+    head, dots, _ = path.partition(ENTRY)
+    node = _type_at(head) if dots else None
     wanted = node.value_type if isinstance(node, msgspec.inspect.DictType) else None
     if not isinstance(wanted, msgspec.inspect.StructType):
-        return path
+        return None
     for key, value in _value_at(tree, head).items():
         try:
             msgspec.convert(value, wanted.cls)
         except msgspec.ValidationError:
-            return f"{head}.{key}{tail}"
-    return path
+            return str(key)
+    return None
 
 
 def _type_at(path: str) -> msgspec.inspect.Type:
@@ -149,11 +163,11 @@ def _literals_at(path: str) -> list[Any]:
     return list(node.values) if isinstance(node, msgspec.inspect.LiteralType) else []
 
 
-def _value_at(tree: Any, path: str) -> Any:
+def _value_at(tree: Any, path: str, entry: str | None = None) -> Any:
     node = tree
     for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
         if isinstance(node, dict):
-            node = node.get(part)
+            node = node.get(entry if part == ENTRY else part)
         elif isinstance(node, list) and part.strip("[]").isdigit():
             node = node[int(part.strip("[]"))]
     return node

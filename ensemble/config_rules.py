@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ensemble.config import Config
 from workflows.core.errors import ConfigError
-from workflows.features.checks import RESERVED, named_specs
+from workflows.features.checks import EVENT_COLUMNS, named_specs
 from workflows.tables.labels import label_conditions
 
 __all__ = ["problems"]
@@ -61,8 +61,8 @@ def _columns(config: Config) -> Iterator[str]:
         )
     position = [data.position] if data.position else []
     for key, names in (("context", data.context), ("labels", data.labels), ("position", position)):
-        for name in sorted(RESERVED.intersection(names)):
-            yield f"data.{key} names {name!r}, a name that Cascade uses itself; rename the column"
+        for name in sorted(EVENT_COLUMNS.intersection(names)):
+            yield f"data.{key} names {name!r}, a column that Cascade adds to the events itself; rename yours"
 
 
 def _features(config: Config) -> Iterator[str]:
@@ -71,8 +71,9 @@ def _features(config: Config) -> Iterator[str]:
     for name in features.context:
         if name not in data.context:
             yield f"features.context.{name} is not among data.context = {data.context}; add it there"
+    ids = {"users": (data.user_id,), "items": (data.item_id,), "context": (data.user_id, data.item_id)}
     for table, name, _ in named_specs(features):
-        if name in (data.user_id, data.item_id):
+        if name in ids[table]:
             yield f"features.{table}.{name}: {name!r} is an id column of [data], which is always a feature; drop it"
     if features.users and data.source == "tables" and not data.users:
         yield "features.users needs data.users"

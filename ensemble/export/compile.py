@@ -156,7 +156,7 @@ def _context_columns(run: Run, features: list[Feature]) -> list[Tensor]:
         raise ArtefactError(
             f"{run.folder('features') / 'encoders'} cannot be read ({error}); run cascade prepare again"
         ) from None
-    return [Tensor(record["name"], CONTEXT_DTYPES[record["dtype"]], optional=True) for record in records]
+    return [Tensor(record["column"], CONTEXT_DTYPES[record["dtype"]], optional=True) for record in records]
 
 
 def _tensor(feature: Feature) -> Tensor:

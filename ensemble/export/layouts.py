@@ -101,13 +101,19 @@ def step_config(spec: ChainSpec, step: type[Step], names: Names) -> str:
 
 def tied_config(spec: ChainSpec, steps: Sequence[type[Step]], names: Names) -> str:
     """config.pbtxt of the `platform: "ensemble"` model that ties the steps together, in their order."""
-    read = {tensor.name for step in steps for tensor in step.inputs(spec)} | {t.name for t in spec.response}
+    first, *others = steps
+    answer = {tensor.name for tensor in spec.response}
+    read = {tensor.name for step in others for tensor in step.inputs(spec)} | answer
+    prefix = _prefix(spec, steps)
     mapped = [
         EnsembleStep(
             names.step(step),
             STEP_VERSION,
-            {_plain(t.name) if step in names.onnx_steps else t.name: t.name for t in step.inputs(spec)},
-            {t.name: t.name for t in step.outputs(spec) if t.name in read},
+            {
+                _plain(t.name) if step in names.onnx_steps else t.name: t.name if step is first else prefix + t.name
+                for t in step.inputs(spec)
+            },
+            {t.name: t.name if t.name in answer else prefix + t.name for t in step.outputs(spec) if t.name in read},
         )
         for step in steps
     ]
@@ -168,6 +174,16 @@ def sources() -> Iterator[tuple[Path, Path]]:
         root = Path(str(package.__file__)).parent
         for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
             yield path, Path(package.__name__) / path.relative_to(root)
+
+
+def _prefix(spec: ChainSpec, steps: Sequence[type[Step]]) -> str:
+    """What to put before the tensors between two steps, where a column of the request is called like one of them."""
+    asked = {tensor.name for tensor in spec.request}
+    between = {tensor.name for step in steps for tensor in step.outputs(spec)}
+    prefix = ""
+    while asked & {prefix + name for name in between}:
+        prefix += "_"
+    return prefix
 
 
 def _plain(name: str) -> str:

@@ -133,7 +133,7 @@ def _tensors(kind: str, tensors: Sequence[Tensor], *, ragged: bool = False) -> l
 
 def _tensor(kind: str, tensor: Tensor, *, ragged: bool) -> str:
     fields = [
-        f'name: "{tensor.name}"',
+        f"name: {_quoted(tensor.name)}",
         f"data_type: {TRITON_TYPES.get(tensor.dtype, f'TYPE_{tensor.dtype}')}",
         f"dims: [ {tensor.length} ]",
     ]
@@ -156,4 +156,10 @@ def _ensemble_step(step: EnsembleStep) -> list[str]:
 
 
 def _map_line(kind: str, name: str, ensemble_name: str) -> str:
-    return f'    {kind} {{ key: "{name}" value: "{ensemble_name}" }}'
+    return f"    {kind} {{ key: {_quoted(name)} value: {_quoted(ensemble_name)} }}"
+
+
+def _quoted(name: str) -> str:
+    """A string of the text format: the names of context columns may hold anything."""
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03o}" for byte in name.encode())
+    return f'"{"".join(plain)}"'

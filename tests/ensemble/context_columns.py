@@ -126,7 +126,7 @@ def first_step(run: Run, schema: FeatureSchema, folder: Path) -> ChainSpec:
         user_features=(Tensor("user_id", "INT32"),),
         context_features=tuple(map(_tensor, schema.side("context"))),
         history_feature="recent_item_ids",
-        context_columns=tuple(Tensor(r["name"], CONTEXT_DTYPES[r["dtype"]], optional=True) for r in records),
+        context_columns=tuple(Tensor(r["column"], CONTEXT_DTYPES[r["dtype"]], optional=True) for r in records),
         tower_inputs=(),
         index={},
         recency_boost=1.0,

@@ -202,12 +202,19 @@ def _write_context_encoder(folder: Path) -> None:
     np.save(folder / "context.device.codes.npy", np.array([5, 3, 4], np.int32))
     files = {"keys": "context.device.keys.npy", "codes": "context.device.codes.npy"}
     features = [
-        {"name": "device", "kind": "categorical", "dtype": "string", "length": 0, **files},
-        {"name": "hour", "kind": "bucketised", "dtype": "int64", "length": 0, "boundaries": [6, 12, 18]},
-        {"name": "temperature", "kind": "continuous", "dtype": "float64", "length": 0}
+        {"name": "device", "column": "device", "kind": "categorical", "dtype": "string", "length": 0, **files},
+        {
+            "name": "hour",
+            "column": "hour",
+            "kind": "bucketised",
+            "dtype": "int64",
+            "length": 0,
+            "boundaries": [6, 12, 18],
+        },
+        {"name": "temperature", "column": "temperature", "kind": "continuous", "dtype": "float64", "length": 0}
         | {"log": False, "mean": 15.0, "std": 8.0},
     ]
-    (folder / "context.json").write_text(json.dumps({"format_version": 2, "name": "context", "features": features}))
+    (folder / "context.json").write_text(json.dumps({"format_version": 3, "name": "context", "features": features}))
 
 
 def _write_retrieval(run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -44,16 +45,24 @@ def test_every_committed_config_is_sound(path: Path) -> None:
         ("chain.rules=[{column='price', op='<', value=[3]}]", "chain.rules[0].value must be a single value for op"),
         ("data.events=x.parquet", "data.source = 'shop' writes its own tables"),
         ("data.position=device", "column 'device' has more than one role in [data]"),
-        ("data.context=['history', 'device', 'hour']", "data.context names 'history', a name that Cascade uses itself"),
+        ("data.context=['history', 'device', 'hour']", "data.context names 'history', a column that Cascade adds to"),
+        ("data.context=['recent_item_ids']", "data.context names 'recent_item_ids', a column that Cascade adds to"),
         ("split.by=files", "needs given tables, but data.source = 'shop'"),
         ("split.train=x.parquet", "split.train, split.valid and split.test need split.by = 'files', not 'time'"),
         ("split.valid_fraction=0.95", "leaves no training events; keep the sum under 1"),
         ("split.test_fraction=0.0", "split.test_fraction = 0 leaves nothing to evaluate"),
         ("data.context=['device']", "features.context.hour is not among data.context = ['device']; add it there"),
-        ("features.users.price.kind=continuous", "features.items.price: features.users has a feature of the same name"),
+        (
+            "data.labels=['click', 'purchase', 'user_row']",
+            "data.labels names 'user_row', a column that Cascade adds to",
+        ),
+        ('features.items."".kind="hashed"', "expected section.key=value"),
+        (
+            'features.items."a\\u0000b".kind="hashed"',
+            "features.items has the key 'a\\x00b': a column has a name, without",
+        ),
         ("features.items.item_id.kind=hashed", "features.items.item_id: 'item_id' is an id column of [data]"),
-        ("features.items.score.kind=hashed", "features.items.score: 'score' is a reserved name"),
-        ("data.labels=['click', 'purchase', 'at']", "data.labels names 'at', a name that Cascade uses itself"),
+        ("data.labels=['click', 'purchase', 'at']", "data.labels names 'at', a column that Cascade adds to the events"),
         ("features.context.hour.boundaries=[]", "features.context.hour.boundaries: a bucketised feature needs at"),
         ("features.context.hour.boundaries=[3, 2]", "features.context.hour.boundaries: must ascend, got [3.0, 2.0]"),
         ("features.context.hour.kind=list", "features.context.hour: a context feature is one value a request"),
@@ -65,6 +74,51 @@ def test_a_wrong_key_or_value_is_refused_with_its_path(override: str, message: s
         load_config(SHOP, [override])
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["user_id", "exclude_item_ids", "slate_size", "item_id", "score", "num_items", "path"],
+)
+def test_a_context_column_called_like_a_part_of_a_request_is_refused(name: str) -> None:
+    overrides = [f"data.context=['device', 'hour', '{name}']", f"features.context.{name}.kind=categorical"]
+    if name in ("user_id", "item_id"):
+        overrides.append(f"data.{name}=other")
+    with pytest.raises(
+        ConfigError, match=f"features.context.{name}: a request has an input or output '{name}' already"
+    ):
+        load_config(SHOP, overrides)
+
+
+ODD_NAMES = [
+    "labels",
+    "self",
+    "device.type",
+    "a b",
+    "Label",
+    "LABEL",
+    "_",
+    "7",
+    "x/y",
+    'q"q',
+    "back\\slash",
+    "é",
+    "path",
+]
+
+
+def test_columns_may_be_called_almost_anything(tmp_path: Path) -> None:
+    table = "\n".join(f"{json.dumps(name)} = {{ kind = 'hashed' }}" for name in ODD_NAMES)
+    path = tmp_path / "odd.toml"
+    path.write_text(
+        f"[data]\nevents = 'e.parquet'\nitems = 'i.parquet'\nusers = 'u.parquet'\ntimestamp = 't'\n"
+        f"[features.users]\n{table}\n[features.items]\n{table}\n"
+    )
+    config = load_config(path, ['features.items."device.type".min_frequency=3', 'features.items."a b".kind="list"'])
+    assert list(config.features.users) == list(config.features.items) == ODD_NAMES
+    assert (config.features.items["device.type"].min_frequency, config.features.items["a b"].kind) == (3, "list")
+    with pytest.raises(ConfigError, match=r"features\.items\.device\.type\.kind: expected one of"):
+        load_config(path, ['features.items."device.type".kind="wrong"'])
 
 
 @pytest.mark.parametrize(

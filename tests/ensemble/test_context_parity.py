@@ -21,6 +21,9 @@ from workflows.core.run import Run
 from workflows.features.encoders import NULL, OOV, Encoder
 from workflows.features.read import read_table
 
+# Column -> feature.
+NAMES = {column: f"context_{number}_{column}" for number, column in enumerate(COLUMNS, start=1)}
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, ChainSpec]:
@@ -33,7 +36,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, Chain
 def trained(prepared: tuple[Run, Path, ChainSpec]) -> dict[str, np.ndarray]:
     """Column -> what training saw of every row, [n]."""
     table = read_table(prepared[0].folder("features") / "train")
-    return {name: table[name] for name in COLUMNS}
+    return {column: table[name] for column, name in NAMES.items()}
 
 
 def tensors(spec: ChainSpec) -> list[Any]:
@@ -45,7 +48,7 @@ def tensors(spec: ChainSpec) -> list[Any]:
 def check(got: dict[str, np.ndarray], trained: dict[str, np.ndarray]) -> None:
     raw = raw_columns()
     for name, wanted in trained.items():
-        values = got[encoded(name)][:, 0]
+        values = got[encoded(NAMES[name])][:, 0]
         wrong = [(raw[name][row], values[row], wanted[row]) for row in np.flatnonzero(values != wanted)]
         assert not wrong, f"{name}: (raw, request, training) = {wrong[:3]}"
 
@@ -100,15 +103,15 @@ def test_the_saved_workflow_gives_the_same_codes(
     folder = prepared[0].folder("features")
     columns = {}
     for record in Encoder.load(folder / "encoders", "context").features:
-        name = record["name"]
+        name = record["column"]
         dtype = "float64" if record["kind"] in ("bucketised", "continuous") else record["dtype"]
         nulls = {"", -(2**63)}
         raw = [None if value in nulls else value for value in raw_columns()[name]]
         values = pa.chunked_array([pa.array(raw, COLUMNS[name][0])])
-        columns[name] = canonical(values, Column(name, FeatureSpec(), dtype))
+        columns[record["name"]] = canonical(values, Column(name, FeatureSpec(), dtype))
     found = load_workflow(folder / "workflows/context").transform(to_frame(pa.table(columns), "cpu"))
     for name, wanted in trained.items():
-        np.testing.assert_allclose(found[name].to_numpy(), wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found[NAMES[name]].to_numpy(), wanted, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.triton
@@ -157,9 +160,11 @@ class TestServed:
         got = {o["name"]: np.reshape(o["data"], o["shape"]) for o in outputs}
         for name in trained:
             if COLUMNS[name][1]["kind"] == "continuous":  # written with fewer digits
-                np.testing.assert_allclose(got.pop(encoded(name))[:, 0], trained[name], rtol=1e-5, atol=1e-6)
+                np.testing.assert_allclose(got.pop(encoded(NAMES[name]))[:, 0], trained[name], rtol=1e-5, atol=1e-6)
         # Triton reads decimals of more than 15 digits to the last bit but one; the other forms of a request are exact.
-        check(got, {name: codes for name, codes in trained.items() if encoded(name) in got and name != "cut_long"})
+        check(
+            got, {name: codes for name, codes in trained.items() if encoded(NAMES[name]) in got and name != "cut_long"}
+        )
 
 
 def _json(dtype: str, value: Any) -> Any:

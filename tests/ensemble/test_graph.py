@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ensemble.export.compile import compile_chain
+from ensemble.export.layouts import Names, fused_config, tied_config
 from ensemble.runtime.chain import STEPS, Chain
+from ensemble.runtime.spec import ChainSpec, Tensor
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from workflows.core.quiet import quiet
 
@@ -101,3 +104,36 @@ def test_the_query_tower_can_run_on_tritons_own_onnx_backend(world, tmp_path):
     assert (tmp_path / "out/cascade_query/1/model.onnx").is_file()
     tied = (tmp_path / "out/cascade/config.pbtxt").read_text()
     assert 'input_map { key: "recent_item_ids" value: "encoded_recent_item_ids" }' in tied
+
+
+def test_columns_of_a_request_may_be_called_like_the_tensors_between_steps_or_hold_anything(world):
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    names = [
+        "query",
+        "_query",
+        "candidates",
+        "encoded_hour",
+        "user_row",
+        'a"b\\c\nd',
+        "é\U0001f600",
+        "x/y",
+        "*",
+        "\\x41",
+    ]
+    spec = ChainSpec.load(world[0])
+    spec = replace(spec, context_columns=tuple(Tensor(name, "FP64", optional=True) for name in names))
+    asked = [tensor.name for tensor in spec.request]
+    fused = text_format.Parse(fused_config(spec, Names()), ModelConfig())
+    assert [tensor.name for tensor in fused.input] == asked
+    tied = text_format.Parse(tied_config(spec, STEPS, Names()), ModelConfig())
+    assert [tensor.name for tensor in tied.input] == asked
+    first, *others = tied.ensemble_scheduling.step
+    assert dict(first.input_map) == {name: name for name in asked}
+    written = set(first.output_map.values())
+    for step in others:
+        assert set(step.input_map.values()) <= written
+        written |= set(step.output_map.values())
+    assert not written & set(asked)
+    assert {tensor.name for tensor in tied.output} <= written

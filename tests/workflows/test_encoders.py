@@ -147,10 +147,26 @@ def test_a_very_long_category_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     """Text a -> 4, b -> 3, "" -> 5; int 10 -> 3, 2**60 + 1 -> 4; a list of those ints; a number cut at 0."""
-    text = {"name": "text", "kind": "categorical", "dtype": "string", "length": 0, "keys": "tk", "codes": "tc"}
-    ints = {"name": "int", "kind": "categorical", "dtype": "int64", "length": 0, "keys": "ik", "codes": "ic"}
-    many = {**ints, "name": "many", "kind": "list", "length": 2, "separator": None, "from_end": True}
-    cut = {"name": "cut", "kind": "bucketised", "dtype": "float64", "length": 0, "boundaries": [0.0]}
+    text = {
+        "name": "text",
+        "column": "text",
+        "kind": "categorical",
+        "dtype": "string",
+        "length": 0,
+        "keys": "tk",
+        "codes": "tc",
+    }
+    ints = {
+        "name": "int",
+        "column": "int",
+        "kind": "categorical",
+        "dtype": "int64",
+        "length": 0,
+        "keys": "ik",
+        "codes": "ic",
+    }
+    many = {**ints, "name": "many", "column": "many", "kind": "list", "length": 2, "separator": None, "from_end": True}
+    cut = {"name": "cut", "column": "cut", "kind": "bucketised", "dtype": "float64", "length": 0, "boundaries": [0.0]}
     arrays = {
         "tk": np.array([b"", b"a", b"b"]),
         "tc": np.array([5, 4, 3], np.int32),

@@ -126,10 +126,17 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return run, prepare_features(run, config())
 
 
+def encoded(run: Run, table: str) -> dict[str, np.ndarray]:
+    """A table of features/, by the names of the user's columns."""
+    columns = {f.name: f.column for f in FeatureSchema.load(run.folder("features") / "schema.json").features[1:]}
+    columns |= {"user_id": "user_id", "item_id": "item_id"}
+    return {columns.get(name, name): values for name, values in read_table(run.folder("features") / table).items()}
+
+
 def codes(run: Run, side: str, name: str) -> dict[Any, int]:
     """Raw value -> code, out of the compiled vocabulary."""
     folder = run.folder("features") / "encoders"
-    (record,) = [record for record in Encoder.load(folder, side).features if record["name"] == name]
+    (record,) = [r for r in Encoder.load(folder, side).features if name in (r["name"], r["column"])]
     keys, values = (np.load(folder / record[key]) for key in ("keys", "codes"))
     return dict(zip(keys.tolist(), values.tolist(), strict=True))
 
@@ -147,8 +154,8 @@ def test_ids_are_known_by_training_events_alone(prepared: tuple[Run, Manifest]) 
 
 def test_vocabularies_and_statistics_are_those_of_train(prepared: tuple[Run, Manifest]) -> None:
     run, _ = prepared
-    data, features = run.folder("data"), run.folder("features")
-    items, users = read_table(features / "items"), read_table(features / "users")
+    data = run.folder("data")
+    items, users = encoded(run, "items"), encoded(run, "users")
     price = pq.read_table(data / "items.parquet")["price"].to_numpy().astype(np.float64)
     known = price[:TRAIN_ITEMS]
     np.testing.assert_allclose(items["price"], (price - known.mean()) / known.std(ddof=1), rtol=1e-5)
@@ -163,7 +170,7 @@ def test_vocabularies_and_statistics_are_those_of_train(prepared: tuple[Run, Man
 
 def test_every_kind_by_hand(prepared: tuple[Run, Manifest]) -> None:
     run, _ = prepared
-    items = read_table(run.folder("features") / "items")
+    items = encoded(run, "items")
     brand, tags, numbers = codes(run, "item", "brand"), codes(run, "item", "tags"), codes(run, "item", "codes")
     assert set(brand) == {0, 1, 2, 3}, "2**60 + 1 occurs once, fewer than min_frequency"
     expected = [1 if i == 3 else 2 if i == 7 else brand[i % 4] for i in range(N)]
@@ -183,7 +190,7 @@ def test_events_equal_the_saved_workflows_on_raw_values(prepared: tuple[Run, Man
 
     run, _ = prepared
     features, data = run.folder("features"), run.folder("data")
-    raw, got = pq.read_table(data / split), read_table(features / split)
+    raw, got = pq.read_table(data / split), encoded(run, split)
     for name in ("user_row", "item_row", "at", "click", "place"):
         np.testing.assert_array_equal(got[name], raw[name].to_numpy())
     ids = np.load(data / "ids/items.npy")
@@ -191,9 +198,11 @@ def test_events_equal_the_saved_workflows_on_raw_values(prepared: tuple[Run, Man
     lists = pd.DataFrame({"recent_item_ids": [ids[rows].tolist() for rows in raw["history"].to_pylist()]})
     history = load_workflow(features / "workflows/history").transform(lists)["recent_item_ids"]
     np.testing.assert_array_equal(got["recent_item_ids"], np.stack(list(history)))
-    context = load_workflow(features / "workflows/context").transform(raw.select(["device", "hour"]).to_pandas())
-    for name in ("device", "hour"):
-        np.testing.assert_array_equal(got[name], context[name])
+    names = {"device": "context_1_device", "hour": "context_2_hour"}
+    frame = raw.select(list(names)).to_pandas().rename(columns=names)
+    context = load_workflow(features / "workflows/context").transform(frame)
+    for column, name in names.items():
+        np.testing.assert_array_equal(got[column], context[name])
     assert (got["recent_item_ids"] == 2).any() == (split == "valid"), "items without a training event"
 
 
@@ -206,7 +215,7 @@ def test_encoders_give_the_same_codes_as_the_tables(prepared: tuple[Run, Manifes
             name: np.array([*table[name].to_pylist(), None], object)[:-1] for name in table.column_names
         }
         encoded = Encoder.load(features / "encoders", side).encode(
-            raw | {f"{side}_id": np.load(data / f"ids/{path}.npy")}
+            raw | {{"user": "uid", "item": "sku_id"}[side]: np.load(data / f"ids/{path}.npy")}
         )
         for name, values in read_table(features / path).items():
             np.testing.assert_allclose(encoded[name], values, rtol=1e-5, atol=1e-6)
@@ -222,8 +231,11 @@ def test_schema_lists_every_column_and_bounds_its_codes(prepared: tuple[Run, Man
     folder = run.folder("features")
     schema = FeatureSchema.load(folder / "schema.json")
     tables = {"user": "users", "item": "items", "context": "train", "history": "train"}
-    assert [f.name for f in schema.features] == (
-        ["user_id", "age", "spend", "item_id", *CONFIG["items"], "device", "hour", "recent_item_ids"]
+    columns = ["uid", "age", "spend", "sku_id", *CONFIG["items"], "device", "hour", "recent_item_ids"]
+    assert [f.column for f in schema.features] == columns
+    assert [f.name for f in schema.side("user", "item")] == (
+        ["user_id", "user_1_age", "user_2_spend", "item_id"]
+        + [f"item_{n}_{column}" for n, column in enumerate(CONFIG["items"], start=1)]
     )
     assert (schema.labels, schema.position, schema.history_length) == (["click"], "place", L)
     assert schema["recent_item_ids"].domain == schema["item_id"].domain == "item_id"
@@ -246,8 +258,11 @@ def test_workflows_carry_merlin_tags(prepared: tuple[Run, Manifest]) -> None:
     item, user = (load_workflow(folder / side).output_schema for side in ("item", "user"))
     assert item.select_by_tag(Tags.ITEM_ID).column_names == ["item_id"]
     assert user.select_by_tag(Tags.USER_ID).column_names == ["user_id"]
-    assert set(item.select_by_tag(Tags.CONTINUOUS).column_names) == {"price"}
-    assert set(item.select_by_tag(Tags.CATEGORICAL).column_names) == {"item_id", *CONFIG["items"]} - {"price"}
+    assert set(item.select_by_tag(Tags.CONTINUOUS).column_names) == {"item_2_price"}
+    assert set(item.select_by_tag(Tags.CATEGORICAL).column_names) == {
+        "item_id",
+        *(f"item_{n}_{column}" for n, column in enumerate(CONFIG["items"], start=1) if column != "price"),
+    }
     history = load_workflow(folder / "history").output_schema
     assert history.select_by_tag(Tags.SEQUENCE).column_names == ["recent_item_ids"]
 
@@ -263,10 +278,10 @@ def test_an_empty_split_keeps_its_columns(prepared: tuple[Run, Manifest]) -> Non
 def test_partitions_do_not_change_what_is_learnt(prepared: tuple[Run, Manifest], tmp_path: Path) -> None:
     run = write_data(tmp_path, string_ids=False)
     prepare_features(run, config(num_partitions=1))
-    whole = read_table(run.folder("features") / "items")
+    whole = encoded(run, "items")
     assert len(list((run.folder("features") / "items").glob("*.parquet"))) == 1
     prepare_features(run, config(num_partitions=3))
-    parts = read_table(run.folder("features") / "items")
+    parts = encoded(run, "items")
     assert len(list((run.folder("features") / "items").glob("*.parquet"))) == 3
     np.testing.assert_allclose(parts["price"], whole["price"], rtol=1e-6)
     for name in ("item_id", "brand"):  # equally frequent values may swap codes, but each keeps one of its own
@@ -328,9 +343,11 @@ def test_rerun_is_a_no_op_until_the_config_changes(tmp_path: Path, capsys: pytes
         ),
         ({"items": {"price": {}}}, DataError, "'price' cannot be read as int64 for kind 'categorical'"),
         ({"items": {"codes": {}}}, DataError, "'list' where it holds integers"),
-        ({"users": {"age": {}}, "items": {"age": {}}}, ConfigError, "features.users has a feature of the same name"),
-        ({"items": {"item_id": {}}}, ConfigError, "features.items.item_id: 'item_id' is a reserved name"),
-        ({"items": {"a b": {}}}, ConfigError, "must start with a letter"),
+        ({"items": {"a b": {}}}, ConfigError, "features.items.a b: there is no column 'a b'"),
+        ({"items": {"Brand": {}}}, ConfigError, r"no column 'Brand' .* \('brand' is there; in a table"),
+        ({"items": {"__n": {}}}, ConfigError, "features.items.__n: '__n' is a column that Cascade adds"),
+        ({"items": {"": {}}}, ConfigError, "features.items has the key '': a column has a name"),
+        ({"context": {"slate_size": {}}}, ConfigError, "a request has an input or output 'slate_size' already"),
         ({"items": {"year": {"kind": "bucketised"}}}, ConfigError, "year.boundaries: .* at least one boundary"),
         (
             {"items": {"year": {"kind": "bucketised", "boundaries": [1, 3, 3]}}},
@@ -351,7 +368,7 @@ def test_errors_say_what_to_do(
 
 def test_reader_errors(prepared: tuple[Run, Manifest], tmp_path: Path) -> None:
     folder = prepared[0].folder("features") / "items"
-    assert list(read_table(folder, ["price", "item_id"])) == ["price", "item_id"]
+    assert list(read_table(folder, ["item_2_price", "item_id"])) == ["item_2_price", "item_id"]
     assert num_rows(folder) == N
     with pytest.raises(ArtefactError, match="no column 'colour'; its columns are item_id"):
         read_table(folder, ["colour"])

@@ -48,7 +48,12 @@ def refusal(root: Path, split: SplitConfig | None = None, **columns: object) -> 
         (
             {"labels": ["Click"]},
             "events: expected a column 'Click' (data.labels), got the columns user_id, item_id, at, click; "
-            "correct data.labels",
+            "correct data.labels ('click' is there; in a table that has both, rename one)",
+        ),
+        (
+            {"events": EVENTS.assign(Click=1), "labels": ["Click"]},
+            "events: expected a column 'Click' (data.labels), got the columns user_id, item_id, at, click, Click_1; "
+            "correct data.labels ('click' is there; in a table that has both, rename one)",
         ),
         (
             {"items": ITEMS.rename(columns={"item_id": "id"})},

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 
 from workflows.core.errors import ConfigError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID
 
-__all__ = ["RESERVED", "check_features", "named_specs"]
+__all__ = ["EVENT_COLUMNS", "REQUEST_NAMES", "check_features", "named_specs"]
 
-# Columns of the prepared events, and inputs and outputs of the models and of the server: no feature, context, label or
-# position column may hide one.
-RESERVED = frozenset(
-    (
-        *(USER_ID, ITEM_ID, HISTORY, "user_row", "item_row", "at", "history", "exclude_item_ids", "slate_size"),
-        *("query", "pair", "logit", "fields", "hidden", "retrieval_score", "score", "num_items", "path"),
-    )
+# Columns that are added to every table while it is read.
+TABLE_COLUMNS = frozenset(("__n", "__given"))
+# Columns of the prepared events, which no label, position or context column beside them may be called.
+EVENT_COLUMNS = frozenset(("user_row", "item_row", "at", "history", HISTORY, *TABLE_COLUMNS))
+# Inputs and outputs of the served model, beside which a context column is one more input under its own name.
+REQUEST_NAMES = frozenset(
+    (*(USER_ID, HISTORY, "exclude_item_ids", "slate_size"), *(ITEM_ID, "score", "num_items", "path"))
 )
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def named_specs(config: FeaturesConfig) -> Iterator[tuple[str, str, FeatureSpec]]:
@@ -34,22 +32,22 @@ def check_features(config: FeaturesConfig) -> None:
     """Refuse names and specs that cannot work.
 
     Raises:
-        ConfigError: a reserved or unusable name, a name on two sides, boundaries that are missing or do not ascend, an
-            empty separator, or a list as context.
+        ConfigError: a name that no table or request can have, boundaries that are missing or do not ascend, an empty
+            separator, or a list as context.
     """
-    seen: dict[str, str] = {}
     for table, name, spec in named_specs(config):
         key = f"features.{table}.{name}"
-        if name in RESERVED:
-            raise ConfigError(f"{key}: {name!r} is a reserved name ({', '.join(sorted(RESERVED))}); rename the column")
-        if not NAME.fullmatch(name):
+        if not name or "\0" in name:
             raise ConfigError(
-                f"{key}: a feature name must start with a letter and hold letters, digits, '_', '.' and '-' only; "
-                "rename the column"
+                f"features.{table} has the key {name!r}: a column has a name, without null bytes; rename it"
             )
-        if name in seen:
-            raise ConfigError(f"{key}: features.{seen[name]} has a feature of the same name; rename one of the columns")
-        seen[name] = table
+        if name in TABLE_COLUMNS:
+            raise ConfigError(f"{key}: {name!r} is a column that Cascade adds to the table itself; rename yours")
+        if table == "context" and name in REQUEST_NAMES:
+            raise ConfigError(
+                f"{key}: a request has an input or output {name!r} already, and would carry this column under the same "
+                f"name; rename the column (such names are {', '.join(sorted(REQUEST_NAMES))})"
+            )
         _check_spec(key, table, spec)
 
 

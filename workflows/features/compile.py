@@ -65,7 +65,8 @@ def compile_workflow(
 def _record(column: Column, history_length: int) -> dict[str, Any]:
     spec = column.spec
     given = column.given or column.dtype
-    record: dict[str, Any] = {"name": column.name, "kind": spec.kind, "dtype": given, "length": 0}
+    record: dict[str, Any] = {"name": column.name, "column": column.column, "kind": spec.kind}
+    record |= {"dtype": given, "length": 0}
     if spec.kind == "list":
         separator = None if column.is_list else spec.separator
         length = history_length or spec.max_length
@@ -90,7 +91,7 @@ def vocabulary(path: Path, column: Column) -> tuple[np.ndarray, np.ndarray]:
     if column.dtype == "int64":
         keys = values[there].to_numpy(np.int64)
     else:
-        keys = _text_keys(column.name, [str(value).encode() for value in values[there]])
+        keys = _text_keys(column.column, [str(value).encode() for value in values[there]])
     order = np.argsort(keys, kind="stable")
     return keys[order], codes[there][order].astype(np.int32)
 
@@ -129,7 +130,7 @@ def check_parity(
     Args:
         encoder: compiled.
         workflow: fitted.
-        raw: column -> values [n], as a request would carry them.
+        raw: column, by its name in the table, -> values [n], as a request would carry them.
         table: the same rows as canonical columns.
         device: where the workflow runs.
 
@@ -141,7 +142,7 @@ def check_parity(
         expected = expected.to_pandas()
     for got in (encoder.encode(raw), encode_table(encoder, table)):
         for record in encoder.features:
-            _check_feature(record, got[record["name"]], expected[record["name"]], raw[record["name"]])
+            _check_feature(record, got[record["name"]], expected[record["name"]], raw[record["column"]])
 
 
 def _check_feature(record: Mapping[str, Any], got: np.ndarray, expected: pd.Series, raw: np.ndarray) -> None:
@@ -153,6 +154,6 @@ def _check_feature(record: Mapping[str, Any], got: np.ndarray, expected: pd.Seri
     if not same.all():
         row = int(np.flatnonzero(~same)[0])
         raise ArtefactError(
-            f"the compiled encoder of feature {record['name']!r} gives {got[row]} for {raw[row]!r} where its "
+            f"the compiled encoder of feature {record['column']!r} gives {got[row]} for {raw[row]!r} where its "
             f"NVTabular workflow gives {wanted[row]}: this is a bug; report it with the value"
         )

@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["NULL_INT", "Column", "Encoder", "hash_bytes", "hash_ints", "latest", "split_text"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # What stands for null where integers travel without a mask of their own: in a request, and so in context columns.
 NULL_INT = -(2**63)
 PADDING, NULL, OOV, FIRST = 0, 1, 2, 3
@@ -118,7 +118,7 @@ class Encoder:
     @property
     def columns(self) -> list[str]:
         """The raw columns that it reads, in feature order."""
-        return [feature["name"] for feature in self.features]
+        return [feature["column"] for feature in self.features]
 
     def encode(self, columns: Mapping[str, Column], num_rows: int | None = None) -> dict[str, np.ndarray]:
         """Encode a batch.
@@ -143,16 +143,16 @@ class Encoder:
         return encoded
 
     def _encode(self, feature: Mapping[str, Any], columns: Mapping[str, Column], num_rows: int | None) -> np.ndarray:
-        column = columns.get(feature["name"])
+        column = columns.get(feature["column"])
         if column is not None:
             return self.encode_column(feature, column)
         if num_rows is None:
-            raise ValueError(f"column {feature['name']!r} is missing; expected {self.columns}")
+            raise ValueError(f"column {feature['column']!r} is missing; expected {self.columns}")
         return _all_null(feature, num_rows)
 
     def encode_column(self, feature: Mapping[str, Any], column: Column) -> np.ndarray:
         """Encode the column of one of `features`, as `encode` does."""
-        name = feature["name"]
+        name = feature["column"]
         if feature["length"]:
             return self._encode_list(feature, column)
         if isinstance(column, tuple):
@@ -175,7 +175,7 @@ class Encoder:
 
     def _codes(self, feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
         if feature["kind"] == "bucketised":
-            numbers = _numbers(feature["name"], values)
+            numbers = _numbers(feature["column"], values)
             codes = np.searchsorted(np.asarray(feature["boundaries"], np.float64), numbers, side="right") + FIRST
             return np.where(np.isnan(numbers), NULL, codes).astype(np.int32)
         if feature["dtype"] == "int64":
@@ -183,7 +183,7 @@ class Encoder:
         return self._text_codes(feature, values)
 
     def _int_codes(self, feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
-        ints, nulls, foreign = _ints(feature["name"], values)
+        ints, nulls, foreign = _ints(feature["column"], values)
         if feature["kind"] == "hashed":
             codes = _buckets(hash_ints(ints), feature["num_buckets"])
         else:
@@ -193,7 +193,7 @@ class Encoder:
         return codes
 
     def _text_codes(self, feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
-        texts, nulls = _texts(feature["name"], values)
+        texts, nulls = _texts(feature["column"], values)
         if feature["kind"] == "hashed":
             codes = _buckets(hash_bytes(texts), feature["num_buckets"])
         else:
@@ -225,7 +225,7 @@ def _buckets(hashes: np.ndarray, num_buckets: int) -> np.ndarray:
 
 
 def _continuous(feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
-    numbers = _numbers(feature["name"], values)
+    numbers = _numbers(feature["column"], values)
     if feature["log"]:
         numbers = np.where(numbers > -1.0, numbers, np.nan).astype(np.float32)
         numbers = np.log(numbers + np.float32(1.0))
@@ -309,7 +309,7 @@ def _flatten(feature: Mapping[str, Any], column: Column) -> tuple[np.ndarray, np
     if isinstance(column, tuple):
         values, lengths = column
         if values.ndim != 2 or lengths.shape != (len(values),):
-            raise ValueError(f"column {feature['name']!r} takes [B, R] and lengths [B], got {list(values.shape)}")
+            raise ValueError(f"column {feature['column']!r} takes [B, R] and lengths [B], got {list(values.shape)}")
         lengths = np.clip(lengths.astype(np.int64), 0, values.shape[1])
         steps = np.arange(values.shape[1])
         inside = steps < lengths[:, None]
@@ -333,12 +333,12 @@ def _as_list(feature: Mapping[str, Any], value: Any) -> Sequence[Any]:
         return []
     if isinstance(value, (str, bytes)):
         if not feature["separator"]:
-            raise ValueError(f"column {feature['name']!r} must hold lists, got a string")
+            raise ValueError(f"column {feature['column']!r} must hold lists, got a string")
         text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
         return split_text(text, feature["separator"])
     if isinstance(value, (list, tuple, np.ndarray)):
         return [element for element in value if not _is_null(element)]
-    raise ValueError(f"column {feature['name']!r} must hold lists, got a value of type {type(value).__name__}")
+    raise ValueError(f"column {feature['column']!r} must hold lists, got a value of type {type(value).__name__}")
 
 
 def _describe(values: np.ndarray) -> str:

@@ -150,14 +150,16 @@ class Preparation:
         records, arrays = compile_workflow(side, workflow, columns, place / "categories", history_length=length)
         encoder = write_encoder(self.folder / "encoders", side, records, arrays)
         drawn = probe_columns(columns, sample.to_pydict(), PROBE_SEED)
-        check_parity(encoder, workflow, drawn, probe_table(columns, drawn), self.kind)
+        raw = {column.column: drawn[column.name] for column in columns}
+        check_parity(encoder, workflow, raw, probe_table(columns, drawn), self.kind)
         self.sides[side] = workflow, encoder
         for record in records:
             kind: Literal["categorical", "continuous"] = (
                 "continuous" if record["kind"] == "continuous" else "categorical"
             )
             domain = ITEM_ID if side == "history" else record["name"]
-            self.features.append(Feature(record["name"], side, kind, record["cardinality"], record["length"], domain))
+            sizes = record["cardinality"], record["length"]
+            self.features.append(Feature(record["name"], side, kind, *sizes, domain, record["column"]))
 
     def _encoded(self, side: Side, table: pa.Table) -> dict[str, pa.Array]:
         """The features of one side, by the workflow on a GPU and by its compiled encoder on a CPU."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +11,7 @@ import msgspec
 
 from workflows.core.errors import ArtefactError
 
-__all__ = ["HISTORY", "ITEM_ID", "NULL", "OOV", "PADDING", "USER_ID", "Feature", "FeatureSchema", "Side"]
+__all__ = ["HISTORY", "ITEM_ID", "NULL", "OOV", "PADDING", "USER_ID", "Feature", "FeatureSchema", "Side", "input_name"]
 
 # Categorify's code convention; real values start at 3.
 PADDING, NULL, OOV = 0, 1, 2
@@ -17,18 +19,42 @@ PADDING, NULL, OOV = 0, 1, 2
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "recent_item_ids"
 
 Side = Literal["user", "item", "context", "history"]
+MAX_NAME = 40
+
+
+def input_name(side: Side, number: int, column: str, taken: Container[str] = ()) -> str:
+    """A name for a column in models, graphs and files.
+
+    Columns may be called anything: `labels`, `self` or `device.type` mean something else to Keras, two names may differ
+    in case alone, and a slash is a folder. The number keeps names apart, so that the rest is only there to be read.
+
+    Args:
+        side: of the feature.
+        number: of the feature on its side, from 1.
+        column: the user's name.
+        taken: names that are columns of the same files.
+
+    Returns:
+        Lower-case ASCII letters, digits and underscores, such as "context_1_device_type".
+    """
+    readable = re.sub(r"[^a-z0-9]+", "_", column.lower())[:MAX_NAME].strip("_")
+    name = f"{side}_{number}_{readable}".rstrip("_")
+    while name in taken:
+        name += "_"
+    return name
 
 
 class Feature(msgspec.Struct, frozen=True):
     """One model input.
 
     Attributes:
-        name: unique over all sides.
+        name: of the input, safe and unique over all sides (`input_name`); what models, graphs and files call it.
         side: the part of a request or table it comes from.
         kind: an integer code or a normalised float.
         cardinality: rows that an embedding table of it needs (largest code + 1); 0 for continuous.
         length: 0 for a scalar, else the fixed length of a padded list.
         domain: features of one domain share a vocabulary.
+        column: the user's name of it; empty where `name` is that.
     """
 
     name: str
@@ -37,6 +63,7 @@ class Feature(msgspec.Struct, frozen=True):
     cardinality: int
     length: int
     domain: str
+    column: str = ""
 
 
 class FeatureSchema(msgspec.Struct, frozen=True):

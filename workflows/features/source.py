@@ -37,11 +37,12 @@ class Column(msgspec.Struct, frozen=True):
     """A raw column, how it becomes a feature and the type it is read as (of the elements, for a list).
 
     Attributes:
-        name: of the column.
+        name: of the feature (`workflows.features.schema.input_name`), and of the canonical column.
         spec: how it becomes a feature.
         dtype: canonical: what the workflow reads.
         is_list: whether it holds lists.
         given: the type of its values in the table, and so in a request; the canonical one where it is not set.
+        raw: its name in the table, and so in a request; `name` where it is not set.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Column(msgspec.Struct, frozen=True):
     dtype: Literal["int64", "string", "float64"]
     is_list: bool = False
     given: Literal["int64", "string", "float64", "float32"] | None = None
+    raw: str = ""
+
+    @property
+    def column(self) -> str:
+        """The user's name of it."""
+        return self.raw or self.name
 
     @property
     def boundaries(self) -> list[float]:
@@ -119,38 +126,43 @@ def read_piece(piece: Piece, columns: Sequence[str], texts: Sequence[str] = ()) 
         return file.read_row_groups(piece.row_groups, columns=list(columns)).select(list(columns))
 
 
-def resolve(schema: pa.Schema, name: str, spec: FeatureSpec, *, table: str, usable: Sequence[str]) -> Column:
+def resolve(
+    schema: pa.Schema, column: str, spec: FeatureSpec, *, table: str, usable: Sequence[str], name: str = ""
+) -> Column:
     """Find a feature's column and check that its type fits the kind.
 
     Args:
         schema: of the table.
-        name: feature and column name.
+        column: its name there.
         spec: how it becomes a feature.
         table: "users", "items" or "context", for the messages.
         usable: columns that a feature may come from.
+        name: of the feature; the column's when empty.
 
     Raises:
         ConfigError: the table has no such column.
         DataError: its type does not fit the kind.
     """
-    if name not in usable:
+    if column not in usable:
         hint = "add it to data.context if the events have it" if table == "context" else "correct the name"
+        if near := [name for name in usable if name.lower() == column.lower()]:
+            hint += f" ({near[0]!r} is there; in a table that has both, rename one)"
         have = ", ".join(usable) or "none"
-        raise ConfigError(f"features.{table}.{name}: there is no column {name!r} ({table} columns: {have}); {hint}")
-    kind = schema.field(name).type
+        raise ConfigError(f"features.{table}.{column}: there is no column {column!r} ({table} columns: {have}); {hint}")
+    kind = schema.field(column).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     element = _plain(kind.value_type if is_list else kind)
     text = pa.types.is_string(element) or pa.types.is_large_string(element) or pa.types.is_null(element)
     whole = pa.types.is_integer(element) or pa.types.is_boolean(element)
     number = whole or pa.types.is_floating(element) or pa.types.is_decimal(element) or pa.types.is_null(element)
     if spec.kind == "list" and ((is_list and (text or whole)) or text):
-        return Column(name, spec, "string" if text else "int64", is_list)
+        return Column(name or column, spec, "string" if text else "int64", is_list, raw=column)
     if not is_list and spec.kind in ("continuous", "bucketised") and number:
-        return Column(name, spec, "float64", given=_number_type(element))
+        return Column(name or column, spec, "float64", given=_number_type(element), raw=column)
     if not is_list and spec.kind in ("categorical", "hashed") and (text or number):
-        return Column(name, spec, "string" if text else "int64")
+        return Column(name or column, spec, "string" if text else "int64", raw=column)
     raise DataError(
-        f"features.{table}.{name}: kind {spec.kind!r} does not fit column {name!r} of type {kind}; "
+        f"features.{table}.{column}: kind {spec.kind!r} does not fit column {column!r} of type {kind}; "
         f"a column of this type can be {_fitting(is_list, text, number)}"
     )
 
@@ -201,7 +213,7 @@ def canonical(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         cast = pc.cast(values, pa.list_(target) if column.is_list else target, safe=safe)
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"column {column.name!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
+            f"column {column.column!r} cannot be read as {column.dtype} for kind {column.spec.kind!r} ({error}); "
             "use kind 'continuous' or 'bucketised' for fractions, or write them as text"
         ) from None
     if column.dtype == "string":
@@ -215,7 +227,7 @@ def _refuse_rounded(values: pa.ChunkedArray, column: Column) -> None:
     beyond = pc.filter(values, pc.greater(pc.abs(values), pa.scalar(largest, values.type)))
     if len(beyond):
         raise DataError(
-            f"column {column.name!r} holds {len(beyond):,} values such as {beyond[0].as_py():.0f} as {values.type}, "
+            f"column {column.column!r} holds {len(beyond):,} values such as {beyond[0].as_py():.0f} as {values.type}, "
             f"which cannot tell whole numbers above {largest:,} apart; write the column as integers or text"
         )
 
@@ -223,7 +235,7 @@ def _refuse_rounded(values: pa.ChunkedArray, column: Column) -> None:
 def _refuse_null_bytes(texts: pa.Array | pa.ChunkedArray, column: Column) -> None:
     if pc.any(pc.match_substring(texts, "\0")).as_py():
         # pandas compares strings up to the first null byte: two of them would share a code.
-        raise DataError(f"column {column.name!r} holds strings with a null byte; remove the byte or the rows")
+        raise DataError(f"column {column.column!r} holds strings with a null byte; remove the byte or the rows")
 
 
 def coded(table: pa.Table, columns: Sequence[Column]) -> pa.Table:

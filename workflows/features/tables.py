@@ -16,7 +16,7 @@ from workflows.core.artefacts import Manifest, read_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.encoders import NULL_INT
-from workflows.features.schema import ITEM_ID, USER_ID
+from workflows.features.schema import ITEM_ID, USER_ID, Side, input_name
 from workflows.features.source import Column, Piece, canonical, pieces, read_piece, resolve
 
 __all__ = ["SPLITS", "Layout", "RowTable", "context_columns", "context_table", "read_layout", "row_table", "train_rows"]
@@ -35,6 +35,10 @@ class Layout(msgspec.Struct, frozen=True):
     position: str | None
     num_rows: dict[str, int]
     history_length: int
+
+    def input_name(self, side: Side, number: int, column: str) -> str:
+        """The name of a feature: another than those of the columns that are encoded beside it."""
+        return input_name(side, number, column, [*self.labels, *([self.position] if self.position else [])])
 
 
 class RowTable(msgspec.Struct, frozen=True):
@@ -59,7 +63,7 @@ class RowTable(msgspec.Struct, frozen=True):
         table = pa.table(
             {
                 id_column.name: _ids(self.ids[rows]),
-                **{column.name: canonical(raw[column.name], column) for column in others if raw is not None},
+                **{column.name: canonical(raw[column.column], column) for column in others if raw is not None},
             }
         )
         return table if keep is None else table.filter(pa.array(keep[rows]))
@@ -94,8 +98,12 @@ def row_table(
     ids = np.load(layout.folder / "ids" / f"{table}.npy", mmap_mode="r", allow_pickle=False)
     schema = pq.read_schema(path)
     specs: Mapping[str, FeatureSpec] = config.users if side == "user" else config.items
-    id_column = Column(USER_ID if side == "user" else ITEM_ID, FeatureSpec(), layout.id_types[side])
-    found = [resolve(schema, name, spec, table=table, usable=schema.names) for name, spec in specs.items()]
+    id_name = USER_ID if side == "user" else ITEM_ID
+    id_column = Column(id_name, FeatureSpec(), layout.id_types[side], raw=layout.id_columns[side])
+    found = [
+        resolve(schema, column, spec, table=table, usable=schema.names, name=layout.input_name(side, number, column))
+        for number, (column, spec) in enumerate(specs.items(), start=1)
+    ]
     opened = RowTable(ids, [id_column, *found], pieces(path, device, config.num_partitions))
     rows = sum(piece.num_rows for piece in opened.pieces)
     if rows != len(ids):
@@ -119,7 +127,10 @@ def context_columns(layout: Layout, config: FeaturesConfig) -> list[Column]:
             role = "the position" if name == layout.position else "a label"
             raise ConfigError(f"features.context.{name}: {name!r} is {role}, which no request can carry; remove it")
     usable = [name for name in schema.names if name not in (*FIXED_EVENT_COLUMNS, *hidden)]
-    return [resolve(schema, name, spec, table="context", usable=usable) for name, spec in config.context.items()]
+    return [
+        resolve(schema, column, spec, table="context", usable=usable, name=layout.input_name("context", number, column))
+        for number, (column, spec) in enumerate(config.context.items(), start=1)
+    ]
 
 
 def train_rows(layout: Layout, num_users: int, num_items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +153,7 @@ def _ids(ids: np.ndarray) -> pa.Array:
 def context_table(piece: Piece, columns: Sequence[Column]) -> pa.Table:
     """The canonical context columns of a piece of the events; what a request takes for null is null here too."""
     raw = _raw(piece, columns)
-    return pa.table({column.name: canonical(_asked(raw[column.name]), column) for column in columns})
+    return pa.table({column.name: canonical(_asked(raw[column.column]), column) for column in columns})
 
 
 def _asked(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -168,5 +179,5 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _raw(piece: Piece, columns: Sequence[Column]) -> pa.Table:
-    texts = [column.name for column in columns if column.dtype == "string" and not column.is_list]
-    return read_piece(piece, [column.name for column in columns], texts)
+    texts = [column.column for column in columns if column.dtype == "string" and not column.is_list]
+    return read_piece(piece, [column.column for column in columns], texts)

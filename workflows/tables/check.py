@@ -60,8 +60,11 @@ def check_columns(table: str, shape: Shape, needed: Iterable[tuple[str, str]]) -
     """
     for column, key in needed:
         if column not in shape:
+            near = [name for name in shape if name.lower() == column.lower()]
+            both = f" ('{near[0]}' is there; in a table that has both, rename one)" if near else ""
+            have = ", ".join(shape)
             raise DataError(
-                f"{table}: expected a column '{column}' ({key}), got the columns {', '.join(shape)}; correct {key}"
+                f"{table}: expected a column '{column}' ({key}), got the columns {have}; correct {key}{both}"
             )
 
 

@@ -17,6 +17,7 @@ from ensemble.benchmark.preprocess.wide import CATEGORICAL, CONTINUOUS, write_wi
 from ensemble.benchmark.result import Benchmark, Cell, Table, Target, command_line, judge
 from workflows.core import console
 from workflows.core.run import Run
+from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
 
 __all__ = ["measure_preprocess", "over_pandas", "same_output"]
@@ -81,7 +82,11 @@ def same_output(ours: Path, theirs: Path) -> bool:
 
 def _read(path: Path) -> pa.Table:
     parts = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    return pa.concat_tables([pq.read_table(part, columns=[*CATEGORICAL, *CONTINUOUS]) for part in parts])
+    schema, columns = path.parent / "schema.json", [*CATEGORICAL, *CONTINUOUS]
+    features = FeatureSchema.load(schema).features if schema.is_file() else []  # the stage has names of its own
+    names = {feature.column: feature.name for feature in features}
+    tables = [pq.read_table(part, columns=[names.get(column, column) for column in columns]) for part in parts]
+    return pa.concat_tables(tables).rename_columns(columns)
 
 
 def _result(

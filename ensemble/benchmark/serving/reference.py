@@ -29,6 +29,8 @@ from models.index.search import INDEX_FILE, ItemSearch, open_index
 from models.index.settings import EXACT, IVF, Settings
 from models.ranking.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from workflows.core.run import Run
+from workflows.features.encoders import NULL_INT
+from workflows.features.schema import FeatureSchema
 
 __all__ = ["Answer", "Reference", "ask_chain", "ask_server", "ask_stock", "overlap"]
 
@@ -211,8 +213,18 @@ def _context(run: Run, questions: Questions, count: int) -> list[dict[str, NDArr
 
     from workflows.features.graphs import load_workflow
 
-    values = {name: questions.columns[name][:count] for name in names}
-    frame = pd.DataFrame({n: np.char.decode(v) if v.dtype.kind == "S" else v for n, v in values.items()})
+    schema = FeatureSchema.load(run.folder("features") / "schema.json")
+    features = {feature.column: feature.name for feature in schema.side("context")}
+    frame = pd.DataFrame({features[name]: _column(questions.columns[name][:count]) for name in names})
     workflow = load_workflow(run.folder("features") / "workflows/context")
     encoded = workflow.transform(Dataset(frame, cpu=True)).to_ddf().compute()
     return [{name: encoded[name].to_numpy()[n : n + 1, None] for name in encoded.columns} for n in range(count)]
+
+
+def _column(values: NDArray) -> Any:
+    """A column of questions as a workflow takes it: what a request takes for null is null."""
+    import pandas as pd
+
+    if values.dtype.kind == "S":
+        return pd.Series([text.decode() or None for text in values.tolist()], dtype=object)
+    return pd.Series(values).astype("Int64").mask(values == NULL_INT) if values.dtype.kind == "i" else values

@@ -73,7 +73,7 @@ def stock_ensemble(
         ConfigError: the ranker needs pair features, which stock has no operator for.
     """
     schema = FeatureSchema.load(run.folder("features") / "schema.json")
-    _write_raw_features(run, config, folder)
+    _write_raw_features(run, config, schema, folder)
     _write_ranker(run, folder / "ranker")
     request = Schema([ColumnSchema(name, dtype=DTYPES[kind]) for name, kind in questions.datatypes.items()])
 
@@ -82,7 +82,8 @@ def stock_ensemble(
         lengths = {feature.name: feature.length for feature in schema.side(side)}
         return raw[workflow.input_schema.column_names] >> transform(side, workflow) >> DenseLists(lengths)
 
-    users = ColumnSelector(request.column_names) >> LookUpUsers(folder, _user_schema(run, request))
+    names = _names(schema, "context")
+    users = ColumnSelector(request.column_names) >> LookUpUsers(folder, _user_schema(run, request, names), names)
     context = encoded("context", users)
     features = encoded("user", users) + encoded("history", users) + context
     query = features[_query_inputs(run, "retrieval")] >> TensorflowInProcess(run.folder("retrieval") / "query_tower")
@@ -128,9 +129,10 @@ def export_stock(ensemble: Ensemble, repository: Path, name: str) -> None:
     runtime.export(ensemble, str(repository), name=name)
 
 
-def _write_raw_features(run: Run, config: Config, folder: Path) -> None:
+def _write_raw_features(run: Run, config: Config, schema: FeatureSchema, folder: Path) -> None:
+    """Raw columns under the names that the workflows know."""
     data = run.folder("data")
-    users = pd.read_parquet(data / "users.parquet")
+    users = pd.read_parquet(data / "users.parquet").rename(columns=_names(schema, "user"))
     state = load_state(run, "serve")
     item_ids = np.load(data / "ids/items.npy", allow_pickle=False)
     users[HISTORY] = [item_ids[rows[rows >= 0]] for rows in np.asarray(state.history)]
@@ -139,7 +141,12 @@ def _write_raw_features(run: Run, config: Config, folder: Path) -> None:
     np.save(
         folder / "not_eligible.npy", np.flatnonzero(~eligible_items(data / "items.parquet", config)).astype(np.int32)
     )
-    pd.read_parquet(data / "items.parquet").to_parquet(folder / "items.parquet")
+    pd.read_parquet(data / "items.parquet").rename(columns=_names(schema, "item")).to_parquet(folder / "items.parquet")
+
+
+def _names(schema: FeatureSchema, side: Side) -> dict[str, str]:
+    """Column -> feature, of one side."""
+    return {feature.column: feature.name for feature in schema.side(side)}
 
 
 def _write_ranker(run: Run, folder: Path) -> None:
@@ -182,12 +189,13 @@ def _query_inputs(run: Run, stage: str) -> list[str]:
     return names
 
 
-def _user_schema(run: Run, request: Schema) -> Schema:
+def _user_schema(run: Run, request: Schema, names: dict[str, str]) -> Schema:
     """Raw user features, history and context, and the blocked item rows."""
     user = load_workflow(run.folder("features") / "workflows/user").input_schema
     history = load_workflow(run.folder("features") / "workflows/history").input_schema
     blocked = ColumnSchema(BLOCKED, dtype=np.int32, dims=RAGGED)
-    return user + history + Schema([blocked, *(c for n, c in request.column_schemas.items() if n != "user_id")])
+    context = [c.with_name(names[n]) for n, c in request.column_schemas.items() if n != "user_id"]
+    return user + history + Schema([blocked, *context])
 
 
 def _item_schema(run: Run) -> Schema:

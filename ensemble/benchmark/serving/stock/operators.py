@@ -54,7 +54,17 @@ class _Frames(BaseOperator):
 
 
 class LookUpUsers(_Frames):
-    """user_id and the request's context -> the raw features, the recent items and the blocked item rows of the user."""
+    """user_id and the request's context -> the raw features, the recent items and the blocked item rows of the user.
+
+    Args:
+        folder: holds the frames.
+        outputs: schema of what it looks up.
+        names: context column of the request -> its name in the workflow.
+    """
+
+    def __init__(self, folder: Path, outputs: Schema, names: dict[str, str]) -> None:
+        super().__init__(folder, outputs)
+        self.names = names
 
     def load_artifacts(self, artifact_path: Any = None) -> None:
         """Read the frame, by user id, and what no user may be shown."""
@@ -68,7 +78,9 @@ class LookUpUsers(_Frames):
         found[BLOCKED] = [np.concatenate([seen, not_eligible]) for seen in found[BLOCKED]]
         for name in transformable.columns:
             if name != "user_id":
-                found[name] = [v.decode() if isinstance(v, bytes) else v for v in transformable[name]]
+                found[self.names[name]] = [
+                    v.decode() or None if isinstance(v, bytes) else v for v in transformable[name]
+                ]
         return found
 
 

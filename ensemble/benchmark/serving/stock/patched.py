@@ -41,7 +41,8 @@ class PatchedWorkflow(TransformWorkflow):
     def transform(self, col_selector: ColumnSelector, transformable: pd.DataFrame) -> TensorTable:
         """Frames in, tensors out: scalars [B], lists [B, L]."""
         codes = {name: self._codes(name, transformable[name].to_numpy()) for name in self._nodes}
-        numbers = self._numbers.encode({name: transformable[name].to_numpy() for name in self._numbers.columns})
+        columns = {feature["column"]: transformable[feature["name"]] for feature in self._numbers.features}
+        numbers = self._numbers.encode({column: values.to_numpy() for column, values in columns.items()})
         return TensorTable({**codes, **numbers})
 
     def _codes(self, name: str, values: NDArray) -> NDArray[np.int32]:
