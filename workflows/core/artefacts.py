@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from workflows.core import console
 from workflows.core.errors import ArtefactError
 
 __all__ = [
@@ -59,13 +61,29 @@ class Manifest(msgspec.Struct, frozen=True):
     after: dict[str, str] = {}
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+def digest(path: Path, advance: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file's bytes, in hex; `advance` hears how many bytes were read since it was last called."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             sha.update(chunk)
+            if advance:
+                advance(len(chunk))
     return sha.hexdigest()
+
+
+@contextmanager
+def _watched(doing: str, folder: Path, size_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show how far the checksums of a folder are; gives what counts the bytes."""
+    done = 0
+
+    def advance(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+
+    name = folder.name.removeprefix(".").removesuffix(".new")  # .data.new will be data
+    with console.step(f"{doing} {name}/", lambda: done / max(size_bytes, 1), size_bytes / 1e6, "MB"):
+        yield advance
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -81,11 +99,13 @@ def write_manifest(folder: Path, manifest_without_files: Manifest, volatile: Seq
         manifest_without_files: everything but the files and the content.
         volatile: patterns of files whose bytes differ between equal results (times, random names): not of the content.
     """
-    files = [
-        FileEntry(str(path.relative_to(folder)), path.stat().st_size, digest(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME
-    ]
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST_NAME]
+    sizes = [path.stat().st_size for path in paths]
+    with _watched("taking the checksums of", folder, sum(sizes)) as advance:
+        files = [
+            FileEntry(str(path.relative_to(folder)), size, digest(path, advance))
+            for path, size in zip(paths, sizes, strict=True)
+        ]
     lasting = {file.path: file.sha256 for file in files if not any(fnmatch(file.path, name) for name in volatile)}
     content = fingerprint({"fingerprint": manifest_without_files.fingerprint, "files": lasting})
     manifest = msgspec.structs.replace(manifest_without_files, files=files, content=content)
@@ -121,15 +141,19 @@ def verify(folder: Path) -> Manifest:
         ArtefactError: names the first file that is missing, truncated or altered.
     """
     manifest = read_manifest(folder)
-    for entry in manifest.files:
-        path = folder / entry.path
-        if not path.is_file():
-            raise ArtefactError(f"{path} is missing but listed in the manifest; run its stage again with --force")
-        size = path.stat().st_size
-        if size != entry.size_bytes:
-            raise ArtefactError(
-                f"{path} has {size} bytes, its manifest says {entry.size_bytes}; run its stage again with --force"
-            )
-        if digest(path) != entry.sha256:
-            raise ArtefactError(f"{path} does not match its checksum in the manifest; run its stage again with --force")
+    with _watched("checking the files of", folder, sum(entry.size_bytes for entry in manifest.files)) as advance:
+        for entry in manifest.files:
+            _verify(folder / entry.path, entry, advance)
     return manifest
+
+
+def _verify(path: Path, entry: FileEntry, advance: Callable[[int], None]) -> None:
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing but listed in the manifest; run its stage again with --force")
+    size = path.stat().st_size
+    if size != entry.size_bytes:
+        raise ArtefactError(
+            f"{path} has {size} bytes, its manifest says {entry.size_bytes}; run its stage again with --force"
+        )
+    if digest(path, advance) != entry.sha256:
+        raise ArtefactError(f"{path} does not match its checksum in the manifest; run its stage again with --force")

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
+from rich.errors import LiveError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["duration", "err", "fail", "hush", "progress", "say", "timed"]
+__all__ = ["duration", "err", "fail", "hush", "progress", "say", "step", "timed"]
+
+SILENT_S = 10.0  # where output is no terminal, a line comes after so long a silence
+SHOWN_AFTER_S = 1.0  # a step that ends sooner has no bar
+REDRAWN_EVERY_S = 0.2
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Silence:
+    """How long nothing was printed, over all steps: each of many may be short."""
+
+    since = time.perf_counter()
+
+    def left_s(self) -> float:
+        """Seconds until a line is due; a step that has only begun has nothing to say yet."""
+        return max(self.since + SILENT_S - time.perf_counter(), SHOWN_AFTER_S)
+
+
+_silence = _Silence()
 
 
 def say(message: str) -> None:
     """Print one line on standard error."""
     err.print(message, markup=False)
+    _silence.since = time.perf_counter()
 
 
 def hush() -> None:
@@ -66,7 +86,77 @@ def progress(description: str, total: float | None, unit: str = "rows") -> Itera
         total: how many units there are, or None when unknown.
         unit: the name of a unit, for the rate.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=False) as bar:
-        bar.add_task(description, total=total, unit=unit)
+    bar = _bar(description, total, unit)
+    with bar, _repeating(lambda: say(_line(bar.tasks[0])), _silence.left_s, on=not err.is_terminal):
         yield bar
+    _silence.since = time.perf_counter()
+
+
+@contextmanager
+def step(description: str, share: Callable[[], float] | None, total: float, unit: str = "rows") -> Iterator[None]:
+    """Show a body that cannot count itself: a bar once it takes longer than a second, or lines where none can be drawn.
+
+    Args:
+        description: what is being done.
+        share: how much of it is done, 0 to 1, asked from another thread; negative: not known now; None: never known.
+        total: how many units all of it is.
+        unit: the name of a unit, for the rate.
+    """
+    bar, shown = _bar(description, total if share else None, unit), threading.Event()
+    task = bar.tasks[0]
+
+    def show() -> None:
+        bar.update(task.id, completed=max(task.completed, total * min(share(), 1.0) if share else 0.0))
+        shown.set()
+        if err.is_terminal:
+            with suppress(LiveError):  # a bar around this one is drawn already
+                bar.start()
+        else:
+            say(_line(task) if share else f"{description}: {total:,.0f} {unit}, {duration(task.elapsed or 0.0)} so far")
+
+    def redraw_s() -> float:
+        return REDRAWN_EVERY_S if shown.is_set() else SHOWN_AFTER_S
+
+    try:
+        with _repeating(show, redraw_s if err.is_terminal else _silence.left_s):
+            yield
+        bar.update(task.id, completed=total, total=total)
+        if shown.is_set() and not err.is_terminal:
+            say(_line(task))
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _bar(description: str, total: float | None, unit: str) -> Progress:
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=err, transient=False)
+    bar.add_task(description, total=total, unit=unit)
+    return bar
+
+
+def _line(task: Task) -> str:
+    unit, rate = task.fields["unit"], task.completed / max(task.elapsed or 0.0, 1e-9)
+    of = f" of {task.total:,.0f}" if task.total is not None and not task.finished else ""
+    return f"{task.description}: {task.completed:,.0f}{of} {unit}, {rate:,.0f} {unit}/s"
+
+
+@contextmanager
+def _repeating(call: Callable[[], None], wait_s: Callable[[], float], *, on: bool = True) -> Iterator[None]:
+    """Call something from another thread while the body runs, each time after the seconds that `wait_s` gives then."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(wait_s()):
+            call()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    if on:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if on:
+            thread.join()

@@ -26,7 +26,8 @@ from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
 from workflows.tables.labels import Condition, check_condition, label_conditions
-from workflows.tables.source import Source, quoted, scan, unreadable, with_text
+from workflows.tables.source import Source, megabytes_of, quoted, scan, unreadable, with_text
+from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,6 +88,13 @@ def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split
     events = _load_events(con, inputs, data, split)
     items = _load_entities(con, "items", inputs.items, data.item_id, "data.item_id")
     users = _load_entities(con, "users", inputs.users, data.user_id, "data.user_id")
+    with watched(con, "checking the tables", num_rows(con, "raw_events"), one=False):
+        return _check(con, inputs, data, events, items, users)
+
+
+def _check(
+    con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, events: Shape, items: Shape, users: Shape
+) -> Loaded:
     users_of, items_of = {"events": _all_csv(inputs)}, {"events": _all_csv(inputs)}
     users_of |= {"users": inputs.users.format == "CSV"} if inputs.users else {}
     items_of |= {"items": inputs.items.format == "CSV"} if inputs.items else {}
@@ -140,7 +148,7 @@ def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfi
             sql = with_text(sql, source, [data.user_id, data.item_id])
             shape |= dict.fromkeys((data.user_id, data.item_id), "VARCHAR")
         given = f"'{name}'" if name else "NULL"
-        offset = _count(con, "raw_events") if index else 0
+        offset = num_rows(con, "raw_events") if index else 0
         _same_shape(con, table, index, shape, keys)
         into = "INSERT INTO raw_events BY NAME" if index else "CREATE TABLE raw_events AS"
         number = f"row_number() OVER () - 1 + {offset} AS __n"
@@ -154,9 +162,9 @@ def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfi
 def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: dict[str, Condition]) -> None:
     """Leave out, aloud, the events on which a condition says nothing: those with a null in its column."""
     for label, condition in conditions.items():
-        before = _count(con, "raw_events")
+        before = num_rows(con, "raw_events")
         con.execute(f"DELETE FROM raw_events WHERE {quoted(label)} IS NULL")
-        if dropped := before - _count(con, "raw_events"):
+        if dropped := before - num_rows(con, "raw_events"):
             console.say(f"data: dropped {dropped:,} events without '{condition.column}', so without '{label}'")
         if dropped == before:
             raise DataError(
@@ -194,15 +202,12 @@ def _all_csv(inputs: Inputs) -> bool:
     return all(source.format == "CSV" for source in inputs.events.values())
 
 
-def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
-    return int(con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
-
-
 def _run(con: duckdb.DuckDBPyConnection, source: Source, sql: str) -> None:
     import duckdb
 
     try:
-        con.execute(sql)
+        with watched(con, f"reading {source.table}", megabytes_of(source), "MB"):
+            con.execute(sql)
     except (duckdb.Error, OSError) as error:
         if is_disk_full(error):
             raise

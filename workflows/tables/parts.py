@@ -14,6 +14,7 @@ from workflows.tables.source import quoted
 from workflows.tables.split import SPLITS
 from workflows.tables.states import INTERACTION
 from workflows.tables.stream import stream
+from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,11 +48,15 @@ def write_parts(
         Rows of each split.
     """
     before = BEFORE if data.timestamp else "0"
-    con.execute(f"CREATE TABLE counted AS SELECT *, {before} AS before FROM events")
-    kept = scratch / "interactions.npy"
-    indptr = write_interactions(con, kept, num_users) if data.timestamp else np.zeros(0, np.int64)
+    total = num_rows(con, "events")
+    with watched(con, "counting what came before each event", total):
+        con.execute(f"CREATE TABLE counted AS SELECT *, {before} AS before FROM events")
+    kept, indptr = scratch / "interactions.npy", np.zeros(0, np.int64)
+    if data.timestamp:
+        with watched(con, "ordering the interactions", total, one=False):
+            indptr = write_interactions(con, kept, num_users)
     counts = dict(con.execute("SELECT split, count(*) FROM counted GROUP BY 1").fetchall())
-    with progress("events", total=sum(counts.values()), unit="rows") as bar:
+    with progress("data: writing the events", total=total, unit="rows") as bar:
         for place, name in enumerate(SPLITS):
             history: History
             if data.timestamp:

@@ -12,6 +12,7 @@ from workflows.tables.config import DataConfig
 from workflows.tables.load import Loaded
 from workflows.tables.source import quoted
 from workflows.tables.split import sql_type
+from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,15 +37,18 @@ def write_rows(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig,
     if loaded.items:
         item_ids = f"SELECT {item}::{sql_type(loaded.item_type)} AS id FROM raw_items"
     (folder / "ids").mkdir()
-    num_users = _number(con, "user", user_ids, loaded.user_type, folder / "ids" / "users.npy")
-    num_items = _number(con, "item", item_ids, loaded.item_type, folder / "ids" / "items.npy")
-    _write_entities(con, "item", data.item_id, loaded.items, loaded.item_type, folder / "items.parquet")
-    _write_entities(con, "user", data.user_id, loaded.users, loaded.user_type, folder / "users.parquet")
-    con.execute(
-        "CREATE TABLE events AS SELECT p.* EXCLUDE (user_id, item_id), u.row AS user_row, "
-        "coalesce(i.row, -1) AS item_row FROM placed p JOIN user_ids u ON p.user_id = u.id "
-        "LEFT JOIN item_ids i ON p.item_id = i.id"
-    )
+    total = num_rows(con, "placed")
+    with watched(con, "numbering users and items", total, one=False):
+        num_users = _number(con, "user", user_ids, loaded.user_type, folder / "ids" / "users.npy")
+        num_items = _number(con, "item", item_ids, loaded.item_type, folder / "ids" / "items.npy")
+        _write_entities(con, "item", data.item_id, loaded.items, loaded.item_type, folder / "items.parquet")
+        _write_entities(con, "user", data.user_id, loaded.users, loaded.user_type, folder / "users.parquet")
+    with watched(con, "numbering the events", total):
+        con.execute(
+            "CREATE TABLE events AS SELECT p.* EXCLUDE (user_id, item_id), u.row AS user_row, "
+            "coalesce(i.row, -1) AS item_row FROM placed p JOIN user_ids u ON p.user_id = u.id "
+            "LEFT JOIN item_ids i ON p.item_id = i.id"
+        )
     con.execute("DROP TABLE placed")
     return num_users, num_items
 

@@ -17,7 +17,7 @@ from workflows.tables.trees import filesystem
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "fingerprint_of", "quoted", "scan", "unreadable", "with_text"]
+__all__ = ["Source", "fingerprint_of", "megabytes_of", "quoted", "scan", "unreadable", "with_text"]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -76,6 +76,11 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
         f"{source.table}: the {len(source.files)} files cannot be read as one table ({_reason(error)}); "
         "write them with one schema"
     )
+
+
+def megabytes_of(source: Source) -> float:
+    """The size of the files, in millions of bytes."""
+    return sum(int(_stat(source.table, file)[0] or 0) for file in source.files) / 1e6
 
 
 def fingerprint_of(source: Source) -> list[Any]:

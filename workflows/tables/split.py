@@ -13,6 +13,7 @@ from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.instants import instant_sql
 from workflows.tables.load import Loaded
 from workflows.tables.source import quoted
+from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,18 +54,21 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     dropped = _check_items(con, loaded, data)
     given = _given_split(con, split)
     known = f"WHERE {_known(data)}" if dropped else ""
-    con.execute(
-        f"CREATE TABLE placed AS SELECT __n AS n, {quoted(data.user_id)}::{sql_type(loaded.user_type)} AS user_id, "
-        f"{quoted(data.item_id)}::{sql_type(loaded.item_type)} AS item_id, {at} AS moment, {given} AS split, "
-        f"{', '.join(_columns(data))} FROM raw_events {known}"
-    )
+    total = num_rows(con, "raw_events")
+    with watched(con, "placing the events in time", total):
+        con.execute(
+            f"CREATE TABLE placed AS SELECT __n AS n, {quoted(data.user_id)}::{sql_type(loaded.user_type)} AS user_id, "
+            f"{quoted(data.item_id)}::{sql_type(loaded.item_type)} AS item_id, {at} AS moment, {given} AS split, "
+            f"{', '.join(_columns(data))} FROM raw_events {known}"
+        )
     con.execute("DROP TABLE raw_events")
-    if split.by == "time":
-        _split_by_time(con, split)
-    elif split.by == "leave_last_out":
-        _split_last_out(con)
-    else:
-        _hold_out_valid(con, split, latest=bool(data.timestamp))
+    with watched(con, "splitting the events", total, one=False):
+        if split.by == "time":
+            _split_by_time(con, split)
+        elif split.by == "leave_last_out":
+            _split_last_out(con)
+        else:
+            _hold_out_valid(con, split, latest=bool(data.timestamp))
     _check_not_empty(con, split)
     return Placed(unit, dropped)
 

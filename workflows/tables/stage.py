@@ -140,7 +140,8 @@ def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     database = ":memory:" if "?" in str(scratch.resolve()) else str(scratch / "tables.duckdb")
     con = duckdb.connect(database, config={"temp_directory": str(scratch / "spill")})
     try:
-        con.execute("SET enable_progress_bar = false")
+        con.execute("SET enable_progress_bar = true")  # or its progress is not known; `watched` shows it
+        con.execute("SET enable_progress_bar_print = false")
         con.execute("SET preserve_insertion_order = true")
         yield con
     finally:

@@ -9,6 +9,7 @@ import numpy as np
 
 from workflows.core.disk import open_array
 from workflows.tables.stream import stream
+from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,30 +40,38 @@ def write_states(
     Where nothing is ordered, a history is a draw from a user's items, as in the events: the last rows of a file that is
     sorted by item would stand for none of the others.
     """
+    total = num_rows(con, "events")
+    with watched(con, "finding what each user has seen", total):
+        # The split of the first interaction, once: each of the states would look for distinct pairs twice.
+        con.execute(
+            f"CREATE TABLE seen AS SELECT user_row, item_row, min(split) AS split FROM events WHERE {INTERACTION} "
+            "GROUP BY ALL"
+        )
     for name, last in STATES.items():
         state = folder / "state" / name
         state.mkdir(parents=True)
-        known = f"{INTERACTION} AND split <= {last}"
-        _write_history(con, known, state / "history.npy", num_users, history_length, ordered=ordered)
-        _write_seen(con, known, state, num_users)
-        positives = f"SELECT item_row, count(*) AS num FROM events WHERE {POSITIVE} AND split <= {last} GROUP BY 1"
-        counts = con.execute(positives).fetchnumpy()
-        popularity = np.zeros(num_items, dtype=np.float32)
-        popularity[counts["item_row"]] = counts["num"]
-        np.save(state / "popularity.npy", popularity)
+        with watched(con, f"writing what is known of each user (state/{name})", total, one=False):
+            _write_history(con, last, state / "history.npy", num_users, history_length, ordered=ordered)
+            _write_seen(con, last, state, num_users)
+            positives = f"SELECT item_row, count(*) AS num FROM events WHERE {POSITIVE} AND split <= {last} GROUP BY 1"
+            counts = con.execute(positives).fetchnumpy()
+            popularity = np.zeros(num_items, dtype=np.float32)
+            popularity[counts["item_row"]] = counts["num"]
+            np.save(state / "popularity.npy", popularity)
+    con.execute("DROP TABLE seen")
 
 
 def _write_history(
-    con: duckdb.DuckDBPyConnection, known: str, path: Path, num_users: int, length: int, *, ordered: bool
+    con: duckdb.DuckDBPyConnection, last: int, path: Path, num_users: int, length: int, *, ordered: bool
 ) -> None:
     """The latest items of each user, oldest first, padded right: the r-th latest of m goes to column min(m, L) - r.
 
     Unordered: distinct items in the order of their hash, so that those of one state are mostly those of the next.
     """
-    events = f"SELECT user_row, item_row, moment, n FROM events WHERE {known}"
+    events = f"SELECT user_row, item_row, moment, n FROM events WHERE {INTERACTION} AND split <= {last}"
     latest = "moment DESC, n DESC"
     if not ordered:
-        events = f"SELECT DISTINCT user_row, item_row FROM events WHERE {known}"
+        events = f"SELECT user_row, item_row FROM seen WHERE split <= {last}"
         latest = "hash(user_row, item_row), item_row"
     history = open_array(path, (num_users, length), np.int32)
     history[:] = -1
@@ -78,13 +87,12 @@ def _write_history(
     history.flush()
 
 
-def _write_seen(con: duckdb.DuckDBPyConnection, known: str, state: Path, num_users: int) -> None:
-    distinct = f"SELECT DISTINCT user_row, item_row FROM events WHERE {known}"
-    total = int(con.execute(f"SELECT count(*) FROM ({distinct})").fetchall()[0][0])
-    rows = open_array(state / "seen_rows.npy", (total,), np.int32)
+def _write_seen(con: duckdb.DuckDBPyConnection, last: int, state: Path, num_users: int) -> None:
+    known = f"seen WHERE split <= {last}"
+    rows = open_array(state / "seen_rows.npy", (num_rows(con, known),), np.int32)
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
-    for batch in stream(con, f"{distinct} ORDER BY user_row, item_row"):
+    for batch in stream(con, f"SELECT user_row, item_row FROM {known} ORDER BY user_row, item_row"):
         users, items = (column.to_numpy() for column in batch.columns)
         rows[place : place + len(items)] = items
         counts += np.bincount(users, minlength=num_users)
