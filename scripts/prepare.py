@@ -16,7 +16,8 @@ def prepare_stage(run: Run, config: Config, force: bool) -> None:
     from workflows.features.stage import prepare_features
     from workflows.tables.stage import prepare_data
 
-    prepare_data(run, config.data, config.split, config.shop, config.features.history_length, force=force)
+    length = config.features.history_length
+    prepare_data(run, config.data, config.split, config.shop, length, force=force, features=config.features)
     prepare_features(run, config.features, force=force)
 
 

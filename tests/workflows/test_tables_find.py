@@ -16,7 +16,7 @@ from workflows.core.errors import DataError
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.find import find
 from workflows.tables.load import find_inputs
-from workflows.tables.source import scan, unreadable
+from workflows.tables.source import Relation, open_source, unreadable
 
 ODD_NAMES = [
     "events[1].csv",
@@ -50,7 +50,8 @@ def found(root: Path, *specs: str) -> list[str]:
 def rows(*specs: str) -> list[int]:
     """What DuckDB reads of the files that the specs name."""
     con = duckdb.connect()
-    return [row[0] for row in con.execute(f"SELECT x FROM {scan(con, find('events', specs))}").fetchall()]
+    relation = open_source(con, find("events", specs), ["x"])
+    return [row[0] for row in con.execute(f"SELECT x::INT FROM {relation.sql}").fetchall()]
 
 
 @pytest.fixture
@@ -222,7 +223,7 @@ def test_the_file_that_cannot_be_read_is_named_though_it_looks_like_a_glob(tmp_p
     write(tmp_path, "a1.parquet", "a[1].parquet")
     (tmp_path / "a[1].parquet").write_bytes(b"no Parquet")
     source = find("events", [f"{tmp_path}/a1.parquet", f"{tmp_path}/a[1].parquet"])
-    message = str(unreadable(duckdb.connect(), source, ValueError("bad")))
+    message = str(unreadable(duckdb.connect(), Relation(source, ""), ValueError("bad")))
     assert message.startswith(f"events: {tmp_path}/a[1].parquet cannot be read as Parquet")
 
 
@@ -242,5 +243,7 @@ def test_hidden_files_behind_a_url_are_left_out(tmp_path, memory, said):
 def test_partitions_keep_the_zeros_of_their_values(tmp_path):
     write(tmp_path, "e/item=001/a.parquet", "e/item=2[x]/a.parquet")
     con = duckdb.connect()
-    read = con.execute(f"SELECT x, item FROM {scan(con, find('events', f'{tmp_path}/e'))} ORDER BY x").fetchall()
+    read = con.execute(
+        f"SELECT x, item FROM {open_source(con, find('events', f'{tmp_path}/e'), ['x']).sql} ORDER BY x"
+    ).fetchall()
     assert read == [(0, "001"), (1, "2[x]")]

@@ -31,6 +31,7 @@ __all__ = [
     "columns_of",
     "example",
     "id_type",
+    "shown",
 ]
 
 Shape = dict[str, str]  # column name -> DuckDB type
@@ -61,10 +62,13 @@ def check_columns(table: str, shape: Shape, needed: Iterable[tuple[str, str]]) -
     for column, key in needed:
         if column not in shape:
             near = [name for name in shape if name.lower() == column.lower()]
-            both = f" ('{near[0]}' is there; in a table that has both, rename one)" if near else ""
-            have = ", ".join(shape)
+            remedy = f"correct {key}"
+            if near:
+                remedy += f" ('{near[0]}' is there; in a table that has both, rename one)"
+            elif any(name.isdigit() for name in shape):
+                remedy = "give the file a first line with the names of its columns"
             raise DataError(
-                f"{table}: expected a column '{column}' ({key}), got the columns {have}; correct {key}{both}"
+                f"{table}: expected a column '{column}' ({key}), got the columns {', '.join(shape)}; {remedy}"
             )
 
 
@@ -200,7 +204,7 @@ def bad_rows(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> s
     """'7 rows, for example row 3: a = 1, b = NULL', or '' when no row meets the condition."""
     count = con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0][0]
     return (
-        f"{count} {'row' if count == 1 else 'rows'}, for example {example(con, relation, condition)}" if count else ""
+        f"{count:,} {'row' if count == 1 else 'rows'}, for example {example(con, relation, condition)}" if count else ""
     )
 
 
@@ -210,9 +214,10 @@ def example(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> st
     names = [str(column[0]) for column in cursor.description or []]
     values = dict(zip(names, cursor.fetchall()[0], strict=True))
     number, _ = values.pop("__n"), values.pop("__given", None)
-    return f"row {number} ({', '.join(f'{name} = {_shown(value)}' for name, value in list(values.items())[:8])})"
+    return f"row {number} ({', '.join(f'{name} = {shown(value)}' for name, value in list(values.items())[:8])})"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as messages show it."""
     text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -20,14 +20,18 @@ class DataConfig(Section, frozen=True):
             the very name is no glob. Folders are read with all that is below them, through symbolic links too; hidden
             files and folders (.NAME, _NAME but not the partition _KEY=VALUE) are left out, aloud, there and for
             wildcards, unless the part of a glob starts with . or _ itself. Delta, Hudi and Iceberg tables are refused.
+            CSV is UTF-8; its first line holds the names and tells the delimiter (, ; tab or |), '"' quotes and is
+            doubled inside a value, an empty value is null. A column has the type that all of its rows have: integers
+            that print as they are written (not "007"), else floats, else true and false, else text.
         items: the catalogue; absent: the distinct items of the training events.
         users: absent: the distinct users of the events.
         user_id, item_id: id columns, the same name in every table; int64 or string. An item may not be called -1 or "",
             which fill up short lists of items in requests and slates; as a string it may be called "-1".
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
             integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
-        timestamp: integer, float (epoch seconds) or datetime column; absent: file order decides the split,
-            said aloud, and histories have no order.
+        timestamp: integer, float (epoch seconds) or datetime column; in CSV also dates and moments as text: ISO 8601
+            with or without a zone (then UTC), or day/month/year or month/day/year where the rows tell which. Absent:
+            file order decides the split, said aloud, and histories have no order.
         labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
             { liked = "rating >= 8" }, which drops the events where that column is null; absent: every event is a
             positive. The first one is what the models predict and what popularity counts. An event with any of them is

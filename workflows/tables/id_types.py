@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.core.errors import DataError
 from workflows.tables.check import IdType, bad_rows, columns_of, id_type
 from workflows.tables.config import IdKind
+from workflows.tables.csv_types import test_sql
 from workflows.tables.source import quoted
 
 if TYPE_CHECKING:
@@ -28,43 +29,59 @@ def settle_ids(
         con: holds the tables.
         side: "user" or "item", for the messages.
         column: the id column.
-        relations: name of each table ("events", "items", "users"), read as raw_NAME -> whether its ids are CSV text.
+        relations: name of each table ("events", "items", "users"), read as raw_NAME -> whether it is CSV, where int64
+            ids can become text again without a change.
         wanted: data.user_id_type or data.item_id_type.
 
     Raises:
         DataError: ids that are not integers where int64 is wanted, or tables of different types.
     """
-    texts = [name for name, is_text in relations.items() if is_text]
     shapes = {name: columns_of(con, f"raw_{name}") for name in relations}
     kinds = {name: id_type(name, column, shapes[name]) for name in relations}
-    typed = {kind for name, kind in kinds.items() if name not in texts}
-    if wanted == "int64":
+    kind: IdType
+    if wanted == "auto":
+        typed = {name: found for name, found in kinds.items() if not relations[name]}
+        kind = _common(side, column, typed) if typed else "int64"
         for name in relations:
-            _check_integers(con, side, name, column)
-    is_integer = typed <= {"int64"} and not any(_has_text(con, name, column) for name in texts)
-    kind: IdType = wanted if wanted != "auto" else "int64" if texts and is_integer else kinds["events"]
+            if kind == "int64" and kinds[name] == "string" and (bad := bad_rows(con, f"raw_{name}", _changed(column))):
+                if typed:
+                    raise DataError(
+                        f"{name}: id column '{column}' must hold integers as the {next(iter(typed))} do, got {bad}; "
+                        f"correct these ids, or set data.{side}_id_type = 'string' to read all of them as text"
+                    )
+                kind = "string"
+    else:
+        kind = wanted
     for name, found in kinds.items():
         if found == kind:
             continue
-        if wanted == "auto" and name not in texts:
-            raise DataError(
-                f"{name}: id column '{column}' holds {found} ids, but the events hold {kind} ids; "
-                f"write both with one type or set data.{side}_id_type"
-            )
+        if wanted == "int64":
+            _check_integers(con, side, name, column)
         con.execute(f"ALTER TABLE raw_{name} ALTER {quoted(column)} TYPE {'BIGINT' if kind == 'int64' else 'VARCHAR'}")
     return kind
 
 
-def _has_text(con: duckdb.DuckDBPyConnection, name: str, column: str) -> bool:
-    """Whether an id would not come back the same from an int64."""
+def _common(side: str, column: str, typed: Mapping[str, IdType]) -> IdType:
+    """The type of the Parquet tables."""
+    (first, kind), *others = typed.items()
+    for name, found in others:
+        if found != kind:
+            raise DataError(
+                f"{name}: id column '{column}' holds {found} ids, but the {first} hold {kind} ids; "
+                f"write both with one type or set data.{side}_id_type"
+            )
+    return kind
+
+
+def _changed(column: str) -> str:
+    """SQL of a row whose id would not come back the same from an int64."""
     text = quoted(column)
-    changed = f"{text} IS NOT NULL AND TRY_CAST({text} AS BIGINT)::VARCHAR IS DISTINCT FROM trim({text})"
-    return bool(con.execute(f"SELECT 1 FROM raw_{name} WHERE {changed} LIMIT 1").fetchall())
+    return f"{text} IS NOT NULL AND TRY_CAST({text} AS BIGINT)::VARCHAR IS DISTINCT FROM trim({text})"
 
 
 def _check_integers(con: duckdb.DuckDBPyConnection, side: str, name: str, column: str) -> None:
-    text = quoted(column)
-    if bad := bad_rows(con, f"raw_{name}", f"{text} IS NOT NULL AND TRY_CAST({text} AS BIGINT) IS NULL"):
+    whole = test_sql("whole", quoted(column))
+    if bad := bad_rows(con, f"raw_{name}", f"{quoted(column)} IS NOT NULL AND {whole} IS NOT TRUE"):
         raise DataError(
             f"{name}: id column '{column}' must hold int64 ids (data.{side}_id_type = 'int64'), got {bad}; use 'string'"
         )

@@ -27,8 +27,12 @@ class Condition(msgspec.Struct, frozen=True):
     @property
     def sql(self) -> str:
         """The condition for DuckDB: true, false, or null where the column is null."""
+        return self.over(quoted(self.column))
+
+    def over(self, column: str) -> str:
+        """The condition on another SQL expression than the column's name."""
         value = repr(self.value) if isinstance(self.value, float) else "'" + self.value.replace("'", "''") + "'"
-        return f"({quoted(self.column)} {'=' if self.op == '==' else self.op} {value})"
+        return f"({column} {'=' if self.op == '==' else self.op} {value})"
 
 
 def parse_condition(key: str, text: str) -> Condition:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from workflows.core import console
-from workflows.core.disk import is_disk_full
-from workflows.core.errors import ConfigError, DataError
+from workflows.core.errors import ConfigError
 from workflows.tables.check import (
     IdType,
     Shape,
@@ -23,16 +22,18 @@ from workflows.tables.check import (
     columns_of,
 )
 from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.csv_table import id_use, run, settle_table
+from workflows.tables.csv_types import Use
 from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
-from workflows.tables.labels import Condition, check_condition, label_conditions
-from workflows.tables.source import Source, megabytes_of, quoted, scan, unreadable, with_text
+from workflows.tables.raw_events import read_events
+from workflows.tables.source import Source, open_source, quoted
 from workflows.tables.watch import num_rows, watched
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Inputs", "Loaded", "find_inputs", "load"]
+__all__ = ["Inputs", "Loaded", "find_inputs", "has_csv", "load"]
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -79,15 +80,35 @@ def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
     )
 
 
-def load(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Loaded:
+def has_csv(inputs: Inputs) -> bool:
+    """Whether any table is CSV, whose types have to be found."""
+    sources = [*inputs.events.values(), inputs.items, inputs.users]
+    return any(source.format == "CSV" for source in sources if source)
+
+
+def load(
+    con: duckdb.DuckDBPyConnection,
+    inputs: Inputs,
+    data: DataConfig,
+    split: SplitConfig,
+    uses: Mapping[str, Mapping[str, Use]] = {},
+) -> Loaded:
     """Read the tables and check them.
+
+    Args:
+        con: where the tables go.
+        inputs: the files.
+        data: what the columns mean.
+        split: how events become train, valid and test.
+        uses: what the columns of CSV files are read for besides: table ("users", "items", "context") -> column -> use.
 
     Raises:
         DataError: one sentence with the column, the count and an example row.
     """
-    events = _load_events(con, inputs, data, split)
-    items = _load_entities(con, "items", inputs.items, data.item_id, "data.item_id")
-    users = _load_entities(con, "users", inputs.users, data.user_id, "data.user_id")
+    con.execute("SET TimeZone = 'UTC'")  # of moments in CSV files that name no zone
+    items = _read_entities(con, "items", inputs.items, data, uses.get("items", {}))
+    users = _read_entities(con, "users", inputs.users, data, uses.get("users", {}))
+    events = read_events(con, inputs.events, data, split, uses.get("context", {}))
     with watched(con, "checking the tables", num_rows(con, "raw_events"), one=False):
         return _check(con, inputs, data, events, items, users)
 
@@ -127,88 +148,34 @@ def _check_item_ids(con: duckdb.DuckDBPyConnection, table: str, data: DataConfig
         check_not_padding(con, table, f"raw_{table}", data.item_id)
 
 
-def _load_events(con: duckdb.DuckDBPyConnection, inputs: Inputs, data: DataConfig, split: SplitConfig) -> Shape:
-    keys = {data.user_id: "data.user_id", data.item_id: "data.item_id"}
-    conditions = label_conditions(data)
-    keys |= {label: "data.labels" for label in data.labels if label not in conditions}
-    keys |= dict.fromkeys(data.context, "data.context")
-    keys |= {data.position: "data.position"} if data.position else {}
-    keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
-    keys |= {split.column: "split.column"} if split.by == "column" else {}
-    needed = [*keys.items(), *((c.column, f"data.labels.{name}") for name, c in conditions.items())]
-    wanted = [*map(quoted, keys), *(f"{c.sql} AS {quoted(name)}" for name, c in conditions.items())]
-    for index, (name, source) in enumerate(inputs.events.items()):
-        sql = scan(con, source)
-        table = f"split.{name}" if name else "events"
-        shape = columns_of(con, sql)
-        check_columns(table, shape, needed)
-        for label, condition in conditions.items():
-            check_condition(label, condition, shape)
-        if _all_csv(inputs):
-            sql = with_text(sql, source, [data.user_id, data.item_id])
-            shape |= dict.fromkeys((data.user_id, data.item_id), "VARCHAR")
-        given = f"'{name}'" if name else "NULL"
-        offset = num_rows(con, "raw_events") if index else 0
-        _same_shape(con, table, index, shape, keys)
-        into = "INSERT INTO raw_events BY NAME" if index else "CREATE TABLE raw_events AS"
-        number = f"row_number() OVER () - 1 + {offset} AS __n"
-        _run(con, source, f"{into} SELECT {number}, {', '.join(wanted)}, {given}::VARCHAR AS __given FROM {sql}")
-    check_not_empty(con, "events", "raw_events", next(iter(inputs.events.values())))
-    _drop_unlabelled(con, conditions)
-    known = keys.keys() | conditions.keys()
-    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
-
-
-def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: dict[str, Condition]) -> None:
-    """Leave out, aloud, the events on which a condition says nothing: those with a null in its column."""
-    for label, condition in conditions.items():
-        before = num_rows(con, "raw_events")
-        con.execute(f"DELETE FROM raw_events WHERE {quoted(label)} IS NULL")
-        if dropped := before - num_rows(con, "raw_events"):
-            console.say(f"data: dropped {dropped:,} events without '{condition.column}', so without '{label}'")
-        if dropped == before:
-            raise DataError(
-                f"events: column '{condition.column}' (data.labels.{label}) must hold a value somewhere, got nulls in "
-                f"all {before:,} rows; correct data.labels"
-            )
-
-
-def _same_shape(con: duckdb.DuckDBPyConnection, table: str, index: int, shape: Shape, keys: dict[str, str]) -> None:
-    if not index:
-        return
-    first = columns_of(con, "raw_events")
-    for column in keys:
-        if shape[column] != first[column]:
-            raise DataError(
-                f"{table}: column '{column}' must have the type of split.train, {first[column].lower()}, got "
-                f"{shape[column].lower()}; write the files with one schema"
-            )
-
-
-def _load_entities(con: duckdb.DuckDBPyConnection, table: str, source: Source | None, column: str, key: str) -> Shape:
+def _read_entities(
+    con: duckdb.DuckDBPyConnection, table: str, source: Source | None, data: DataConfig, uses: Mapping[str, Use]
+) -> Shape:
     if source is None:
         return {}
-    sql = scan(con, source)
-    shape = columns_of(con, sql)
-    check_columns(table, shape, [(column, key)])
-    sql = with_text(sql, source, [column])
-    _run(con, source, f"CREATE TABLE raw_{table} AS SELECT row_number() OVER () - 1 AS __n, * FROM {sql}")
+    column = data.item_id if table == "items" else data.user_id
+    relation = open_source(con, source, [column])
+    shape = columns_of(con, relation.sql)
+    check_columns(table, shape, [(column, f"data.{table[:-1]}_id")])
+    wanted = ["*"]
+    if relation.dialects:
+        known = {column: id_use(data, column)} | (_stock(data) if table == "items" else {})
+        asked = [known.get(name) or uses.get(name) or Use(name, "any", table) for name in shape]
+        settled = settle_table(con, table, [relation], asked, [column])
+        wanted = [f"{kind.sql} AS {quoted(name)}" for name, kind in zip(shape, settled, strict=True)]
+    run(
+        con,
+        relation,
+        f"CREATE TABLE raw_{table} AS SELECT row_number() OVER () - 1 AS __n, {', '.join(wanted)} FROM {relation.sql}",
+    )
     check_not_empty(con, table, f"raw_{table}", source)
-    return shape
+    return {name: kind for name, kind in columns_of(con, f"raw_{table}").items() if name in shape}
+
+
+def _stock(data: DataConfig) -> dict[str, Use]:
+    return {data.stock: Use(data.stock, "flag", "data.stock")} if data.stock else {}
 
 
 def _all_csv(inputs: Inputs) -> bool:
     """Whether the events' ids are read as text; beside Parquet, DuckDB's guess has to fit the type there."""
     return all(source.format == "CSV" for source in inputs.events.values())
-
-
-def _run(con: duckdb.DuckDBPyConnection, source: Source, sql: str) -> None:
-    import duckdb
-
-    try:
-        with watched(con, f"reading {source.table}", megabytes_of(source), "MB"):
-            con.execute(sql)
-    except (duckdb.Error, OSError) as error:
-        if is_disk_full(error):
-            raise
-        raise unreadable(con, source, error) from None

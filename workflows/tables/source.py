@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,15 @@ import msgspec
 
 from workflows.core.artefacts import digest
 from workflows.core.errors import DataError
+from workflows.tables.csv_errors import csv_error
+from workflows.tables.csv_files import Dialect, csv_sql, dialects_of
+from workflows.tables.paths import path_sql
 from workflows.tables.trees import filesystem
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Source", "fingerprint_of", "megabytes_of", "quoted", "scan", "unreadable", "with_text"]
+__all__ = ["Relation", "Source", "fingerprint_of", "megabytes_of", "open_source", "quoted", "unreadable"]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -33,8 +35,27 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
-    """The SQL of a table function over the files, in file order.
+class Relation(msgspec.Struct, frozen=True):
+    """A table as DuckDB reads it.
+
+    Attributes:
+        source: its files.
+        sql: the rows in file order; columns of Parquet have its types, those of CSV are VARCHAR.
+        dialects: of the CSV files that hold anything; empty for Parquet.
+    """
+
+    source: Source
+    sql: str
+    dialects: list[tuple[str, Dialect]] = []
+
+
+def open_source(con: duckdb.DuckDBPyConnection, source: Source, needed: Sequence[str]) -> Relation:
+    """Look at the files' schemas, or at the first lines of CSV files.
+
+    Args:
+        con: the connection that reads.
+        source: the files.
+        needed: columns that the table must have; they tell the delimiter of a CSV file.
 
     Raises:
         DataError: a file is not what its name says, is truncated, or its columns contradict the others.
@@ -43,33 +64,29 @@ def scan(con: duckdb.DuckDBPyConnection, source: Source) -> str:
 
     for scheme in sorted({file.split("://")[0] for file in source.files if "://" in file}):
         con.register_filesystem(_for_duckdb(source.table, scheme))
-    paths = ", ".join("'" + _literally(file).replace("'", "''") + "'" for file in source.files)
-    reader = "read_parquet" if source.format == "Parquet" else "read_csv"
-    options = "" if source.format == "Parquet" else ", header = true"
-    sql = f"{reader}([{paths}], union_by_name = true{options})"
+    if source.format == "CSV":
+        dialects = dialects_of(source.table, source.files, needed)
+        return Relation(source, csv_sql(dialects), dialects)
+    paths = ", ".join(map(path_sql, source.files))
+    relation = Relation(source, f"read_parquet([{paths}], union_by_name = true)")
     try:
-        con.execute(f"SELECT * FROM {sql} LIMIT 0")
+        con.execute(f"SELECT * FROM {relation.sql} LIMIT 0")
     except (duckdb.Error, OSError) as error:
-        raise unreadable(con, source, error) from None
-    return sql
+        raise unreadable(con, relation, error) from None
+    return relation
 
 
-def with_text(sql: str, source: Source, columns: Sequence[str]) -> str:
-    """The same scan with columns of CSV files as they are written; Parquet has types of its own."""
-    if source.format == "Parquet":
-        return sql
-    types = ", ".join("'" + column.replace("'", "''") + "': 'VARCHAR'" for column in columns)
-    return sql.removesuffix(")") + f", types = {{{types}}})"
-
-
-def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception) -> DataError:
+def unreadable(con: duckdb.DuckDBPyConnection, relation: Relation, error: Exception) -> DataError:
     """The error of a failed read, with the file that fails on its own."""
     import duckdb
 
-    reader = "read_parquet" if source.format == "Parquet" else "read_csv"
-    for file in source.files:
+    source = relation.source
+    for file, dialect in relation.dialects:
+        if found := csv_error(con, source.table, file, dialect):
+            return found
+    for file in source.files if source.format == "Parquet" else []:
         try:
-            con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {reader}(?)", [_literally(file)])
+            con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM read_parquet({path_sql(file)})")
         except (duckdb.Error, OSError) as single:
             return _unreadable(source, file, single)
     return DataError(
@@ -80,7 +97,7 @@ def unreadable(con: duckdb.DuckDBPyConnection, source: Source, error: Exception)
 
 def megabytes_of(source: Source) -> float:
     """The size of the files, in millions of bytes."""
-    return sum(int(_stat(source.table, file)[0] or 0) for file in source.files) / 1e6
+    return sum(_size(source.table, file) for file in source.files) / 1e6
 
 
 def fingerprint_of(source: Source) -> list[Any]:
@@ -105,11 +122,6 @@ def _reason(error: Exception) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
-def _literally(file: str) -> str:
-    """A file's name as DuckDB takes it: it reads every local name as a glob."""
-    return file if "://" in file else glob.escape(str(Path(file).absolute()))
-
-
 def _for_duckdb(table: str, scheme: str) -> Any:
     """A filesystem of our own to hand over: names are no globs, and every file has a time of change."""
     system = _with_times(filesystem(table, scheme, alone=True))
@@ -124,6 +136,12 @@ def _with_times(system: Any) -> Any:
     if type(system).modified is AbstractFileSystem.modified:
         system.modified = lambda path: datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
     return system
+
+
+def _size(table: str, file: str) -> int:
+    if "://" in file:
+        return int(filesystem(table, file.split("://")[0]).info(file).get("size") or 0)
+    return Path(file).stat().st_size
 
 
 def _stat(table: str, file: str) -> list[Any]:

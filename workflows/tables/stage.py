@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,12 @@ import msgspec
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
+from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
-from workflows.tables.load import Inputs, find_inputs
+from workflows.tables.csv_table import feature_uses
+from workflows.tables.csv_types import Use
+from workflows.tables.load import Inputs, find_inputs, has_csv
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,10 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["prepare_data"]
 
 STAGE = "data"
+NO_FEATURES = FeaturesConfig()
 
 
 def prepare_data(
-    run: Run, data: DataConfig, split: SplitConfig, shop: ShopConfig, history_length: int, force: bool = False
+    run: Run,
+    data: DataConfig,
+    split: SplitConfig,
+    shop: ShopConfig,
+    history_length: int,
+    force: bool = False,
+    features: FeaturesConfig = NO_FEATURES,
 ) -> Manifest:
     """Read, check and split the tables, and write the folder data/ of the run (docs/ARTEFACTS.md).
 
@@ -37,6 +47,7 @@ def prepare_data(
         shop: the simulated shop, written to data/raw first when `data.source` is "shop".
         history_length: L, the items kept of a user's history; 0: what is usual in train.
         force: run even when up to date.
+        features: tells which columns of CSV files must be numbers, and which are text whatever they hold.
 
     Returns:
         The manifest; `info` holds num_items, num_users, id_type, rows, history_length, has_timestamp, timestamp_unit,
@@ -49,14 +60,17 @@ def prepare_data(
     announce(STAGE, Device("cpu", "DuckDB reads and splits the tables"))
     config: dict[str, Any] = {"data": data, "split": split, "history_length": history_length}
     found = None if data.source == "shop" else find_inputs(data, split)
+    uses = feature_uses(features)
     if found is None:
         config["shop"] = shop
+    elif has_csv(found):
+        config["uses"] = uses
 
     def body(folder: Path) -> dict[str, Any]:
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, _database(scratch) as con:
-            return _prepare(con, inputs, tables, split, folder, scratch, history_length)
+            return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length)
 
     marks = _fingerprints(found) if found else {}
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
@@ -69,6 +83,7 @@ def _prepare(
     inputs: Inputs,
     data: DataConfig,
     split: SplitConfig,
+    uses: Mapping[str, Mapping[str, Use]],
     folder: Path,
     scratch: Path,
     history_length: int,
@@ -79,7 +94,7 @@ def _prepare(
     from workflows.tables.split import place_events
     from workflows.tables.states import usual_history_length, write_states
 
-    loaded = load(con, inputs, data, split)
+    loaded = load(con, inputs, data, split, uses)
     placed = place_events(con, loaded, data, split)
     num_users, num_items = write_rows(con, loaded, data, folder)
     ordered = data.timestamp is not None

@@ -1,0 +1,55 @@
+"""Dates and moments in the text of CSV files: ISO 8601 with or without a zone, day/month/year, month/day/year."""
+
+from __future__ import annotations
+
+__all__ = ["DAY_FIRST", "FINE", "ISO", "LIKE_A_DATE", "MONTH_FIRST", "NUMERIC_DATE", "date_sql"]
+
+LIKE_A_DATE = "regexp_matches({0}, '^ *[0-9]{{1,4}}[-/.][0-9]')"  # 'infinity' and 'epoch' are no moments
+NUMERIC_DATE = "regexp_matches({0}, '^ *[0-9]{{1,2}}[-/.][0-9]{{1,2}}[-/.][0-9]{{4}}([^0-9]|$)')"
+FINE = "regexp_matches({0}, '[.][0-9]{{7}}')"
+
+
+def _nanoseconds(text: str) -> str:
+    return f"TRY_CAST({text} AS TIMESTAMP_NS)"  # unlike a cast to TIMESTAMP, it heeds an offset such as +05:30
+
+
+def _zoned(text: str) -> str:
+    return f"TRY_CAST({text} AS TIMESTAMPTZ)"  # names of zones too, and years that nanoseconds cannot hold
+
+
+def _moment(text: str) -> str:
+    full = rf"regexp_replace({text}, '([0-9]:[0-9][0-9])([-+Z])', '\1:00\2')"  # 10:00+01 lacks seconds
+    found = [f"TRY_CAST({_nanoseconds(text)} AS TIMESTAMP)", f"TRY_CAST({_zoned(text)} AS TIMESTAMP)"]
+    return f"coalesce({', '.join(found)}, TRY_CAST({_nanoseconds(full)} AS TIMESTAMP))"
+
+
+def _turned(separators: str, order: str) -> str:
+    """The moment of a date whose year comes last, with a time of 24 or 12 hours."""
+    parts = f"'^([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{4}}}})'"
+    text = f"regexp_replace(trim({{0}}), {parts}, '{order}')"
+    halves = f"try_strptime({text}, ['%Y-%m-%d %I:%M %p', '%Y-%m-%d %I:%M:%S %p'])"
+    return f"(CASE WHEN regexp_matches({{0}}, '[apAP][mM] *$') THEN {halves} ELSE {_moment(text)} END)"
+
+
+ISO = _moment("trim({0})")
+DAY_FIRST = _turned("-/.", r"\3-\2-\1")
+MONTH_FIRST = _turned("-/", r"\3-\1-\2")  # where points are written, the day comes first
+"""SQL of a moment (TIMESTAMP) from a column {0} of type VARCHAR, null where the text is none."""
+
+
+def date_sql(form: str, *, timed: bool, fine: bool) -> tuple[str, str]:
+    """DuckDB type and SQL ({0} is the column) of a column of which every row is in one form.
+
+    Without a zone a moment is UTC, the zone that the connection must be in.
+
+    Args:
+        form: "iso", "day first" or "month first".
+        timed: some rows hold a time of day.
+        fine: some rows hold nanoseconds.
+    """
+    if form == "iso" and not timed:
+        return "DATE", "TRY_CAST(trim({0}) AS DATE)"
+    if form == "iso" and fine:
+        text = "trim({0})"
+        return "TIMESTAMP_NS", f"coalesce({_nanoseconds(text)}, TRY_CAST({ISO} AS TIMESTAMP_NS))"
+    return "TIMESTAMP", {"iso": ISO, "day first": DAY_FIRST, "month first": MONTH_FIRST}[form]

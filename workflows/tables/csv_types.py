@@ -1,0 +1,239 @@
+"""What the columns of CSV files hold, settled over every row; no value is changed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from workflows.tables.csv_dates import DAY_FIRST, FINE, ISO, LIKE_A_DATE, MONTH_FIRST, NUMERIC_DATE, date_sql
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Bad", "Role", "Settled", "Use", "settle", "test_sql"]
+
+Role = Literal["any", "id", "number", "integer", "flag", "label", "moment", "comparable", "text"]
+
+Kind = Literal["exact", "number", "date", "turned", "word"]
+
+KINDS: dict[Kind, str] = {
+    "exact": "TRY_CAST({0} AS BIGINT)::VARCHAR = {0}",  # an integer as it is printed, which most texts are
+    "number": (
+        r"regexp_full_match({0}, '(?i) *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)? *| *[+-]?(nan|inf|infinity) *')"
+    ),
+    "turned": NUMERIC_DATE,
+    "date": LIKE_A_DATE,
+}
+"""The kinds of a text, the first one that holds; a "word" is none of these. Cheap tests that spare the dear ones."""
+
+
+class Test(msgspec.Struct, frozen=True):
+    """Whether texts of some kinds pass, as SQL; {0} is the column. Other kinds fail."""
+
+    kinds: tuple[Kind, ...]
+    sql: str = "true"
+    always: tuple[Kind, ...] = ()
+
+
+NUMBERS: tuple[Kind, ...] = ("number",)
+TESTS = {
+    "exact": Test((), always=("exact",)),
+    "plain": Test(NUMBERS, "TRY_CAST({0} AS BIGINT)::VARCHAR = trim({0})", ("exact",)),
+    "whole": Test(
+        NUMBERS, "regexp_full_match({0}, ' *[+-]?[0-9]+ *') AND TRY_CAST({0} AS BIGINT) IS NOT NULL", ("exact",)
+    ),
+    "integral": Test(NUMBERS, "TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT)::DOUBLE", ("exact",)),
+    "number": Test(NUMBERS, "isfinite(TRY_CAST({0} AS DOUBLE)) OR regexp_matches({0}, '[nN]')", ("exact",)),  # no 1e400
+    "padded": Test(NUMBERS, "regexp_matches({0}, '^ *([+]|-?0[0-9])')"),  # +7 and 007 may be codes, not 7
+    "pointed": Test(NUMBERS, "contains({0}, '.')"),
+    "nan": Test(NUMBERS, "lower(trim({0})) = 'nan'"),
+    "bool": Test(("word",), "{0} IN ('true', 'false', 'True', 'False', 'TRUE', 'FALSE')"),
+    "flag": Test(("exact", "number", "word"), "TRY_CAST(trim({0}) AS BOOLEAN) IS NOT NULL"),  # true, t, yes, 1, ...
+    "iso": Test(("date",), f"{ISO} IS NOT NULL"),
+    "day first": Test(("turned",), f"{DAY_FIRST} IS NOT NULL"),
+    "month first": Test(("turned",), f"{MONTH_FIRST} IS NOT NULL"),
+    "two dates": Test(("turned",), f"{DAY_FIRST} <> {MONTH_FIRST}"),
+    "timed": Test(("date",), "contains({0}, ':')"),
+    "fine": Test(("date",), FINE),
+}
+
+DATES = ("iso", "day first", "month first", "two dates", "timed", "fine")
+GUESSED = ("plain", "number", "padded", "pointed", "nan", "bool")
+ASKED: dict[Role, Sequence[str]] = {
+    "any": GUESSED,
+    "comparable": (*GUESSED, *DATES),
+    "id": ("exact",),
+    "number": ("whole", "number", "nan", "bool"),
+    "integer": ("integral",),
+    "label": ("whole", "number", "nan", "flag"),
+    "flag": ("flag",),
+    "moment": ("whole", "number", *DATES),
+    "text": (),
+}
+
+
+def kind_sql(column: str) -> str:
+    """The place of a text's kind in KINDS, len(KINDS) for a word; null for null."""
+    cases = " ".join(f"WHEN {test.format(column)} THEN {place}" for place, test in enumerate(KINDS.values()))
+    return f"(CASE WHEN NOT regexp_matches({column}, '^[ 0-9+.iInN-]') THEN {len(KINDS)} {cases} ELSE {len(KINDS)} END)"
+
+
+def test_sql(test: str, column: str, kind: str = "") -> str:
+    """Whether a text passes a test of TESTS.
+
+    Args:
+        test: its name.
+        column: SQL of the text.
+        kind: SQL of the text's kind, where it is known.
+    """
+    asked, places = TESTS[test], {name: place for place, name in enumerate((*KINDS, "word"))}
+    cases = [f"WHEN {places[name]} THEN true" for name in asked.always]
+    cases += [f"WHEN {places[name]} THEN {asked.sql.format(column)}" for name in asked.kinds]
+    return f"(CASE {kind or kind_sql(column)} {' '.join(cases)} ELSE false END)"
+
+
+class Use(msgspec.Struct, frozen=True):
+    """What a column is read for, and the config key that says so.
+
+    "any": whatever it holds. "comparable": the same, but dates are seen as such. "id": int64, or as it is written.
+    "text": as it is written. "number", "integer", "moment", "flag" (true or false) and "label" (0, 1, true or false)
+    must be that in every row.
+    """
+
+    column: str
+    role: Role
+    key: str
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """The DuckDB type that a column gets, and the SQL that makes it from the text."""
+
+    type: str
+    sql: str
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """Why a column cannot be used: SQL of a row at fault, what the column must hold, what to do."""
+
+    condition: str
+    wanted: str
+    remedy: str
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Of one column: its name as SQL, how many rows are not null, and how many of them pass each test."""
+
+    name: str
+    total: int
+    passed: dict[str, int]
+
+    def all(self, *tests: str) -> bool:
+        """Whether every row passes one of the tests, which exclude each other; the first one somewhere."""
+        return self.passed[tests[0]] > 0 and sum(self.passed[test] for test in tests) == self.total
+
+    def cast(self, kind: str) -> Settled:
+        """The column as this type."""
+        return Settled(kind, f"TRY_CAST({self.name} AS {kind})")
+
+    def bad(self, test: str, wanted: str, remedy: str) -> Bad:
+        """The rows that fail the test are at fault."""
+        return Bad(f"{self.name} IS NOT NULL AND {test_sql(test, self.name)} IS NOT TRUE", wanted, remedy)
+
+
+def settle(con: duckdb.DuckDBPyConnection, relation: str, uses: Sequence[Use]) -> list[Settled | Bad]:
+    """Find what columns of type VARCHAR hold, in one pass over all rows.
+
+    Where a column's role leaves it open, an integer is what prints as it is written, so that a column with "007" stays
+    text; floats have a point somewhere and none begins with + or 0; true and false are booleans; "nan" is a missing
+    number. What is asked for as a number may be written in any way ("+7", "007", "1e3").
+
+    Args:
+        con: in the zone UTC.
+        relation: SQL of the rows.
+        uses: the columns, and what for.
+    """
+    names = list(dict.fromkeys(quoted(use.column) for use in uses))
+    rows = ", ".join(f"{name} AS c{k}, {kind_sql(name)} AS k{k}" for k, name in enumerate(names))
+    selected: list[str] = []
+    places: list[int] = []
+    for use in uses:
+        k = names.index(quoted(use.column))
+        places.append(len(selected))
+        selected.append(f"count(c{k})")
+        selected += [f"count(*) FILTER ({test_sql(test, f'c{k}', f'k{k}')})" for test in ASKED[use.role]]
+    row = con.execute(f"SELECT {', '.join(selected)} FROM (SELECT {rows} FROM {relation})").fetchall()[0]
+    found = []
+    for use, place in zip(uses, places, strict=True):
+        counts = dict(zip(ASKED[use.role], map(int, row[place + 1 :]), strict=False))
+        found.append(_settled(use.role, Facts(quoted(use.column), int(row[place]), counts)))
+    return found
+
+
+def _settled(role: Role, facts: Facts) -> Settled | Bad:
+    if role == "moment":
+        return _moment(facts)
+    if role in ("number", "label"):
+        return _number(role, facts)
+    if role == "integer":
+        if facts.total in (0, facts.passed["integral"]):
+            return facts.cast("BIGINT")
+        return facts.bad("integral", "integers", "correct these values")
+    if role == "flag":
+        if facts.total in (0, facts.passed["flag"]):
+            return Settled("BOOLEAN", f"TRY_CAST(trim({facts.name}) AS BOOLEAN)")
+        return facts.bad("flag", "true or false", "correct these values")
+    if role == "id" and facts.all("exact"):
+        return facts.cast("BIGINT")
+    if role in ("any", "comparable"):
+        return _guessed(role, facts)
+    return Settled("VARCHAR", facts.name)
+
+
+def _guessed(role: Role, facts: Facts) -> Settled:
+    if facts.all("plain", "nan"):
+        return facts.cast("BIGINT")
+    if facts.all("number") and facts.passed["pointed"] and not facts.passed["padded"]:
+        return facts.cast("DOUBLE")
+    if facts.all("bool"):
+        return Settled("BOOLEAN", f"TRY_CAST(trim({facts.name}) AS BOOLEAN)")
+    if role == "comparable" and any(facts.all(form) for form in ("iso", "day first", "month first")):
+        return Settled("TIMESTAMP", facts.name)
+    return Settled("VARCHAR", facts.name)
+
+
+def _number(role: Role, facts: Facts) -> Settled | Bad:
+    flags = "flag" if role == "label" else "bool"
+    if facts.all("whole", "nan"):
+        return facts.cast("BIGINT")
+    if facts.passed["number"] == facts.total:
+        return facts.cast("DOUBLE")
+    if facts.all(flags):
+        return Settled("BOOLEAN", f"TRY_CAST(trim({facts.name}) AS BOOLEAN)")
+    if role == "label":
+        return facts.bad("flag", "0, 1 or booleans", "derive a 0/1 column from it")
+    if facts.passed["bool"] > facts.passed["number"]:
+        return facts.bad("bool", "true or false", "correct these values")
+    return facts.bad("number", "numbers", "correct these values, with a point for fractions and nothing for thousands")
+
+
+def _moment(facts: Facts) -> Settled | Bad:
+    if facts.all("whole"):
+        return facts.cast("BIGINT")
+    if facts.all("number"):
+        return facts.cast("DOUBLE")
+    forms = ("iso", "day first", "month first")
+    if not facts.total:
+        return facts.cast("TIMESTAMP")
+    if facts.passed["day first"] == facts.passed["month first"] == facts.total and facts.passed["two dates"]:
+        return Bad(test_sql("two dates", facts.name), "dates whose day and month are plain", "write them as 2024-01-31")
+    for form in forms:
+        if facts.all(form):
+            timed, fine = facts.passed["timed"] > 0, facts.passed["fine"] > 0
+            kind, sql = date_sql(form, timed=timed, fine=fine)
+            return Settled(kind, sql.format(facts.name))
+    likely = max(("number", *forms), key=lambda test: facts.passed[test])
+    wanted = "numbers, as most rows do" if likely == "number" and facts.passed["number"] else "dates or moments"
+    return facts.bad(likely, wanted, "correct or drop these rows; write moments as 2024-01-31 12:00:00")

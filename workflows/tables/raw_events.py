@@ -1,0 +1,164 @@
+"""Read the events into `raw_events`: what the config names of them, each column in one type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from workflows.core import console
+from workflows.core.errors import DataError
+from workflows.tables.check import Shape, check_columns, check_not_empty, columns_of, id_type
+from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.csv_table import id_use, run, settle_table
+from workflows.tables.csv_types import Settled, Use
+from workflows.tables.labels import Condition, check_condition, label_conditions
+from workflows.tables.source import Relation, Source, open_source, quoted
+from workflows.tables.watch import num_rows
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["read_events"]
+
+Kinds = dict[str, Settled]  # column or "data.labels.NAME" of a condition -> its type
+
+
+def read_events(
+    con: duckdb.DuckDBPyConnection,
+    sources: Mapping[str, Source],
+    data: DataConfig,
+    split: SplitConfig,
+    context: Mapping[str, Use],
+) -> Shape:
+    """Create `raw_events` from one table, or from those of the splits one after the other.
+
+    Args:
+        con: where it goes.
+        sources: "" or the name of a split -> files.
+        data: what the columns mean.
+        split: names the split column.
+        context: what context columns of CSV files are read for.
+
+    Returns:
+        The columns that the config names, and the labels, with their types.
+
+    Raises:
+        DataError: a column is absent, differs between the splits or cannot mean what it should; no rows.
+    """
+    conditions = label_conditions(data)
+    keys = _keys(data, split, conditions)
+    needed = [*keys.items(), *((c.column, f"data.labels.{name}") for name, c in conditions.items())]
+    opened = {n: open_source(con, source, [column for column, _ in needed]) for n, source in sources.items()}
+    for name, relation in opened.items():
+        check_columns(_table(name), columns_of(con, relation.sql), needed)
+    uses = _uses(data, keys, conditions, context)
+    texts = [relation for relation in opened.values() if relation.dialects]
+    found = settle_table(con, "events", texts, list(uses.values()), [data.user_id, data.item_id]) if texts else []
+    settled = dict(zip(uses, found, strict=False))
+    for name, relation in opened.items():
+        kinds = settled if relation.dialects else _as_it_is(con, relation, data, uses, beside_text=bool(texts))
+        for label, condition in conditions.items():
+            check_condition(label, condition, {condition.column: kinds[f"data.labels.{label}"].type})
+        _append(con, name, relation, kinds, keys, conditions)
+    check_not_empty(con, "events", "raw_events", next(iter(sources.values())))
+    _drop_unlabelled(con, conditions)
+    known = keys.keys() | conditions.keys()
+    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
+
+
+def _table(name: str) -> str:
+    return f"split.{name}" if name else "events"
+
+
+def _keys(data: DataConfig, split: SplitConfig, conditions: Mapping[str, Condition]) -> dict[str, str]:
+    """Column -> the config key that names it."""
+    keys = {data.user_id: "data.user_id", data.item_id: "data.item_id"}
+    keys |= {label: "data.labels" for label in data.labels if label not in conditions}
+    keys |= dict.fromkeys(data.context, "data.context")
+    keys |= {data.position: "data.position"} if data.position else {}
+    keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
+    return keys | ({split.column: "split.column"} if split.by == "column" else {})
+
+
+def _uses(
+    data: DataConfig, keys: Mapping[str, str], conditions: Mapping[str, Condition], context: Mapping[str, Use]
+) -> dict[str, Use]:
+    """What each column of a CSV is read for; a column of a condition is read for that besides."""
+    uses = {}
+    for column, key in keys.items():
+        if column in (data.user_id, data.item_id):
+            uses[column] = id_use(data, column)
+        elif key == "data.context":
+            uses[column] = context.get(column, Use(column, "any", key))
+        elif key == "split.column":
+            uses[column] = Use(column, "text", key)
+        elif key == "data.labels":
+            uses[column] = Use(column, "label", key)
+        else:
+            uses[column] = Use(column, "moment" if key == "data.timestamp" else "integer", key)
+    for name, condition in conditions.items():
+        key = f"data.labels.{name}"
+        uses[key] = Use(condition.column, "number" if isinstance(condition.value, float) else "comparable", key)
+    return uses
+
+
+def _as_it_is(
+    con: duckdb.DuckDBPyConnection, relation: Relation, data: DataConfig, uses: Mapping[str, Use], *, beside_text: bool
+) -> Kinds:
+    """The columns of Parquet files; their ids become text where CSV files stand beside them and the config says which.
+
+    Raises:
+        DataError: ids of a type that is none for an id.
+    """
+    shape = columns_of(con, relation.sql)
+    kinds = {name: Settled(shape[use.column], quoted(use.column)) for name, use in uses.items()}
+    for column in (data.user_id, data.item_id):
+        if beside_text and uses[column].role == "text":
+            id_type(relation.source.table, column, shape)
+            kinds[column] = Settled("VARCHAR", f"{quoted(column)}::VARCHAR")
+    return kinds
+
+
+def _append(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    relation: Relation,
+    kinds: Kinds,
+    keys: Mapping[str, str],
+    conditions: Mapping[str, Condition],
+) -> None:
+    tables = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'raw_events'").fetchall()
+    if tables:
+        _same_types(con, _table(name), kinds, keys)
+    offset = num_rows(con, "raw_events") if tables else 0
+    wanted = [f"row_number() OVER () - 1 + {offset} AS __n"]
+    wanted += [f"{kinds[column].sql} AS {quoted(column)}" for column in keys]
+    wanted += [f"{c.over(kinds[f'data.labels.{label}'].sql)} AS {quoted(label)}" for label, c in conditions.items()]
+    wanted += [f"'{name}' AS __given" if name else "NULL::VARCHAR AS __given"]
+    into = "INSERT INTO raw_events BY NAME" if tables else "CREATE TABLE raw_events AS"
+    run(con, relation, f"{into} SELECT {', '.join(wanted)} FROM {relation.sql}")
+
+
+def _same_types(con: duckdb.DuckDBPyConnection, table: str, kinds: Kinds, keys: Mapping[str, str]) -> None:
+    first = columns_of(con, "raw_events")
+    for column in keys:
+        if kinds[column].type != first[column]:
+            raise DataError(
+                f"{table}: column '{column}' must have the type of split.train, {first[column].lower()}, got "
+                f"{kinds[column].type.lower()}; write the files with one schema"
+            )
+
+
+def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: Mapping[str, Condition]) -> None:
+    """Leave out, aloud, the events on which a condition says nothing: those with a null in its column."""
+    for label, condition in conditions.items():
+        before = num_rows(con, "raw_events")
+        con.execute(f"DELETE FROM raw_events WHERE {quoted(label)} IS NULL")
+        dropped = before - num_rows(con, "raw_events")
+        if dropped:
+            console.say(f"data: dropped {dropped:,} events without '{condition.column}', so without '{label}'")
+        if dropped == before:
+            raise DataError(
+                f"events: column '{condition.column}' (data.labels.{label}) must hold a value somewhere, got nulls in "
+                f"all {before:,} rows; correct data.labels"
+            )
