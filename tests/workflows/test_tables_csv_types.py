@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from workflows.core.errors import DataError
+from workflows.core.run import Run
 from workflows.features.config import FeaturesConfig
+from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import feature_uses
 from workflows.tables.load import find_inputs, load
+from workflows.tables.stage import prepare_data
 
 BY_TIME = SplitConfig()
 MANY = 25_000  # more rows than a reader would look at to guess a type
@@ -224,3 +227,22 @@ def test_given_splits_of_csv_beside_parquet_agree_in_their_types(tmp_path):
     con = read(None, split=split, item_id_type="string")
     assert con.execute("SELECT item_id FROM raw_events ORDER BY __n").fetchall() == [("2",), ("02",)]
     assert last(read(None, split=split, item_id_type="int64"), "item_id") == ("BIGINT", 2)
+
+
+def test_data_of_csv_is_made_again_when_a_feature_becomes_a_number(tmp_path):
+    events = write(tmp_path / "e.csv", rows("07", "08"))
+    pd.read_csv(events, dtype={"x": str}).to_parquet(tmp_path / "e.parquet")
+
+    def x_of(path: str, kind: str) -> tuple[list, int]:
+        """What train/ holds of x, and when it was written."""
+        run = Run(tmp_path / Path(path).suffix)
+        features = msgspec.convert({"context": {"x": {"kind": kind}}}, FeaturesConfig)
+        data = DataConfig(events=path, timestamp="at", context=["x"])
+        split = SplitConfig(valid_fraction=0.0, test_fraction=0.0)
+        prepare_data(run, data, split, ShopConfig(), 4, features=features)
+        return pd.read_parquet(run.folder("data") / "train").x.tolist(), run.folder("data").stat().st_ctime_ns
+
+    assert x_of(events, "categorical")[0] == ["07", "08"]
+    assert x_of(events, "continuous")[0] == [7, 8]
+    whole = str(tmp_path / "e.parquet")
+    assert x_of(whole, "categorical") == x_of(whole, "continuous")
