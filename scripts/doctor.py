@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scripts.common import one_sentence_errors
+from workflows.core import console
 from workflows.core.device import choose, num_gpus
 
 __all__ = ["doctor"]
@@ -39,7 +41,8 @@ def doctor(out: Annotated[Path, typer.Option("--out", help="Where runs would be 
     table = Table("what", "found", "", title="cascade doctor", title_justify="left")
     missing = []
     for what, found, problem in [*_machine(), *_packages(), *_devices(), *_ports(), *_disk(out)]:
-        table.add_row(what, found, f"[red]{problem}[/red]" if problem else "[green]ok[/green]")
+        verdict = Text(console.escaped(problem), "red") if problem else Text("ok", "green")
+        table.add_row(console.plain(what), console.plain(found), verdict)
         missing += [f"{what}: {problem}"] if problem else []
     Console(highlight=False).print(table)
     if missing:

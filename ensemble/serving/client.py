@@ -11,7 +11,7 @@ from ensemble.serving.address import Protocol, parse_url
 from ensemble.serving.repository import MODEL_NAME
 from ensemble.serving.slates import Id, Slate, Slates
 from ensemble.serving.tensors import Tensor, decode, encode_column, encode_context, encode_lists
-from ensemble.serving.transport import connect
+from ensemble.serving.transport import connect, unreadable
 from workflows.core.errors import RequestError, ServingError
 
 __all__ = ["TIMEOUT_S", "CascadeClient", "Slate", "Slates"]
@@ -44,7 +44,11 @@ class CascadeClient:
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Datatype by input name, as the server states them ("INT64", "BYTES", ...)."""
-        return {entry["name"]: entry["datatype"] for entry in self._transport.metadata()["inputs"]}
+        metadata = self._transport.metadata()
+        try:
+            return {str(entry["name"]): str(entry["datatype"]) for entry in metadata["inputs"]}
+        except (KeyError, TypeError):
+            raise unreadable(self.address, f"it states no inputs of a model: {metadata!r}") from None
 
     @property
     def context_features(self) -> dict[str, str]:

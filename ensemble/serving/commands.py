@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ensemble.serving.client import TIMEOUT_S, CascadeClient
 from ensemble.serving.slates import Slates
+from workflows.core import console
 from workflows.core.errors import RequestError
 
 __all__ = ["recommend_command"]
@@ -94,12 +96,13 @@ def _context(client: CascadeClient, name: str, text: str) -> Any:
 
 
 def _table(slates: Slates) -> Table:
+    """One row an item; ids and paths as they are, not as rich's markup or a terminal would take them."""
     table = Table("user", "path", "rank", "item", "score")
     for slate in slates:
         for rank, (item, score) in enumerate(zip(slate.item_ids, slate.scores, strict=True), start=1):
-            head = (str(slate.user_id), slate.path) if rank == 1 else ("", "")
-            table.add_row(*head, str(rank), str(item), f"{score:.4f}")
+            head = (console.plain(slate.user_id), console.plain(slate.path)) if rank == 1 else ("", "")
+            table.add_row(*head, str(rank), console.plain(item), f"{score:.4f}")
         if not slate.item_ids:
-            table.add_row(str(slate.user_id), slate.path, "-", "(no eligible item)", "-")
+            table.add_row(console.plain(slate.user_id), console.plain(slate.path), "-", Text("(no eligible item)"), "-")
         table.add_section()
     return table

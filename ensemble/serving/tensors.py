@@ -30,6 +30,7 @@ NUMPY: dict[str, Any] = {
     "BYTES": np.object_,
 }
 OUTPUTS = ("item_id", "score", "num_items", "path")
+OTHER_MODEL = "serve a repository that this version of Cascade exported"
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -91,25 +92,49 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates
         outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1].
 
     Raises:
-        ServingError: an output is missing or of another shape: the server runs another model.
+        ServingError: an output is missing, of another shape, or no text: the server runs another model.
     """
-    missing = [name for name in OUTPUTS if name not in outputs]
-    if missing or any(outputs[name].shape[:1] != (len(user_ids),) for name in OUTPUTS):
-        raise ServingError(
-            f"the model answered with {sorted(outputs)}, expected were {', '.join(OUTPUTS)} of {len(user_ids)} rows; "
-            "serve a repository that this version of Cascade exported"
-        )
+    wrong = _why_wrong(len(user_ids), outputs)
+    if wrong:
+        raise ServingError(f"the model's answer cannot be read: {wrong}; {OTHER_MODEL}")
     counts = outputs["num_items"].reshape(-1).tolist()
-    paths = [_text(path) for path in outputs["path"].reshape(-1).tolist()]
+    paths = [_text("path", path) for path in outputs["path"].reshape(-1).tolist()]
     slates = []
     for row, user_id in enumerate(user_ids):
-        items = [_text(item) for item in outputs["item_id"][row, : counts[row]].tolist()]
-        slates.append(Slate(_text(user_id), items, outputs["score"][row, : counts[row]].tolist(), str(paths[row])))
+        items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
+        scores = outputs["score"][row, : counts[row]].tolist()
+        slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row])))
     return Slates(slates)
 
 
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with the shapes and types of an answer; "" when they fit."""
+    missing = [name for name in OUTPUTS if outputs.get(name) is None]
+    if missing:
+        return f"it has {', '.join(sorted(outputs)) or 'no outputs'}, and no {', '.join(missing)}"
+    shapes = {name: outputs[name].shape for name in OUTPUTS}
+    width = shapes["item_id"][1:]
+    expected = {"item_id": (num_users, *width), "score": (num_users, *width)}
+    for name in OUTPUTS:
+        fits = shapes[name] == expected[name] if name in expected else outputs[name].size == num_users
+        if not fits or len(width) != 1:
+            return f"{name} has the shape {list(shapes[name])}, for {num_users} users"
+    kinds = {"item_id": "iuO", "score": "f", "num_items": "iu", "path": "O"}
+    for name in OUTPUTS:
+        if outputs[name].dtype.kind not in kinds[name]:
+            return f"{name} is of type {outputs[name].dtype}"
+    counts = outputs["num_items"]
+    if ((counts < 0) | (counts > width[0])).any():
+        return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"
+    return ""
+
+
+def _text(name: str, value: Any) -> Any:
+    """Bytes as text; other values as they are."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise ServingError(f"the model's answer cannot be read: {name} {value!r} is not UTF-8; {OTHER_MODEL}") from None
 
 
 def _converter(name: str, datatype: str) -> Callable[[Any], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from ensemble.serving.address import Address
 from ensemble.serving.tensors import Tensor
 from workflows.core.errors import CascadeError, RequestError, ServingError
 
-__all__ = ["Transport", "channel_args", "clear_errors", "connect"]
+__all__ = ["Transport", "channel_args", "clear_errors", "connect", "unreadable"]
 
 # What Triton and its Python backend put before the words of the model.
 PREFIXES = re.compile(
@@ -21,7 +22,12 @@ PREFIXES = re.compile(
     r"message: *|(?:pb_utils\.)?TritonModelException: *|TritonError: *)+"
 )
 SERVER_PATH = re.compile(r"(?<![\w./])/(?:[\w.+@-]+/)+[\w.+@-]*")
-UNREACHABLE = ("UNAVAILABLE", "CANCELLED", "502", "503")
+UNREACHABLE = ("CANCELLED",)
+BUSY = ("UNAVAILABLE", "502", "503")
+# gRPC says UNAVAILABLE both when nobody is there and when the server has no room.
+CONNECTION = re.compile(r"connect|socket|resolution|resolve|http|recvmsg|sendmsg|reset|closed|goaway|handshake", re.I)
+NOT_TRITON = ("UNIMPLEMENTED",)
+UNDECODED = "an exception occurred in the client while decoding the response"
 TIMED_OUT = ("DEADLINE_EXCEEDED", "499", "504")
 
 
@@ -132,13 +138,15 @@ def clear_errors(address: Address, model: str, timeout_s: float) -> Iterator[Non
     except CascadeError:
         raise
     except InferenceServerException as error:
-        raise _from_triton(error.message() or "", error.status() or "", address, model, timeout_s) from None
+        raise _from_triton(str(error.message() or ""), error.status() or "", address, model, timeout_s) from None
     except TimeoutError:
         raise _too_slow(address, timeout_s) from None
     except OSError as error:
         raise _unreachable(address, error.strerror or str(error)) from None
-    except Exception as error:  # geventhttpclient raises its own classes when the peer does not speak HTTP
+    except HTTPException as error:  # the peer does not speak HTTP, or has hung up
         raise _unreachable(address, f"{type(error).__name__}: {error}") from None
+    except Exception as error:  # an answer has come: whatever tritonclient stumbles over is in it
+        raise unreadable(address, f"{type(error).__name__}: {error}") from None
 
 
 def _from_triton(message: str, status: str, address: Address, model: str, timeout_s: float) -> CascadeError:
@@ -147,11 +155,31 @@ def _from_triton(message: str, status: str, address: Address, model: str, timeou
         return ServingError(f"the server at {address} serves no model '{model}'; start it with `cascade serve`")
     if "protocol is restricted" in message:
         return ServingError(f"the server at {address} refused the admin key; set CASCADE_ADMIN_KEY as it was set there")
+    if "Stub process" in message:
+        return ServingError(
+            f"the server at {address} has lost a process of its model; `cascade serve` replaces it within seconds: ask "
+            "again"
+        )
     if code in TIMED_OUT:
         return _too_slow(address, timeout_s)
-    if code in UNREACHABLE or "http1.x server" in message or "Stub process" in message:
+    if code in UNREACHABLE or "http1.x server" in message or (code in BUSY and CONNECTION.search(message)):
         return _unreachable(address, _sentence(message))
+    if code in NOT_TRITON or UNDECODED in message:
+        what = f"HTTP status {code}" if code.isdigit() else f"{code}: {_sentence(message)}"
+        return unreadable(address, what)
+    if code in BUSY:
+        return ServingError(f"the server at {address} cannot answer now: {_sentence(message)}")
+    if "deserializing response" in message or "Failed to encode using UTF-8" in message:
+        return unreadable(address, _sentence(message))
     return RequestError(_sentence(message) or f"the server refused the request without a reason (status {status})")
+
+
+def unreadable(address: Address, why: str) -> ServingError:
+    """The error for an answer that is not one of a Cascade server."""
+    return ServingError(
+        f"{address} answered, but not as a Cascade server does ({why:.300}); check that the address is a server of "
+        "`cascade serve`, of this version, and that no proxy stands between"
+    )
 
 
 def _too_slow(address: Address, timeout_s: float) -> ServingError:

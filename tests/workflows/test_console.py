@@ -120,3 +120,16 @@ def test_many_short_steps_are_no_long_silence(printed, monkeypatch):
             threading.Event().wait(0.1)
     lines = [line for line in printed().splitlines() if "50 of 100" in line]
     assert 1 <= len(lines) <= 5
+
+
+def test_what_a_message_holds_is_shown_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(
+        console, "err", Console(file=printed, highlight=False, soft_wrap=True, force_terminal=True, no_color=True)
+    )
+    console.say("one [red]x[/red] [/y] \x1b[31mred\x07 \u202eback\ntwo")
+    assert printed.getvalue() == "one [red]x[/red] [/y] \\x1b[31mred\\x07 \\u202eback\ntwo\n"
+    assert console.plain("日本 👩‍👧 é[/x]\x00").plain == "日本 👩‍👧 é[/x]\\x00"
+    with console.progress("[/reading]\x1b", 1):
+        pass
+    assert "[/reading]\\x1b" in printed.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,16 @@ from rich.errors import LiveError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["duration", "err", "fail", "hush", "progress", "say", "step", "timed"]
+__all__ = ["duration", "err", "escaped", "fail", "hush", "plain", "progress", "say", "step", "timed"]
 
 SILENT_S = 10.0  # where output is no terminal, a line comes after so long a silence
 SHOWN_AFTER_S = 1.0  # a step that ends sooner has no bar
 REDRAWN_EVERY_S = 0.2
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+# What a terminal would obey instead of showing: control characters, and what turns the writing's direction; also lone
+# surrogates, which cannot be printed.
+OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class _Silence:
@@ -35,9 +39,19 @@ _silence = _Silence()
 
 
 def say(message: str) -> None:
-    """Print one line on standard error."""
-    err.print(message, markup=False)
+    """Print one line on standard error; names and values in it cannot steer the terminal."""
+    err.print("\n".join(map(escaped, message.split("\n"))), markup=False)
     _silence.since = time.perf_counter()
+
+
+def escaped(value: object) -> str:
+    r"""A value as text in which no character steers a terminal: `\x1b`, `\n` and the like are spelt out."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))
+
+
+def plain(value: object) -> Text:
+    """A value for a table's cell, as it is: no markup, no control characters."""
+    return Text(escaped(value))
 
 
 def hush() -> None:
@@ -132,7 +146,7 @@ def _bar(description: str, total: float | None, unit: str) -> Progress:
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=err, transient=False)
-    bar.add_task(description, total=total, unit=unit)
+    bar.add_task(escaped(description), total=total, unit=unit)
     return bar
 
 
