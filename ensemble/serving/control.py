@@ -28,11 +28,18 @@ class Loaded(msgspec.Struct, frozen=True):
         model: its name.
         version: its version.
         state: READY, LOADING, UNLOADING or UNAVAILABLE.
+        reason: why it is UNAVAILABLE; "unloaded" when it was asked to be.
     """
 
     model: str
     version: str
     state: str
+    reason: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be loaded."""
+        return self.state == "UNAVAILABLE" and self.reason != "unloaded"
 
 
 class ModelControl:
@@ -92,7 +99,7 @@ class ModelControl:
     def index(self) -> list[Loaded]:
         """What was loaded so far, and how it stands."""
         models = self._call("get_model_repository_index").models
-        return [Loaded(model.name, model.version, model.state) for model in models]
+        return [Loaded(model.name, model.version, model.state, model.reason) for model in models]
 
     def is_ready(self) -> bool:
         """What the server's readiness endpoint says."""
@@ -122,9 +129,15 @@ class ModelControl:
         self.load(model, _another_name(config), ANY_FILE)
         self.unload(model)
 
-    def infer(self, model: str, output: str) -> bytes:
-        """The one value that a model without inputs answers."""
-        result = self._call("infer", model, [])
+    def ask(self, model: str, output: str) -> bytes:
+        """The one value that a model with the single input `go` answers."""
+        import numpy as np
+        from tritonclient.grpc import InferInput
+
+        go = InferInput("go", [1], "BOOL")
+        go.set_data_from_numpy(np.array([True]))
+        with clear_errors(self._address, model, self._timeout_s):
+            result = self._client.infer(model, [go], client_timeout=self._timeout_s)
         return bytes(result.as_numpy(output).reshape(-1)[0])
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ensemble.serving.address import parse_url
-from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX
+from ensemble.serving.control import ModelControl
+from ensemble.serving.rehearsal import rehearse
 from ensemble.serving.repository import MODEL_NAME, STEP_MODEL
-from ensemble.serving.transport import channel_args, clear_errors
-from workflows.core.errors import ServingError
+from workflows.core.errors import CascadeError, ServingError
 
 __all__ = ["TIMEOUT_S", "reload_model"]
 
@@ -18,8 +19,8 @@ TIMEOUT_S = 300.0
 def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tuple[str, list[str]]:
     """Load the model `cascade` again, over gRPC, then unload the step models of every other version.
 
-    A version that cannot be loaded changes nothing: the server goes on with the one it has. Requests that are under
-    way in an old step are answered before Triton removes it.
+    A version that cannot be loaded changes nothing: it is opened in a process of its own first, and the server goes on
+    with the one it has. Requests that are under way in an old step are answered before Triton removes it.
 
     Args:
         url: of the gRPC endpoint (over HTTP, a load can hold up all other requests).
@@ -36,27 +37,44 @@ def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tupl
     address = parse_url(url)
     if address.protocol != "grpc":
         raise ServingError(f"reload talks gRPC, got {url}; give the gRPC endpoint, by default localhost:8001")
-    import tritonclient.grpc as triton
-
-    options = {"headers": {GRPC_HEADER_PREFIX + ADMIN_HEADER: admin_key}, "client_timeout": timeout_s}
-    with (
-        triton.InferenceServerClient(address.host_and_port, channel_args=channel_args(address)) as client,
-        clear_errors(address, MODEL_NAME, timeout_s),
-    ):
+    with ModelControl(address, admin_key, timeout_s) as control:
+        served = _served(control)
+        before = control.config(MODEL_NAME) if served else None
+        if served:
+            rehearse(control)
         try:
-            client.load_model(MODEL_NAME, **options)
-        finally:  # also the steps of a version that could not be loaded
-            served, unloaded = _unload_others(client, options)
-    return served, unloaded
+            control.load(MODEL_NAME)
+        except CascadeError:
+            _restore(control, before)
+            raise
+        return _served(control), _unload_others(control)
 
 
-def _unload_others(client: Any, options: dict[str, Any]) -> tuple[str, list[str]]:
-    ready = [model for model in client.get_model_repository_index(**options).models if model.state == "READY"]
-    served = next((model.version for model in ready if model.name == MODEL_NAME), "")
-    others = sorted(model.name for model in ready if _version(model.name) not in ("", served))
+def _served(control: ModelControl) -> str:
+    """The version of `cascade` that is served; "" for none."""
+    versions = [each.version for each in control.index() if (each.model, each.state) == (MODEL_NAME, "READY")]
+    return versions[0] if versions else ""
+
+
+def _restore(control: ModelControl, before: Mapping[str, Any] | None) -> None:
+    """Serve again what was served before: Triton drops an ensemble when a step of its next version fails."""
+    if before is not None and not _served(control):
+        control.load(MODEL_NAME, before)
+    _unload_others(control)
+    # Or the server would say "not ready" for good.
+    for loaded in control.index():
+        if loaded.failed and loaded.model != MODEL_NAME:
+            control.clear(loaded.model)
+
+
+def _unload_others(control: ModelControl) -> list[str]:
+    """Unload the steps of every version but the served one; none when none is served."""
+    served = _served(control)
+    ready = [each.model for each in control.index() if each.state == "READY"]
+    others = sorted(model for model in ready if served and _version(model) not in ("", served))
     for name in others:
-        client.unload_model(name, **options)
-    return served, others
+        control.unload(name)
+    return others
 
 
 def _version(name: str) -> str:

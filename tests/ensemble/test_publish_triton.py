@@ -12,6 +12,7 @@ from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
 from ensemble.runtime.chain import STEPS
 from ensemble.serving.reload import reload_model
+from tests.ensemble.serving.processes import eventually
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import RequestError, ServingError
 
@@ -58,6 +59,13 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
                 assert served_version((target / "cascade/config.pbtxt").read_text()) == version
             with pytest.raises(ServingError, match="refused the admin key; set CASCADE_ADMIN_KEY"):
                 reload_model(server.grpc_url, "another key")
+            # A step that cannot be opened costs nothing: not the served ensemble, not the server's readiness.
+            publish(run, config, target, layout)
+            step = "cascade_v3_rank/1" if layout == "ensemble" else "cascade/3"
+            (target / step / "model.py").write_text("raise ValueError('broken')\n")
+            with pytest.raises(RequestError, match=r"cannot be opened.* ValueError: broken"):
+                reload_model(server.grpc_url, server.admin_key)
+            eventually(client.is_server_ready)
             (target / "cascade" / "config.pbtxt").write_text("broken")
             with pytest.raises(RequestError):
                 reload_model(server.grpc_url, server.admin_key)
@@ -67,3 +75,25 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
     assert errors == []
     assert len(answers) > 10
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_an_ensemble_that_triton_dropped_is_brought_back(tmp_path, monkeypatch):
+    import tritonclient.grpc as grpc
+
+    from ensemble.serving.triton import TritonServer
+
+    run, config = make_run(tmp_path / "run", num_users=20, num_items=60)
+    export(run, config)
+    target = tmp_path / "published"
+    publish(run, config, target, "ensemble")
+    monkeypatch.setattr("ensemble.serving.reload.rehearse", lambda control: None)
+    with (
+        TritonServer(target) as server,
+        grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://")) as client,
+    ):
+        publish(run, config, target, "ensemble")
+        (target / "cascade_v2_rank" / "1" / "model.py").write_text("raise ValueError('broken')\n")
+        with pytest.raises(RequestError, match="ValueError: broken"):
+            reload_model(server.grpc_url, server.admin_key)
+        assert client.is_model_ready("cascade", "1")
+        eventually(client.is_server_ready)

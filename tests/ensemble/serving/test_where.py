@@ -1,0 +1,86 @@
+"""A folder of any name is served, published to and reloaded from; nothing of its name reaches a shell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ensemble.serving.client import CascadeClient
+from ensemble.serving.reload import reload_model
+from ensemble.serving.triton import TritonServer
+from ensemble.serving.workspace import PLAIN, link, make_workspace
+from tests.ensemble.serving.processes import ready_urls, serving
+from workflows.core.errors import ServingError
+
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+# All in one folder's name: each breaks a shell, a format or a glob by itself.
+ODD = '-a b(1)&x\'y$HOME;"q"`touch pwned`|[z]{1,2}*?\\ü\n#$(touch pwned)'
+
+
+def test_a_folder_of_any_name_is_served_and_reloaded_from(
+    make_toy: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / ODD / "repository"
+    shutil.copytree(make_toy(), repository)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with TritonServer(repository) as server, CascadeClient(server.grpc_url) as client:
+        assert client.recommend([3], slate_size=1)[0].item_ids == [3000]
+        shutil.copytree(repository / "cascade" / "1", repository / "cascade" / "2")
+        model = repository / "cascade" / "2" / "model.py"
+        model.write_text(model.read_text().replace("user * 1000", "user * 5000"))
+        assert reload_model(server.grpc_url, server.admin_key) == ("2", [])
+        assert client.recommend([3], slate_size=1)[0].item_ids == [15000]
+    assert not [path for folder in (tmp_path, repository) for path in folder.rglob("pwned")]
+    assert not (Path.home() / "pwned").exists()
+
+
+def test_the_command_takes_a_relative_path_that_cannot_be_written_to(
+    make_toy: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "[a] b"
+    shutil.copytree(make_toy(), repository)
+    for folder in (repository / "cascade" / "1", repository / "cascade", repository):
+        folder.chmod(0o555)
+    monkeypatch.chdir(tmp_path)
+    try:
+        with serving(Path("[a] b")) as process:
+            _, grpc_url, _ = ready_urls(process)
+            with CascadeClient(grpc_url) as client:
+                assert client.recommend([3], slate_size=1)[0].item_ids == [3000]
+    finally:
+        for folder in (repository, repository / "cascade", repository / "cascade" / "1"):
+            folder.chmod(0o755)
+
+
+def test_a_temporary_folder_that_a_shell_would_misread_is_not_worked_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    plain = make_workspace()
+    assert plain.parent == tmp_path
+    odd = tmp_path / "a b"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    other = make_workspace()
+    try:
+        assert PLAIN.fullmatch(str(other))
+        assert other.parent != odd
+    finally:
+        other.rmdir()
+    monkeypatch.setattr("ensemble.serving.workspace.OTHERS", ())
+    with pytest.raises(ServingError, match="set TMPDIR to such a folder"):
+        make_workspace()
+
+
+def test_a_path_that_no_link_can_hold_is_refused(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 250] * 17)
+    assert len(os.fsencode(deep)) > 4096
+    with pytest.raises(ServingError, match="cannot be served from"):
+        link(tmp_path, "models", deep)
