@@ -73,7 +73,7 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig, str]:
     events = pd.DataFrame({"user_id": integers(4), "item_id": integers(8), "at": integers(12), "click": integers(1)})
     events["buy"] = integers(1)  # rows of their own as well: bought without a click
     events["split"] = draw(st.lists(st.sampled_from(SPLITS), min_size=size, max_size=size))
-    events.loc[0, ["split", "at"]] = "train", 0  # a train split that is not empty
+    events.loc[0, ["split", "at", "click"]] = "train", 0, 1  # a train split that is not empty, nor without positives
     events.loc[1, "split"] = "valid"  # where there is none, some of train is held out
     events["at"] = events["at"].astype("int64")
     events.loc[1:, "at"] += draw(st.sampled_from([0, 1]))

@@ -140,8 +140,9 @@ def refusal(root: Path, split: SplitConfig | None = None, **columns: object) -> 
         ),
         (
             {"events": EVENTS.assign(at=1)},
-            "events: expected train events after the split by time, got 0 train, 4 valid, 0 test; "
-            "change [split] or give events of more than one instant",
+            "events: expected train events after the split by time, got 0 train, 4 valid, 0 test; too many "
+            "events are of one instant to be cut there; name a finer data.timestamp, or use split.by = "
+            "'leave_last_out'",
         ),
         (
             {"position": "at", "events": EVENTS.assign(at=[1.5, 2, 3, 4])},

@@ -8,10 +8,11 @@ import msgspec
 
 from workflows.core import console
 from workflows.core.errors import DataError
-from workflows.tables.check import check_known, check_split_values
+from workflows.tables.check import check_known, check_split_values, example
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.instants import instant_sql
 from workflows.tables.load import Loaded
+from workflows.tables.outcome import check_outcome
 from workflows.tables.source import quoted
 from workflows.tables.watch import num_rows, watched
 
@@ -42,7 +43,8 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     context_k.
 
     Raises:
-        DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train events.
+        DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train event
+            that is a positive.
     """
     if data.timestamp:
         at, unit = instant_sql(con, "raw_events", loaded.events, data.timestamp)
@@ -69,7 +71,7 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
             _split_last_out(con)
         else:
             _hold_out_valid(con, split, latest=bool(data.timestamp))
-    _check_not_empty(con, split)
+    check_outcome(con, data, split)
     return Placed(unit, dropped)
 
 
@@ -93,10 +95,15 @@ def _check_items(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     if data.unknown_items == "error":
         check_known(con, "raw_events", data.item_id, f"NOT {_known(data)}")
         return 0
-    dropped = int(con.execute(f"SELECT count(*) FROM raw_events WHERE NOT {_known(data)}").fetchall()[0][0])
+    total, dropped = con.execute(f"SELECT count(*), count(*) FILTER (NOT {_known(data)}) FROM raw_events").fetchall()[0]
+    if dropped == total:
+        raise DataError(
+            f"events: column '{data.item_id}' must name items of the items table, got unknown items in all {total:,} "
+            f"rows, for example {example(con, 'raw_events', 'true')}; correct data.item_id or the tables"
+        )
     if dropped:
         console.say(f"data: dropped {dropped:,} events whose '{data.item_id}' is not in the items table")
-    return dropped
+    return int(dropped)
 
 
 def _given_split(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> str:
@@ -156,16 +163,3 @@ def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, lates
     console.say(
         f"data: no valid split is given; {held:,} train events, the {which} ones of each user, are held out as it"
     )
-
-
-def _check_not_empty(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
-    counts = dict(con.execute("SELECT split, count(*) FROM placed GROUP BY 1").fetchall())
-    if not counts.get(0):
-        got = ", ".join(f"{counts.get(place, 0):,} {name}" for place, name in enumerate(SPLITS))
-        raise DataError(
-            f"events: expected train events after the split by {split.by}, got {got}; "
-            "change [split] or give events of more than one instant"
-        )
-    for place, name in enumerate(SPLITS):
-        if not counts.get(place):
-            console.say(f"data: the {name} split is empty")
