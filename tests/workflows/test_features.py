@@ -17,7 +17,7 @@ from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
-from workflows.features.encoders import Encoder, hash_bytes
+from workflows.features.encoders import MOST_DEVIATIONS, Encoder, hash_bytes
 from workflows.features.read import num_rows, read_table
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
@@ -158,7 +158,9 @@ def test_vocabularies_and_statistics_are_those_of_train(prepared: tuple[Run, Man
     items, users = encoded(run, "items"), encoded(run, "users")
     price = pq.read_table(data / "items.parquet")["price"].to_numpy().astype(np.float64)
     known = price[:TRAIN_ITEMS]
-    np.testing.assert_allclose(items["price"], (price - known.mean()) / known.std(ddof=1), rtol=1e-5)
+    scaled = (price - known.mean()) / known.std(ddof=1)
+    assert scaled[TRAIN_ITEMS:].min() > MOST_DEVIATIONS > scaled[:TRAIN_ITEMS].max()
+    np.testing.assert_allclose(items["price"], np.minimum(scaled, MOST_DEVIATIONS), rtol=1e-5)
     spend = pq.read_table(data / "users.parquet")["spend"].to_pandas().to_numpy()
     logs = np.log1p(spend)
     known = logs[:TRAIN_USERS][~np.isnan(logs[:TRAIN_USERS])]

@@ -14,7 +14,8 @@ class FeatureSpec(Section, frozen=True):
     """How one column becomes a model input.
 
     Attributes:
-        kind: "categorical": Categorify codes; "continuous": filled and normalised float; "bucketised": a number cut
+        kind: "categorical": Categorify codes; "continuous": filled and normalised float, at most 1,000 standard
+            deviations from the mean (NaN and infinite values are missing ones); "bucketised": a number cut
             at `boundaries` into codes; "hashed": a code from a stable hash modulo `num_buckets`, for vocabularies too
             large to store; "list": several categorical values, pooled by a masked mean.
         boundaries: ascending cuts, for "bucketised".
@@ -22,7 +23,7 @@ class FeatureSpec(Section, frozen=True):
         max_length: values kept of a list, for "list".
         separator: splits a string column into a list, for "list" (ignored where the column already holds lists).
         min_frequency: values seen fewer times in training share the out-of-vocabulary code.
-        log: take log(1 + x) first, for "continuous".
+        log: take log(1 + x) first, for "continuous"; values of -1 or less are missing ones.
     """
 
     kind: Literal["categorical", "continuous", "bucketised", "hashed", "list"] = "categorical"

@@ -21,6 +21,8 @@ FORMAT_VERSION = 3
 # What stands for null where integers travel without a mask of their own: in a request, and so in context columns.
 NULL_INT = -(2**63)
 PADDING, NULL, OOV, FIRST = 0, 1, 2, 3
+# No number counts as further from the mean of training, in its standard deviations: it would drown all other features.
+MOST_DEVIATIONS = 1000.0
 # A scalar column [B] or [B, 1]; a list column [B] of sequences or strings, or (padded [B, R], lengths [B]).
 Column = np.ndarray | tuple[np.ndarray, np.ndarray]
 
@@ -231,7 +233,7 @@ def _continuous(feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
         numbers = np.log(numbers + np.float32(1.0))
     if feature["mean"] is None:  # no value in training: nothing to measure against
         return np.zeros(len(numbers), np.float32)
-    scaled = (numbers - feature["mean"]) / feature["std"]
+    scaled = np.clip((numbers - feature["mean"]) / feature["std"], -MOST_DEVIATIONS, MOST_DEVIATIONS)
     return np.where(np.isnan(scaled), 0.0, scaled).astype(np.float32)
 
 

@@ -17,7 +17,7 @@ from merlin.io.worker import clean_worker_cache
 from merlin.schema import ColumnSchema, Schema, Tags
 
 from workflows.features.counts import write_vocabularies
-from workflows.features.operators import Buckets, Codes, HashCodes, ListCodes, Numbers
+from workflows.features.operators import Buckets, Codes, HashCodes, ListCodes, Numbers, Scaled
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID, Side
 from workflows.features.source import ARROW, Column, Kept, to_frame
 
@@ -42,7 +42,7 @@ def fit_workflow(
     device: Literal["cpu", "gpu"],
     stats: Path,
 ) -> nvt.Workflow:
-    """Fit the workflow of one side, piece by piece: vocabularies by counting, moments by NVTabular through Dask.
+    """Fit the workflow of one side, piece by piece: vocabularies by counting, moments by piece through Dask.
 
     NVTabular reads a piece once for each statistic and, to sample types, encodes the whole first one. So the pieces are
     kept as far as they fit BUDGET_BYTES, and the first one holds a single row.
@@ -153,7 +153,7 @@ def _encoded(column: Column, stats: Path, vocabularies: Mapping[str, str]) -> An
         numbers = selected >> Numbers(log=spec.log)
         scaled = (numbers >> nvt.ops.LogOp()) if spec.log else numbers
         # Nulls are filled after scaling: a missing value is an average one, as for a user without a row.
-        return scaled >> nvt.ops.Normalize(out_dtype=np.float32) >> nvt.ops.FillMissing(0.0)
+        return scaled >> Scaled() >> nvt.ops.FillMissing(0.0)
     if spec.kind == "bucketised":
         return selected >> Buckets(column.boundaries)
     if spec.kind == "hashed":

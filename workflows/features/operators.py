@@ -5,6 +5,7 @@ Each works on pandas and cuDF columns. Codes: 0 padding, 1 null, 2 out of vocabu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from typing import Any
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
+from dask.delayed import delayed
 from merlin.schema import Tags
 
 from workflows.features.counts import list_elements, write_empty
-from workflows.features.encoders import FIRST, hash_bytes, hash_ints, latest
+from workflows.features.encoders import FIRST, MOST_DEVIATIONS, hash_bytes, hash_ints, latest
 from workflows.features.schema import NULL
 from workflows.features.source import to_series
 
-__all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers"]
+__all__ = ["Buckets", "Codes", "HashCodes", "ListCodes", "Numbers", "Scaled"]
+
+CONSTANT_SPREAD = 1e-13  # of the mean: what the rounding of 64 bits alone spreads
 
 
 def _on_cpu(series: Any) -> bool:
@@ -73,6 +77,66 @@ class Numbers(nvt.ops.Operator):
     def output_tags(self) -> list[Tags]:
         """Continuous."""
         return [Tags.CONTINUOUS]
+
+
+class Scaled(nvt.ops.Normalize):
+    """Numbers less their mean, over their standard deviation: both by sums that large numbers of small spread survive.
+
+    NVTabular's own take the sum of the squares, of which nothing is left of a column of, say, instants in seconds. No
+    value counts as further from the mean than MOST_DEVIATIONS: one that training had cannot be, and one that it did not
+    have would drown every other feature.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(out_dtype=np.float32)
+
+    def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
+        """Count, mean and sum of squared deviations of every partition, and of all together."""
+        names = list(col_selector.names)
+        parts = [delayed(_moments)(part, names) for part in ddf[names].to_delayed()]
+        return delayed(_merged)(parts)
+
+    def fit_finalize(self, dask_stats: dict[str, tuple[float, float]]) -> None:
+        """Keep them; what is spread by no more than rounding is constant."""
+        for name, (mean, std) in dask_stats.items():
+            self.means[name] = mean
+            self.stds[name] = std if std > CONSTANT_SPREAD * abs(mean) else 0.0
+
+    def transform(self, col_selector: nvt.ColumnSelector, df: Any) -> Any:
+        """Scale the selected columns."""
+        scaled = super().transform(col_selector, df)
+        for name in col_selector.names:
+            scaled[name] = scaled[name].clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        return scaled
+
+
+def _moments(df: Any, names: Sequence[str]) -> dict[str, tuple[int, float, float]]:
+    """Column -> number of values, their mean, and the sum of their squared deviations from it."""
+    found = {}
+    for name in names:
+        values = df[name].dropna().astype("float64")
+        mean = float(values.mean()) if len(values) else 0.0
+        found[name] = (len(values), mean, float(((values - mean) ** 2).sum()) if len(values) else 0.0)
+    return found
+
+
+def _merged(parts: Sequence[dict[str, tuple[int, float, float]]]) -> dict[str, tuple[float, float]]:
+    """Column -> mean and standard deviation of all parts together; NaN without any value.
+
+    Reference: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for sample variances", 1979.
+    """
+    result = {}
+    for name in parts[0]:
+        count, mean, squares = 0, 0.0, 0.0
+        for part in parts:
+            more, other_mean, other_squares = part[name]
+            if more:
+                step, total = other_mean - mean, count + more
+                mean += step * more / total
+                squares += other_squares + step * step * count * more / total
+                count = total
+        result[name] = (mean if count else math.nan, math.sqrt(squares / (count - 1)) if count > 1 else 0.0)
+    return result
 
 
 class _CodesOut(nvt.ops.Operator):

@@ -25,6 +25,7 @@ from workflows.features.compile import check_parity, compile_workflow, write_enc
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.encoders import Encoder
 from workflows.features.graphs import fit_history, fit_workflow
+from workflows.features.numbers import check_numbers
 from workflows.features.probes import probe_columns, probe_table
 from workflows.features.read import read_table
 from workflows.features.schema import HISTORY, ITEM_ID, Feature, FeatureSchema, Side
@@ -71,7 +72,12 @@ class Preparation:
         self.sides: dict[Side, tuple[nvt.Workflow, Encoder]] = {}
 
     def write(self) -> dict[str, Any]:
-        """Write every artefact of features/; returns the manifest's info."""
+        """Write every artefact of features/; returns the manifest's info.
+
+        Raises:
+            DataError: a column's values do not fit its kind.
+        """
+        check_numbers(self.layout, self.users, self.items, self.context)
         # NVTabular caches vocabularies by path: a fresh folder for the statistics, and an empty cache before and after.
         clean_worker_cache()
         shutil.rmtree(self.stats, ignore_errors=True)
