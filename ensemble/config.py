@@ -43,7 +43,7 @@ class ChainConfig(Section, frozen=True):
         instances: processes that serve the chain, each on one thread; 0: as many as the machine that exports has cores.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
-        rules: eligibility rules on item columns.
+        rules: eligibility rules on item columns; together with the stock they must leave at least one item.
         layouts: which repository layouts export writes.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
             onnxruntime inside, runs everywhere) or "onnxruntime" (Triton's own backend, in the official images).

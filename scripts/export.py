@@ -20,9 +20,12 @@ PublishOption = Annotated[
 
 def export_stage(run: Run, config: Config, publish: Path | None, force: bool) -> None:
     """The stage, with a config that is already checked; then the publication, where one is asked for."""
+    from ensemble.export.shortage import say_shortages
     from ensemble.export.stage import export as stage
     from ensemble.publish import publish as publish_version
 
+    run.require("data", check=False)
+    say_shortages(run, config)
     stage(run, config, force=force)
     if publish is not None:
         publish_version(run, config, publish, config.chain.layouts[0])

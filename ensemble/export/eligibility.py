@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ensemble.config import Config, FilterRule
 from models.index.stage import Serving
-from workflows.core.errors import ConfigError
+from workflows.core.errors import ConfigError, DataError
 from workflows.core.run import Run
 
-__all__ = ["asked_of_index", "eligible_items", "pack", "popularity_order"]
+__all__ = ["asked_of_index", "count_words", "eligible_items", "pack", "popularity_order"]
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": pc.equal,
@@ -30,6 +30,16 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "in": lambda column, values: pc.is_in(column, value_set=values),
     "not_in": lambda column, values: pc.invert(pc.is_in(column, value_set=values)),
 }
+MAX_SHOWN = 5
+
+
+class Met(msgspec.Struct, frozen=True):
+    """One condition on the items: what is said of those that meet it, which do, bool [N], and what its column holds."""
+
+    words: str
+    holds: NDArray[np.bool_]
+    column: pa.ChunkedArray
+    name: str
 
 
 def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
@@ -40,21 +50,29 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
         config: `data.stock` names the column whose false means out of stock; `chain.rules` see raw values.
 
     Returns:
-        bool [N].
+        bool [N], true somewhere.
 
     Raises:
         ConfigError: a rule names a column that the items lack, or a value that its column cannot be compared with.
+        DataError: no item may be shown, so that every slate would be empty.
     """
-    names = set(pq.read_schema(items).names)
     num_items = pq.read_metadata(items).num_rows
     eligible = np.ones(num_items, bool)
-    if config.data.stock is not None:
-        column = _column(items, names, config.data.stock, "data.stock")
-        eligible &= pc.fill_null(pc.cast(column, pa.bool_()), True).to_numpy()
-    for number, rule in enumerate(config.chain.rules):
-        key = f"chain.rules[{number}]"
-        eligible &= _holds(_column(items, names, rule.column, f"{key}.column"), rule, key)
+    met = list(_conditions(items, config))
+    for condition in met:
+        eligible &= condition.holds
+    if not eligible.any():
+        never = [f"column '{c.name}' holds {_content(c.column)}" for c in met if not c.holds.any()]
+        raise DataError(
+            f"items: every slate would be empty, since none of the {num_items:,} items may be shown: "
+            f"{_words(met)}; {'; '.join([*never, 'change data.stock or chain.rules, or the items'])}"
+        )
     return eligible
+
+
+def count_words(items: Path, config: Config) -> str:
+    """How many items meet each condition, such as "41 are in stock, 3 meet chain.rules[0] (brand == 'x')"."""
+    return _words(list(_conditions(items, config)))
 
 
 def asked_of_index(run: Run, config: Config) -> Serving:
@@ -80,20 +98,55 @@ def popularity_order(eligible: NDArray[np.bool_], popularity: NDArray) -> NDArra
     return ordered
 
 
+def _conditions(items: Path, config: Config) -> Iterator[Met]:
+    """Stock first, then the rules in order."""
+    names = set(pq.read_schema(items).names)
+    if (stock := config.data.stock) is not None:
+        column = _column(items, names, stock, "data.stock")
+        in_stock = np.asarray(pc.fill_null(pc.cast(column, pa.bool_()), True).to_numpy(), bool)
+        yield Met(f"in stock (data.stock = '{stock}')", in_stock, column, stock)
+    for number, rule in enumerate(config.chain.rules):
+        key = f"chain.rules[{number}]"
+        column = _column(items, names, rule.column, f"{key}.column")
+        words = f"allowed by {key} ({rule.column} {rule.op} {rule.value!r})"
+        yield Met(words, _holds(column, rule, key), column, rule.column)
+
+
+def _words(met: list[Met]) -> str:
+    return ", ".join(f"{int(condition.holds.sum()):,} are {condition.words}" for condition in met)
+
+
 def _column(items: Path, names: set[str], name: str, key: str) -> pa.ChunkedArray:
     if name not in names:
         raise ConfigError(f"{key} = {name!r} is no column of the items; they have {', '.join(sorted(names))}")
     return pq.read_table(items, columns=[name])[name]
 
 
+def _content(column: pa.ChunkedArray) -> str:
+    """What a column holds, for a rule that nothing meets: a range, or a few values."""
+    if pa.types.is_nested(column.type):
+        return f"values of type {column.type}"
+    values = pc.drop_null(column)
+    if not len(values):
+        return "nulls alone"
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        ends = pc.min_max(values).as_py()
+        return f"{ends['min']} to {ends['max']}"
+    distinct = pc.unique(values)
+    some = ", ".join(map(repr, distinct[:MAX_SHOWN].to_pylist()))
+    return some if len(distinct) <= MAX_SHOWN else f"{some} and {len(distinct) - MAX_SHOWN:,} other values"
+
+
 def _holds(column: pa.ChunkedArray, rule: FilterRule, key: str) -> NDArray[np.bool_]:
     try:
         value = pa.array(rule.value) if isinstance(rule.value, list) else pa.scalar(rule.value)
-        if isinstance(rule.value, list):
-            value = value.cast(column.type)
+        if isinstance(rule.value, list) or (pa.types.is_floating(column.type) and isinstance(rule.value, float)):
+            value = value.cast(column.type)  # 0.1 is another number in 32 bits than in 64
         result = pc.and_(COMPARE[rule.op](column, value), pc.is_valid(column))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+    except (pa.ArrowException, OverflowError):
         raise ConfigError(
-            f"{key}.value = {rule.value!r} cannot be compared with the items' {rule.column!r} of type {column.type}"
+            f"{key}.value = {rule.value!r} cannot be compared with the items' {rule.column!r} of type {column.type}, "
+            f"which holds {_content(column)}"
         ) from None
     return np.asarray(pc.fill_null(result, False).to_numpy(), bool)

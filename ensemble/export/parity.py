@@ -121,8 +121,9 @@ class BruteForce:
         surely, perhaps = self._retrieved(scores, allowed, count)
         logits = np.full(len(allowed), np.nan)
         logits[perhaps] = self.logits(inputs, perhaps, {name: values[perhaps] for name, values in scores.items()})
-        shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
+        with np.errstate(divide="ignore"):
+            shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
         clear = np.abs(logits[rows]) < 8
         if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
             return "a score differs"

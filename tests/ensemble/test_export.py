@@ -17,12 +17,14 @@ import pytest
 from ensemble.config import ChainConfig, Config, FilterRule
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
+from ensemble.export.shortage import shortages
 from ensemble.export.stage import export
 from ensemble.runtime.chain import Chain
 from ensemble.runtime.spec import ChainSpec
+from models.data import load_state
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.artefacts import verify
-from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.tables.config import DataConfig
 
 
@@ -82,6 +84,80 @@ def test_only_false_is_out_of_stock_and_rules_add_up(items):
 def test_rules_that_cannot_be_used_are_refused(items, config, sentence):
     with pytest.raises(ConfigError, match=sentence):
         eligible_items(items, config)
+
+
+def test_a_number_of_32_bits_equals_the_one_that_the_config_writes(tmp_path):
+    prices = pa.array([0.1, 0.2, 0.3], pa.float32())
+    pq.write_table(pa.table({"item_id": [1, 2, 3], "price": prices}), tmp_path / "items.parquet")
+    assert eligible_items(tmp_path / "items.parquet", config_of(("price", "==", 0.1))).tolist() == [True, False, False]
+    assert eligible_items(tmp_path / "items.parquet", config_of(("price", "<=", 0.2))).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("rules", "stock", "sentence"),
+    [
+        (
+            [("brand", "==", "no such brand")],
+            "in_stock",
+            r"none of the 4 items may be shown: 3 are in stock \(data.stock = 'in_stock'\), 0 are allowed by "
+            r"chain.rules\[0\] \(brand == 'no such brand'\); column 'brand' holds 'a', 'b'; change ",
+        ),
+        (
+            [("price", ">", 4)],
+            None,
+            r"0 are allowed by chain.rules\[0\] \(price > 4\); column 'price' holds 1.0 to 4.0;",
+        ),
+        (
+            [("price", ">", 2), ("brand", "==", "b")],
+            None,
+            r"1 are allowed by .* 1 are allowed by .*; change data",
+        ),
+        ([("brand", "in", [])], None, "0 are allowed by"),
+    ],
+)
+def test_rules_that_leave_nothing_are_refused_with_a_count_for_each(items, rules, stock, sentence):
+    with pytest.raises(DataError, match=sentence):
+        eligible_items(items, config_of(*rules, stock=stock))
+
+
+def test_an_empty_stock_is_refused(tmp_path):
+    pq.write_table(pa.table({"item_id": [1, 2], "in_stock": [False, False]}), tmp_path / "items.parquet")
+    with pytest.raises(DataError, match=r"0 are in stock .*; column 'in_stock' holds False; change data.stock"):
+        eligible_items(tmp_path / "items.parquet", config_of(stock="in_stock"))
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [(2**70, "holds 1.0 to 4.0"), ({"a": 1}, "type double"), (True, "type double"), ("1", "type double")],
+)
+def test_a_value_of_another_kind_than_its_column_is_refused(items, value, holds):
+    with pytest.raises(ConfigError, match=rf"cannot be compared with the items' 'price' .*{holds}"):
+        eligible_items(items, config_of(("price", "==", value)))
+
+
+def test_what_rules_leave_too_little_of_is_said(tmp_path):
+    """Of 300 items every user has at most 16, but user 1 has all but five; user 0 has none."""
+    run, config = make_run(tmp_path / "run")
+
+    def said(rules, **chain):
+        made = [FilterRule(column=column, op=op, value=value) for column, op, value in rules]
+        changed = msgspec.structs.replace(config.chain, rules=made, **chain)
+        data = msgspec.structs.replace(config.data, stock=None)
+        return shortages(run, msgspec.structs.replace(config, chain=changed, data=data))
+
+    ids = np.load(run.folder("data") / "ids/items.npy").tolist()
+    assert said([]) == []
+    three = ("item_id", "in", [ids[0], ids[1], ids[2]])
+    start = f"3 of 300 items may be shown (3 are allowed by chain.rules[0] (item_id in {three[2]})), fewer than "
+    assert said([three])[0] == start + "chain.slate_size = 5: no slate will be longer"
+    assert said([three], slate_size=3)[0] == start + "chain.num_candidates = 30: all of them are ranked"
+    assert said([three], slate_size=3, num_candidates=3) == []
+    late = ("item_id", "in", [ids[7]])
+    num_had = sum(7 in load_state(run, "serve").seen(user) for user in range(60))
+    assert num_had and said([late])[1].startswith(f"{num_had} of 60 users have had every item that may be shown")
+    assert len(said([late], filter_seen=False)) == 1
+    with pytest.raises(DataError, match="none of the 300 items"):
+        said([("item_id", "<", 0)])
 
 
 def test_bits_and_popularity_order():
