@@ -190,7 +190,9 @@ def read_parts(paths: Sequence[Path], names: Sequence[str] | None = None) -> Bat
     try:
         tables = [pq.read_table(path, columns=list(names) if names else None) for path in paths]
         wanted = list(names) if names else tables[0].column_names
-        return {name: np.concatenate([_to_numpy(table[name]) for table in tables]) for name in wanted}
+        # The lists of an empty part have no length, which would fit no other part's.
+        filled = [table for table in tables if len(table)] or tables[:1]
+        return {name: np.concatenate([_to_numpy(table[name]) for table in filled]) for name in wanted}
     except (OSError, KeyError, ValueError) as error:
         raise ArtefactError(
             f"{paths[0].parent} cannot be read ({error}); run cascade prepare again with --force"

@@ -20,7 +20,7 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
     """
     parts = [
         f"### {name}: {metrics['data']['num_users_measured']:,} test users\n",
-        markdown_table(metrics, columns),
+        f"{unmeasured}\n" if (unmeasured := metrics.get("unmeasured")) else markdown_table(metrics, columns),
         *(
             difference_table(metrics, subject, columns)
             for subject in ("chain", "retrieval")
@@ -97,11 +97,11 @@ def ranker_text(ranker: Mapping[str, Any]) -> str:
     """The ranker's figures in a sentence; empty where it could not be measured."""
     if "auc" not in ranker:
         return ""
-    rows = ranker.get("rows", "").removeprefix("rows: ")
+    rows, warning = ranker.get("rows", "").removeprefix("rows: "), ranker.get("warning")
     return (
         f"Ranker on {ranker['num_rows']:,} rows ({rows}): AUC {ranker['auc']:.4f}, logloss "
         f"{ranker['logloss']:.4f} (constant: {ranker['constant_logloss']:.4f}), expected calibration error "
-        f"{ranker['expected_calibration_error']:.4f}.\n"
+        f"{ranker['expected_calibration_error']:.4f}.{' ' + warning if warning else ''}\n"
     )
 
 

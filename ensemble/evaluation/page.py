@@ -78,7 +78,7 @@ def _plots(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[
     sources, cutoffs = metrics["sources"], metrics["cutoffs"]
     plots = []
     for name in BARS:
-        if any(f"{name}@{cutoffs[0]}" in values for values in sources.values()):
+        if metrics["unmeasured"] is None and any(f"{name}@{cutoffs[0]}" in values for values in sources.values()):
             means = [
                 f"{LABELS.get(s, s)} {number(values[key]['value'])}"
                 for s, values in sources.items()

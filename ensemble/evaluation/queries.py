@@ -59,15 +59,13 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
 
     A relevant item is one with a positive test event of the user, counted once. Items that the user had already had in
     train or valid are left out where the chain filters seen items: no source may show them. Events of items outside the
-    catalogue are left out and counted. Users without a relevant item are not asked about.
+    catalogue are left out and counted. Users without a relevant item are not asked about; where nobody has one,
+    there is no query (`ensemble.evaluation.unmeasured` says why).
 
     Args:
         run: its data stage has finished.
         config: of the run.
         state: what is known before the test split.
-
-    Raises:
-        DataError: no test user has a relevant item.
     """
     events = _read_test(run, config)
     num_items = len(state.popularity)
@@ -79,17 +77,12 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
     new = ~_is_seen(keys, state, num_items) if config.chain.filter_seen else np.ones(len(keys), bool)
     users, relevant = np.divmod(keys[new], num_items)
     asked = _draw(np.unique(users), config)
-    if not len(asked):
-        raise DataError(
-            f"no test user has a relevant item: {len(user)} test events, {int(positive.sum())} of them positive, "
-            f"{int((~new).sum())} user-item pairs seen before; give the test split more events (split.test_fraction)"
-        )
     chosen = np.isin(users, asked)
     first_user, first = np.unique(user, return_index=True)
     at_first = first[np.searchsorted(first_user, asked)]
     return Queries(
         user_rows=asked,
-        indptr=np.searchsorted(users[chosen], np.append(asked, asked[-1] + 1)),
+        indptr=np.append(0, np.searchsorted(users[chosen], asked, side="right")),
         rows=relevant[chosen],
         at=np.asarray(events["at"].to_numpy(), np.int64)[at_first],
         context={name: events[name].combine_chunks().take(pa.array(at_first)) for name in config.data.context},

@@ -8,9 +8,10 @@ import msgspec
 from numpy.typing import NDArray
 
 from ensemble.config import Config
-from ensemble.evaluation.ranker import classification_quality
+from ensemble.evaluation.ranker import calibration_quality, classification_quality
 from models.data import load_features
 from models.metrics.bootstrap import Resamples
+from models.metrics.calibration import calibration_gap
 from models.metrics.paired import Scored, paired_differences
 from workflows.core.run import Run
 
@@ -32,8 +33,11 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     from models.ranking.scores import ranking_scores
 
     meta = msgspec.json.decode((run.folder("ranking") / "meta.json").read_bytes())
-    labels, probabilities = ranking_scores(run, "test")
+    users, labels, probabilities = ranking_scores(run, "test")
     quality = classification_quality(labels, probabilities)
+    if "auc" in quality:
+        resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
+        quality |= calibration_quality(calibration_gap(labels, probabilities, users, resamples), quality)
     quality |= {"label": meta["label"] or "interaction", "rows": ROWS.get(meta["training_rows"], "rows")}
     if config.evaluate.peers.use and meta["training_rows"] == "impressions" and "auc" in quality:
         quality |= measure_classifiers(run, config, meta["label"], labels, probabilities)

@@ -58,7 +58,7 @@ def write_report(
         facts=_facts(run, config, metrics),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
-    console.err.print(console_table(metrics))
+    _say(metrics)
 
 
 def print_summary(root: Path) -> None:
@@ -71,8 +71,24 @@ def print_summary(root: Path) -> None:
         ArtefactError: evaluate has not finished.
     """
     folder = Run(root).require("report")
-    console.err.print(console_table(msgspec.json.decode((folder / "metrics.json").read_bytes())))
+    _say(msgspec.json.decode((folder / "metrics.json").read_bytes()))
     console.say(f"report: {folder / 'index.html'}")
+
+
+def _say(metrics: dict[str, Any]) -> None:
+    """The short table, and what could not be measured or should not be overlooked."""
+    unmeasured = metrics.get("unmeasured")
+    if unmeasured is None:
+        console.err.print(console_table(metrics))
+    num_eligible, longest = metrics["data"]["num_eligible_items"], max(metrics["cutoffs"])
+    if unmeasured is None and num_eligible <= longest:
+        console.say(
+            f"evaluate: a slate of {longest} holds all {num_eligible:,} items that may be shown, whatever the source: "
+            "recall there says nothing; lower evaluate.cutoffs"
+        )
+    for sentence in (unmeasured, metrics["ranker"].get("skipped"), metrics["ranker"].get("warning")):
+        if sentence:
+            console.say(f"evaluate: {sentence}")
 
 
 def _history(path: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def open_setting(run: Run, config: Config) -> Setting:
     """Read what every source is asked with.
 
     Raises:
-        DataError: no test user has a relevant item, or there is no such column of users.
+        DataError: there is no such column of users.
     """
     data = run.folder("data")
     state = load_state(run, "eval")

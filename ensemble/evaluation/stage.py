@@ -22,7 +22,9 @@ from ensemble.evaluation.sources import ask_all
 from ensemble.evaluation.tables import INFORMED
 from ensemble.evaluation.targets import check_targets
 from ensemble.evaluation.truth import true_probability, why_no_truth
+from ensemble.evaluation.unmeasured import no_slates, nothing_measured, why_unmeasured
 from ensemble.evaluation.write import write_recommendations
+from models.baselines.fitted import PeerRecord
 from models.metrics.bootstrap import Resamples
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
@@ -52,7 +54,7 @@ def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
 
     Raises:
         ArtefactError: an earlier stage has not finished.
-        DataError: no test user has a relevant item.
+        DataError: a column of users that the config names is missing.
     """
     sections = {name: getattr(config, name) for name in ("data", "evaluate", "chain")}
     sections["label"] = config.ranking.label
@@ -73,19 +75,22 @@ def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
 
     announce("evaluate", Device("cpu", "it runs the same steps as the server, which need no GPU here"))
     setting = open_setting(run, config)
-    answers, peers = ask_all(run, config, setting)
+    answers, peers = dict[str, Slates](), dict[str, PeerRecord]()
+    if why_unmeasured(config, setting.queries) is None:
+        answers, peers = ask_all(run, config, setting)
     metrics = measure(run, config, setting, answers)
     metrics["peers"] = msgspec.to_builtins(peers)
     metrics["ranker"] = ranker_quality(run, config)
     metrics["targets"] = check_targets(metrics, config.evaluate.targets)
     metrics["recommendation_rows"] = write_recommendations(
         folder / "recommendations.parquet",
-        [answers["retrieval"], answers["chain"]],
+        [answers[source] for source in ("retrieval", "chain") if source in answers],
         setting.queries,
         setting.user_ids,
         setting.item_ids,
     )
-    write_report(run, config, folder, metrics, setting.queries, setting.state, answers["chain"], _ids(setting))
+    shown = answers.get("chain") or no_slates("chain", max(config.evaluate.cutoffs))
+    write_report(run, config, folder, metrics, setting.queries, setting.state, shown, _ids(setting))
     first = config.evaluate.cutoffs[0]
     return {
         "num_users": len(setting.queries),
@@ -100,12 +105,9 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         run: for the truth and the index.
         config: cutoffs, resamples, seeds.
         setting: what the sources were asked with.
-        answers: source -> its slates; "chain" among them.
+        answers: source -> its slates; "chain" among them, or none where no slate can be judged.
     """
     cutoffs, queries = sorted(set(config.evaluate.cutoffs)), setting.queries
-    columns = {s: measure_source(answer, queries, setting.state, cutoffs) for s, answer in answers.items()}
-    notes = _add_share_of_best(run, config, setting, answers, columns, cutoffs)
-    resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
     num_eligible = int(setting.eligible.sum())
     facts = {
         "num_users": len(setting.user_ids),
@@ -113,15 +115,24 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "num_eligible_items": num_eligible,
         "filter_seen": config.chain.filter_seen,
     }
-    return {
+    why_not = why_unmeasured(config, queries)
+    metrics = {
         "format_version": FORMAT_VERSION,
         "cutoffs": cutoffs,
         "data": {**facts, **queries.facts},
+        "unmeasured": why_not,
+        "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
+    }
+    if why_not is not None:
+        return metrics | nothing_measured(cutoffs)
+    columns = {s: measure_source(answer, queries, setting.state, cutoffs) for s, answer in answers.items()}
+    notes = _add_share_of_best(run, config, setting, answers, columns, cutoffs)
+    resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
+    return metrics | {
         "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
         "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
         "retrieval_minus": msgspec.to_builtins(compare(columns, "retrieval", resamples)),
         "slices": measure_slices(answers, columns, queries, setting.state, setting.segments, cutoffs, resamples),
-        "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
         "seconds": {s: answer.seconds for s, answer in answers.items()},
         "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},
         "notes": notes,

@@ -90,7 +90,8 @@ def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
     """The sources with the highest mean of a metric that somebody can win on; equal ones share it."""
     if name.split("@")[0] not in HIGHER_IS_BETTER:
         return []
-    known = {s: values[name]["value"] for s, values in sources.items() if name in values and s != INFORMED}
+    named = {s: values[name]["value"] for s, values in sources.items() if name in values and s != INFORMED}
+    known = {source: value for source, value in named.items() if value is not None}
     return [source for source, value in known.items() if value == max(known.values()) and value > 0]
 
 

@@ -73,14 +73,16 @@ def fitted_classifiers(
         seed: of the draw.
 
     Yields:
-        Name, the fitted classifier (None where its package is missing), its record; `value` of a trial is the negative
-        log loss.
+        Name, the fitted classifier (None where its package is missing, or there is no row to tune on), its record;
+        `value` of a trial is the negative log loss.
     """
     if len(train) > MAX_ROWS:
         train = train.take(np.sort(np.random.default_rng(seed).choice(len(train), MAX_ROWS, replace=False)))
     for choice in CHOICES:
-        if missing := why_missing(choice.package, choice.distribution, "peers"):
-            reason = f"{choice.name} {missing}, then use --force"
+        missing = why_missing(choice.package, choice.distribution, "peers")
+        if missing or not len(valid):
+            no_rows = f"{choice.name} is tuned on the valid split, which has no rows"
+            reason = f"{choice.name} {missing}, then use --force" if missing else no_rows
             console.say(f"evaluate: {reason}")
             yield choice.name, None, ClassifierRecord(skipped=reason)
             continue

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.ahead import ahead
+from models.finite import CHECKED_EVERY, check_loss, check_weights
 from models.metrics.classification import auc, log_loss
 from models.optimizer import Adam, cosine
 from models.ranking.config import RankingConfig
@@ -87,6 +88,9 @@ def fit(
 
     Returns:
         A record per epoch: epoch, train_loss, whether it was the best and, with `valid`, valid_loss and valid_auc.
+
+    Raises:
+        TrainingError: a loss, or a weight, is no finite number.
     """
     team = team or Team()
     build(model, train, config)
@@ -110,10 +114,14 @@ def fit(
                 noise = step_seed(seed, number * team.size + team.shard.rank)
                 losses.append(step(*tensors(group), noise))  # left on the device: reading it would wait for the step
                 counts.append(len(group.labels))
+                if len(losses) % CHECKED_EVERY == 0:
+                    check_loss("ranking", epoch, len(losses), team.mean(float(losses[-1])), _remedies(config))
                 bar.advance(bar.task_ids[0], group.labels.size)
         record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
+        check_loss("ranking", epoch, len(losses), record["train_loss"], _remedies(config))
         if valid is not None:
             record |= team.first(lambda: _validate(scorer, valid, config), dict)
+            check_loss("ranking", epoch, len(losses), record["valid_loss"], _remedies(config), of="valid loss")
         progress.history.append(record)
         if valid is None or record["valid_loss"] < _best_loss(progress):
             progress.best_epoch, best = epoch, model.get_weights()
@@ -121,8 +129,13 @@ def fit(
         if team.leads:
             checkpoint.save(progress, [*(v.numpy() for v in variables), *counted], best)
         console.say(_line(record))
+    check_weights("ranking", best, _remedies(config))
     model.set_weights(best)
     return progress.records()
+
+
+def _remedies(config: RankingConfig) -> str:
+    return f"lower ranking.learning_rate (now {config.learning_rate:g})"
 
 
 def _best_loss(progress: Progress) -> float:
@@ -131,7 +144,8 @@ def _best_loss(progress: Progress) -> float:
 
 
 def _line(record: dict[str, Any]) -> str:
-    parts = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in record.items() if isinstance(value, float)]
+    known = {name: value for name, value in record.items() if isinstance(value, float) and np.isfinite(value)}
+    parts = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in known.items()]
     return f"ranking: epoch {record['epoch']}: " + ", ".join(parts)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, State
+from models.data import Batch, Features, State
+from models.new_positives import is_new
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource
 from models.ranking.rows import SampledGroups
 from models.runs import places_in_runs
 from workflows.core import console
-from workflows.core.errors import DataError
 from workflows.features.schema import HISTORY
 
 __all__ = ["sample_groups"]
@@ -27,9 +27,9 @@ POPULARITY_POWER = 0.75
 
 
 def sample_groups(
-    events: Events, features: Features, state: State, pairs: PairSource, config: RankingConfig
+    positives: Batch, features: Features, state: State, pairs: PairSource, config: RankingConfig
 ) -> SampledGroups:
-    """Build one group per positive event of a split that neither retrieval source nor `state` has seen.
+    """Build one group per positive event that `state`, and at best neither retrieval source, has seen.
 
     Each query is put as the server would have put it just before the split: user features, the event's context, and the
     history and seen items of `state`, so the target cannot be among them. Positives that the user had already seen are
@@ -37,34 +37,31 @@ def sample_groups(
     the user has seen or is positive for in the split.
 
     Args:
-        events: positive events of the split after `state`.
+        positives: positive events after `state` with an item of the catalogue, column -> [R] or [R, L]; one at least is
+            new to its user (`models.new_positives.is_new`).
         features: encoded features.
         state: what was known at the start of the split.
         pairs: pair features as of `state`, with a retriever that was fitted before the split.
         config: how many negatives, from where.
-
-    Raises:
-        DataError: no positive event of the split is of an unseen item of the catalogue.
     """
     random = np.random.default_rng(config.seed)
-    columns = events.select(known_items_only=True).columns
     # Of every positive, also those that are not drawn below.
-    blocked = _positives_of(columns["user_row"], columns["item_row"])
+    blocked = _positives_of(positives["user_row"], positives["item_row"])
     has_context = bool(features.schema.side("context"))
-    batch, first = _unseen(columns, state, has_context, random)
-    user_row, positives = batch["user_row"], batch["item_row"]
+    batch, first = _unseen(positives, state, has_context, random)
+    user_row, targets = batch["user_row"], batch["item_row"]
     history = features.history_codes(np.asarray(state.history[user_row]))
     query = features.query_inputs(user_row, batch, history)
     embedded = pairs.retriever.tower.embed({name: values[first] for name, values in query.items()})
     chance = np.maximum(state.popularity, 0.0).astype(np.float64) ** POPULARITY_POWER + 1e-9
     draw = _Draw(config, np.cumsum(chance / chance.sum()), random)
-    item_rows = np.empty((len(positives), 1 + config.negatives_per_positive), np.int32)
-    item_rows[:, 0] = positives
+    item_rows = np.empty((len(targets), 1 + config.negatives_per_positive), np.int32)
+    item_rows[:, 0] = targets
     pair = np.empty((*item_rows.shape, len(pairs.names)), np.float32)
-    is_candidate = np.zeros(len(positives), bool)
+    is_candidate = np.zeros(len(targets), bool)
     step = max(1, BLOCK_CELLS // features.num_items)
-    ends = np.append(first, len(positives))
-    with console.progress("ranking: draw negatives", len(positives), "positives") as bar:
+    ends = np.append(first, len(targets))
+    with console.progress("ranking: draw negatives", len(targets), "positives") as bar:
         for start in range(0, len(first), step):
             asked = slice(start, start + step)
             users, bounds = user_row[first[asked]], ends[start : start + step + 1]
@@ -74,7 +71,7 @@ def sample_groups(
             scores = pairs.retriever.merged_scores(embedded[asked], neighbour)
             for place, user in enumerate(users):
                 scores[place, state.seen(int(user))] = -np.inf
-            is_candidate[span] = _among_best(scores, owner, positives[span], config.candidate_pool)
+            is_candidate[span] = _among_best(scores, owner, targets[span], config.candidate_pool)
             for place, user in enumerate(users):
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores, owner)
@@ -133,15 +130,8 @@ def _unseen(
     Returns:
         The rows, by user; and of each query the first row of those that it stands for: without context all of a user's.
     """
-    users, items, num_items = columns["user_row"], columns["item_row"], len(state.popularity)
-    owners = np.repeat(np.arange(len(state.seen_indptr) - 1), np.diff(state.seen_indptr))
-    seen = owners * num_items + np.asarray(state.seen_rows)
-    keep = np.flatnonzero((users >= 0) & ~np.isin(users.astype(np.int64) * num_items + items, seen))
-    if not len(keep):
-        raise DataError(
-            "ranking: expected positive events in the valid split whose item the user has not seen in training, found "
-            "none; give split.valid_fraction more, or ranking.training_rows = 'impressions'"
-        )
+    users, num_items = columns["user_row"], len(state.popularity)
+    keep = np.flatnonzero(is_new(columns, state))
     keep = _cap_per_user(keep, users[keep], random)
     if len(keep) > MAX_POSITIVES:
         keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))

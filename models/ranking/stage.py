@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.data import Features, load_events, load_features, load_state, positive_label
+from models.data import load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.refit import epochs_to_best, refitting
@@ -26,8 +26,8 @@ __all__ = ["train_ranking"]
 STAGE = "ranking"
 REFIT = "refit"
 AFTER = ("data", "features", "retrieval", "neighbours")
-HELD_OUT_SHARE = 0.2
 SCAN_ROWS = 100_000
+LEAST_SPREAD = 1e-5
 
 
 def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manifest:
@@ -35,8 +35,10 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
 
     "impressions": the logged train events with their label; early stopping and calibration on the valid split.
     "sampled": the positives of the valid split, which neither retrieval source was fitted on, with drawn negatives; a
-    fifth of the users is held out for early stopping and calibration. The item counts and item-item weights behind the
-    pair features are those of the moment: the train split for the training rows, train and valid in what is exported.
+    fifth of the users is held out for early stopping and calibration. Where valid has no such positive, the latest one
+    of each user in train; where there is nothing to hold out, all epochs are run and calibration is that of training.
+    The item counts and item-item weights behind the pair features are those of the moment: the train split for the
+    training rows, train and valid in what is exported.
 
     Raises:
         ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
@@ -70,6 +72,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     from models.ranking.fit import fit, predict, sigmoid
     from models.ranking.model import Ranker
     from models.ranking.pairing import choose_pairs
+    from models.ranking.sources import training_sources
     from models.retrieval.checkpoint import Checkpoint
 
     features = load_features(run)
@@ -90,7 +93,12 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         f"train-ranking: on {trained_on}; pair features {', '.join(names) or 'none'}, "
         f"{'with' if has_user_id else 'without'} a user id"
     )
-    train, valid, both = _sources(run, config, features, label, names, sampled)
+    train, valid, both = training_sources(run, config, features, label, names, sampled)
+    if valid is None:
+        console.say(
+            f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
+            "kept; calibration is measured on the training rows"
+        )
     if not train.share(team.shard).num_rows:
         raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
     mean, scale = _moments(train, len(names))
@@ -101,10 +109,10 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         scratch = run.scratch(STAGE)
         history = fit(model, train.share(team.shard), valid, config, Checkpoint(scratch, mark), mark, team)
         if folder is not None:
-            labels, logits = predict(model, valid, config.batch_size).flat()
+            labels, logits = predict(model, train if valid is None else valid, config.batch_size).flat()
             factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
         refit = []
-        if config.refit_share:
+        if config.refit_share and both is not None:
             more = refitting(config, epochs_to_best(history), seed=config.seed + config.max_epochs)
             console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
             refit = fit(model, both.share(team.shard), None, more, Checkpoint(scratch / REFIT, mark), mark, team)
@@ -115,8 +123,10 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
             shape = export_ranker(folder, model, features, config.max_stored_mb)
     _write_popularity(run, names, folder)
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
-    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in calibration.items())
-    console.say(f"ranking: on valid: {figures}")
+    known = {name.replace("_", " "): value for name, value in calibration.items() if np.isfinite(value)}
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
+    measured_on = "train" if valid is None else "valid"
+    console.say(f"ranking: on {measured_on}: {figures}")
     meta = {
         "factored": shape["factored"],
         "item_parts": shape["item_parts"],
@@ -126,7 +136,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         "label": label,
         **{name: shape[name] for name in ("num_query_fields", "num_item_fields", "field_dim", "hidden")},
         "training_rows": kind,
-        "calibration": {"on": "valid", "factor": factor, "offset": offset, **calibration},
+        "calibration": {"on": measured_on, "factor": factor, "offset": offset, **calibration},
     }
     _write_json(folder / "meta.json", meta)
     _write_json(folder / "history.json", history)
@@ -142,41 +152,15 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     }
 
 
-def _sources(
-    run: Run, config: RankingConfig, features: Features, label: str, names: list[str], sampled: bool
-) -> tuple[Any, Any, Any]:
-    """What to train on, what to stop by, and both together."""
-    from models.neighbours.merged import MergedRetriever
-    from models.ranking.pairing import PairSource
-    from models.ranking.rows import ImpressionGroups
-    from models.ranking.sampling import sample_groups
-
-    state = load_state(run, "train")
-    pairs = PairSource(names, MergedRetriever(run, "train", state), state)
-    if not sampled:
-        splits = (("train",), ("valid",), ("train", "valid"))
-        train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs) for s in splits)
-        return train, valid, both
-    events = load_events(run, "valid").select(positives_of=label)
-    groups = sample_groups(events, features, state, pairs, config)
-    held_out = _held_out(groups.user_row, config.seed)
-    return groups.where(~held_out), groups.where(held_out), groups
-
-
-def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:
-    """Bool [R]: all groups of a fifth of the users, at least one user on each side where there are two."""
-    users = np.unique(user_row)
-    count = min(max(1, round(HELD_OUT_SHARE * len(users))), max(len(users) - 1, 1))
-    return np.isin(user_row, np.random.default_rng(seed).choice(users, count, replace=False))
-
-
 def _moments(train: Any, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the pair features over the training rows, float32 [P] each."""
+    """Mean and standard deviation of the pair features over the training rows, float32 [P] each; 1 of a constant."""
     if not num_pairs:
         return np.zeros(0, np.float32), np.ones(0, np.float32)
     group = next(iter(train.batches(SCAN_ROWS, seed=0)))
     values = group.pair[group.mask]
-    return values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    # Dividing a constant by next to nothing would leave the compiled ranker nothing but rounding.
+    return mean, np.where(spread > LEAST_SPREAD * np.maximum(np.abs(mean), 1.0), spread, np.float32(1.0))
 
 
 def _write_popularity(run: Run, names: list[str], folder: Path) -> None:

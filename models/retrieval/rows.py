@@ -13,7 +13,9 @@ from models.retrieval.windows import WindowRows
 from workflows.core.errors import ConfigError
 from workflows.features.schema import ITEM_ID
 
-__all__ = ["refitting_rows", "settled", "training_rows"]
+__all__ = ["UNVALIDATED_EPOCHS", "refitting_rows", "settled", "training_rows", "unvalidated"]
+
+UNVALIDATED_EPOCHS = 10
 
 KINDS = {"events": EventRows, "sets": SetRows, "windows": WindowRows}
 
@@ -88,6 +90,17 @@ def settled(
         history_dropout=0.0,  # the coins hide half of it
         id_dropout=0.0 if only_ids else config.id_dropout,
     )
+
+
+def unvalidated(config: RetrievalConfig) -> RetrievalConfig:
+    """A settled config where no user of the valid split can be asked, so that nothing ends training early.
+
+    Windows run all of their epochs, over which their learning rate falls to 0; other rows a few, since their bound is
+    one that early stopping is expected to undercut.
+    """
+    if config.rows == "windows":
+        return config
+    return msgspec.structs.replace(config, max_epochs=min(config.max_epochs, UNVALIDATED_EPOCHS))
 
 
 def _with_negatives(config: RetrievalConfig, num_items: int, num_positives: int) -> RetrievalConfig:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from models.data import Features, load_events, load_features, load_state, positive_label
+from models.new_positives import nothing_new
 from models.refit import epochs_to_best
 from models.retrieval.config import RetrievalConfig
 from models.team import Team, run_stage_together
@@ -67,7 +68,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     from models.onnx import full_float32
     from models.retrieval.checkpoint import Checkpoint
-    from models.retrieval.rows import refitting_rows, settled, training_rows
+    from models.retrieval.rows import refitting_rows, settled, training_rows, unvalidated
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set
@@ -86,6 +87,12 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp", True))
     config = settled(config, features, ordered=ordered, in_memory=both.fits_memory, num_positives=len(positives))
     validation = validation_set(features, valid, state, config.validation_users, config.seed)
+    if not len(validation):
+        config = unvalidated(config)
+        console.say(
+            f"retrieval: {nothing_new(run, 'valid', label)}, so no epoch can be told from another: "
+            f"{config.max_epochs} are run, and the last one is kept"
+        )
     scratch = run.scratch(STAGE)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         tf.keras.utils.set_random_seed(config.seed)

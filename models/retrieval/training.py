@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.ahead import ahead
 from models.data import Batch, Features, Shard
+from models.finite import CHECKED_EVERY, check_loss, check_weights
 from models.optimizer import Adam
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.retrieval.config import RetrievalConfig
@@ -57,6 +58,9 @@ def train(
 
     Returns:
         A record per epoch: epoch, loss, examples_per_s, whether it was the best and, with validation, recall_at_<k>.
+
+    Raises:
+        TrainingError: the loss, or a weight, is no finite number.
     """
     config = rows.config
     team = team or Team()
@@ -83,6 +87,7 @@ def train(
         if team.leads:
             checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
+    check_weights("retrieval", best, _remedies(config))
     assign(variables[:num_weights], best)
     return progress.records()
 
@@ -125,10 +130,13 @@ def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team)
             optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed % 2**31, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
+            if len(losses) % CHECKED_EVERY == 0:
+                check_loss("retrieval", epoch, len(losses), team.mean(float(losses[-1])), _remedies(rows.config))
             num_rows = len(inputs[-1]) - num_drawn
             num_done += num_rows
             bar.advance(bar.task_ids[0], num_rows)
     loss = team.mean(float(np.mean([float(value) for value in losses])))
+    check_loss("retrieval", epoch, len(losses), loss, _remedies(rows.config))
     speed = num_done * team.size / (time.perf_counter() - started_at)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
@@ -207,6 +215,15 @@ def _with_dropout(inputs: Any, features: list[Feature], config: RetrievalConfig,
 def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
     dtypes = {"categorical": tf.int32, "continuous": tf.float32}
     return {f.name: tf.TensorSpec([None, f.length or 1], dtypes[f.kind], name=f.name) for f in features}
+
+
+def _remedies(config: RetrievalConfig) -> str:
+    """What to try where the loss of the towers is no number."""
+    section = {"windows": "retrieval.windows", "sets": "retrieval.sets"}.get(config.rows, "retrieval")
+    return (
+        f"lower {section}.learning_rate (now {config.learning_rate:g}) or raise retrieval.temperature (now "
+        f"{config.temperature:g})"
+    )
 
 
 def _patience_is_over(progress: Progress, config: RetrievalConfig) -> bool:

@@ -20,7 +20,7 @@ from ensemble.config import ChainConfig, Config
 from models.index.factory import num_lists
 from models.ranking.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
-from workflows.core.artefacts import Manifest, write_manifest
+from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.origins import origins
 from workflows.core.run import STAGES, Run
 from workflows.features.config import FeaturesConfig, FeatureSpec
@@ -305,6 +305,14 @@ def _finish(folder: Path, stage: str, info: dict[str, Any]) -> None:
     before = [name for name in STAGES[: STAGES.index(stage)] if (folder.parent / name).is_dir()]
     blank = Manifest(stage, f"synthetic {stage}", "2026-01-01T00:00:00+00:00", {}, {}, [], info)
     write_manifest(folder, msgspec.structs.replace(blank, after=origins(folder.parent, before)))
+
+
+def sign_again(run: Run) -> None:
+    """Bring the manifests up to date with files that a test has changed: those of the stages, one made from another."""
+    for stage in (name for name in STAGES if (run.folder(name) / "manifest.json").is_file()):
+        manifest = read_manifest(run.folder(stage))
+        after = origins(run.root, list(manifest.after))
+        write_manifest(run.folder(stage), msgspec.structs.replace(manifest, after=after))
 
 
 def _json(path: Path, value: Any) -> None:

@@ -81,6 +81,6 @@ def test_reliability_bins_hold_equally_many_rows_in_order():
 
 def test_a_ranker_without_both_label_values_is_said_to_be_unmeasurable():
     assert "one label value" in classification_quality(np.zeros(3), np.ones(3))["skipped"]
-    assert "0 test rows" in classification_quality(np.zeros(0), np.zeros(0))["skipped"]
+    assert "no row that it could be measured on" in classification_quality(np.zeros(0), np.zeros(0))["skipped"]
     quality = classification_quality(np.array([0, 0, 0, 1]), np.full(4, 0.25))
     assert quality["logloss"] == pytest.approx(quality["constant_logloss"])

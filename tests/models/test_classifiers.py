@@ -94,6 +94,15 @@ def test_the_search_keeps_the_model_with_the_smallest_log_loss_and_says_what_is_
     assert -log_loss(valid.labels, models["logistic"].probabilities(valid)) == pytest.approx(best.value)
 
 
+def test_without_a_valid_row_nothing_is_fitted_and_the_reason_is_said(capsys):
+    train, _ = planted(60)
+    nothing = train.take(np.zeros(0, np.int64))
+    found = list(fitted_classifiers(train, nothing, budget_s=60, seed=1))
+    assert [model for _, model, _ in found] == [None, None]
+    assert all("the valid split, which has no rows" in record.skipped for _, _, record in found if record.skipped)
+    assert "the valid split, which has no rows" in capsys.readouterr().err
+
+
 def test_the_table_of_a_run_has_ids_and_features_in_the_order_of_the_events(tmp_path):
     run = checkerboard_run(tmp_path)
     table = load_table(run, load_features(run), "valid", "click")

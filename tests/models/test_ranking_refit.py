@@ -49,11 +49,11 @@ def item_fields(run):
 
 @pytest.mark.parametrize("training_rows", ["sampled", "impressions"])
 def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, monkeypatch):
-    import models.ranking.stage as stage
+    import models.ranking.sources as module
 
     sources = []
-    true_sources = stage._sources
-    monkeypatch.setattr(stage, "_sources", lambda *given: sources.append(true_sources(*given)) or sources[-1])
+    true_sources = module.training_sources
+    monkeypatch.setattr(module, "training_sources", lambda *given: sources.append(true_sources(*given)) or sources[-1])
     config = msgspec.structs.replace(CONFIG, training_rows=training_rows)
     plain = train_ranking(run, msgspec.structs.replace(config, refit_share=0.0), force=True).info
     fields = item_fields(run)

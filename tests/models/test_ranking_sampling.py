@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 
 from models.data import Features, State
+from models.new_positives import is_new
 from models.ranking.config import RankingConfig
+from models.ranking.latest import hold_back_latest
 from models.ranking.pairing import PairSource, choose_pairs
 from models.ranking.sampling import MAX_POSITIVES_PER_USER, sample_groups
-from workflows.core.errors import DataError
 from workflows.features.schema import Feature, FeatureSchema
 
 NUM_USERS, NUM_ITEMS, LENGTH, DIM = 15, 30, 4, 5
@@ -45,13 +46,9 @@ class Retriever:
         return 2.0 * (embedded @ self.tower.item_embeddings.T) + 0.5 * neighbour
 
 
-class Rows:
-    def __init__(self, user_row, item_row):
-        self.columns = {"user_row": np.asarray(user_row, np.int32), "item_row": np.asarray(item_row, np.int32)}
-        self.columns["recent_item_ids"] = np.repeat(self.columns["item_row"][:, None] + 3, LENGTH, axis=1)
-
-    def select(self, **_):
-        return self
+def rows_of(user_row, item_row):
+    columns = {"user_row": np.asarray(user_row, np.int32), "item_row": np.asarray(item_row, np.int32)}
+    return columns | {"recent_item_ids": np.repeat(columns["item_row"][:, None] + 3, LENGTH, axis=1)}
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def state():
 @pytest.fixture
 def events():
     random = np.random.default_rng(8)
-    return Rows(np.repeat(np.arange(NUM_USERS), 4), random.integers(0, NUM_ITEMS, 4 * NUM_USERS))
+    return rows_of(np.repeat(np.arange(NUM_USERS), 4), random.integers(0, NUM_ITEMS, 4 * NUM_USERS))
 
 
 def draw(events, features, state, config=CONFIG):
@@ -92,7 +89,7 @@ def test_the_target_is_in_no_history_and_was_not_seen(events, features, state):
 def test_negatives_are_never_seen_nor_positive(events, features, state):
     groups = draw(events, features, state)
     positives = {}
-    for user, item in zip(events.columns["user_row"].tolist(), events.columns["item_row"].tolist(), strict=True):
+    for user, item in zip(events["user_row"].tolist(), events["item_row"].tolist(), strict=True):
         positives.setdefault(user, set()).add(item)
     for user, rows in zip(groups.user_row.tolist(), groups.item_rows, strict=True):
         negatives = {row for row in rows[1:].tolist() if row >= 0}
@@ -108,7 +105,7 @@ def test_without_popular_ones_all_negatives_are_distinct_top_candidates(events, 
     for place, rows in enumerate(groups.item_rows):
         user = groups.user_row[place]
         scores[place, state.seen(user)] = -np.inf
-        scores[place, events.columns["item_row"][events.columns["user_row"] == user]] = -np.inf
+        scores[place, events["item_row"][events["user_row"] == user]] = -np.inf
         assert set(rows[1:].tolist()) <= set(np.argsort(-scores[place])[:6].tolist())
         assert len(set(rows[1:].tolist())) == 4
 
@@ -149,9 +146,24 @@ def test_the_same_seed_draws_the_same_rows(events, features, state):
     np.testing.assert_array_equal(first.item_rows, second.item_rows)
 
 
-def test_only_seen_positives_are_refused(features, state):
-    with pytest.raises(DataError, match="valid split"):
-        draw(Rows([0, 1], [state.seen(0)[0], state.seen(1)[0]]), features, state)
+def test_what_is_new_to_its_user(features, state):
+    had = state.seen(0)[0]
+    other = np.setdiff1d(np.arange(NUM_ITEMS), state.seen(1))[0]
+    assert is_new(rows_of([0, 1, 1, -1], [had, other, state.seen(1)[2], other]), state).tolist() == [
+        *(False, True, False, False)
+    ]
+
+
+def test_the_latest_train_positive_of_each_user_is_held_back_from_what_is_known():
+    """Worked by hand: user 0 had 4, 2, 4 and then 3; user 1 had 5 alone; user 2 had nothing."""
+    history = np.array([[4, 2, 4, 3], [5, -1, -1, -1], [-1, -1, -1, -1]], np.int32)
+    state = State(history, np.array([0, 3, 4, 4]), np.array([2, 3, 4, 5], np.int32), np.array([0, 0, 1, 1, 2, 1.0]))
+    rows, before = hold_back_latest(rows_of([0, 1, 0, 0, 0], [4, 5, 2, 4, 3]), state)
+    assert [rows["user_row"].tolist(), rows["item_row"].tolist()] == [[0, 1], [3, 5]]
+    assert before.history.tolist() == [[4, 2, 4, -1], [-1] * 4, [-1] * 4]
+    assert [before.seen(user).tolist() for user in range(3)] == [[2, 4], [], []]
+    assert before.popularity.tolist() == [0, 0, 1, 0, 2, 0]
+    assert is_new(rows, before).all()
 
 
 def test_impressions_have_no_pair_feature_unless_asked():
@@ -165,7 +177,7 @@ def test_impressions_have_no_pair_feature_unless_asked():
 
 def test_a_user_with_many_positives_counts_as_a_few_and_none_of_them_is_a_negative(features, state):
     many = np.setdiff1d(np.arange(NUM_ITEMS), state.seen(0))[:14]
-    events = Rows([0] * 14 + [1], [*many, np.setdiff1d(np.arange(NUM_ITEMS), state.seen(1))[0]])
+    events = rows_of([0] * 14 + [1], [*many, np.setdiff1d(np.arange(NUM_ITEMS), state.seen(1))[0]])
     groups = draw(events, features, state, msgspec.structs.replace(CONFIG, candidate_pool=NUM_ITEMS))
     assert np.bincount(groups.user_row).tolist() == [MAX_POSITIVES_PER_USER, 1]
     of_first = groups.item_rows[groups.user_row == 0]
@@ -193,7 +205,7 @@ def test_a_positive_that_retrieval_does_not_find_is_left_out(events, features, s
 def test_where_retrieval_finds_no_positive_all_are_kept(features, state):
     rows = [(0, item) for item in np.setdiff1d(np.arange(NUM_ITEMS), state.seen(0))]
     config = msgspec.structs.replace(CONFIG, candidate_pool=1)
-    found = draw(Rows(*zip(*rows, strict=True)), features, state, config).item_rows[:, 0]
+    found = draw(rows_of(*zip(*rows, strict=True)), features, state, config).item_rows[:, 0]
     assert len(found) == 1
     others = [item for _, item in rows if item != found[0]]
-    assert len(draw(Rows([0] * len(others), others), features, state, config).item_rows) == MAX_POSITIVES_PER_USER
+    assert len(draw(rows_of([0] * len(others), others), features, state, config).item_rows) == MAX_POSITIVES_PER_USER

@@ -9,6 +9,7 @@ __all__ = [
     "DataError",
     "RequestError",
     "ServingError",
+    "TrainingError",
 ]
 
 
@@ -22,6 +23,10 @@ class ConfigError(CascadeError):
 
 class DataError(CascadeError):
     """An input table that cannot be used as it is."""
+
+
+class TrainingError(CascadeError):
+    """A training that can learn nothing more: its loss, or what it made, is no finite number."""
 
 
 class ArtefactError(CascadeError):
