@@ -21,6 +21,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.stage import train_retrieval
+from models.team import Team
 from tests.models.checkerboard import checkerboard_run, ring_run
 from workflows.core.artefacts import verify
 from workflows.core.run import Run
@@ -140,3 +141,29 @@ def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
         assert two == pytest.approx(one, rel=1e-5)
     for path in sorted(alone.folder("ranking").glob("*.npy")):
         np.testing.assert_allclose(np.load(run.folder("ranking") / path.name), np.load(path), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_that_draw_resume_to_the_ranker_of_an_unbroken_training(alone, tmp_path):
+    """What each has seen of the ids differs between processes: the checkpoint has it of both."""
+    fit_neighbours(alone, NeighboursConfig())
+    config = msgspec.structs.replace(
+        RANKING, training_rows="impressions", id_dropout=0.2, dropout=0.1, embedding_spread=0.5, lazy_adam_from=1
+    )
+    whole, killed = (copy_of(alone, tmp_path / name, "ranking") for name in ("whole", "killed"))
+    (first, said), (second, _) = start_two(whole, "ranking", config)
+    assert (first, second) == (0, 0), said
+    (first, said), (second, _) = start_two(killed, "ranking", config, dies_after="2")
+    assert (first, second) == (1, 9), said
+    (first, said), (second, _) = start_two(killed, "ranking", config)
+    assert (first, second) == (0, 0), said
+    assert "ranking: resumes after epoch 1" in said
+    assert history(whole, "ranking") == history(killed, "ranking")
+    for path in sorted(whole.folder("ranking").glob("*.np[yz]")):
+        assert path.read_bytes() == (killed.folder("ranking") / path.name).read_bytes(), path.name
+
+
+def test_one_process_goes_on_with_what_two_have_seen():
+    own, both = np.array([1.0, 2.0]), np.array([[1.0, 2.0], [30.0, 40.0]])
+    np.testing.assert_array_equal(Team().unstack(Team().stack(own)), own)
+    np.testing.assert_array_equal(Team().unstack(both), [31.0, 42.0])
