@@ -53,11 +53,11 @@ def _split(config: Config) -> Iterator[str]:
 def _columns(config: Config) -> Iterator[str]:
     data = config.data
     named = [data.user_id, data.item_id, *data.labels, *data.context]
-    named += [name for name in (data.timestamp, data.position) if name]
+    named += [name for name in (data.timestamp, data.position, data.propensity) if name]
     for name in sorted({name for name in named if named.count(name) > 1}):
         yield (
-            f"column {name!r} has more than one role in [data]; user_id, item_id, timestamp, labels, position and "
-            "context need a column each"
+            f"column {name!r} has more than one role in [data]; user_id, item_id, timestamp, labels, position, "
+            "propensity and context need a column each"
         )
     position = [data.position] if data.position else []
     for key, names in (("context", data.context), ("labels", data.labels), ("position", position)):

@@ -19,6 +19,7 @@ from ensemble.evaluation.tables import INFORMED
 from ensemble.evaluation.truth import TRUTH_FILE, why_no_truth
 from workflows.core.console import progress
 from workflows.shop.config import ShopConfig
+from workflows.tables.split import PROPENSITY
 
 if TYPE_CHECKING:
     from workflows.shop.inference import Log
@@ -73,7 +74,8 @@ def ask_informed(data: Path, shop: ShopConfig, setting: Setting, *, filter_seen:
     columns = world.truth.item_rows(setting.item_ids)
     users = world.truth.user_rows(setting.user_ids[queries.user_rows])
     device, hour = (np.asarray(queries.context[name].to_numpy(zero_copy_only=False)) for name in ("device", "hour"))
-    inference, spend = Inference(world, _read_log(data, world, setting)), _spend(data, world)
+    log, spend = _read_log(data, world, setting), _spend(data, world)
+    inference = Inference(world, log, shop.random_share)
     state, parts = setting.state if filter_seen else None, []
     with progress(f"evaluate: asking {INFORMED}", len(queries), "users") as bar:
         for start in range(0, len(queries), CHUNK_USERS):
@@ -92,12 +94,14 @@ def _read_log(data: Path, world: World, setting: Setting) -> Log:
     from workflows.shop.inference import Log
     from workflows.shop.truth import device_codes
 
-    names = ["user_row", "item_row", "at", *LOG_COLUMNS]
     parts = [path for split in ("train", "valid") for path in sorted((data / split).glob("*.parquet"))]
+    names = ["user_row", "item_row", "at", *LOG_COLUMNS]
+    names += [PROPENSITY] if PROPENSITY in pq.read_schema(parts[0]).names else []
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in parts])
     known = (table["user_row"].to_numpy() >= 0) & (table["item_row"].to_numpy() >= 0)
     table = table.filter(pa.array(known)).sort_by("user_row")  # raw ids ascend with it
     column = {name: np.asarray(table[name].to_numpy()) for name in names}
+    shown_by = column.get(PROPENSITY)
     return Log(
         users=world.truth.user_rows(setting.user_ids[column["user_row"]]),
         items=world.truth.item_rows(setting.item_ids[column["item_row"]]),
@@ -106,6 +110,7 @@ def _read_log(data: Path, world: World, setting: Setting) -> Log:
         position=column["position"].astype(np.int64),
         click=column["click"] > 0.5,
         purchase=column["purchase"] > 0.5,
+        random=None if shown_by is None else shown_by > 0,  # NaN: the policy chose
     )
 
 

@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ensemble.evaluation.tables import LABELS, default_columns, estimate_cell, markdown_table, number, outcome
+from ensemble.evaluation.tables import (
+    DRAWN,
+    LABELS,
+    best_sources,
+    default_columns,
+    estimate_cell,
+    markdown_table,
+    number,
+    outcome,
+    signed_gap,
+    was_displayed_by_chance,
+)
+from ensemble.evaluation.verdict import order_sentence
 
-__all__ = ["difference_table", "peer_table", "picked_words", "report_text", "slice_table", "target_table"]
+__all__ = [
+    "all_pairs_table",
+    "difference_table",
+    "peer_table",
+    "picked_words",
+    "random_display_table",
+    "report_text",
+    "slice_table",
+    "target_table",
+]
 
 
 def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> str:
@@ -20,7 +41,10 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
     """
     parts = [
         f"### {name}: {metrics['data']['num_users_measured']:,} test users\n",
+        random_display_table(metrics),
+        order_sentence(metrics) + "\n" if order_sentence(metrics) else "",
         f"{unmeasured}\n" if (unmeasured := metrics.get("unmeasured")) else markdown_table(metrics, columns),
+        all_pairs_table(metrics, columns),
         *(
             difference_table(metrics, subject, columns)
             for subject in ("chain", "retrieval")
@@ -33,6 +57,38 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
         classifier_table(metrics["ranker"]),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def all_pairs_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> str:
+    """The sources over all relevant pairs, those outside the catalogue included; empty where none is outside."""
+    record = metrics.get("all_pairs", {})
+    if "sources" not in record:
+        return ""
+    names = list(columns) or [name for name in default_columns(metrics) if not name.startswith("share_of_best")]
+    table = markdown_table({**metrics, "sources": record["sources"]}, names)
+    head = f"over all pairs ({record['share_outside']:.1%} outside the catalogue, {record['num_users']:,} users)"
+    return table.replace("| source |", f"| {head} |", 1)
+
+
+def random_display_table(metrics: Mapping[str, Any]) -> str:
+    """Recall on what chance displayed as a Markdown table, with the chain's differences; empty where nothing was."""
+    if not was_displayed_by_chance(metrics):
+        return ""
+    record = metrics["random_display"]
+    names, sources = list(record["drawn"]), record["sources"]
+    counts = f"{record['num_positive']:,} of {record['num_displays']:,}, {record['num_users']:,} users"
+    gaps = [f"chain minus it, @{name.split('@')[1]}" for name in names]
+    lines = [
+        f"| on what chance displayed: {counts} | " + " | ".join([*names, *gaps]) + " |",
+        "|---|" + "---:|" * (2 * len(names)),
+    ]
+    for source, values in sources.items():
+        cells = [estimate_cell(values[name], source in best_sources(sources, name)) for name in names]
+        minus = record["chain_minus"].get(source, {})
+        cells += [f"{signed_gap(minus[name])} {outcome(minus[name])}" if name in minus else "" for name in names]
+        lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
+    drawn = [number(record["drawn"][name]) for name in names]
+    return "\n".join([*lines, "| " + " | ".join([DRAWN, *drawn, *("" for _ in names)]) + " |"]) + "\n"
 
 
 def difference_table(metrics: Mapping[str, Any], subject: str, columns: Sequence[str] = ()) -> str:
@@ -101,24 +157,37 @@ def ranker_text(ranker: Mapping[str, Any]) -> str:
     return (
         f"Ranker on {ranker['num_rows']:,} rows ({rows}): AUC {ranker['auc']:.4f}, logloss "
         f"{ranker['logloss']:.4f} (constant: {ranker['constant_logloss']:.4f}), expected calibration error "
-        f"{ranker['expected_calibration_error']:.4f}.{' ' + warning if warning else ''}\n"
+        f"{ranker['expected_calibration_error']:.4f}.{' ' + warning if warning else ''}{_frozen_words(ranker)}\n"
+    )
+
+
+def _frozen_words(ranker: Mapping[str, Any]) -> str:
+    if "frozen" not in ranker:
+        return ""
+    return (
+        f" Histories go up to each event; frozen at the end of valid: AUC {ranker['frozen']['auc']:.4f}, logloss "
+        f"{ranker['frozen']['logloss']:.4f}."
     )
 
 
 def classifier_table(ranker: Mapping[str, Any]) -> str:
-    """Other classifiers beside the ranker, and the ranker minus each; empty where none was measured."""
+    """Other classifiers beside the ranker, and the ranker minus each, with histories up to each event and, where events
+    are ordered, frozen at the end of valid; empty where none was measured.
+    """
     rows = []
+    kinds = [("minus", "")] + ([("minus_frozen", ", frozen")] if "minus_frozen" in ranker else [])
     for name, peer in ranker.get("peers", {}).items():
         label = LABELS.get(name, name)
         if peer["skipped"]:
             rows.append(f"| {label} | {peer['skipped']} | - | - | - | - |")
             continue
-        gaps = ranker["minus"][name]
-        better = {**gaps["logloss"], "low": -gaps["logloss"]["high"], "high": -gaps["logloss"]["low"]}
-        rows.append(
-            f"| {label} | {picked_words(peer['picked'])} | {peer['auc']:.4f} | {peer['logloss']:.4f} "
-            f"| {_difference(gaps['auc'])} | {_gap_words(gaps['logloss'])} {outcome(better)} |"
-        )
+        for kind, words in kinds:
+            gaps, figures = ranker[kind][name], peer["frozen"] if words else peer
+            better = {**gaps["logloss"], "low": -gaps["logloss"]["high"], "high": -gaps["logloss"]["low"]}
+            rows.append(
+                f"| {label}{words} | {picked_words(peer['picked'])} | {figures['auc']:.4f} | {figures['logloss']:.4f} "
+                f"| {_difference(gaps['auc'])} | {signed_gap(gaps['logloss'])} {outcome(better)} |"
+            )
     header = "| classifier | picked | AUC | logloss | ranker's AUC minus | ranker's logloss minus |\n"
     return header + "|---|---|---:|---:|---:|---:|\n" + "\n".join(rows) + "\n" if rows else ""
 
@@ -126,8 +195,4 @@ def classifier_table(ranker: Mapping[str, Any]) -> str:
 def _difference(gap: Mapping[str, float] | None) -> str:
     if gap is None:
         return "-"
-    return f"{_gap_words(gap)} {outcome(gap)}"
-
-
-def _gap_words(gap: Mapping[str, float]) -> str:
-    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+    return f"{signed_gap(gap)} {outcome(gap)}"

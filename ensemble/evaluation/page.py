@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from ensemble.evaluation import figures
 from ensemble.evaluation.markdown import picked_words
-from ensemble.evaluation.tables import LABELS, best_sources, number, outcome
+from ensemble.evaluation.tables import LABELS, best_sources, number, outcome, was_displayed_by_chance
+from ensemble.evaluation.verdict import order_sentence, outside_sentence, verdict
 
 __all__ = ["render"]
 
@@ -57,6 +58,7 @@ def render(
     environment.filters["outcome"] = outcome
     environment.filters["picked"] = picked_words
     sources = metrics["sources"]
+    by_chance = metrics["random_display"] if was_displayed_by_chance(metrics) else {}
     shown = [
         name for name in METRICS if any(f"{name}@{metrics['cutoffs'][0]}" in values for values in sources.values())
     ]
@@ -69,9 +71,20 @@ def render(
         plots=_plots(metrics, histories),
         examples=examples,
         facts=facts,
-        verdict=_verdict(metrics),
+        verdict=[*verdict(metrics), *filter(None, [outside_sentence(metrics)])],
+        by_chance=by_chance,
+        best_by_chance={key: best_sources(by_chance["sources"], key) for key in by_chance.get("drawn", {})},
+        over_all=_best_over_all(metrics),
+        order=order_sentence(metrics),
         compared=[name for name in ("recall", "ndcg", "share_of_best") if name in shown],
     )
+
+
+def _best_over_all(metrics: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Recall and NDCG over all pairs -> who is best in it; empty where no pair is outside the catalogue."""
+    sources = metrics.get("all_pairs", {}).get("sources", {})
+    names = [f"{name}@{k}" for name in ("recall", "ndcg") for k in metrics["cutoffs"]] if sources else []
+    return {name: best_sources(sources, name) for name in names}
 
 
 def _plots(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -101,22 +114,6 @@ def _own_ids(svg: str, number: int) -> str:
     svg = svg.replace('id="', f'id="f{number}-').replace("url(#", f"url(#f{number}-")
     svg = svg.replace('href="#', f'href="#f{number}-')
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
-
-
-def _verdict(metrics: Mapping[str, Any]) -> list[str]:
-    """One sentence for each other source: does the chain beat it at the first cutoff, and is that beyond chance?"""
-    names = [f"{name}@{metrics['cutoffs'][0]}" for name in ("recall", "share_of_best")]
-    return [
-        f"Against {LABELS.get(source, source)}, the chain "
-        + " and ".join(_outcome(gaps[name], name) for name in names if name in gaps)
-        + "."
-        for source, gaps in metrics["chain_minus"].items()
-    ]
-
-
-def _outcome(gap: Mapping[str, float], name: str) -> str:
-    words = {"win": "gains {} in {}", "loss": "loses {} in {}", "tie": "shows no clear difference in {1}"}
-    return words[outcome(gap)].format(number(abs(gap["value"])), name)
 
 
 def _signed(value: float) -> str:

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import Config
+from ensemble.evaluation.random_display import Displayed
 from models.data import State
 from workflows.core.errors import ArtefactError, DataError
 from workflows.core.run import Run
+from workflows.tables.split import OUTSIDE, PROPENSITY
 
 __all__ = ["Queries", "load_queries", "read_segment", "relevant_label"]
 
@@ -32,6 +34,8 @@ class Queries(msgspec.Struct, frozen=True):
         at: int64 [Q], when the user's first test event happened.
         context: context column -> its raw values [Q] at that event.
         facts: counts for the report.
+        outside: int64 [Q], how many distinct relevant items outside the catalogue each has beside them; None: none.
+        displayed: what was positive among what chance displayed; None where data.propensity names no column.
     """
 
     user_rows: NDArray[np.int64]
@@ -40,6 +44,8 @@ class Queries(msgspec.Struct, frozen=True):
     at: NDArray[np.int64]
     context: dict[str, pa.Array]
     facts: dict[str, Any]
+    outside: NDArray[np.int64] | None = None
+    displayed: Displayed | None = None
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -59,8 +65,8 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
 
     A relevant item is one with a positive test event of the user, counted once. Items that the user had already had in
     train or valid are left out where the chain filters seen items: no source may show them. Events of items outside the
-    catalogue are left out and counted. Users without a relevant item are not asked about; where nobody has one,
-    there is no query (`ensemble.evaluation.unmeasured` says why).
+    catalogue are left out, and the pairs they make are counted. Users without a relevant item are not asked about;
+    where nobody has one, there is no query (`ensemble.evaluation.unmeasured` says why).
 
     Args:
         run: its data stage has finished.
@@ -78,6 +84,7 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
     users, relevant = np.divmod(keys[new], num_items)
     asked = _draw(np.unique(users), config)
     chosen = np.isin(users, asked)
+    outside_users, num_outside = _outside(events, positive)
     first_user, first = np.unique(user, return_index=True)
     at_first = first[np.searchsorted(first_user, asked)]
     return Queries(
@@ -94,9 +101,57 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
             "num_users_with_relevant_items": len(np.unique(users)),
             "num_users_measured": len(asked),
             "num_relevant": int(chosen.sum()),
+            "num_relevant_pairs": len(users),
+            "num_relevant_pairs_outside_catalogue": int(num_outside.sum()),
+            "num_users_with_relevant_items_only_outside": int((~np.isin(outside_users, users)).sum()),
             "relevant_label": label or None,
         },
+        outside=_counts_of(asked, outside_users, num_outside),
+        displayed=_displayed(events, positive, asked, state, config) if config.data.propensity else None,
     )
+
+
+def _outside(events: pa.Table, positive: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Users with positive test events of items outside the catalogue, ascending, and of how many distinct ones."""
+    if OUTSIDE not in events.column_names:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    number = np.asarray(pc.fill_null(events[OUTSIDE], -1).to_numpy(), np.int64)
+    wanted = positive & (number >= 0)
+    pairs = np.unique(np.stack([np.asarray(events["user_row"].to_numpy(), np.int64)[wanted], number[wanted]]), axis=1)
+    return np.unique(pairs[0], return_counts=True)
+
+
+def _counts_of(
+    asked: NDArray[np.int64], users: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """The counts of `users` for those who are asked about, 0 for the others; None without any."""
+    if not len(users):
+        return None
+    place = np.minimum(np.searchsorted(users, asked), len(users) - 1)
+    return np.where(users[place] == asked, counts[place], 0)
+
+
+def _displayed(
+    events: pa.Table, positive: NDArray[np.bool_], asked: NDArray[np.int64], state: State, config: Config
+) -> Displayed:
+    """What chance displayed to the users who are asked about, by the same rules as what is relevant.
+
+    Args:
+        events: the test split, R rows.
+        positive: bool [R].
+        asked: int64 [Q], ascending.
+        state: what is known before the test split.
+        config: whether seen items are left out.
+    """
+    user, item = (np.asarray(events[name].to_numpy(), np.int64) for name in ("user_row", "item_row"))
+    propensity = np.asarray(events[PROPENSITY].to_numpy(), np.float64)
+    by_chance = (propensity > 0) & np.isin(user, asked)  # NaN: a policy chose
+    num_items = len(state.popularity)
+    if config.chain.filter_seen:
+        by_chance &= ~(_is_seen(user * num_items + item, state, num_items) & (item >= 0))
+    rows = np.flatnonzero(by_chance & positive)
+    rows = rows[np.argsort(user[rows], kind="stable")]
+    return Displayed(np.searchsorted(asked, user[rows]), item[rows], 1.0 / propensity[rows], int(by_chance.sum()))
 
 
 def read_segment(users: Path, column: str) -> NDArray:
@@ -121,9 +176,11 @@ def _read_test(run: Run, config: Config) -> pa.Table:
     folder = run.require("data", check=False) / "test"
     label = relevant_label(config)
     names = ["user_row", "item_row", "at", *([label] if label else []), *config.data.context]
+    names += [PROPENSITY] if config.data.propensity else []
     parts = sorted(folder.glob("*.parquet"))
     if not parts:
         raise ArtefactError(f"{folder} holds no Parquet part; run cascade prepare again with --force")
+    names += [OUTSIDE] if OUTSIDE in pq.read_schema(parts[0]).names else []
     return pa.concat_tables([pq.read_table(path, columns=list(dict.fromkeys(names))) for path in parts])
 
 

@@ -1,14 +1,17 @@
-"""Which rows the ranker is measured on, and what that says."""
+"""Which rows the ranker is measured on, beside which other classifiers, and what that says."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
 
 from ensemble.config import Config
+from ensemble.evaluation.random_order import random_order
 from ensemble.evaluation.ranker import calibration_quality, classification_quality
+from models.classifiers.rows import FROZEN, UP_TO_EVENT, classifier_rows, frozen_history, is_ordered
 from models.data import load_features
 from models.metrics.bootstrap import Resamples
 from models.metrics.calibration import calibration_gap
@@ -17,6 +20,7 @@ from workflows.core.run import Run
 
 __all__ = ["ranker_quality"]
 
+FIGURES = ("auc", "logloss", "expected_calibration_error")
 ROWS = {
     "impressions": "logged impressions of the test split",
     "sampled": "rows: positives of the test split and negatives drawn as in training; calibration is to that mix",
@@ -25,6 +29,9 @@ ROWS = {
 
 def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     """The "ranker" record of metrics.json.
+
+    Impressions are scored with their histories up to each of them, which is what a server that is told of every event
+    knows; where events are ordered also with the histories frozen at the end of valid ("frozen").
 
     Args:
         run: its ranking stage has finished.
@@ -39,42 +46,68 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
         resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
         quality |= calibration_quality(calibration_gap(labels, probabilities, users, resamples), quality)
     quality |= {"label": meta["label"] or "interaction", "rows": ROWS.get(meta["training_rows"], "rows")}
-    if config.evaluate.peers.use and meta["training_rows"] == "impressions" and "auc" in quality:
-        quality |= measure_classifiers(run, config, meta["label"], labels, probabilities)
+    if meta["training_rows"] != "impressions" or "auc" not in quality:
+        return quality
+    quality |= random_order(run, config, labels, probabilities)
+    found = {UP_TO_EVENT: probabilities} | _frozen(run)
+    if FROZEN in found:
+        quality[FROZEN] = _figures(labels, found[FROZEN])
+    if config.evaluate.peers.use:
+        quality |= measure_classifiers(run, config, meta["label"], labels, found)
     return quality
 
 
 def measure_classifiers(
-    run: Run, config: Config, label: str, labels: NDArray, probabilities: NDArray
+    run: Run, config: Config, label: str, labels: NDArray, ours: Mapping[str, NDArray]
 ) -> dict[str, dict[str, Any]]:
-    """Other classifiers of the same rows, fitted on train and tuned on valid.
+    """Other classifiers of the same rows and histories, tuned on valid, fitted on train and valid.
 
     Args:
         run: its features stage has finished.
         config: of the run.
         label: label column.
         labels: [R] of the test rows.
-        probabilities: [R], the ranker's.
+        ours: "up_to_event" and, where events are ordered, "frozen" -> [R], the ranker's probabilities.
 
     Returns:
-        "peers": name -> figures and how it was tuned, or why it is missing; "minus": name -> "auc" and "logloss" ->
-        the ranker's minus the other's, with its interval.
+        "peers": name -> figures, those with frozen histories as "frozen", and how it was tuned, or why it is missing;
+        "minus": name -> "auc" and "logloss" -> the ranker's minus the other's, with its interval; "minus_frozen": the
+        same with frozen histories.
     """
-    from models.classifiers.base import load_table
     from models.classifiers.fitted import fitted_classifiers
 
-    features, settings = load_features(run), config.evaluate
-    train, valid = load_table(run, features, "train", label), load_table(run, features, "valid", label)
-    test = load_table(run, features, "test", label)
+    settings = config.evaluate
+    rows = classifier_rows(run, load_features(run), label, settings.seed)
     resamples = Resamples(settings.num_bootstrap, settings.seed)
-    ours = Scored.of(labels, probabilities)
-    peers: dict[str, Any] = {}
-    minus: dict[str, Any] = {}
-    for name, model, record in fitted_classifiers(train, valid, settings.peers.budget_s, settings.seed):
-        peers[name] = msgspec.to_builtins(record)
-        if model is not None:
-            found = model.probabilities(test)
-            peers[name] |= classification_quality(test.labels, found)
-            gaps = paired_differences(ours, Scored.of(test.labels, found), test.user_row, resamples)
-            minus[name] = msgspec.to_builtins(gaps)
-    return {"peers": peers, "minus": minus}
+    scored = {known: Scored.of(labels, probabilities) for known, probabilities in ours.items()}
+    record: dict[str, dict[str, Any]] = {"peers": {}, "minus": {}}
+    if FROZEN in ours:
+        record["minus_frozen"] = {}
+    for name, model, how in fitted_classifiers(rows.train, rows.valid, rows.both, settings.peers.budget_s):
+        record["peers"][name] = msgspec.to_builtins(how)
+        if model is None:
+            continue
+        for known, table in rows.test.items():
+            found = model.probabilities(table)
+            gaps = paired_differences(scored[known], Scored.of(table.labels, found), table.user_row, resamples)
+            record["minus" if known == UP_TO_EVENT else "minus_frozen"][name] = msgspec.to_builtins(gaps)
+            record["peers"][name] |= (
+                classification_quality(table.labels, found)
+                if known == UP_TO_EVENT
+                else {FROZEN: _figures(table.labels, found)}
+            )
+    return record
+
+
+def _frozen(run: Run) -> dict[str, NDArray]:
+    """The ranker's probabilities with histories as of the end of valid; nothing where no event is ordered."""
+    from models.ranking.scores import ranking_scores
+
+    if not is_ordered(run):
+        return {}
+    return {FROZEN: ranking_scores(run, "test", frozen_history(run, load_features(run)))[2]}
+
+
+def _figures(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    quality = classification_quality(labels, probabilities)
+    return {name: quality[name] for name in FIGURES}

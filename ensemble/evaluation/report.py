@@ -11,10 +11,12 @@ import msgspec
 from numpy.typing import NDArray
 
 from ensemble.config import Config
+from ensemble.evaluation.console_table import console_tables
 from ensemble.evaluation.examples import example_users
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
-from ensemble.evaluation.tables import LABELS, console_table
+from ensemble.evaluation.tables import LABELS, was_displayed_by_chance
+from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, outside_sentence
 from models.data import State
 from workflows.core import console
 from workflows.core.artefacts import read_manifest
@@ -76,17 +78,25 @@ def print_summary(root: Path) -> None:
 
 
 def _say(metrics: dict[str, Any]) -> None:
-    """The short table, and what could not be measured or should not be overlooked."""
+    """The short tables, and what could not be measured or should not be overlooked."""
     unmeasured = metrics.get("unmeasured")
     if unmeasured is None:
-        console.err.print(console_table(metrics))
+        first, *others = console_tables(metrics)
+        console.err.print(first)
+        if order := order_sentence(metrics):
+            console.say(f"evaluate: {order}")
+        for table in others:
+            console.err.print(table)
+        if was_displayed_by_chance(metrics):
+            console.say(f"evaluate: {POLICY_SENTENCE}")
     num_eligible, longest = metrics["data"]["num_eligible_items"], max(metrics["cutoffs"])
     if unmeasured is None and num_eligible <= longest:
         console.say(
             f"evaluate: a slate of {longest} holds all {num_eligible:,} items that may be shown, whatever the source: "
             "recall there says nothing; lower evaluate.cutoffs"
         )
-    for sentence in (unmeasured, metrics["ranker"].get("skipped"), metrics["ranker"].get("warning")):
+    ranker = metrics["ranker"]
+    for sentence in (unmeasured, outside_sentence(metrics), ranker.get("skipped"), ranker.get("warning")):
         if sentence:
             console.say(f"evaluate: {sentence}")
 

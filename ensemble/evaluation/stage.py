@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from ensemble.benchmark.result import RESULT_GLOB
 from ensemble.config import Config
+from ensemble.evaluation.all_pairs import measure_all_pairs
 from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.informed import why_not_informed
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, summarise
+from ensemble.evaluation.random_display import measure_random_display
 from ensemble.evaluation.report import print_summary, write_report
 from ensemble.evaluation.setting import Setting, open_setting
 from ensemble.evaluation.slices import measure_slices
@@ -23,6 +25,7 @@ from ensemble.evaluation.tables import INFORMED
 from ensemble.evaluation.targets import check_targets
 from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.unmeasured import no_slates, nothing_measured, why_unmeasured
+from ensemble.evaluation.verdict import POLICY_SENTENCE
 from ensemble.evaluation.write import write_recommendations
 from models.baselines.fitted import PeerRecord
 from models.metrics.bootstrap import Resamples
@@ -37,10 +40,6 @@ FORMAT_VERSION = 1
 INFORMED_NOTE = (
     "The informed bound knows the items, the contexts and the logging policy, and infers the tastes and budgets of "
     "the users from the tables that the chain has."
-)
-POLICY_NOTE = (
-    "Recall and NDCG can only count what the shop's own policy happened to show, so they favour sources that resemble "
-    "it; the share of the best possible does not."
 )
 
 
@@ -123,12 +122,17 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "unmeasured": why_not,
         "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
     }
+    resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
     if why_not is not None:
-        return metrics | nothing_measured(cutoffs)
+        return (
+            metrics | nothing_measured(cutoffs) | {"all_pairs": measure_all_pairs(answers, queries, cutoffs, resamples)}
+        )
     columns = {s: measure_source(answer, queries, setting.state, cutoffs) for s, answer in answers.items()}
     notes = _add_share_of_best(run, config, setting, answers, columns, cutoffs)
-    resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
+    by_chance = _random_display(config, setting, answers, cutoffs, resamples)
     return metrics | {
+        **({"random_display": by_chance} if by_chance else {}),
+        "all_pairs": measure_all_pairs(answers, queries, cutoffs, resamples),
         "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
         "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
         "retrieval_minus": msgspec.to_builtins(compare(columns, "retrieval", resamples)),
@@ -137,6 +141,23 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},
         "notes": notes,
     }
+
+
+def _random_display(
+    config: Config, setting: Setting, answers: dict[str, Slates], cutoffs: Sequence[int], resamples: Resamples
+) -> dict[str, Any]:
+    """Quality on what chance displayed; empty where data.propensity names no column."""
+    if (displayed := setting.queries.displayed) is None:
+        return {}
+    return measure_random_display(
+        {source: answer.rows for source, answer in answers.items()},
+        displayed,
+        setting.queries.user_rows,
+        state=setting.state if config.chain.filter_seen else None,
+        eligible=setting.eligible,
+        cutoffs=cutoffs,
+        resamples=resamples,
+    )
 
 
 def _add_share_of_best(
@@ -170,7 +191,7 @@ def _add_share_of_best(
     return [
         f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities.",
         INFORMED_NOTE if reason is None else f"The informed bound is not stated: {reason}.",
-        POLICY_NOTE,
+        *([POLICY_SENTENCE] if queries.displayed is None else []),
     ]
 
 

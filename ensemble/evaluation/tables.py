@@ -1,30 +1,29 @@
-"""The numbers of report/metrics.json as text: a Markdown table and a short one for the console."""
+"""The numbers of report/metrics.json as text: cells, names, and the Markdown table of the sources."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
 __all__ = [
+    "DRAWN",
     "HIGHER_IS_BETTER",
     "INFORMED",
     "LABELS",
     "best_sources",
-    "console_table",
     "default_columns",
     "estimate_cell",
     "markdown_table",
     "number",
     "outcome",
+    "signed_gap",
+    "was_displayed_by_chance",
 ]
 
 # Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
 HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
 
-MANY_SOURCES = 4
-
+DRAWN = "Drawn at random"  # what chance gets, for scale
 INFORMED = "informed"  # what could be known, not a recommender: it wins nothing
 
 LABELS = {
@@ -41,6 +40,7 @@ LABELS = {
     "retrieval": "Retrieval alone",
     "chain": "Full chain",
     INFORMED: "Informed bound",
+    "drawn": DRAWN,
 }
 
 
@@ -60,37 +60,23 @@ def markdown_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> s
     return "\n".join(lines) + "\n"
 
 
-def console_table(metrics: Mapping[str, Any]) -> Table:
-    """The means for a narrow terminal, the best in bold: a row a metric, or a row a source where there are many."""
-    sources = metrics["sources"]
-    title = f"{metrics['data']['num_users_measured']:,} test users"
-    if len(sources) > MANY_SOURCES:
-        table = Table("source", title=title)
-        names = [name for name in default_columns(metrics) if not name.startswith("ndcg")]
-        for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
-        for source in sources:
-            table.add_row(LABELS.get(source, source), *(_mean(sources, source, name) for name in names))
-        return table
-    table = Table(title=title)
-    table.add_column("metric", no_wrap=True)
-    for source in sources:
-        table.add_column(LABELS.get(source, source), justify="right")
-    for name in default_columns(metrics):
-        table.add_row(name, *(_mean(sources, source, name) for source in sources))
-    return table
+def was_displayed_by_chance(metrics: Mapping[str, Any]) -> bool:
+    """Whether chance displayed something of the test split that was clicked."""
+    return "sources" in metrics.get("random_display", {})
 
 
-def _mean(sources: Mapping[str, Any], source: str, name: str) -> str:
-    text = number(sources[source][name]["value"]) if name in sources[source] else "-"
-    return f"[bold]{text}[/bold]" if source in best_sources(sources, name) else text
+def signed_gap(gap: Mapping[str, float]) -> str:
+    """A difference with its interval."""
+    return f"{gap['value']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
 
 
 def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
     """The sources with the highest mean of a metric that somebody can win on; equal ones share it."""
     if name.split("@")[0] not in HIGHER_IS_BETTER:
         return []
-    named = {s: values[name]["value"] for s, values in sources.items() if name in values and s != INFORMED}
+    named = {
+        s: values[name]["value"] for s, values in sources.items() if name in values and s not in (INFORMED, "drawn")
+    }
     known = {source: value for source, value in named.items() if value is not None}
     return [source for source, value in known.items() if value == max(known.values()) and value > 0]
 

@@ -36,7 +36,7 @@ def why_unmeasured(config: Config, queries: Queries) -> str | None:
     said, advice = [], []
     if outside:
         said.append(f"{outside:,} are of items outside the catalogue")
-        advice.append("name the catalogue in data.items, since without it the items of the train events are all")
+        advice.append("name the catalogue in data.items, since without it the items of train and valid are all")
     if repeated:
         said.append(f"{repeated:,} user-item pairs are of items that their user had before, which are not shown again")
         advice.append("set chain.filter_seen = false if they may be, or leave repeated events out of the tables")

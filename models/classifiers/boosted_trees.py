@@ -55,10 +55,29 @@ class BoostedTrees(Classifier):
         """
         import lightgbm
 
+        rows = self._rows(train)
+        kept = rows.create_valid(self._inputs(valid), valid.labels)
+        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+        self._model = lightgbm.train(self._settings, rows, MAX_TREES, valid_sets=[kept], callbacks=[stop])
+        self._num_trees = max(self._model.best_iteration, 1)
+
+    def refit(self, both: Table) -> None:
+        """As in `Classifier`: as many trees as valid asked for."""
+        import lightgbm
+
+        self._model = lightgbm.train(self._settings, self._rows(both), self._num_trees)
+
+    def _rows(self, train: Table) -> Any:
+        import lightgbm
+
         self._means = {name: label_means(train, name, self.smoothing) for name in IDS} if self.id_means else {}
         held_out = [fold_means(train, name, self.smoothing, self.seed) for name in self._means]
         matrix, categorical = _matrix(train, held_out)
-        settings: dict[str, Any] = {
+        return lightgbm.Dataset(matrix, train.labels, categorical_feature=categorical, free_raw_data=False)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {
             "objective": "binary",
             "num_leaves": self.num_leaves,
             "learning_rate": self.learning_rate,
@@ -67,10 +86,6 @@ class BoostedTrees(Classifier):
             "force_col_wise": True,
             "verbosity": -1,
         }
-        rows = lightgbm.Dataset(matrix, train.labels, categorical_feature=categorical, free_raw_data=False)
-        kept = rows.create_valid(self._inputs(valid), valid.labels)
-        stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-        self._model = lightgbm.train(settings, rows, MAX_TREES, valid_sets=[kept], callbacks=[stop])
 
     def probabilities(self, table: Table) -> NDArray[np.float64]:
         """As in `Classifier`."""

@@ -1,4 +1,4 @@
-"""The classifiers of a run: the rows that the ranker trains on, tuned on valid by log loss."""
+"""The classifiers of a run: tuned on valid by log loss, then fitted on train and valid, as the ranker is."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from workflows.core import console
 from workflows.core.extras import why_missing
 
 __all__ = ["ClassifierRecord", "fitted_classifiers"]
-
-MAX_ROWS = 1_000_000
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -62,27 +60,30 @@ class ClassifierRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fitted_classifiers(
-    train: Table, valid: Table, budget_s: float, seed: int
+    train: Table, valid: Table, both: Table, budget_s: float
 ) -> Iterator[tuple[str, Classifier | None, ClassifierRecord]]:
-    """Every classifier at the best point that its search on valid found, fitted on train as the ranker is.
+    """Every classifier at the best point that its search on valid found, fitted on train and valid.
 
     Args:
-        train: at most MAX_ROWS of its events are used, drawn by the seed.
+        train: to learn from in the search.
         valid: decides the parameters and when to stop.
+        both: train and valid, to learn from in the end.
         budget_s: seconds that the search of one classifier may take; the trial under way is finished.
-        seed: of the draw.
 
     Yields:
         Name, the fitted classifier (None where its package is missing, or there is no row to tune on), its record;
         `value` of a trial is the negative log loss.
     """
-    if len(train) > MAX_ROWS:
-        train = train.take(np.sort(np.random.default_rng(seed).choice(len(train), MAX_ROWS, replace=False)))
     for choice in CHOICES:
         missing = why_missing(choice.package, choice.distribution, "peers")
-        if missing or not len(valid):
-            no_rows = f"{choice.name} is tuned on the valid split, which has no rows"
-            reason = f"{choice.name} {missing}, then use --force" if missing else no_rows
+        if missing:
+            missing += ", then use --force"
+        elif not len(valid):
+            missing = "is tuned on the valid split, which has no rows"
+        elif one_value := next((name for name, rows in (("train", train), ("valid", valid)) if _is_one(rows)), None):
+            missing = f"cannot be tuned: the {one_value} split does not have both values of the label"
+        if missing:
+            reason = f"{choice.name} {missing}"
             console.say(f"evaluate: {reason}")
             yield choice.name, None, ClassifierRecord(skipped=reason)
             continue
@@ -100,6 +101,7 @@ def fitted_classifiers(
         found = search(choice.grid, measure, budget_s)
         seconds = time.perf_counter() - started_at
         console.say(f"evaluate: {choice.name} tuned in {seconds:.0f} s ({len(found.trials)} trials: {found.best})")
+        best["model"].refit(both)
         yield (
             choice.name,
             best["model"],
@@ -111,3 +113,7 @@ def fitted_classifiers(
                 tuning_seconds=seconds,
             ),
         )
+
+
+def _is_one(table: Table) -> bool:
+    return len(np.unique(table.labels)) < 2

@@ -40,6 +40,10 @@ class Logistic(Classifier):
         self._model = LogisticRegression(C=self.inverse_penalty, solver="liblinear", intercept_scaling=10.0)
         self._model.fit(one_hot(train), train.labels > 0.5)
 
+    def refit(self, both: Table) -> None:
+        """As in `Classifier`: with the same penalty."""
+        self.fit(both, both)
+
     def probabilities(self, table: Table) -> NDArray[np.float64]:
         """As in `Classifier`."""
         found: NDArray[np.float64] = self._model.predict_proba(one_hot(table))[:, 1]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.metrics.bootstrap import Estimate, Resamples, interval
 from models.metrics.classification import EPSILON
 
-__all__ = ["Scored", "paired_differences"]
+__all__ = ["Scored", "paired_differences", "within_users"]
 
 Floats = NDArray[np.float64]
 
@@ -72,3 +72,34 @@ def paired_differences(ours: Scored, other: Scored, users: NDArray, resamples: R
     drawn = np.array([gaps(row[owner]) for weights in resamples.weights(int(owner.max()) + 1) for row in weights])
     means = gaps(np.ones(len(owner)))
     return {name: interval(means[place], drawn[:, place]) for place, name in enumerate(("auc", "logloss"))}
+
+
+def within_users(labels: NDArray, scores: NDArray, owner: NDArray[np.int64], weights: Floats) -> tuple[Floats, Floats]:
+    """How much of the pairs of a positive and a negative row of one user the scores order right; ties count one half.
+
+    Args:
+        labels: [R], 1 or 0.
+        scores: [R], larger is more likely.
+        owner: int64 [R], whose row it is, 0 to U - 1, each with a row.
+        weights: float64 [R]; a pair weighs the product of its rows'.
+
+    Returns:
+        float64 [U] each: the weight of the pairs in the right order, and of all pairs. Their sums over users give the
+        AUC within users.
+    """
+    order = np.lexsort((scores, owner))
+    user, score, weight = owner[order], np.asarray(scores)[order], weights[order]
+    positive = np.asarray(labels)[order] > 0.5
+    first = np.searchsorted(user, np.arange(int(user[-1]) + 1))
+    negatives = np.append(0.0, np.cumsum(np.where(positive, 0.0, weight)))
+    is_new = np.append(True, (user[1:] != user[:-1]) | (score[1:] != score[:-1]))
+    tie = np.cumsum(is_new) - 1
+    starts = np.flatnonzero(is_new)
+    ends = np.append(starts[1:], len(user))
+    below = negatives[starts[tie]] - negatives[first[user]]
+    equal = negatives[ends[tie]] - negatives[starts[tie]]
+    all_of = np.append(first[1:], len(user))
+    total = (negatives[all_of] - negatives[first])[user]
+    won = np.bincount(user, np.where(positive, weight * (below + equal / 2), 0.0))
+    pairs = np.bincount(user, np.where(positive, weight * total, 0.0))
+    return won.astype(np.float64), pairs.astype(np.float64)

@@ -62,7 +62,9 @@ def hits(slates: Ints, indptr: Ints, rows: Ints) -> tuple[npt.NDArray[np.bool_],
     return found & ~_repeated(slates), counts
 
 
-def per_user(slates: Ints, indptr: Ints, rows: Ints, cutoffs: Sequence[int]) -> dict[str, Floats]:
+def per_user(
+    slates: Ints, indptr: Ints, rows: Ints, cutoffs: Sequence[int], unreachable: Ints | None = None
+) -> dict[str, Floats]:
     """Accuracy of every user's slate at every cutoff.
 
     Args:
@@ -70,6 +72,7 @@ def per_user(slates: Ints, indptr: Ints, rows: Ints, cutoffs: Sequence[int]) -> 
         indptr: [U + 1], as in `hits`.
         rows: relevant item rows, as in `hits`.
         cutoffs: every k; one above K sees the slate as padded with misses.
+        unreachable: [U], further relevant items that no slate can hold; they count in r.
 
     Returns:
         "recall@k", "capped_recall@k", "ndcg@k", "mrr@k" and "hit_rate@k" for every k: float64 [U] each.
@@ -78,6 +81,8 @@ def per_user(slates: Ints, indptr: Ints, rows: Ints, cutoffs: Sequence[int]) -> 
         ValueError: a user has no relevant item, so that recall is not defined; leave such users out.
     """
     found, counts = hits(slates, indptr, rows)
+    if unreachable is not None:
+        counts = counts + unreachable
     if (counts == 0).any():
         raise ValueError(f"user {int(np.argmin(counts))} has no relevant item; leave such users out before measuring")
     table: dict[str, Floats] = {}

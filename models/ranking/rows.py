@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.data import Batch, Events, Features, Shard
 from models.ranking.pairing import PairSource
+from workflows.features.schema import HISTORY
 
 __all__ = ["Group", "GroupSource", "ImpressionGroups", "SampledGroups"]
 
@@ -61,13 +62,28 @@ class ImpressionGroups:
     """Logged events with their label, one item a group. History is that of the event, point-in-time.
 
     Pair features are off for these rows unless asked for: the retriever was fitted on the clicks that are labels here.
+
+    Args:
+        events: of a split.
+        label: label column.
+        features: of the run.
+        pairs: gives the pair features.
+        history: int32 [U, L], codes that stand for the history of every event of a user; None: each has its own.
     """
 
     listwise = False
 
-    def __init__(self, events: Events, label: str, features: Features, pairs: PairSource) -> None:
+    def __init__(
+        self,
+        events: Events,
+        label: str,
+        features: Features,
+        pairs: PairSource,
+        history: NDArray[np.int32] | None = None,
+    ) -> None:
         self._events = events.select(known_items_only=True)
         self._label, self._features, self._pairs = label, features, pairs
+        self._history = history
         self._shard = Shard()
 
     def share(self, shard: Shard) -> ImpressionGroups:
@@ -84,6 +100,8 @@ class ImpressionGroups:
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
         """Yield groups [B, 1]."""
         for events in self._events.batches(batch_size, seed=seed, shard=self._shard):
+            if self._history is not None:
+                events = {**events, HISTORY: self._history[events["user_row"]]}
             query, rows = self._features.event_inputs(events), events["item_row"]
             yield Group(
                 query=query,

@@ -25,13 +25,19 @@ MOMENT: dict[str, Literal["train", "eval"]] = {"valid": "train", "test": "eval"}
 
 
 def ranking_scores(
-    run: Run, split: Literal["valid", "test"]
+    run: Run, split: Literal["valid", "test"], history: NDArray[np.int32] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
     """Score a split with the exported plain graph.
 
     A ranker of impressions is scored on the split's impressions, one of sampled rows on the split's positives and
     negatives drawn as in its training, as of the moment before the split. (The valid split is what a sampled ranker was
     trained on: only its test figures are held out.)
+
+    Args:
+        run: its ranking stage has finished.
+        split: which.
+        history: int32 [U, L], codes that stand for the history of every impression of a user; None: each has its own,
+            as of the moment before it.
 
     Returns:
         Whose rows they are, int64 [R]; labels float32 [R], 1 or 0; and probabilities float64 [R]. R is 0 where the
@@ -43,7 +49,7 @@ def ranking_scores(
     folder = run.require("ranking", check=False)
     meta = json.loads((folder / "meta.json").read_text())
     config = msgspec.convert(read_manifest(folder).config["ranking"], RankingConfig)
-    found = _source(run, config, load_features(run), meta, split)
+    found = _source(run, config, load_features(run), meta, split, history)
     if found is None:
         return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0)
     source, owner = found
@@ -63,7 +69,7 @@ def ranking_scores(
 
 
 def _source(
-    run: Run, config: RankingConfig, features: Features, meta: dict, split: str
+    run: Run, config: RankingConfig, features: Features, meta: dict, split: str, history: NDArray[np.int32] | None
 ) -> tuple[GroupSource, NDArray] | None:
     """The rows of a split and the user of each group; None where there is none."""
     from models.neighbours.merged import MergedRetriever
@@ -77,7 +83,7 @@ def _source(
         if not len(events):
             return None
         pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)
-        return ImpressionGroups(events, meta["label"], features, pairs), events.columns["user_row"]
+        return ImpressionGroups(events, meta["label"], features, pairs, history), events.columns["user_row"]
     positives = events.select(positives_of=meta["label"]).columns
     if not is_new(positives, state).any():
         return None

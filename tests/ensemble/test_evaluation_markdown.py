@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from ensemble.evaluation.console_table import console_tables
 from ensemble.evaluation.markdown import difference_table, peer_table, report_text
-from ensemble.evaluation.tables import console_table, outcome
+from ensemble.evaluation.tables import outcome
 
 
 def estimate(value, half=0.01):
@@ -27,7 +28,8 @@ def test_a_difference_whose_interval_holds_zero_is_a_tie():
 
 
 @pytest.mark.parametrize("num_sources", [4, 9])
-def test_the_console_table_fits_80_columns_with_every_number_whole(num_sources):
+@pytest.mark.parametrize("by_chance", [False, True])
+def test_the_console_tables_fit_80_columns_with_every_number_whole(num_sources, by_chance):
     names = ["popularity", "item_knn", "retrieval", "chain", "bm25_knn", "rp3beta", "als", "bpr", "ease"][:num_sources]
     metrics = {
         "cutoffs": [10, 20, 100],
@@ -38,9 +40,16 @@ def test_the_console_table_fits_80_columns_with_every_number_whole(num_sources):
             for place, source in enumerate(names)
         },
     }
+    if by_chance:
+        recall = {source: {"recall@100": estimate(0.3 + k / 1000)} for k, source in enumerate(names)}
+        counts = {"num_positive": 12_345, "num_displays": 234_567, "num_users": 12_000}
+        metrics["random_display"] = {"sources": recall, "drawn": {"recall@100": 0.0211}, **counts}
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(console_table(metrics))
+    console.print(*console_tables(metrics))
     text = console.export_text()
+    if by_chance:
+        assert "0.0211" in text
+        assert all(f"{0.3 + place / 1000:.4f}" in text for place in range(num_sources))
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
     assert all(f"{0.1 + place / 1000:.4f}" in text for place in range(num_sources))

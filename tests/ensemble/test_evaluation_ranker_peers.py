@@ -10,6 +10,7 @@ from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.markdown import classifier_table
 from ensemble.evaluation.ranker_rows import measure_classifiers
 from models.baselines.config import PeersConfig
+from models.classifiers.rows import UP_TO_EVENT
 from models.data import load_events
 from models.metrics.classification import auc
 from tests.models.checkerboard import checkerboard_run
@@ -25,7 +26,8 @@ def found(tmp_path_factory):
     settings = EvaluateConfig(num_bootstrap=40, peers=PeersConfig(use=True, budget_s=1e-9))
     labels = load_events(run, "test").columns["click"]
     perfect = np.where(labels > 0.5, 0.99, 0.01)
-    return labels, perfect, measure_classifiers(run, Config(evaluate=settings), "click", labels, perfect)
+    ours = {UP_TO_EVENT: perfect}
+    return labels, perfect, measure_classifiers(run, Config(evaluate=settings), "click", labels, ours)
 
 
 def test_every_classifier_has_its_figures_and_the_difference_to_the_ranker(found):
@@ -41,9 +43,9 @@ def test_every_classifier_has_its_figures_and_the_difference_to_the_ranker(found
 
 def test_a_smaller_log_loss_is_a_win(found):
     _, _, record = found
-    # A weight for each user and each item cannot tell the parities apart, so the perfect ranker wins.
+    # What resembles the history has an item's parity, so the order is right; no model is as sure as the perfect ranker.
     row = next(line for line in classifier_table(record).splitlines() if line.startswith("| Logistic"))
-    assert row.count("win") == 2
+    assert [cell.split()[-1] for cell in row.split("|")[5:7]] == ["tie", "win"]
     worse = {"value": 0.1, "low": 0.05, "high": 0.15}
     record = {
         "peers": {"logistic": record["peers"]["logistic"]},
@@ -58,3 +60,19 @@ def test_a_missing_classifier_is_said():
     table = classifier_table({"peers": {"lightgbm": {"skipped": "it is not installed"}}})
     assert "| LightGBM | it is not installed |" in table
     assert classifier_table({}) == ""
+
+
+def test_frozen_histories_stand_beside_those_up_to_each_event(found):
+    record = found[2]
+    assert "minus_frozen" not in record  # nothing is ordered here
+    gap = {"value": -0.02, "low": -0.03, "high": -0.01}
+    peer = record["peers"]["logistic"] | {"frozen": {"auc": 0.7123, "logloss": 0.6123}}
+    ranker = {
+        "peers": {"logistic": peer},
+        "minus": {"logistic": record["minus"]["logistic"]},
+        "minus_frozen": {"logistic": {"auc": gap, "logloss": gap}},
+    }
+    [_, row] = [line for line in classifier_table(ranker).splitlines() if line.startswith("| Logistic regression")]
+    assert row.startswith("| Logistic regression, frozen |")
+    assert "0.7123 | 0.6123" in row
+    assert [cell.split()[-1] for cell in row.split("|")[5:7]] == ["loss", "win"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 
-from models.classifiers.base import Table, load_table
+from models.classifiers.base import Table, join, load_table
 from models.classifiers.boosted_trees import BoostedTrees, fold_means, label_means
 from models.classifiers.fitted import fitted_classifiers
 from models.classifiers.logistic import Logistic, one_hot
@@ -39,7 +40,8 @@ def planted(num_rows=4000, seed=0):
         "tags": tags.astype(np.int32),
         "price": price[:, None].astype(np.float32),
     }
-    return Table(FEATURES, columns, (rng.random(num_rows) < chance).astype(np.float32), user.astype(np.int64)), chance
+    labels, nothing = (rng.random(num_rows) < chance).astype(np.float32), np.zeros((num_rows, 1), np.int32)
+    return Table(FEATURES, columns, labels, user.astype(np.int64), nothing, np.arange(num_rows)), chance
 
 
 def test_one_hot_equals_a_loop():
@@ -63,7 +65,7 @@ def test_means_are_smoothed_and_out_of_fold():
         own = labels[codes == code]
         assert means[code] == pytest.approx((own.sum() + 4 * labels.mean()) / (len(own) + 4))
     held_out = fold_means(table, "item_id", 4.0, seed=1)
-    flipped = Table(table.features, table.columns, labels.copy(), table.user_row)
+    flipped = msgspec.structs.replace(table, labels=labels.copy())
     flipped.labels[7] = 1 - labels[7]
     assert fold_means(flipped, "item_id", 4.0, seed=1)[7] == held_out[7]
     assert (fold_means(flipped, "item_id", 4.0, seed=1) != held_out).any()
@@ -84,14 +86,39 @@ def test_the_search_keeps_the_model_with_the_smallest_log_loss_and_says_what_is_
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     (train, _), (valid, _) = planted(600), planted(600, seed=1)
     models, records = {}, {}
-    for name, model, record in fitted_classifiers(train, valid, budget_s=60, seed=1):
+    for name, model, record in fitted_classifiers(train, valid, join(train, valid), budget_s=60):
         models[name], records[name] = model, record
     assert models["lightgbm"] is None
     assert "lightgbm needs the package lightgbm" in records["lightgbm"].skipped
     assert "lightgbm needs the package" in capsys.readouterr().err
     best = max(records["logistic"].trials, key=lambda trial: trial.value)
     assert records["logistic"].picked == best.params == {"inverse_penalty": models["logistic"].inverse_penalty}
-    assert -log_loss(valid.labels, models["logistic"].probabilities(valid)) == pytest.approx(best.value)
+    on_train = Logistic(**best.params)
+    on_train.fit(train, valid)
+    assert -log_loss(valid.labels, on_train.probabilities(valid)) == pytest.approx(best.value)
+    on_both = Logistic(**best.params)
+    on_both.fit(join(train, valid), valid)
+    np.testing.assert_allclose(models["logistic"].probabilities(valid), on_both.probabilities(valid))
+
+
+def test_refitted_trees_are_as_many_as_valid_asked_for_and_know_both_splits():
+    pytest.importorskip("lightgbm", reason="the extra 'peers' is missing")
+    (train, _), (valid, _), (test, _) = planted(400), planted(400, seed=1), planted(seed=2)
+    model = BoostedTrees(7)
+    model.fit(train, valid)
+    before = log_loss(test.labels, model.probabilities(test))
+    num_trees = model._model.best_iteration
+    model.refit(join(train, valid))
+    assert model._model.num_trees() == num_trees
+    assert log_loss(test.labels, model.probabilities(test)) < before
+
+
+def test_a_split_with_one_value_of_the_label_is_said(capsys):
+    (train, _), (valid, _) = planted(60), planted(60, seed=1)
+    certain = msgspec.structs.replace(valid, labels=np.ones(60, np.float32))
+    for _, model, record in fitted_classifiers(train, certain, train, budget_s=1):
+        assert model is None
+        assert "the valid split does not have both values of the label" in record.skipped
 
 
 def test_without_a_valid_row_nothing_is_fitted_and_the_reason_is_said(capsys):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.metrics.bootstrap import Resamples
 from models.metrics.classification import auc, log_loss
-from models.metrics.paired import Scored, paired_differences
+from models.metrics.paired import Scored, paired_differences, within_users
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30))
@@ -53,3 +53,17 @@ def test_the_interval_is_that_of_repeated_users():
         gaps.append(auc(labels[rows], first[rows]) - auc(labels[rows], second[rows]))
     found = paired_differences(Scored.of(labels, first), Scored.of(labels, second), users, plan)["auc"]
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(gaps, [2.5, 97.5])))
+
+
+def test_pairs_of_one_user_are_counted_as_a_loop_counts_them():
+    rng = np.random.default_rng(8)
+    owner = np.append(np.arange(6), rng.integers(0, 6, 60))
+    labels, scores, weights = rng.integers(0, 2, 66), rng.integers(0, 7, 66) / 7, rng.uniform(0.5, 3, 66)
+    won, pairs = within_users(labels, scores, owner, weights)
+    for user in range(6):
+        rows = np.flatnonzero(owner == user)
+        mine = [(i, j) for i in rows for j in rows if labels[i] == 1 and labels[j] == 0]
+        right = [(scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j]) for i, j in mine]
+        weight = [weights[i] * weights[j] for i, j in mine]
+        assert pairs[user] == pytest.approx(sum(weight))
+        assert won[user] == pytest.approx(np.dot(right, weight))

@@ -134,6 +134,32 @@ def test_sessions_are_ordered_in_time_and_show_distinct_items(events):
     assert (events.hour == events.timestamp.dt.hour).all()
 
 
+def test_what_chance_shows_is_every_item_on_sale_alike_with_the_propensity_that_is_stated(events, truth):
+    by_chance = events[events.propensity.notna()]
+    assert len(by_chance) / len(events) == pytest.approx(CONFIG.random_share, abs=0.005)
+    assert by_chance.position.value_counts(normalize=True).between(0.09, 0.11).all()
+    at, instants = _at(by_chance), np.unique(_at(by_chance))
+    on_sale = (truth.launched_at <= instants[:, None]) & (instants[:, None] < truth.sold_out_at)
+    chances = 1 / on_sale.sum(axis=1)
+    np.testing.assert_allclose(by_chance.propensity, chances[np.searchsorted(instants, at)])
+    displays = np.bincount(np.searchsorted(instants, at), minlength=len(instants))
+    expected = (displays * chances) @ on_sale  # of each item
+    shown = np.bincount(truth.item_rows(by_chance.item_id.to_numpy()), minlength=CONFIG.num_items)
+    statistic = ((shown - expected) ** 2 / expected).sum() / CONFIG.num_items
+    assert statistic < 1 + 4.5 * np.sqrt(2 / CONFIG.num_items)  # chi-squared over its degrees of freedom
+    others = np.bincount(truth.item_rows(events[events.propensity.isna()].item_id.to_numpy()), minlength=600)
+    assert ((others - others.mean()) ** 2 / others.mean()).mean() > 100  # the policy is nothing like it
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_or_nothing_can_be_left_to_chance(tmp_path, share):
+    config = ShopConfig(num_users=20, num_items=15, num_impressions=2_000, cold_item_fraction=0.0, random_share=share)
+    write_shop(config, tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    assert events.propensity.notna().mean() == share
+    assert not events.duplicated(["session_id", "item_id"]).any()
+
+
 def test_impressions_follow_a_zipf_like_law(events):
     counts = np.sort(events.item_id.value_counts().to_numpy())[::-1]
     rank = np.arange(5, 200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ def tables(tmp_path_factory):
     return pd.read_parquet(folder / "events.parquet"), pd.read_parquet(folder / "users.parquet")
 
 
-def as_log(world, events):
+def as_log(world, events, *, flagged=True):
     events = events.sort_values("user_id", kind="stable")
     return Log(
         users=world.truth.user_rows(events.user_id.to_numpy()),
@@ -38,13 +40,14 @@ def as_log(world, events):
         position=events.position.to_numpy(),
         click=events.click.to_numpy(),
         purchase=events.purchase.to_numpy(),
+        random=events.propensity.notna().to_numpy() if flagged else None,
     )
 
 
 @pytest.fixture(scope="module")
 def tastes(world, tables):
     events, users = tables
-    return Inference(world, as_log(world, events)).tastes(USERS, users.spend.to_numpy()[USERS])
+    return Inference(world, as_log(world, events), CONFIG.random_share).tastes(USERS, users.spend.to_numpy()[USERS])
 
 
 def unknown(truth: Truth):
@@ -56,6 +59,35 @@ def test_deviations_from_the_truth_are_as_large_as_the_posterior_says(world, tas
     assert abs(surprise[:, :-1].mean()) < 0.1
     assert 0.9 < surprise[:, :-1].std() < 1.1
     assert 0.85 < surprise[:, -1].std() < 1.15
+
+
+def test_what_chance_showed_is_no_sign_of_taste(world):
+    """With everything left to chance, knowing it leaves the prior; taking it for the policy's choice misleads."""
+    num_rows = len(USERS) * 60
+    users = np.repeat(USERS, 60)
+    items = np.random.default_rng(2).integers(0, CONFIG.num_items, num_rows)
+    nothing = np.zeros(num_rows)
+    unseen = np.full(num_rows, 10**9)  # a position that nobody looks at: no click tells nothing
+    at = np.full(num_rows, world.truth.log_from_to[0])
+    log = Log(users, items, at, nothing.astype(np.int64), unseen, nothing, nothing, np.ones(num_rows, bool))
+    spend = np.full(len(USERS), np.nan)
+    empty = Inference(world, as_empty(log)).tastes(USERS, spend).mean
+    np.testing.assert_allclose(Inference(world, log).tastes(USERS, spend).mean, empty, atol=0.02)
+    blind = dataclasses.replace(log, random=None)
+    assert np.abs(Inference(world, blind, 1.0).tastes(USERS, spend).mean - empty).max() < 0.02
+    assert np.abs(Inference(world, blind, 0.0).tastes(USERS, spend).mean - empty).max() > 0.3
+
+
+def as_empty(log):
+    return Log(**{field.name: getattr(log, field.name)[:0] for field in dataclasses.fields(log)})
+
+
+def test_a_log_that_does_not_say_what_chance_showed_gives_sound_posteriors_too(world, tables):
+    events, users = tables
+    found = Inference(world, as_log(world, events, flagged=False), CONFIG.random_share)
+    tastes = found.tastes(USERS, users.spend.to_numpy()[USERS])
+    surprise = (tastes.mean - unknown(world.truth)) / np.sqrt(np.diagonal(tastes.covariance, axis1=1, axis2=2))
+    assert 0.9 < surprise[:, :-1].std() < 1.1
 
 
 def test_the_log_tells_more_than_the_age_group_and_spend_more_than_nothing(world, tables, tastes):

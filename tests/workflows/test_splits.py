@@ -19,6 +19,7 @@ from workflows.core.errors import DataError
 from workflows.core.run import Run
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.split import OUTSIDE
 from workflows.tables.stage import prepare_data
 
 LENGTH = 3
@@ -30,8 +31,9 @@ def prepare(
 ) -> tuple[Manifest, Path]:
     """Write the events (files: by the column `split`), run the stage, and give its manifest and folder."""
     if split.by == "files":
+        schema = pa.Schema.from_pandas(events, preserve_index=False)  # an empty file has the columns' types too
         for name in SPLITS:
-            events[events.split == name].to_parquet(root / f"{name}.parquet")
+            events[events.split == name].to_parquet(root / f"{name}.parquet", schema=schema, index=False)
         split = SplitConfig(by="files", **{name: str(root / f"{name}.parquet") for name in SPLITS})
     else:
         events.to_parquet(root / "events.parquet")
@@ -106,7 +108,8 @@ def test_everything_equals_the_oracle(drawn):
 def check_against_oracle(events: pd.DataFrame, want: list[str], strings: str, manifest: Manifest, data: Path) -> None:
     encode = {"item": strings in ("items", "both"), "user": strings in ("users", "both")}
     assert manifest.info["id_type"] == {side: "string" if text else "int64" for side, text in encode.items()}
-    catalogue = sorted({i for i, s in zip(events.item_id, want, strict=True) if s == "train"})
+    catalogue = sorted({i for i, s in zip(events.item_id, want, strict=True) if s != "test"})
+    outside = sorted(set(events.item_id) - set(catalogue))
     users = sorted(set(events.user_id))
     for name, ids in (("item", catalogue), ("user", users)):
         raw = np.load(data / "ids" / f"{name}s.npy")
@@ -125,6 +128,11 @@ def check_against_oracle(events: pd.DataFrame, want: list[str], strings: str, ma
         assert got.user_id.tolist() == events.user_id[mine].tolist()
         assert got.click.tolist() == events.click[mine].tolist()
         assert got.buy.tolist() == events.buy[mine].tolist()
+        numbers = [outside.index(i) if i in outside else -1 for i in events.item_id[mine]]
+        if name == "test":
+            assert got[OUTSIDE].fillna(-1).tolist() == numbers
+        else:
+            assert OUTSIDE not in got and set(numbers) <= {-1}
         for n, history in zip(mine, got.history, strict=True):
             past = [
                 rows[k]

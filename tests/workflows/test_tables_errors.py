@@ -149,6 +149,22 @@ def refusal(root: Path, split: SplitConfig | None = None, **columns: object) -> 
             "events: position column 'at' must be integer, got double",
         ),
         (
+            {"propensity": "p", "events": EVENTS.assign(p=[0.5, 1.5, None, -1])},
+            "events: propensity column 'p' must hold probabilities from 0 to 1, got 2 rows, for example row 1 "
+            "(user_id = 2, item_id = 8, click = 1, p = 1.5, at = 6); give the probability with which chance showed "
+            "the item, null where a policy chose it",
+        ),
+        (
+            {"propensity": "p", "events": EVENTS.assign(p=["a", "b", "c", "d"])},
+            "events: propensity column 'p' must hold probabilities, got varchar; give the probability with which "
+            "chance showed the item, null where a policy chose it",
+        ),
+        (
+            {"propensity": "p"},
+            "events: expected a column 'p' (data.propensity), got the columns user_id, item_id, at, click; "
+            "correct data.propensity",
+        ),
+        (
             {"stock": "in_stock", "items": ITEMS.assign(in_stock=["yes", "no", "no"])},
             "items: stock column 'in_stock' must be boolean, got varchar; cast it",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
 from workflows.core.run import Run
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
+from workflows.tables.split import PROPENSITY
 from workflows.tables.stage import prepare_data
 
 EVENTS = pd.DataFrame({"user_id": [1, 2, 1, 2, 3], "item_id": [7, 8, 8, 9, 7], "at": [5, 6, 7, 8, 9]})
@@ -195,6 +198,21 @@ def test_labels_and_positions_of_every_type_come_out_as_the_contract_says(tmp_pa
     assert list(got) == ["user_row", "item_row", "at", "a", "b", "p", "user_id", "history"]
     assert [history.tolist() for history in got.history] == [[], [], [0], [1], []]  # any label
     assert info["labels"] == ["a", "b"]
+
+
+def test_a_propensity_is_a_probability_a_flag_or_nothing(tmp_path):
+    """Null, NaN and 0 say that a policy chose; a flag weighs what chance displayed alike."""
+    given = pa.array([0.25, None, 0.0, float("nan"), 1.0])
+    table = pa.Table.from_pandas(EVENTS).append_column("p", given)
+    table = table.append_column("flag", pa.array([True, False, None, True, False]))
+    table = table.append_column("bit", pa.array([1, 0, 0, 1, 0], pa.int8()))
+    pq.write_table(table, tmp_path / "e.parquet")
+    pacsv.write_csv(table, tmp_path / "e.csv")
+    wanted = (("p", [0.25, -1, -1, -1, 1]), ("flag", [1, -1, -1, 1, -1]), ("bit", [1, -1, -1, 1, -1]))
+    for name, (column, expected) in itertools.product(("e.parquet", "e.csv"), wanted):
+        got, _ = prepare(tmp_path, str(tmp_path / name), propensity=column, context=["bit"] * (column == "p"))
+        assert got[PROPENSITY].fillna(-1).tolist() == expected
+        assert column not in got
 
 
 def test_odd_column_names_are_only_names(tmp_path):

@@ -16,6 +16,8 @@ class ShopConfig(Section, frozen=True):
         num_impressions: rows of the events table.
         num_days: length of the log in days; tastes drift over it.
         impressions_per_session: items shown in one session.
+        random_share: share of the display positions that the policy leaves to chance: each shows any item on sale with
+            equal probability, which the column `propensity` of the events states.
         cold_user_fraction: share of users whose first session lies in the last tenth of the log.
         cold_item_fraction: share of items launched in the last tenth of the log.
         out_of_stock_fraction: share of items whose stock runs out before the end of the log.
@@ -27,6 +29,7 @@ class ShopConfig(Section, frozen=True):
     num_impressions: Count = 1_000_000
     num_days: Count = 60
     impressions_per_session: Count = 10
+    random_share: Fraction = 0.15
     cold_user_fraction: Fraction = 0.03
     cold_item_fraction: Fraction = 0.03
     out_of_stock_fraction: Fraction = 0.05

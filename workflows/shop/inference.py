@@ -4,6 +4,7 @@ Of each user, x = (taste_start, taste_end, budget) is unknown; items, effects of
 positions, the logging policy and the distribution of x by age group and spend are given. The posterior of x is taken as
 normal around its mode (Laplace), found by Fisher scoring over three things that the log shows: which examined
 impressions were clicked, which clicks were bought, and which items the policy, which follows the taste, chose to show.
+What chance showed tells nothing by being shown; where the log does not tell the two apart, an item may be either.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflows.shop.policy import MIX, POPULAR, TASTE, TASTE_SHARPNESS, UNIFORM, LoggingPolicy
+from workflows.shop.policy import MIX, POPULAR, TASTE, TASTE_SHARPNESS, LoggingPolicy
 from workflows.shop.truth import (
     PRICE_WEIGHT,
     PURCHASE_BIAS,
@@ -43,6 +44,7 @@ class Log:
         device: int64, codes.
         position: 1 first.
         click, purchase: 0 or 1.
+        random: bool, whether the position was left to chance; None: the log does not say.
     """
 
     users: Array
@@ -52,6 +54,7 @@ class Log:
     position: Array
     click: Array
     purchase: Array
+    random: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,12 @@ class Inference:
     Args:
         world: what is known; its tastes are used for their distribution by age group alone.
         log: what was seen.
+        random_share: share of the positions that are left to chance.
     """
 
-    def __init__(self, world: World, log: Log) -> None:
+    def __init__(self, world: World, log: Log, random_share: float = 0.0) -> None:
         self.world, self.log = world, log
-        self._policy, self._prior = _Policy(world), _Prior(world)
+        self._policy, self._prior = _Policy(world, 0.0 if log.random is not None else random_share), _Prior(world)
 
     def tastes(self, users: Array, spend: Array) -> Tastes:
         """The posteriors of some users, by Fisher scoring with bounded steps; holds 300 float64 an impression.
@@ -141,14 +145,20 @@ class Inference:
 
 
 class _Policy:
-    """P(shown item | taste) of the logging policy, and its gradient; redraws of repeated items are left aside."""
+    """P(shown item | taste) and its gradient; redraws of repeated items are left aside.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        world: what is known.
+        random_share: share of the impressions asked about that chance may have shown.
+    """
+
+    def __init__(self, world: World, random_share: float) -> None:
         self.known = LoggingPolicy(world)
         self.vectors = self.known.category_vectors.astype(np.float64)
         self.category = world.truth.item_category
-        self.always = MIX[POPULAR] * world.item_weight + MIX[UNIFORM] / len(world.item_weight)
-        self.within = MIX[TASTE] * world.item_weight / self.known.category_share[self.category]
+        popular, taste = ((1.0 - random_share) * MIX[part] for part in (POPULAR, TASTE))
+        self.always = popular * world.item_weight + random_share / len(world.item_weight)
+        self.within = taste * world.item_weight / self.known.category_share[self.category]
         self.sharpness = TASTE_SHARPNESS * np.sqrt(self.vectors.shape[1])
 
     def score(self, taste: Array, items: Array) -> Array:
@@ -177,6 +187,7 @@ class _Part:
         self.fixed = truth.fixed_logit(self.items, log.device[rows], at // (HOUR_S * SECOND_NS) % 24)
         self.examined = truth.examination(log.position[rows]).astype(np.float64)
         self.click, self.purchase = (np.asarray(of[rows], np.float64) for of in (log.click, log.purchase))
+        self.chosen = np.ones(len(rows)) if log.random is None else (~log.random[rows]).astype(np.float64)
 
     def evidence(self, x: Array) -> tuple[Array, Array]:
         """Gradient of the log likelihood, [U, P], and its Fisher information, [U, P, P], at x [U, P]."""
@@ -204,7 +215,7 @@ class _Part:
         """The same of what the policy showed, where outer products of the gradient stand for the information."""
         score = self.policy.score(self.cos * x[:, : self.dim] + self.sin * x[:, self.dim : -1], self.items)
         slope = np.concatenate([self.cos * score, self.sin * score, np.zeros((len(score), 1))], axis=1)
-        return slope, np.ones(len(score)), np.ones(len(score))
+        return slope, self.chosen, self.chosen
 
     def _logit(self, x: Array, taste: float, price: float) -> tuple[Array, Array]:
         """Slope in x and value of taste * sqrt(D) * <p, q> - price * gap^2."""

@@ -1,4 +1,8 @@
-"""The logging policy of the shop: a mix of popular items, items of liked categories, and items at random."""
+"""What the shop shows: a few positions are left to chance, the policy fills the others.
+
+The policy is a mix of popular items and items of liked categories. A position that is left to chance shows each item
+on sale at that instant with the same probability, whoever looks: clicks there tell of every item alike.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,22 @@ from workflows.shop.world import NEVER, World
 
 __all__ = ["LoggingPolicy"]
 
-POPULAR, TASTE, UNIFORM = range(3)
-MIX = (0.45, 0.40, 0.15)
+POPULAR, TASTE = range(2)
+MIX = (0.53, 0.47)  # of the positions that are not left to chance
 TASTE_SHARPNESS = 1.0
 MAX_REDRAWS = 6
 
 
 class LoggingPolicy:
-    """Shows each session distinct items that are on sale at that instant."""
+    """Shows each session distinct items that are on sale at that instant.
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    Args:
+        world: users and items.
+        random_share: share of the positions that are left to chance.
+    """
+
+    def __init__(self, world: World, random_share: float = 0.0) -> None:
+        self.world, self.random_share = world, random_share
         truth = world.truth
         self.popular = np.cumsum(world.item_weight)
         self.by_category = np.argsort(truth.item_category, kind="stable")
@@ -31,8 +40,9 @@ class LoggingPolicy:
         self.category_vectors = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         self.category_share = np.bincount(truth.item_category, world.item_weight)
         self.always = np.flatnonzero((truth.sold_out_at == NEVER) & (truth.launched_at < truth.log_from_to[0]))
+        self.launches, self.ends = np.sort(truth.launched_at), np.sort(truth.sold_out_at)
 
-    def show(self, rng: np.random.Generator, users: Array, at: Array, width: int) -> Array:
+    def show(self, rng: np.random.Generator, users: Array, at: Array, width: int) -> tuple[Array, Array]:
         """Items of each session.
 
         Args:
@@ -42,26 +52,43 @@ class LoggingPolicy:
             width: items in a session.
 
         Returns:
-            int64 [S, width], item rows, distinct in a row.
+            int64 [S, width], item rows, distinct in a row, and bool [S, width], which positions were left to chance.
         """
         chances = self._category_chances(users, at)
         mode = rng.choice(len(MIX), size=(len(users), width), p=MIX)
-        shown = np.zeros((len(users), width), dtype=np.int64)
-        wrong = np.ones(shown.shape, dtype=bool)
+        random = rng.random((len(users), width)) < self.random_share
+        shown = self._by_chance(rng, random, at)
+        wrong = ~random
         for _ in range(MAX_REDRAWS):
             session, slot = np.nonzero(wrong)
             if not len(session):
-                return shown
+                return shown, random
             shown[session, slot] = self._propose(rng, mode[session, slot], chances, session)
-            wrong = self._off_sale(shown, at) | _repeated(shown)
-        return self._fill(rng, shown, wrong)
+            wrong = self._off_sale(shown, at) | _repeated(shown, first=random)
+        return self._fill(rng, shown, wrong), random
+
+    def num_on_sale(self, at: Array) -> Array:
+        """How many items are on sale at some instants, int64 in the shape of `at` (epoch nanoseconds)."""
+        launched, ended = (np.searchsorted(instants, at, side="right") for instants in (self.launches, self.ends))
+        return np.asarray(launched - ended)
+
+    def _by_chance(self, rng: np.random.Generator, random: Array, at: Array) -> Array:
+        """Items of the positions that are left to chance, -1 elsewhere: any distinct ones on sale, equally likely.
+
+        They are drawn before the policy fills the others and never give way to it, so that each of these positions
+        shows an item with probability 1 / num_on_sale(at).
+        """
+        shown = np.full(random.shape, -1, dtype=np.int64)
+        wrong = random
+        while wrong.any():
+            shown[wrong] = rng.integers(len(self.popular), size=int(wrong.sum()))
+            wrong = random & (self._off_sale(shown, at) | _repeated(shown, first=random))
+        return shown
 
     def _propose(self, rng: np.random.Generator, mode: Array, chances: Array, session: Array) -> Array:
         num_items = len(self.popular)
         chance = rng.random(len(mode))
         items = np.searchsorted(self.popular, chance * self.popular[-1], side="right")
-        uniform = mode == UNIFORM
-        items[uniform] = (chance[uniform] * num_items).astype(np.int64)
         taste = np.flatnonzero(mode == TASTE)
         category = (chances[session[taste]] < rng.random((len(taste), 1))).sum(axis=1)
         category = np.minimum(category, chances.shape[1] - 1)
@@ -103,9 +130,9 @@ class LoggingPolicy:
         return shown
 
 
-def _repeated(shown: Array) -> Array:
-    """True where the same item stands further left in the row."""
-    order = np.argsort(shown, axis=1, kind="stable")
+def _repeated(shown: Array, first: Array) -> Array:
+    """True where the same item stands further left in the row; those of `first` count as left of all others."""
+    order = np.argsort(2 * shown + ~first, axis=1, kind="stable")
     ranked = np.take_along_axis(shown, order, axis=1)
     again = np.zeros(shown.shape, dtype=bool)
     again[:, 1:] = ranked[:, 1:] == ranked[:, :-1]

@@ -31,7 +31,10 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Impressions:
-    """A chunk of the log, flat, in order of time; users and items are rows, devices are codes."""
+    """A chunk of the log, flat, in order of time; users and items are rows, devices are codes.
+
+    `propensity` is the probability with which chance shows the item there, NaN where the policy chose.
+    """
 
     session: Array
     users: Array
@@ -39,6 +42,7 @@ class Impressions:
     at_s: Array
     device: Array
     position: Array
+    propensity: Array
     click: Array
     purchase: Array
 
@@ -59,7 +63,7 @@ def draw_sessions(config: ShopConfig, world: World) -> Sessions:
 
 def draw_impressions(config: ShopConfig, world: World, sessions: Sessions) -> Iterator[Impressions]:
     """Play the sessions, a chunk of them at a time; exactly `num_impressions` rows in all."""
-    policy = LoggingPolicy(world)
+    policy = LoggingPolicy(world, config.random_share)
     left = config.num_impressions
     for chunk, first in enumerate(range(0, len(sessions.users), SESSIONS_PER_CHUNK)):
         impressions = _play(config, world, policy, sessions, first, chunk)
@@ -76,7 +80,8 @@ def _play(
     users = sessions.users[first : first + SESSIONS_PER_CHUNK]
     at_s = sessions.at_s[first : first + SESSIONS_PER_CHUNK]
     device = _devices(rng, world, users)
-    shown = policy.show(rng, users, at_s * SECOND_NS, width)  # (sessions, width)
+    shown, random = policy.show(rng, users, at_s * SECOND_NS, width)  # (sessions, width)
+    chance = 1.0 / policy.num_on_sale(at_s * SECOND_NS)
     flat = {
         "session": np.repeat(np.arange(first, first + len(users)), width),
         "users": np.repeat(users, width),
@@ -84,6 +89,7 @@ def _play(
         "at_s": np.repeat(at_s, width),
         "device": np.repeat(device, width),
         "position": np.tile(np.arange(1, width + 1, dtype=np.int32), len(users)),
+        "propensity": np.where(random, chance[:, None], np.nan).ravel(),
     }
     click, purchase = _outcomes(rng, world, flat)
     return Impressions(**flat, click=click, purchase=purchase)

@@ -27,8 +27,9 @@ AGE_GROUPS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 def write_shop(config: ShopConfig, folder: Path) -> None:
     """Write events.parquet, items.parquet, users.parquet and truth.npz.
 
-    Events are in order of time; the impressions of one session share their instant. The files are a function of
-    `config` alone.
+    Events are in order of time; the impressions of one session share their instant. Where a position was left to chance
+    (`random_share`), `propensity` is the probability with which it shows that item, 1 / the items on sale; elsewhere it
+    is null. The files are a function of `config` alone.
 
     Args:
         config: size and nature of the shop.
@@ -112,6 +113,7 @@ def _events(world: World, chunk: Impressions) -> pa.Table:
             "device": devices.cast(pa.string()),
             "hour": (chunk.at_s // 3_600 % 24).astype(np.int32),
             "position": chunk.position,
+            "propensity": pa.array(chunk.propensity, mask=np.isnan(chunk.propensity)),
             "click": chunk.click,
             "purchase": chunk.purchase,
         }

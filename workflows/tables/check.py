@@ -25,6 +25,7 @@ __all__ = [
     "check_not_empty",
     "check_not_padding",
     "check_position",
+    "check_propensity",
     "check_split_values",
     "check_stock",
     "check_unique",
@@ -163,6 +164,21 @@ def check_position(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, 
     check_no_nulls(con, "events", relation, column)
     if bad := bad_rows(con, relation, f"{quoted(column)} NOT BETWEEN -2147483648 AND 2147483647"):
         raise DataError(f"events: position column '{column}' must fit in int32, got {bad}; number positions from 1")
+
+
+def check_propensity(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, column: str) -> None:
+    """Refuse propensities that are no probabilities; null, NaN and 0 say that a policy chose."""
+    found, name = shape[column], quoted(column)
+    if found not in INTEGERS | FLOATS | {"BOOLEAN"} and not found.startswith("DECIMAL"):
+        raise DataError(
+            f"events: propensity column '{column}' must hold probabilities, got {found.lower()}; give the probability "
+            "with which chance showed the item, null where a policy chose it"
+        )
+    if bad := bad_rows(con, relation, f"NOT isnan({name}::DOUBLE) AND NOT {name}::DOUBLE BETWEEN 0 AND 1"):
+        raise DataError(
+            f"events: propensity column '{column}' must hold probabilities from 0 to 1, got {bad}; give the "
+            "probability with which chance showed the item, null where a policy chose it"
+        )
 
 
 def check_stock(items: Shape, column: str) -> None:

@@ -23,7 +23,8 @@ class DataConfig(Section, frozen=True):
             CSV is UTF-8; its first line holds the names and tells the delimiter (, ; tab or |), '"' quotes and is
             doubled inside a value, an empty value is null. A column has the type that all of its rows have: integers
             that print as they are written (not "007"), else floats, else true and false, else text.
-        items: the catalogue; absent: the distinct items of the training events.
+        items: the catalogue; absent: the distinct items of the train and valid events. An item that only valid has is
+            out of vocabulary for what is fitted on train, and is recommended by its neighbours and its popularity.
         users: absent: the distinct users of the events.
         user_id, item_id: id columns, the same name in every table; int64 or string. An item may not be called -1 or "",
             which fill up short lists of items in requests and slates; as a string it may be called "-1".
@@ -37,6 +38,10 @@ class DataConfig(Section, frozen=True):
             positive. The first one is what the models predict and what popularity counts. An event with any of them is
             an interaction: the user has seen its item, which is not shown again, and it is in the histories.
         position: column with the display position, used in training only.
+        propensity: column with the known probability that chance alone showed the item there (an exploration slot, a
+            page in random order); null or 0 where a policy chose it. The report then measures every source on these
+            events first, each weighing 1 / propensity: clicks on what a policy chose favour whoever resembles it. A
+            flag does where chance treats all items alike: 1 for what it showed. Never an input of a model.
         context: columns of the events that a request can also carry (device, hour).
         stock: boolean column of the items; false is out of stock, never shown.
         unknown_items: what to do with events whose item is not in the items table.
@@ -53,6 +58,7 @@ class DataConfig(Section, frozen=True):
     timestamp: str | None = None
     labels: list[str] | dict[str, str] = []
     position: str | None = None
+    propensity: str | None = None
     context: list[str] = []
     stock: str | None = None
     unknown_items: Literal["error", "drop"] = "error"

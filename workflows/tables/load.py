@@ -17,6 +17,7 @@ from workflows.tables.check import (
     check_not_empty,
     check_not_padding,
     check_position,
+    check_propensity,
     check_stock,
     check_unique,
     columns_of,
@@ -131,6 +132,8 @@ def _check(
     check_labels(con, "raw_events", events, list(data.labels))
     if data.position:
         check_position(con, "raw_events", events, data.position)
+    if data.propensity:
+        check_propensity(con, "raw_events", events, data.propensity)
     if items:
         _check_item_ids(con, "items", data, loaded.item_type)
         check_unique(con, "items", "raw_items", data.item_id)

@@ -11,7 +11,7 @@ from workflows.core.console import progress
 from workflows.tables.config import DataConfig
 from workflows.tables.history import DrawnHistory, History, PastHistory, write_interactions
 from workflows.tables.source import quoted
-from workflows.tables.split import SPLITS
+from workflows.tables.split import OUTSIDE, PROPENSITY, SPLITS
 from workflows.tables.states import INTERACTION
 from workflows.tables.stream import stream
 from workflows.tables.watch import num_rows, watched
@@ -38,7 +38,7 @@ def write_parts(
 
     Args:
         con: holds the table `events`.
-        data: names of the labels, the position and the context columns; without a timestamp histories are drawn.
+        data: names of the labels, position, propensity and context columns; without a timestamp histories are drawn.
         folder: the data folder.
         scratch: for a temporary file.
         num_users: U.
@@ -78,6 +78,8 @@ def _select(data: DataConfig, place: int) -> str:
     columns = ["before AS __before", "user_row", "item_row", 'moment AS "at"']
     columns += [f"label_{k} AS {quoted(label)}" for k, label in enumerate(data.labels)]
     columns += [f"position AS {quoted(data.position)}"] if data.position else []
+    columns += [f"propensity AS {PROPENSITY}"] if data.propensity else []
+    columns += [f"outside AS {OUTSIDE}"] if SPLITS[place] == "test" else []
     columns += [f"context_{k} AS {quoted(name)}" for k, name in enumerate(data.context)]
     return f"SELECT {', '.join(columns)} FROM counted WHERE split = {place} ORDER BY moment, n"
 

@@ -76,6 +76,7 @@ def _keys(data: DataConfig, split: SplitConfig, conditions: Mapping[str, Conditi
     keys |= {label: "data.labels" for label in data.labels if label not in conditions}
     keys |= dict.fromkeys(data.context, "data.context")
     keys |= {data.position: "data.position"} if data.position else {}
+    keys |= {data.propensity: "data.propensity"} if data.propensity else {}
     keys |= {data.timestamp: "data.timestamp"} if data.timestamp else {}
     return keys | ({split.column: "split.column"} if split.by == "column" else {})
 
@@ -94,6 +95,8 @@ def _uses(
             uses[column] = Use(column, "text", key)
         elif key == "data.labels":
             uses[column] = Use(column, "label", key)
+        elif key == "data.propensity":
+            uses[column] = Use(column, "any", key)  # probabilities, or a flag
         else:
             uses[column] = Use(column, "moment" if key == "data.timestamp" else "integer", key)
     for name, condition in conditions.items():

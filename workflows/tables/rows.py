@@ -23,8 +23,9 @@ __all__ = ["write_rows"]
 def write_rows(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig, folder: Path) -> tuple[int, int]:
     """Number users and items in the order of their ids, write both, and turn `placed` into `events`.
 
-    The catalogue is the items table, or the items of the train split; the users are those of the events and of the
-    users table. An event of an item outside the catalogue (valid and test only) gets item_row -1.
+    The catalogue is the items table, or the items of train and valid, which is what the served models have learnt from;
+    the users are those of the events and of the users table. An event of an item outside the catalogue (test only) gets
+    item_row -1, and in `outside` the number of its item among those.
 
     Returns:
         The number of users and of items.
@@ -33,7 +34,7 @@ def write_rows(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig,
     user_ids = f"SELECT user_id::{sql_type(loaded.user_type)} AS id FROM placed"
     if loaded.users:
         user_ids += f" UNION ALL SELECT {user}::{sql_type(loaded.user_type)} FROM raw_users"
-    item_ids = "SELECT item_id AS id FROM placed WHERE split = 0"
+    item_ids = "SELECT item_id AS id FROM placed WHERE split <= 1"
     if loaded.items:
         item_ids = f"SELECT {item}::{sql_type(loaded.item_type)} AS id FROM raw_items"
     (folder / "ids").mkdir()
@@ -43,11 +44,15 @@ def write_rows(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig,
         num_items = _number(con, "item", item_ids, loaded.item_type, folder / "ids" / "items.npy")
         _write_entities(con, "item", data.item_id, loaded.items, loaded.item_type, folder / "items.parquet")
         _write_entities(con, "user", data.user_id, loaded.users, loaded.user_type, folder / "users.parquet")
+        con.execute(
+            "CREATE TABLE outside_ids AS SELECT row_number() OVER (ORDER BY id) - 1 AS row, id "
+            "FROM (SELECT item_id AS id FROM placed EXCEPT SELECT id FROM item_ids)"
+        )
     with watched(con, "numbering the events", total):
         con.execute(
             "CREATE TABLE events AS SELECT p.* EXCLUDE (user_id, item_id), u.row AS user_row, "
-            "coalesce(i.row, -1) AS item_row FROM placed p JOIN user_ids u ON p.user_id = u.id "
-            "LEFT JOIN item_ids i ON p.item_id = i.id"
+            "coalesce(i.row, -1) AS item_row, o.row AS outside FROM placed p JOIN user_ids u ON p.user_id = u.id "
+            "LEFT JOIN item_ids i ON p.item_id = i.id LEFT JOIN outside_ids o ON p.item_id = o.id"
         )
     con.execute("DROP TABLE placed")
     return num_users, num_items

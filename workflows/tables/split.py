@@ -19,9 +19,11 @@ from workflows.tables.watch import num_rows, watched
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["SPLITS", "Placed", "place_events", "sql_type"]
+__all__ = ["OUTSIDE", "PROPENSITY", "SPLITS", "Placed", "place_events", "sql_type"]
 
 SPLITS = ("train", "valid", "test")  # their places are the values of the column `split`
+# In data/'s events; no column of a table can be in their way.
+PROPENSITY, OUTSIDE = "__propensity", "__outside"
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -40,7 +42,7 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     """Turn `raw_events` into `placed`, an event a row.
 
     Columns: n, user_id, item_id, moment, split, positive (the first label), interaction (any label), label_k, position,
-    context_k.
+    propensity, context_k.
 
     Raises:
         DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train event
@@ -80,6 +82,9 @@ def _columns(data: DataConfig) -> list[str]:
     columns = [f"{positives[0]} AS positive", f"({' OR '.join(positives)}) AS interaction"]
     columns += [f"{quoted(label)}::FLOAT AS label_{k}" for k, label in enumerate(data.labels)]
     columns += [f"{quoted(data.position)}::INTEGER AS position"] if data.position else []
+    if data.propensity:
+        chance = f"{quoted(data.propensity)}::DOUBLE"
+        columns.append(f"CASE WHEN {chance} > 0 AND NOT isnan({chance}) THEN {chance} END AS propensity")
     return columns + [f"{quoted(name)} AS context_{k}" for k, name in enumerate(data.context)]
 
 
@@ -141,8 +146,8 @@ def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
 def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, latest: bool) -> None:
     """Where the given split has no valid events: a share of each user's train events, by time or at random.
 
-    Models stop by them and settings are chosen on them. The first train event of an item stays, or the catalogue would
-    lack the item.
+    Models stop by them and settings are chosen on them. The first train event of an item stays, or what
+    is fitted on train would not know the item.
     """
     given = int(con.execute("SELECT count(*) FROM placed WHERE split = 1").fetchall()[0][0])
     if given or not split.valid_fraction:

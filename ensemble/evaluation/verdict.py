@@ -1,0 +1,93 @@
+"""What a report says of the chain in sentences: against each other source, and what the clicks can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ensemble.evaluation.tables import LABELS, number, outcome, signed_gap, was_displayed_by_chance
+
+__all__ = ["POLICY_SENTENCE", "order_sentence", "outside_sentence", "verdict"]
+
+POLICY_SENTENCE = (
+    "Most test clicks are on what an earlier policy chose to display, and what it did not display cannot be clicked: "
+    "recall and NDCG on all of them favour sources that resemble that policy."
+)
+
+
+def verdict(metrics: Mapping[str, Any]) -> list[str]:
+    """One sentence for each other source: does the chain beat it, and is that beyond chance?
+
+    Where chance displayed some of the test events, these decide, beside the share of the best where it is known; what
+    all clicks say comes after them, with the reason why it counts less.
+
+    Args:
+        metrics: the content of report/metrics.json.
+    """
+    first = metrics["cutoffs"][0]
+    if not was_displayed_by_chance(metrics):
+        return [
+            _sentence(source, [(gaps, f"recall@{first}", ""), (gaps, f"share_of_best@{first}", "")])
+            for source, gaps in metrics["chain_minus"].items()
+        ]
+    by_chance = metrics["random_display"]["chain_minus"]
+    order = metrics["ranker"].get("random_display", {}).get("minus_popularity", {})
+    longest = f"recall@{metrics['cutoffs'][-1]}"
+    sentences = [
+        _sentence(
+            source,
+            [
+                *([(order, "auc", " of the order of what chance displayed")] if source == "popularity" else []),
+                (by_chance[source], longest, " on what chance displayed"),
+                (gaps, f"share_of_best@{first}", ""),
+            ],
+        )
+        for source, gaps in metrics["chain_minus"].items()
+    ]
+    parts = [
+        f"{_outcome(gaps[f'recall@{first}'], f'recall@{first}')} against {LABELS.get(source, source)}"
+        for source, gaps in metrics["chain_minus"].items()
+    ]
+    return [*sentences, f"{POLICY_SENTENCE} There the chain {', '.join(parts)}."]
+
+
+def outside_sentence(metrics: Mapping[str, Any]) -> str:
+    """How much of what is relevant nobody can recommend, and what the chain gets of everything; empty without any."""
+    record = metrics.get("all_pairs", {})
+    if not record.get("num_outside"):
+        return ""
+    name = f"recall@{metrics['cutoffs'][0]}"
+    said = (
+        f"{record['num_outside']:,} of {record['num_pairs']:,} relevant test pairs ({record['share_outside']:.1%}) are "
+    )
+    said += "of items outside the catalogue, first seen in the test split, which nobody can recommend. "
+    if "sources" not in record:
+        return said.strip()
+    over_all, inside = (table["sources"]["chain"][name]["value"] for table in (record, metrics))
+    return said + f"Over all pairs the chain's {name} is {number(over_all)}, over the catalogue's {number(inside)}."
+
+
+def order_sentence(metrics: Mapping[str, Any]) -> str:
+    """How well the ranker orders what chance displayed; empty where that was not measured."""
+    record = metrics["ranker"].get("random_display", {})
+    if "ranker" not in record:
+        return ""
+    said = []
+    for name, words in (("auc", "AUC"), ("auc_within_users", "within users")):
+        if name in record["ranker"]:
+            gap = record["minus_popularity"][name]
+            values = " against ".join(number(record[source][name]["value"]) for source in ("ranker", "popularity"))
+            said.append(f"{words} {values} ({signed_gap(gap)}: {outcome(gap)})")
+    counts = f"{record['num_positive']:,} of {record['num_rows']:,} displays were positive"
+    return f"What chance displayed ({counts}), as the chain's ranker orders it against popularity: {'; '.join(said)}."
+
+
+def _sentence(source: str, figures: list[tuple[Mapping[str, Any], str, str]]) -> str:
+    said = [_outcome(gaps[name], name) + where for gaps, name, where in figures if name in gaps]
+    listed = " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 2 else said)
+    return f"Against {LABELS.get(source, source)}, the chain {listed}."
+
+
+def _outcome(gap: Mapping[str, float], name: str) -> str:
+    words = {"win": "gains {} in {}", "loss": "loses {} in {}", "tie": "shows no clear difference in {1}"}
+    return words[outcome(gap)].format(number(abs(gap["value"])), name)
