@@ -124,7 +124,7 @@ def test_a_split_with_one_value_of_the_label_is_said(capsys):
 def test_without_a_valid_row_nothing_is_fitted_and_the_reason_is_said(capsys):
     train, _ = planted(60)
     nothing = train.take(np.zeros(0, np.int64))
-    found = list(fitted_classifiers(train, nothing, budget_s=60, seed=1))
+    found = list(fitted_classifiers(train, nothing, train, budget_s=60))
     assert [model for _, model, _ in found] == [None, None]
     assert all("the valid split, which has no rows" in record.skipped for _, _, record in found if record.skipped)
     assert "the valid split, which has no rows" in capsys.readouterr().err
