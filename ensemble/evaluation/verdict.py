@@ -90,4 +90,4 @@ def _sentence(source: str, figures: list[tuple[Mapping[str, Any], str, str]]) ->
 
 def _outcome(gap: Mapping[str, float], name: str) -> str:
     words = {"win": "gains {} in {}", "loss": "loses {} in {}", "tie": "shows no clear difference in {1}"}
-    return words[outcome(gap)].format(number(abs(gap["value"])), name)
+    return words[outcome(gap)].format(number(abs(gap["value"])), "AUC" if name == "auc" else name)
