@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from workflows.core.errors import DataError
+from workflows.tables.places import place_in
 from workflows.tables.source import Source, quoted
 
 if TYPE_CHECKING:
@@ -225,12 +226,13 @@ def bad_rows(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> s
 
 
 def example(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> str:
-    """The first row that meets the condition, its number counted from 0."""
+    """The first row that meets the condition, its number counted from 0 in its file."""
     cursor = con.execute(f"SELECT * FROM {relation} WHERE {condition} ORDER BY __n LIMIT 1")
     names = [str(column[0]) for column in cursor.description or []]
     values = dict(zip(names, cursor.fetchall()[0], strict=True))
     number, _ = values.pop("__n"), values.pop("__given", None)
-    return f"row {number} ({', '.join(f'{name} = {shown(value)}' for name, value in list(values.items())[:8])})"
+    told = ", ".join(f"{name} = {shown(value)}" for name, value in list(values.items())[:8])
+    return f"{place_in(con, relation, int(number))} ({told})"
 
 
 def shown(value: object) -> str:

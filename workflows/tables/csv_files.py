@@ -45,7 +45,7 @@ class Dialect(msgspec.Struct, frozen=True):
     skip: int = 0
 
 
-def csv_sql(files: Sequence[tuple[str, Dialect]], file_column: str = "") -> str:
+def csv_sql(files: Sequence[tuple[str, Dialect]]) -> str:
     """SQL of a relation with the rows of the files in order, every column VARCHAR, united by name.
 
     Nothing is guessed: quotes are '"', doubled inside a value; '#' and "'" are characters like others; an empty value
@@ -53,10 +53,9 @@ def csv_sql(files: Sequence[tuple[str, Dialect]], file_column: str = "") -> str:
 
     Args:
         files: paths or URLs with their dialects.
-        file_column: name of a further column with the file's name; none when empty.
     """
     groups = itertools.groupby(files, key=lambda pair: pair[1])
-    scans = [_scan([file for file, _ in group], dialect, file_column) for dialect, group in groups]
+    scans = [_scan([file for file, _ in group], dialect) for dialect, group in groups]
     return scans[0] if len(scans) == 1 else "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {s}" for s in scans) + ")"
 
 
@@ -140,10 +139,9 @@ def _head(table: str, file: str) -> bytes:
     return head.removeprefix(b"\xef\xbb\xbf")
 
 
-def _scan(files: list[str], dialect: Dialect, file_column: str) -> str:
+def _scan(files: list[str], dialect: Dialect) -> str:
     columns = ", ".join(f"{text_sql(name)}: 'VARCHAR'" for name in dialect.names)
     options = f", skip = {dialect.skip}" if dialect.skip else ""
-    options += f", filename = {text_sql(file_column)}" if file_column else ""
     return (
         f"read_csv([{', '.join(map(path_sql, files))}], auto_detect = false, header = true, columns = {{{columns}}}, "
         f"""delim = {text_sql(dialect.delimiter)}, quote = '"', escape = '"', nullstr = '', comment = '', """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflows.core.disk import is_disk_full
@@ -12,8 +11,8 @@ from workflows.features.config import FeaturesConfig
 from workflows.tables.check import shown
 from workflows.tables.config import DataConfig
 from workflows.tables.csv_errors import csv_error
-from workflows.tables.csv_files import csv_sql
 from workflows.tables.csv_types import Bad, Role, Settled, Use, settle
+from workflows.tables.places import parts_of, place_among
 from workflows.tables.source import Relation, megabytes_of, quoted, unreadable
 from workflows.tables.watch import watched
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["feature_uses", "id_use", "run", "settle_table"]
 
 ROLES: dict[str, Role] = {"continuous": "number", "bucketised": "number", "list": "text"}
-FILE = "__file"
 
 
 def feature_uses(features: FeaturesConfig) -> dict[str, dict[str, Use]]:
@@ -116,17 +114,11 @@ def _bad_rows(
     con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], condition: str, columns: Sequence[str]
 ) -> str:
     """'2 rows, for example row 7 of items.csv (item = '9', price = 'n/a')'; rows of a file are counted from 0."""
-    scan = _union([csv_sql(relation.dialects, FILE) for relation in relations])
+    scan = _union([relation.sql for relation in relations])
     numbered = f"(SELECT *, row_number() OVER () - 1 AS __n FROM {scan})"
     count, first = con.execute(f"SELECT count(*), min(__n) FROM {numbered} WHERE {condition}").fetchall()[0]
     names = list(dict.fromkeys(columns))
-    file, *values = con.execute(
-        f"SELECT {FILE}, {', '.join(map(quoted, names))} FROM {numbered} WHERE __n = {first}"
-    ).fetchall()[0]
-    named = {
-        str(Path(given).absolute()): given for one in relations for given in one.source.files if "://" not in given
-    }
-    start = con.execute(f"SELECT min(__n) FROM {numbered} WHERE {FILE} = ?", [file]).fetchall()[0][0]
+    values = con.execute(f"SELECT {', '.join(map(quoted, names))} FROM {numbered} WHERE __n = {first}").fetchall()[0]
     example = ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, values, strict=True))
     rows = f"{count:,} {'row' if count == 1 else 'rows'}"
-    return f"{rows}, for example row {first - start} of {named.get(file, file)} ({example})"
+    return f"{rows}, for example {place_among(con, parts_of(relations), first)} ({example})"

@@ -27,6 +27,7 @@ from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Use
 from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
+from workflows.tables.places import note_files
 from workflows.tables.raw_events import read_events
 from workflows.tables.source import Source, open_source, quoted
 from workflows.tables.watch import num_rows, watched
@@ -171,6 +172,7 @@ def _read_entities(
         relation,
         f"CREATE TABLE raw_{table} AS SELECT row_number() OVER () - 1 AS __n, {', '.join(wanted)} FROM {relation.sql}",
     )
+    note_files(con, f"raw_{table}", relation)
     check_not_empty(con, table, f"raw_{table}", source)
     return {name: kind for name, kind in columns_of(con, f"raw_{table}").items() if name in shape}
 

@@ -12,6 +12,7 @@ from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Settled, Use
 from workflows.tables.labels import Condition, check_condition, label_conditions
+from workflows.tables.places import note_files
 from workflows.tables.source import Relation, Source, open_source, quoted
 from workflows.tables.watch import num_rows
 
@@ -140,6 +141,7 @@ def _append(
     wanted += [f"'{name}' AS __given" if name else "NULL::VARCHAR AS __given"]
     into = "INSERT INTO raw_events BY NAME" if tables else "CREATE TABLE raw_events AS"
     run(con, relation, f"{into} SELECT {', '.join(wanted)} FROM {relation.sql}")
+    note_files(con, "raw_events", relation)
 
 
 def _same_types(con: duckdb.DuckDBPyConnection, table: str, kinds: Kinds, keys: Mapping[str, str]) -> None:
