@@ -222,7 +222,7 @@ def test_given_splits_of_csv_beside_parquet_agree_in_their_types(tmp_path):
     write(tmp_path / "test.csv", ["1,2,6"], "user_id,item_id,at")
     assert last(read(None, split=split), "item_id") == ("BIGINT", 2)
     write(tmp_path / "test.csv", ["1,02,6"], "user_id,item_id,at")
-    with pytest.raises(DataError, match=r"split.test: column 'item_id' must have the type of split.train, bigint, got"):
+    with pytest.raises(DataError, match=r"id column 'item_id' must hold integers as split.train does, got 1 row, for"):
         read(None, split=split)
     con = read(None, split=split, item_id_type="string")
     assert con.execute("SELECT item_id FROM raw_events ORDER BY __n").fetchall() == [("2",), ("02",)]

@@ -239,8 +239,8 @@ def test_split_by_files_needs_train_and_one_schema(tmp_path):
     EVENTS.assign(item_id=["7", "8", "8", "9"]).to_parquet(tmp_path / "test.parquet")
     split = SplitConfig(by="files", train=str(tmp_path / "train.parquet"), test=str(tmp_path / "test.parquet"))
     assert refusal(tmp_path, split) == (
-        "split.test: column 'item_id' must have the type of split.train, bigint, got varchar; "
-        "write the files with one schema"
+        "split.test: id column 'item_id' holds varchar in DIR/test.parquet, but bigint in DIR/train.parquet "
+        "(split.train); write both with one type or set data.item_id_type"
     )
 
 

@@ -19,7 +19,7 @@ from workflows.tables.watch import watched
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["feature_uses", "id_use", "run", "settle_table"]
+__all__ = ["bad_rows_of", "feature_uses", "id_use", "run", "settle_table"]
 
 ROLES: dict[str, Role] = {"continuous": "number", "bucketised": "number", "list": "text"}
 
@@ -86,7 +86,7 @@ def settle_table(
             found = settle(con, _union([relation.sql for relation in relations]), uses)
         for use, settled in zip(uses, found, strict=True):
             if isinstance(settled, Bad):
-                rows = _bad_rows(con, relations, settled.condition, [*ids, use.column])
+                rows = bad_rows_of(con, relations, settled.condition, [*ids, use.column])
                 raise DataError(
                     f"{table}: column '{use.column}' must hold {settled.wanted} ({use.key}), got {rows}; "
                     f"{settled.remedy}"
@@ -110,13 +110,15 @@ def _failed(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], error
     return unreadable(con, relations[0], error)
 
 
-def _bad_rows(
+def bad_rows_of(
     con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], condition: str, columns: Sequence[str]
 ) -> str:
-    """'2 rows, for example row 7 of items.csv (item = '9', price = 'n/a')'; rows of a file are counted from 0."""
+    """'2 rows, for example row 7 of items.csv (item = '9', price = 'n/a')', or '' when no row meets the condition."""
     scan = _union([relation.sql for relation in relations])
     numbered = f"(SELECT *, row_number() OVER () - 1 AS __n FROM {scan})"
     count, first = con.execute(f"SELECT count(*), min(__n) FROM {numbered} WHERE {condition}").fetchall()[0]
+    if not count:
+        return ""
     names = list(dict.fromkeys(columns))
     values = con.execute(f"SELECT {', '.join(map(quoted, names))} FROM {numbered} WHERE __n = {first}").fetchall()[0]
     example = ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, values, strict=True))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from workflows.core import console
 from workflows.core.errors import DataError
-from workflows.tables.check import Shape, check_columns, check_not_empty, columns_of, id_type
+from workflows.tables.check import Shape, check_columns, check_not_empty, columns_of
+from workflows.tables.common_types import Kinds, common_types
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Settled, Use
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["read_events"]
-
-Kinds = dict[str, Settled]  # column or "data.labels.NAME" of a condition -> its type
 
 
 def read_events(
@@ -44,7 +43,7 @@ def read_events(
         The columns that the config names, and the labels, with their types.
 
     Raises:
-        DataError: a column is absent, differs between the splits or cannot mean what it should; no rows.
+        DataError: a column is absent, has no common type in the splits or cannot mean what it should; no rows.
     """
     conditions = label_conditions(data)
     keys = _keys(data, split, conditions)
@@ -56,11 +55,11 @@ def read_events(
     texts = [relation for relation in opened.values() if relation.dialects]
     found = settle_table(con, "events", texts, list(uses.values()), [data.user_id, data.item_id]) if texts else []
     settled = dict(zip(uses, found, strict=False))
-    for name, relation in opened.items():
-        kinds = settled if relation.dialects else _as_it_is(con, relation, data, uses, beside_text=bool(texts))
+    brought = {n: settled if opened[n].dialects else _as_it_is(con, opened[n], uses) for n in opened}
+    for name, kinds in common_types(con, opened, brought, keys, data).items():
         for label, condition in conditions.items():
             check_condition(label, condition, {condition.column: kinds[f"data.labels.{label}"].type})
-        _append(con, name, relation, kinds, keys, conditions)
+        _append(con, name, opened[name], kinds, keys, conditions)
     check_not_empty(con, "events", "raw_events", next(iter(sources.values())))
     _drop_unlabelled(con, conditions)
     known = keys.keys() | conditions.keys()
@@ -106,21 +105,10 @@ def _uses(
     return uses
 
 
-def _as_it_is(
-    con: duckdb.DuckDBPyConnection, relation: Relation, data: DataConfig, uses: Mapping[str, Use], *, beside_text: bool
-) -> Kinds:
-    """The columns of Parquet files; their ids become text where CSV files stand beside them and the config says which.
-
-    Raises:
-        DataError: ids of a type that is none for an id.
-    """
+def _as_it_is(con: duckdb.DuckDBPyConnection, relation: Relation, uses: Mapping[str, Use]) -> Kinds:
+    """The columns of Parquet files, which have types."""
     shape = columns_of(con, relation.sql)
-    kinds = {name: Settled(shape[use.column], quoted(use.column)) for name, use in uses.items()}
-    for column in (data.user_id, data.item_id):
-        if beside_text and uses[column].role == "text":
-            id_type(relation.source.table, column, shape)
-            kinds[column] = Settled("VARCHAR", f"{quoted(column)}::VARCHAR")
-    return kinds
+    return {name: Settled(shape[use.column], quoted(use.column)) for name, use in uses.items()}
 
 
 def _append(
@@ -132,8 +120,6 @@ def _append(
     conditions: Mapping[str, Condition],
 ) -> None:
     tables = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'raw_events'").fetchall()
-    if tables:
-        _same_types(con, _table(name), kinds, keys)
     offset = num_rows(con, "raw_events") if tables else 0
     wanted = [f"row_number() OVER () - 1 + {offset} AS __n"]
     wanted += [f"{kinds[column].sql} AS {quoted(column)}" for column in keys]
@@ -142,16 +128,6 @@ def _append(
     into = "INSERT INTO raw_events BY NAME" if tables else "CREATE TABLE raw_events AS"
     run(con, relation, f"{into} SELECT {', '.join(wanted)} FROM {relation.sql}")
     note_files(con, "raw_events", relation)
-
-
-def _same_types(con: duckdb.DuckDBPyConnection, table: str, kinds: Kinds, keys: Mapping[str, str]) -> None:
-    first = columns_of(con, "raw_events")
-    for column in keys:
-        if kinds[column].type != first[column]:
-            raise DataError(
-                f"{table}: column '{column}' must have the type of split.train, {first[column].lower()}, got "
-                f"{kinds[column].type.lower()}; write the files with one schema"
-            )
 
 
 def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: Mapping[str, Condition]) -> None:
