@@ -108,6 +108,97 @@ def test_a_condition_compares_every_value_as_it_is(tmp_path):
     assert con.execute("SELECT sum(agent::INT) FROM raw_events").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize("end", ["nan", "NaN", " nan"])
+def test_nan_is_null_in_a_condition_whatever_other_rows_hold(tmp_path, capsys, end):
+    for others in (("1", "5"), ("1.5", "5.5")):
+        for condition, expected in (("x >= 4", [False, True]), ("x < 4", [True, False])):
+            con = read(write(tmp_path / "e.csv", rows(*others, end)), labels={"liked": condition})
+            got = con.execute("SELECT liked FROM raw_events ORDER BY __n").fetchall()
+            assert [row[0] for row in got] == expected
+            assert "dropped 1 events without 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["categorical", "hashed"])
+@pytest.mark.parametrize(
+    ("texts", "type_", "values"),
+    [
+        (["1.1", "1.10", "1.2", "1.20"], "VARCHAR", None),
+        (["1.5", "2.5"], "VARCHAR", None),  # a code with a fraction is a text
+        (["2.0", "2.00"], "VARCHAR", None),
+        (["1e3", "1000", "1000.5"], "VARCHAR", None),
+        (["7", "7 ", " 7"], "VARCHAR", None),
+        (["7", "7.0"], "VARCHAR", None),
+        (["0.0", "-0.0"], "VARCHAR", None),
+        (["9007199254740993.0", "9007199254740992.0"], "VARCHAR", None),
+        (["true", "True"], "VARCHAR", None),
+        (["True", "False"], "BOOLEAN", [True, False]),
+        (["1.0", "", "2.0"], "DOUBLE", [1.0, None, 2.0]),  # as pandas writes integers beside nulls
+        (["1", "nan", "-2"], "BIGINT", [1, None, -2]),
+    ],
+)
+def test_no_two_texts_become_one_code(tmp_path, kind, texts, type_, values):
+    features = {table: {"x": {"kind": kind}} for table in ("users", "items", "context")}
+    events = write(tmp_path / "e.csv", rows(*texts))
+    items = write(tmp_path / "i.csv", [f"{k},{text}" for k, text in enumerate(texts)], "item_id,x")
+    users = write(tmp_path / "u.csv", [f"{k},{text}" for k, text in enumerate(texts)], "user_id,x")
+    con = read(events, features, context=["x"], items=items, users=users)
+    for table in ("raw_events", "raw_items", "raw_users"):
+        got = con.execute(f"SELECT typeof(x), x FROM {table} ORDER BY __n").fetchall()
+        assert got == [(type_, value) for value in (texts if values is None else values)], table
+
+
+def test_one_column_is_a_code_and_is_compared_as_a_text_or_as_a_number(tmp_path):
+    events = write(tmp_path / "e.csv", rows("1.1", "1.10", "1.2", "1.20"))
+
+    def labelled(condition: str, kind: str = "categorical") -> list[tuple]:
+        con = read(events, {"context": {"x": {"kind": kind}}}, context=["x"], labels={"liked": condition})
+        return con.execute("SELECT x, liked::INT FROM raw_events ORDER BY __n").fetchall()
+
+    texts = ["1.1", "1.10", "1.2", "1.20"]
+    assert labelled("x == '1.10'") == list(zip(texts, [0, 1, 0, 0], strict=True))
+    assert labelled("x >= '1.2'") == list(zip(texts, [0, 0, 1, 1], strict=True))
+    assert labelled("x == 1.1") == list(zip(texts, [1, 1, 0, 0], strict=True))
+    assert labelled("x == 1.1", "continuous") == list(zip([1.1, 1.1, 1.2, 1.2], [1, 1, 0, 0], strict=True))
+    with pytest.raises(DataError, match=r"compares column 'x' with a text, got double; .* without quotes"):
+        read(events, labels={"liked": "x >= '1.2'"})  # a price, as much as anything says
+
+
+@pytest.mark.parametrize(
+    ("texts", "condition", "expected"),
+    [
+        (["9007199254740992", "9007199254740993"], "x >= 9007199254740993", [0, 1]),
+        (["9223372036854775899", "9223372036854775900"], "x >= 9223372036854775900", [0, 1]),
+        (["true", "False"], "x == 1", [1, 0]),
+        (["true", "True", "false"], "x == 'true'", [1, 1, 0]),
+        (["yes", "no"], "x == true", [1, 0]),
+        (["1", "0"], "x != true", [0, 1]),
+        (["2024-01-14", "2024-01-15 10:00"], "x >= '2024-01-15'", [0, 1]),
+        (["31/01/2024", "01/03/2024"], "x >= '2024-02-01'", [0, 1]),
+        (["2024-01-14", "2024-01-15"], "x == '2024-01-15'", [0, 1]),
+        (["001", "1"], "x == '1'", [0, 1]),
+    ],
+)
+def test_a_condition_reads_its_column_as_its_value_asks(tmp_path, texts, condition, expected):
+    con = read(write(tmp_path / "e.csv", rows(*texts)), labels={"liked": condition})
+    got = con.execute("SELECT liked::INT FROM raw_events ORDER BY __n").fetchall()
+    assert [row[0] for row in got] == expected
+
+
+def test_a_condition_on_dates_whose_day_is_not_plain_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"must hold dates whose day and month are plain \(data.labels.new\)"):
+        read(write(tmp_path / "e.csv", rows("03/02/2024", "01/03/2024")), labels={"new": "x >= '2024-02-01'"})
+
+
+@pytest.mark.parametrize("padded", ["7 ", " 7"])
+def test_ids_with_blanks_stay_apart_unless_the_config_says_int64(tmp_path, padded):
+    path = write(tmp_path / "e.csv", [f"{id_},{id_},{k},1" for k, id_ in enumerate(("7", padded))])
+    for column in ("user_id", "item_id"):
+        got = read(path).execute(f"SELECT typeof({column}), {column} FROM raw_events ORDER BY __n").fetchall()
+        assert got == [("VARCHAR", "7"), ("VARCHAR", padded)]
+        got = read(path, **{f"{column}_type": "int64"}).execute(f"SELECT {column} FROM raw_events").fetchall()
+        assert got == [(7,), (7,)]
+
+
 @pytest.mark.parametrize("kind", ["continuous", "bucketised"])
 def test_a_number_may_be_written_in_any_way_where_a_feature_asks_for_one(tmp_path, kind):
     features = {"context": {"x": {"kind": kind, "boundaries": [1]}}}

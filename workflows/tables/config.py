@@ -22,21 +22,26 @@ class DataConfig(Section, frozen=True):
             wildcards, unless the part of a glob starts with . or _ itself. Delta, Hudi and Iceberg tables are refused.
             CSV is UTF-8; its first line holds the names and tells the delimiter (, ; tab or |), '"' quotes and is
             doubled inside a value, an empty value is null. A column has the type that all of its rows have: integers
-            that print as they are written (not "007"), else floats, else true and false, else text.
+            that print as they are written (not "007"), else floats, else true and false, else text. What features read
+            as codes (categorical, hashed) is a number only where every row prints as it is written, so that "1.1" and
+            "1.10" stay two texts; what they read as numbers may be written in any way.
         items: the catalogue; absent: the distinct items of the train and valid events. An item that only valid has is
             out of vocabulary for what is fitted on train, and is recommended by its neighbours and its popularity.
         users: absent: the distinct users of the events.
         user_id, item_id: id columns, the same name in every table; int64 or string. An item may not be called -1 or "",
             which fill up short lists of items in requests and slates; as a string it may be called "-1".
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
-            integer, else string, so that "007" keeps its zeros. "int64" reads "007" as 7; "string" keeps all as text.
+            integer, else string, so that "007" keeps its zeros and "7 " its blank. "int64" reads both as 7; "string"
+            keeps all as text.
         timestamp: integer, float (epoch seconds) or datetime column; in CSV also dates and moments as text: ISO 8601
             with or without a zone (then UTC), or day/month/year or month/day/year where the rows tell which. Absent:
             file order decides the split, said aloud, and histories have no order.
         labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
-            { liked = "rating >= 8" }, which drops the events where that column is null; absent: every event is a
-            positive. The first one is what the models predict and what popularity counts. An event with any of them is
-            an interaction: the user has seen its item, which is not shown again, and it is in the histories.
+            { liked = "rating >= 8" }, which drops the events where that column is null or NaN; absent: every event is a
+            positive. A condition ends in a number, in true or false, or in quotes in a text or, for a column of dates,
+            in '2024-01-31' (its first moment) or '2024-01-31 12:00:00', as UTC. The first label is what the models
+            predict and what popularity counts. An event with any of them is an interaction: the user has seen its
+            item, which is not shown again, and it is in the histories.
         position: column with the display position, used in training only.
         propensity: column with the known probability that chance alone showed the item there (an exploration slot, a
             page in random order); null or 0 where a policy chose it. The report then measures every source on these

@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["bad_rows_of", "feature_uses", "id_use", "run", "settle_table"]
 
-ROLES: dict[str, Role] = {"continuous": "number", "bucketised": "number", "list": "text"}
+ROLES: dict[str, Role] = {
+    "continuous": "number",
+    "bucketised": "number",
+    "list": "text",
+    "categorical": "code",
+    "hashed": "code",
+}
 
 
 def feature_uses(features: FeaturesConfig) -> dict[str, dict[str, Use]]:
-    """What the features say of the columns of a CSV: table ("users", "items", "context") -> column -> its use."""
+    """What the features say of the columns: table ("users", "items", "context") -> column -> its use."""
     return {
         table: {
-            name: Use(name, ROLES[spec.kind], f"features.{table}.{name} is {spec.kind}")
-            for name, spec in specs.items()
-            if spec.kind in ROLES
+            name: Use(name, ROLES[spec.kind], f"features.{table}.{name} is {spec.kind}") for name, spec in specs.items()
         }
         for table, specs in (("users", features.users), ("items", features.items), ("context", features.context))
     }

@@ -7,66 +7,31 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from workflows.tables.csv_dates import DAY_FIRST, FINE, ISO, LIKE_A_DATE, MONTH_FIRST, NUMERIC_DATE, date_sql
+from workflows.tables.csv_dates import date_sql
+from workflows.tables.csv_kinds import kind_sql, test_sql
 from workflows.tables.source import quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Bad", "Role", "Settled", "Use", "settle", "test_sql"]
+__all__ = ["Bad", "Role", "Settled", "Use", "settle"]
 
-Role = Literal["any", "id", "number", "integer", "flag", "label", "moment", "comparable", "text"]
-
-Kind = Literal["exact", "number", "date", "turned", "word"]
-
-KINDS: dict[Kind, str] = {
-    "exact": "TRY_CAST({0} AS BIGINT)::VARCHAR = {0}",  # an integer as it is printed, which most texts are
-    "number": (
-        r"regexp_full_match({0}, '(?i) *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)? *| *[+-]?(nan|inf|infinity) *')"
-    ),
-    "turned": NUMERIC_DATE,
-    "date": LIKE_A_DATE,
-}
-"""The kinds of a text, the first one that holds; a "word" is none of these. Cheap tests that spare the dear ones."""
-
-
-class Test(msgspec.Struct, frozen=True):
-    """Whether texts of some kinds pass, as SQL; {0} is the column. Other kinds fail."""
-
-    kinds: tuple[Kind, ...]
-    sql: str = "true"
-    always: tuple[Kind, ...] = ()
-
-
-NUMBERS: tuple[Kind, ...] = ("number",)
-TESTS = {
-    "exact": Test((), always=("exact",)),
-    "plain": Test(NUMBERS, "TRY_CAST({0} AS BIGINT)::VARCHAR = trim({0})", ("exact",)),
-    "whole": Test(
-        NUMBERS, "regexp_full_match({0}, ' *[+-]?[0-9]+ *') AND TRY_CAST({0} AS BIGINT) IS NOT NULL", ("exact",)
-    ),
-    "integral": Test(NUMBERS, "TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT)::DOUBLE", ("exact",)),
-    "number": Test(NUMBERS, "isfinite(TRY_CAST({0} AS DOUBLE)) OR regexp_matches({0}, '[nN]')", ("exact",)),  # no 1e400
-    "padded": Test(NUMBERS, "regexp_matches({0}, '^ *([+]|-?0[0-9])')"),  # +7 and 007 may be codes, not 7
-    "pointed": Test(NUMBERS, "contains({0}, '.')"),
-    "nan": Test(NUMBERS, "lower(trim({0})) = 'nan'"),
-    "bool": Test(("word",), "{0} IN ('true', 'false', 'True', 'False', 'TRUE', 'FALSE')"),
-    "flag": Test(("exact", "number", "word"), "TRY_CAST(trim({0}) AS BOOLEAN) IS NOT NULL"),  # true, t, yes, 1, ...
-    "iso": Test(("date",), f"{ISO} IS NOT NULL"),
-    "day first": Test(("turned",), f"{DAY_FIRST} IS NOT NULL"),
-    "month first": Test(("turned",), f"{MONTH_FIRST} IS NOT NULL"),
-    "two dates": Test(("turned",), f"{DAY_FIRST} <> {MONTH_FIRST}"),
-    "timed": Test(("date",), "contains({0}, ':')"),
-    "fine": Test(("date",), FINE),
-}
+Role = Literal[
+    "any", "id", "code", "number", "amount", "integer", "flag", "label", "moment", "comparable", "equal", "text"
+]
 
 DATES = ("iso", "day first", "month first", "two dates", "timed", "fine")
+FORMS = ("iso", "day first", "month first")
 GUESSED = ("plain", "number", "padded", "pointed", "nan", "bool")
+CODES = ("exact", "point zero", "nan", "true", "True", "TRUE")
 ASKED: dict[Role, Sequence[str]] = {
     "any": GUESSED,
     "comparable": (*GUESSED, *DATES),
     "id": ("exact",),
+    "code": CODES,
+    "equal": (*CODES, "bool", *DATES),
     "number": ("whole", "number", "nan", "bool"),
+    "amount": ("whole", "huge", "number", "nan", "bool"),
     "integer": ("integral",),
     "label": ("whole", "number", "nan", "flag"),
     "flag": ("flag",),
@@ -75,32 +40,14 @@ ASKED: dict[Role, Sequence[str]] = {
 }
 
 
-def kind_sql(column: str) -> str:
-    """The place of a text's kind in KINDS, len(KINDS) for a word; null for null."""
-    cases = " ".join(f"WHEN {test.format(column)} THEN {place}" for place, test in enumerate(KINDS.values()))
-    return f"(CASE WHEN NOT regexp_matches({column}, '^[ 0-9+.iInN-]') THEN {len(KINDS)} {cases} ELSE {len(KINDS)} END)"
-
-
-def test_sql(test: str, column: str, kind: str = "") -> str:
-    """Whether a text passes a test of TESTS.
-
-    Args:
-        test: its name.
-        column: SQL of the text.
-        kind: SQL of the text's kind, where it is known.
-    """
-    asked, places = TESTS[test], {name: place for place, name in enumerate((*KINDS, "word"))}
-    cases = [f"WHEN {places[name]} THEN true" for name in asked.always]
-    cases += [f"WHEN {places[name]} THEN {asked.sql.format(column)}" for name in asked.kinds]
-    return f"(CASE {kind or kind_sql(column)} {' '.join(cases)} ELSE false END)"
-
-
 class Use(msgspec.Struct, frozen=True):
     """What a column is read for, and the config key that says so.
 
     "any": whatever it holds. "comparable": the same, but dates are seen as such. "id": int64, or as it is written.
-    "text": as it is written. "number", "integer", "moment", "flag" (true or false) and "label" (0, 1, true or false)
-    must be that in every row.
+    "code": a number or boolean where it prints as it is written, so that no two texts become one; else as it is
+    written. "equal": the same, but dates are seen as such. "text": as it is written. "number", "amount" (a number of
+    which no digit is lost), "integer", "moment", "flag" (true or false) and "label" (0, 1, true or false) must be that
+    in every row.
     """
 
     column: str
@@ -175,7 +122,7 @@ def settle(con: duckdb.DuckDBPyConnection, relation: str, uses: Sequence[Use]) -
 def _settled(role: Role, facts: Facts) -> Settled | Bad:
     if role == "moment":
         return _moment(facts)
-    if role in ("number", "label"):
+    if role in ("number", "amount", "label"):
         return _number(role, facts)
     if role == "integer":
         if facts.total in (0, facts.passed["integral"]):
@@ -189,25 +136,40 @@ def _settled(role: Role, facts: Facts) -> Settled | Bad:
         return facts.cast("BIGINT")
     if role in ("any", "comparable"):
         return _guessed(role, facts)
+    if role in ("code", "equal"):
+        return _code(role, facts)
     return Settled("VARCHAR", facts.name)
 
 
-def _guessed(role: Role, facts: Facts) -> Settled:
+def _code(role: Role, facts: Facts) -> Settled | Bad:
+    """The type in which two texts are one value only where they are one text."""
+    if facts.all("exact", "nan"):
+        return facts.cast("BIGINT")
+    if facts.all("point zero", "nan"):
+        return facts.cast("DOUBLE")
+    if any(facts.all(spelling) for spelling in (("bool",) if role == "equal" else ("true", "True", "TRUE"))):
+        return facts.cast("BOOLEAN")
+    found = _dates(facts) if role == "equal" else None
+    return found or Settled("VARCHAR", facts.name)
+
+
+def _guessed(role: Role, facts: Facts) -> Settled | Bad:
     if facts.all("plain", "nan"):
         return facts.cast("BIGINT")
     if facts.all("number") and facts.passed["pointed"] and not facts.passed["padded"]:
         return facts.cast("DOUBLE")
     if facts.all("bool"):
         return Settled("BOOLEAN", f"TRY_CAST(trim({facts.name}) AS BOOLEAN)")
-    if role == "comparable" and any(facts.all(form) for form in ("iso", "day first", "month first")):
-        return Settled("TIMESTAMP", facts.name)
-    return Settled("VARCHAR", facts.name)
+    found = _dates(facts) if role == "comparable" else None
+    return found or Settled("VARCHAR", facts.name)
 
 
 def _number(role: Role, facts: Facts) -> Settled | Bad:
     flags = "flag" if role == "label" else "bool"
     if facts.all("whole", "nan"):
         return facts.cast("BIGINT")
+    if role == "amount" and facts.all("huge", "nan"):
+        return facts.cast("HUGEINT")
     if facts.passed["number"] == facts.total:
         return facts.cast("DOUBLE")
     if facts.all(flags):
@@ -224,16 +186,22 @@ def _moment(facts: Facts) -> Settled | Bad:
         return facts.cast("BIGINT")
     if facts.all("number"):
         return facts.cast("DOUBLE")
-    forms = ("iso", "day first", "month first")
     if not facts.total:
         return facts.cast("TIMESTAMP")
-    if facts.passed["day first"] == facts.passed["month first"] == facts.total and facts.passed["two dates"]:
+    if found := _dates(facts):
+        return found
+    likely = max(("number", *FORMS), key=lambda test: facts.passed[test])
+    wanted = "numbers, as most rows do" if likely == "number" and facts.passed["number"] else "dates or moments"
+    return facts.bad(likely, wanted, "correct or drop these rows; write moments as 2024-01-31 12:00:00")
+
+
+def _dates(facts: Facts) -> Settled | Bad | None:
+    """Dates or moments, all in one form; none where they are not."""
+    if facts.all("day first") and facts.all("month first") and facts.passed["two dates"]:
         return Bad(test_sql("two dates", facts.name), "dates whose day and month are plain", "write them as 2024-01-31")
-    for form in forms:
+    for form in FORMS:
         if facts.all(form):
             timed, fine = facts.passed["timed"] > 0, facts.passed["fine"] > 0
             kind, sql = date_sql(form, timed=timed, fine=fine)
             return Settled(kind, sql.format(facts.name))
-    likely = max(("number", *forms), key=lambda test: facts.passed[test])
-    wanted = "numbers, as most rows do" if likely == "number" and facts.passed["number"] else "dates or moments"
-    return facts.bad(likely, wanted, "correct or drop these rows; write moments as 2024-01-31 12:00:00")
+    return None

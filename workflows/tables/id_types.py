@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.core.errors import DataError
 from workflows.tables.check import IdType, bad_rows, columns_of, id_type
 from workflows.tables.config import IdKind
-from workflows.tables.csv_types import test_sql
+from workflows.tables.csv_kinds import test_sql
 from workflows.tables.source import quoted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def settle_ids(
     """Give an id column one type in every table that holds it.
 
     "auto": the type of the Parquet tables; where all are CSV, int64 when the text of every id is that of an int64 as
-    it is printed, else string, so that "007", "+7" and "7a" keep every character.
+    it is printed, else string, so that "007", "+7", "7 " and "7a" keep every character.
 
     Args:
         con: holds the tables.
@@ -43,7 +43,7 @@ def settle_ids(
         typed = {name: found for name, found in kinds.items() if not relations[name]}
         kind = _common(side, column, typed) if typed else "int64"
         for name in relations:
-            if kind == "int64" and kinds[name] == "string" and (bad := bad_rows(con, f"raw_{name}", _changed(column))):
+            if kind == "int64" and kinds[name] == "string" and (bad := _no_integers(con, f"raw_{name}", column)):
                 if typed:
                     raise DataError(
                         f"{name}: id column '{column}' must hold integers as the {next(iter(typed))} do, got {bad}; "
@@ -73,10 +73,19 @@ def _common(side: str, column: str, typed: Mapping[str, IdType]) -> IdType:
     return kind
 
 
-def _changed(column: str) -> str:
-    """SQL of a row whose id would not come back the same from an int64."""
+def _no_integers(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> str:
+    """The rows whose id would not come back the same from an int64, or '' where there are none.
+
+    Blanks before an id come from a file laid out in columns; beside the same id without them they tell two apart.
+    """
     text = quoted(column)
-    return f"{text} IS NOT NULL AND TRY_CAST({text} AS BIGINT)::VARCHAR IS DISTINCT FROM trim({text})"
+    if bad := bad_rows(
+        con, relation, f"{text} IS NOT NULL AND TRY_CAST({text} AS BIGINT)::VARCHAR IS DISTINCT FROM ltrim({text})"
+    ):
+        return bad
+    laid_out = f"{text} <> ltrim({text})"
+    twice = f"{laid_out} AND ltrim({text}) IN (SELECT ltrim({text}) FROM {relation} GROUP BY 1 HAVING "
+    return bad_rows(con, relation, f"{twice} count(DISTINCT {text}) > 1)")
 
 
 def _check_integers(con: duckdb.DuckDBPyConnection, side: str, name: str, column: str) -> None:

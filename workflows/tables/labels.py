@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
 
 import msgspec
 
-from workflows.core.errors import ConfigError, DataError
-from workflows.tables.check import FLOATS, INTEGERS, Shape
+from workflows.core.errors import ConfigError
 from workflows.tables.config import DataConfig
-from workflows.tables.source import quoted
 
-__all__ = ["Condition", "check_condition", "label_conditions", "parse_condition"]
+__all__ = ["Condition", "label_conditions", "parse_condition"]
 
 FORM = re.compile(r"\s*(?P<column>.*?[^\s<>=!])\s*(?P<op>>=|<=|==|!=|>|<)\s*(?P<value>[^\s<>=!].*?)\s*")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+BOOLEANS = {"true": True, "false": False}
+HUGE = 2.0**126  # DuckDB's integers end at 2^127
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """`column` `op` `value`; the value is a number, or a string where it was in quotes."""
+    """`column` `op` `value`; a whole number is an int, of which every digit counts; a value in quotes is a str."""
 
     column: str
     op: str
-    value: float | str
-
-    @property
-    def sql(self) -> str:
-        """The condition for DuckDB: true, false, or null where the column is null."""
-        return self.over(quoted(self.column))
-
-    def over(self, column: str) -> str:
-        """The condition on another SQL expression than the column's name."""
-        value = repr(self.value) if isinstance(self.value, float) else "'" + self.value.replace("'", "''") + "'"
-        return f"({column} {'=' if self.op == '==' else self.op} {value})"
+    value: bool | int | float | str
 
 
 def parse_condition(key: str, text: str) -> Condition:
-    """Read "COLUMN OP VALUE", OP being one of >= > <= < == !=, VALUE a number or a text in quotes.
+    """Read "COLUMN OP VALUE": OP is one of >= > <= < == !=, VALUE a number, true, false or a text in quotes.
 
     Args:
         key: config key, for the message.
@@ -48,12 +40,21 @@ def parse_condition(key: str, text: str) -> Condition:
     found = FORM.fullmatch(text)
     value = found["value"] if found else ""
     in_quotes = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
-    if not found or not (in_quotes or NUMBER.fullmatch(value)):
+    truth = BOOLEANS.get(value.lower())
+    if not found or not (in_quotes or truth is not None or NUMBER.fullmatch(value)):
         raise ConfigError(
-            f"{key} = {text!r}: expected a column, one of >= > <= < == != and a number or a text in quotes, such as "
-            "'rating >= 8'"
+            f"{key} = {text!r}: expected a column, one of >= > <= < == != and a number, true, false or a text in "
+            "quotes, such as 'rating >= 8'"
         )
-    return Condition(found["column"], found["op"], value[1:-1] if in_quotes else float(value))
+    if truth is not None:
+        if found["op"] not in ("==", "!="):
+            raise ConfigError(f"{key} = {text!r}: expected == or != before {value}, got {found['op']}; correct it")
+        return Condition(found["column"], found["op"], truth)
+    if in_quotes:
+        return Condition(found["column"], found["op"], value[1:-1])
+    if not math.isfinite(float(value)):
+        raise ConfigError(f"{key} = {text!r}: expected a number below 1e308, got {value}; correct it")
+    return Condition(found["column"], found["op"], _number(value))
 
 
 def label_conditions(data: DataConfig) -> dict[str, Condition]:
@@ -67,17 +68,6 @@ def label_conditions(data: DataConfig) -> dict[str, Condition]:
     return {name: parse_condition(f"data.labels.{name}", text) for name, text in data.labels.items()}
 
 
-def check_condition(name: str, condition: Condition, shape: Shape) -> None:
-    """Refuse to compare a column with a value of another kind.
-
-    Raises:
-        DataError: names the label, the column and its type.
-    """
-    found = shape[condition.column]
-    numeric = found in INTEGERS | FLOATS or found.startswith("DECIMAL")
-    if numeric != isinstance(condition.value, float) or not (numeric or found == "VARCHAR"):
-        wanted = "a number" if isinstance(condition.value, float) else "a text"
-        raise DataError(
-            f"events: data.labels.{name} compares column '{condition.column}' with {wanted}, got {found.lower()}; "
-            "write the value in the column's type"
-        )
+def _number(text: str) -> int | float:
+    near, exact = float(text), Decimal(text)
+    return int(exact) if 1 <= abs(near) < HUGE and exact == exact.to_integral_value() else near

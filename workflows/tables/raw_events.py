@@ -9,10 +9,11 @@ from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.tables.check import Shape, check_columns, check_not_empty, columns_of
 from workflows.tables.common_types import Kinds, common_types
+from workflows.tables.comparisons import comparison_sql
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
-from workflows.tables.csv_types import Settled, Use
-from workflows.tables.labels import Condition, check_condition, label_conditions
+from workflows.tables.csv_types import Role, Settled, Use
+from workflows.tables.labels import Condition, label_conditions
 from workflows.tables.places import note_files
 from workflows.tables.source import Relation, Source, open_source, quoted
 from workflows.tables.watch import num_rows
@@ -57,9 +58,11 @@ def read_events(
     settled = dict(zip(uses, found, strict=False))
     brought = {n: settled if opened[n].dialects else _as_it_is(con, opened[n], uses) for n in opened}
     for name, kinds in common_types(con, opened, brought, keys, data).items():
+        labels = {}
         for label, condition in conditions.items():
-            check_condition(label, condition, {condition.column: kinds[f"data.labels.{label}"].type})
-        _append(con, name, opened[name], kinds, keys, conditions)
+            kind = kinds[f"data.labels.{label}"]
+            labels[label] = comparison_sql(label, condition, kind.sql, kind.type)
+        _append(con, name, opened[name], kinds, keys, labels)
     check_not_empty(con, "events", "raw_events", next(iter(sources.values())))
     _drop_unlabelled(con, conditions)
     known = keys.keys() | conditions.keys()
@@ -101,8 +104,18 @@ def _uses(
             uses[column] = Use(column, "moment" if key == "data.timestamp" else "integer", key)
     for name, condition in conditions.items():
         key = f"data.labels.{name}"
-        uses[key] = Use(condition.column, "number" if isinstance(condition.value, float) else "comparable", key)
+        uses[key] = Use(condition.column, _role(condition, context), key)
     return uses
+
+
+def _role(condition: Condition, context: Mapping[str, Use]) -> Role:
+    """What a CSV column is read for in a condition; that a price in quotes is no text shows where it is ordered."""
+    if isinstance(condition.value, bool):
+        return "flag"
+    if not isinstance(condition.value, str):
+        return "amount"
+    is_code = condition.column in context and context[condition.column].role == "code"
+    return "equal" if is_code or condition.op in ("==", "!=") else "comparable"
 
 
 def _as_it_is(con: duckdb.DuckDBPyConnection, relation: Relation, uses: Mapping[str, Use]) -> Kinds:
@@ -117,13 +130,13 @@ def _append(
     relation: Relation,
     kinds: Kinds,
     keys: Mapping[str, str],
-    conditions: Mapping[str, Condition],
+    labels: Mapping[str, str],
 ) -> None:
     tables = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'raw_events'").fetchall()
     offset = num_rows(con, "raw_events") if tables else 0
     wanted = [f"row_number() OVER () - 1 + {offset} AS __n"]
     wanted += [f"{kinds[column].sql} AS {quoted(column)}" for column in keys]
-    wanted += [f"{c.over(kinds[f'data.labels.{label}'].sql)} AS {quoted(label)}" for label, c in conditions.items()]
+    wanted += [f"{sql} AS {quoted(label)}" for label, sql in labels.items()]
     wanted += [f"'{name}' AS __given" if name else "NULL::VARCHAR AS __given"]
     into = "INSERT INTO raw_events BY NAME" if tables else "CREATE TABLE raw_events AS"
     run(con, relation, f"{into} SELECT {', '.join(wanted)} FROM {relation.sql}")
@@ -140,6 +153,6 @@ def _drop_unlabelled(con: duckdb.DuckDBPyConnection, conditions: Mapping[str, Co
             console.say(f"data: dropped {dropped:,} events without '{condition.column}', so without '{label}'")
         if dropped == before:
             raise DataError(
-                f"events: column '{condition.column}' (data.labels.{label}) must hold a value somewhere, got nulls in "
-                f"all {before:,} rows; correct data.labels"
+                f"events: column '{condition.column}' (data.labels.{label}) must hold a value somewhere, got nulls or "
+                f"NaN in all {before:,} rows; correct data.labels"
             )
