@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from workflows.core.errors import DataError
 from workflows.tables.check import FLOATS, INTEGERS, id_type
 from workflows.tables.config import DataConfig
+from workflows.tables.csv_kinds import test_sql
 from workflows.tables.csv_table import bad_rows_of
-from workflows.tables.csv_types import Settled, test_sql
+from workflows.tables.csv_types import Settled
 from workflows.tables.source import Relation, quoted
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _check_fits(
 def _fits_sql(name: str, target: str) -> str:
     """Whether the text of a CSV is a value of a type, and one that is written so that nothing is lost."""
     if target in INTEGERS:
-        return f"({test_sql('plain', name)} AND TRY_CAST({name} AS {target}) IS NOT NULL)"
+        return f"({test_sql('exact', f'ltrim({name})')} AND TRY_CAST({name} AS {target}) IS NOT NULL)"
     return f"TRY_CAST({name} AS {target}) IS NOT NULL"
 
 
