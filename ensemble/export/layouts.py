@@ -36,7 +36,8 @@ MODEL_FILE = '''"""Written by `cascade export`: the code beside this file comes 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+# As Triton names it: its logger ends the process where a folder's real name is no ASCII.
+sys.path.insert(0, str(Path(__file__).absolute().parent / "lib"))
 
 from ensemble.runtime.triton import TritonPythonModel  # noqa: E402
 

@@ -20,6 +20,7 @@ __all__ = ["guard"]
 POLL_S = 0.2
 # Triton says "not ready" until the processes that were replaced are gone.
 READY_TIMEOUT_S = 30.0
+HOLD_TIMEOUT_S = 10.0
 
 
 def guard(
@@ -66,11 +67,12 @@ class _Guard:
         self._counters.dead_processes.update(stub.model for stub in dead)
         models = sorted({(stub.model, stub.version) for stub in dead})
         names = ", ".join(f"'{model}'" for model, _ in models)
+        was_ready = _hold(self._server)
         what = f"{len(dead)} process{'es' if len(dead) > 1 else ''} of {names} died"
         if self._wait_before_next_try(what, f"loading {names} again"):
             try:
                 replaced = self._stubs.of(models)
-                self._unless_stopped(lambda: _load_again(self._server, models))
+                self._unless_stopped(lambda: _load_again(self._server, models, wait=was_ready))
                 self._stubs.retire(replaced)
             except CascadeError as error:
                 self._start_again(self._server.ending() or f"{what}, and loading again failed: {error}")
@@ -137,11 +139,20 @@ class _Guard:
             raise errors[0]
 
 
-def _load_again(server: TritonServer, models: Collection[tuple[str, str]]) -> None:
-    """Load the versions again that are served; the server says "not ready" until every one has its processes."""
+def _hold(server: TritonServer) -> bool:
+    """Make the server say "not ready" before anything is waited for; whether it said "ready" until now."""
+    try:
+        with ModelControl(server.grpc_address, server.admin_key, HOLD_TIMEOUT_S) as control:
+            was_ready = control.is_ready()
+            control.hold()
+            return was_ready
+    except CascadeError:  # it has ended, or hangs: loading again will find out
+        return False
+
+
+def _load_again(server: TritonServer, models: Collection[tuple[str, str]], *, wait: bool) -> None:
+    """Load the versions again that are served, in a server on hold; `wait` until it says that it is ready."""
     with ModelControl(server.grpc_address, server.admin_key, STARTUP_TIMEOUT_S) as control:
-        was_ready = control.is_ready()
-        control.hold()
         try:
             served = [model for model, version in models if _is_served(control, model, version)]
             with ThreadPoolExecutor(len(models)) as side_by_side:
@@ -149,7 +160,7 @@ def _load_again(server: TritonServer, models: Collection[tuple[str, str]]) -> No
         finally:
             control.release()
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while was_ready and not control.is_ready():
+        while wait and not control.is_ready():
             if time.monotonic() > deadline:
                 raise ServingError(f"the server does not say that it is ready after {READY_TIMEOUT_S:g} s")
             time.sleep(POLL_S)

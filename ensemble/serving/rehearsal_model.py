@@ -6,10 +6,12 @@ say "not ready" until it is started again. Answers a JSON object with the key "e
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ class TritonPythonModel:
         """Open the version that config.pbtxt names now."""
         try:
             for folder in published(repository()):
+                verify(folder)
                 open_model(folder)
             error = None
         except BaseException as raised:
@@ -55,6 +58,22 @@ def published(models: Path) -> list[Path]:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder.relative_to(models)} is missing")
     return [folder for folder in folders if (folder / "model.py").is_file()]
+
+
+def verify(folder: Path) -> None:
+    """Check a version against its manifest, as `cascade serve` does; one without a manifest is not checked."""
+    place = next((place for place in (folder, folder.parent) if (place / "manifest.json").is_file()), None)
+    if place is None:
+        return
+    for entry in json.loads((place / "manifest.json").read_text())["files"]:
+        path = place / entry["path"]
+        name = f"{place.name}/{entry['path']}"
+        if not path.is_file():
+            raise FileNotFoundError(f"{name} is missing, its manifest lists it; publish again")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+        if found.hexdigest() != entry["sha256"]:
+            raise ValueError(f"{name} does not match its checksum in the manifest; publish again")
 
 
 def open_model(folder: Path) -> None:

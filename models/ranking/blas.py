@@ -39,11 +39,11 @@ class _OneThread:
 
     def __enter__(self) -> None:
         with self._lock:
-            self._inside += 1
-            if self._inside == 1:
+            if not self._inside:
                 self._changed = [(change, count) for get, change in _controls() if (count := get()) != 1]
                 for change, _ in self._changed:
                     change(1)
+            self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
@@ -75,6 +75,7 @@ def _controls() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
 
 
 def _loaded() -> list[str]:
-    """Paths of the BLAS libraries that this process has loaded."""
-    paths = {line.split(maxsplit=5)[5].strip() for line in MAPS.read_text().splitlines() if line.count("/")}
+    """Paths of the BLAS libraries that this process has loaded; other mapped files may be called anything."""
+    lines = MAPS.read_bytes().split(b"\n")
+    paths = {os.fsdecode(line.split(maxsplit=5)[5].strip()) for line in lines if line.count(b"/")}
     return sorted(path for path in paths if Path(path).name.startswith(LIBRARIES))

@@ -63,6 +63,9 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
             publish(run, config, target, layout)
             step = "cascade_v3_rank/1" if layout == "ensemble" else "cascade/3"
             (target / step / "model.py").write_text("raise ValueError('broken')\n")
+            with pytest.raises(RequestError, match=r"model\.py does not match its checksum in the manifest"):
+                reload_model(server.grpc_url, server.admin_key)
+            ((target / step).parent if layout == "ensemble" else target / step).joinpath("manifest.json").unlink()
             with pytest.raises(RequestError, match=r"cannot be opened.* ValueError: broken"):
                 reload_model(server.grpc_url, server.admin_key)
             eventually(client.is_server_ready)

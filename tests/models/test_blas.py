@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from models.ranking.blas import one_thread
+from models.ranking.blas import _loaded, one_thread
 from models.ranking.factored import FactoredWeights, score
 
 NUM_ITEMS, FIELDS, QUERY_FIELDS, DIM, HIDDEN, PAIRS = 900, 6, 7, 32, 128, 3
@@ -81,3 +82,12 @@ def test_an_error_inside_leaves_the_process_as_it_was(allowed):
     with pytest.raises(ZeroDivisionError), one_thread:
         raise ZeroDivisionError
     assert num_threads() == {allowed}
+
+
+def test_mapped_files_may_have_names_that_are_no_text(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/l\xe9 a\xc3\xbc"
+    os.mkdir(folder)  # noqa: PTH102, a Path of these bytes is what is tested
+    np.save(os.fsdecode(folder + b"/x.npy"), np.zeros(9))
+    mapped = np.load(os.fsdecode(folder + b"/x.npy"), mmap_mode="r")
+    assert len(mapped) == 9
+    assert _loaded() and all("openblas" in path or "blas" in path or "mkl" in path for path in _loaded())

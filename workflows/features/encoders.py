@@ -23,6 +23,7 @@ NULL_INT = -(2**63)
 PADDING, NULL, OOV, FIRST = 0, 1, 2, 3
 # No number counts as further from the mean of training, in its standard deviations: it would drown all other features.
 MOST_DEVIATIONS = 1000.0
+LARGEST = float(np.finfo(np.float32).max)
 # A scalar column [B] or [B, 1]; a list column [B] of sequences or strings, or (padded [B, R], lengths [B]).
 Column = np.ndarray | tuple[np.ndarray, np.ndarray]
 
@@ -228,6 +229,7 @@ def _buckets(hashes: np.ndarray, num_buckets: int) -> np.ndarray:
 
 def _continuous(feature: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
     numbers = _numbers(feature["column"], values)
+    numbers = np.where(np.abs(numbers) <= LARGEST, numbers, np.nan)  # training has refused such numbers
     if feature["log"]:
         numbers = np.where(numbers > -1.0, numbers, np.nan).astype(np.float32)
         numbers = np.log(numbers + np.float32(1.0))

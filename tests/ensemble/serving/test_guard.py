@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -224,3 +225,17 @@ def test_children_of_nobody_are_none() -> None:
     gone.wait()
     assert children(gone.pid) == []
     assert StubWatch(gone.pid).poll() == []
+
+
+def test_a_server_whose_processes_died_is_not_ready_while_the_next_try_waits(server: TritonServer) -> None:
+    with guarded(server, Backoff(delays_s=(3.0,))) as (counters, _):
+        eventually(lambda: all_answer(server))
+        os.kill(stubs(server)[0], signal.SIGKILL)
+        eventually(lambda: not counters.ready)
+        asked_until, answers = time.monotonic() + 2.0, []
+        eventually(lambda: status(f"{server.http_url}/v2/health/ready") == 400)
+        while time.monotonic() < asked_until:
+            answers.append(status(f"{server.http_url}/v2/health/ready"))
+        assert answers and set(answers) == {400}
+        eventually(lambda: counters.ready)
+        assert status(f"{server.http_url}/v2/health/ready") == 200

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from ensemble.export.stage import export
 from ensemble.serving.client import CascadeClient
 from ensemble.serving.reload import reload_model
+from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
 from ensemble.serving.workspace import PLAIN, link, make_workspace
 from tests.ensemble.serving.processes import ready_urls, serving
-from workflows.core.errors import ServingError
+from tests.ensemble.synthetic import make_run, user_id
+from workflows.core.errors import RequestError, ServingError
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
 # All in one folder's name: each breaks a shell, a format or a glob by itself.
@@ -41,6 +44,21 @@ def test_a_folder_of_any_name_is_served_and_reloaded_from(
         assert client.recommend([3], slate_size=1)[0].item_ids == [15000]
     assert not [path for folder in (tmp_path, repository) for path in folder.rglob("pwned")]
     assert not (Path.home() / "pwned").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_an_exported_chain_answers_from_a_folder_of_any_name(tmp_path: Path, layout: str) -> None:
+    run, config = make_run(tmp_path / "run", num_users=20, num_items=60)
+    export(run, config)
+    moved = tmp_path / "aü" / os.fsdecode(b"l\xe9")
+    shutil.copytree(tmp_path / "run", moved)
+    with TritonServer(find_repository(moved, layout)) as server, CascadeClient(server.grpc_url) as client:
+        assert len(client.recommend([user_id(4, False)], slate_size=3)[0].item_ids) == 3
+        # What fails inside a model is said, and costs no process.
+        with pytest.raises(RequestError, match="from 1 to"):
+            client.recommend([user_id(4, False)], slate_size=100_000)
+        assert len(client.recommend([user_id(4, False)], slate_size=3)[0].item_ids) == 3
 
 
 def test_the_command_takes_a_relative_path_that_cannot_be_written_to(
