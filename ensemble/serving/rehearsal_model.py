@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,10 @@ def verify(folder: Path) -> None:
         name = f"{place.name}/{entry['path']}"
         if not path.is_file():
             raise FileNotFoundError(f"{name} is missing, its manifest lists it; publish again")
+        found = hashlib.sha256()
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+            while chunk := file.read(1 << 22):
+                found.update(chunk)
         if found.hexdigest() != entry["sha256"]:
             raise ValueError(f"{name} does not match its checksum in the manifest; publish again")
 
