@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.holder import another
-from workflows.core.errors import ArtefactError
+from workflows.core.errors import ArtefactError, CascadeError
 from workflows.core.lock import hold
 from workflows.core.run import Run, run_stage
 
@@ -114,3 +114,28 @@ def test_a_file_system_without_locks_is_named_and_used(tmp_path: Path, monkeypat
     with hold(tmp_path, writes=["data"]):
         pass
     assert "has no locks (No locks available); start no two commands on it at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("file", "DIR/file is no folder"),
+        ("file/below/it", "DIR/file is no folder"),
+        ("dangling", "DIR/dangling is no folder"),
+        ("circle", "DIR/circle is no folder"),
+        ("circle/below", "DIR/circle is no folder"),
+        ("x" * 300, "File name too long"),
+        ("/proc/nothing/below", "No such file or directory"),
+    ],
+)
+def test_what_can_be_no_folder_is_one_sentence(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(CascadeError) as caught, hold(tmp_path / name, writes=["data"]):
+        pass
+    assert str(caught.value).replace(str(tmp_path), "DIR") == (
+        f"{tmp_path / name} cannot be made a folder ({reason}); name another one".replace(str(tmp_path), "DIR")
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "dangling", "file"]
+    assert (tmp_path / "file").read_text() == "kept"

@@ -96,9 +96,9 @@ def hold(root: Path, *, writes: Sequence[str] = (), reads: Sequence[str] = ()) -
 
     Raises:
         ArtefactError: another process is in the way; the sentence names it.
-        CascadeError: the disk is full.
+        CascadeError: the disk is full, or there can be no folder of this name.
     """
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    missing = [folder for folder in (root, *root.parents) if not _is_there(folder)]
     try:
         is_held = _enter(root, frozenset(writes), frozenset(reads))
         try:
@@ -116,7 +116,7 @@ def _enter(root: Path, writes: frozenset[str], reads: frozenset[str]) -> bool:
     """Note the use, unless somebody is in the way; false where no locks can be had."""
     use = Use(os.getpid(), socket.gethostname(), _command(), _now(), writes, reads)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        _make_folder(root)
         with _alone(root):
             note = _notes.get(root.resolve())
             for other in _others(root, note):
@@ -139,6 +139,31 @@ def _enter(root: Path, writes: frozenset[str], reads: frozenset[str]) -> bool:
             raise
         return False
     return True
+
+
+def _is_there(path: Path) -> bool:
+    """False also for names that the system takes for none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _make_folder(root: Path) -> None:
+    """Create a folder unless it is there.
+
+    Raises:
+        CascadeError: a file stands there or above it, or the system takes no folder of this name there.
+        OSError: the place cannot be written, or its disk is full.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in UNWRITABLE or is_disk_full(error):
+            raise
+        blocking = next((path for path in (root, *root.parents) if os.path.lexists(path) and not path.is_dir()), None)
+        reason = f"{blocking} is no folder" if blocking else error.strerror
+        raise CascadeError(f"{root} cannot be made a folder ({reason}); name another one") from error
 
 
 def _leave(root: Path) -> None:
