@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ensemble.config import Config
 from workflows.core.errors import ConfigError
-from workflows.features.checks import EVENT_COLUMNS, named_specs
+from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.tables.labels import label_conditions
 
 __all__ = ["problems"]
@@ -61,8 +61,11 @@ def _columns(config: Config) -> Iterator[str]:
         )
     position = [data.position] if data.position else []
     for key, names in (("context", data.context), ("labels", data.labels), ("position", position)):
-        for name in sorted(EVENT_COLUMNS.intersection(names)):
+        for name in sorted(name for name in names if name.lower() in EVENT_COLUMNS):
             yield f"data.{key} names {name!r}, a column that Cascade adds to the events itself; rename yours"
+    for key in ("user_id", "item_id", "timestamp", "propensity", "stock"):
+        if (getattr(data, key) or "").lower() in TABLE_COLUMNS:
+            yield f"data.{key} is {getattr(data, key)!r}, a column that Cascade adds to the table itself; rename yours"
 
 
 def _features(config: Config) -> Iterator[str]:

@@ -62,6 +62,8 @@ def test_every_committed_config_is_sound(path: Path) -> None:
             "features.items has the key 'a\\x00b': a column has a name, without",
         ),
         ("features.items.item_id.kind=hashed", "features.items.item_id: 'item_id' is an id column of [data]"),
+        ("data.context=['__Given']", "data.context names '__Given', a column that Cascade adds to the events"),
+        ("data.stock=__N", "data.stock is '__N', a column that Cascade adds to the table itself; rename yours"),
         ("data.labels=['click', 'purchase', 'at']", "data.labels names 'at', a column that Cascade adds to the events"),
         ("features.context.hour.boundaries=[]", "features.context.hour.boundaries: a bucketised feature needs at"),
         ("features.context.hour.boundaries=[3, 2]", "features.context.hour.boundaries: must ascend, got [3.0, 2.0]"),

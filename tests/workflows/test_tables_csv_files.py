@@ -188,6 +188,23 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content, name, expected):
     assert refusal(tmp_path, content, name) == f"events: {expected}"
 
 
+@pytest.mark.parametrize("delimiter", ["^", "~", "\x01", "::", " "])
+def test_a_delimiter_that_is_not_read_is_said_with_those_that_are(tmp_path, delimiter):
+    content = (HEAD + ROWS).decode().replace(",", delimiter).encode()
+    message = refusal(tmp_path, content)
+    assert message.startswith("events: expected a column 'user' (data.user_id), got the columns user")
+    assert message.endswith(
+        "; correct data.user_id, or write DIR/e.csv with a delimiter that is read: comma, semicolon, tab or |"
+    )
+
+
+def test_a_column_may_be_called_as_the_reader_calls_its_own(tmp_path):
+    content = b"user,item,at,__file,filename,__n\na,x,1,f,g,h\n"
+    assert read(tmp_path, content) == [("a", "x", 1)]
+    message = refusal(tmp_path, content + b"b,y,noon,f,g,h\n")
+    assert "got 1 row, for example row 1 of DIR/e.csv (" in message
+
+
 def test_a_part_without_names_is_named(tmp_path):
     (tmp_path / "1.csv").write_bytes(HEAD + ROWS)
     (tmp_path / "2.csv").write_bytes(b"c,z,3\n")

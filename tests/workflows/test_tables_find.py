@@ -159,6 +159,26 @@ def test_a_circle_of_links_is_refused(tmp_path, spec, target):
         found(tmp_path, spec)
 
 
+@pytest.mark.parametrize("name", ["me", "me.csv", "a"])
+@pytest.mark.parametrize("spec", ["e", "e/*", "e/**", "e/{name}"])
+def test_a_link_to_itself_is_named(tmp_path, spec, name):
+    write(tmp_path, "e/x.csv")
+    (tmp_path / "e" / "a").symlink_to("b")
+    (tmp_path / "e" / "b").symlink_to("a")
+    if name != "a":
+        (tmp_path / "e" / "a").unlink()
+        (tmp_path / "e" / "b").unlink()
+        (tmp_path / "e" / name).symlink_to(name)
+    with pytest.raises(DataError, match=rf"e/{name} is a symbolic link to .*, which leads back to it; remove the link"):
+        found(tmp_path, spec.format(name=name))
+
+
+def test_a_hidden_link_to_itself_is_not_looked_at(tmp_path):
+    write(tmp_path, "e/x.csv")
+    (tmp_path / "e" / "_me").symlink_to("_me")
+    assert found(tmp_path, "e") == ["e/x.csv"]
+
+
 @pytest.mark.parametrize("spec", ["e", "e/*.csv", "e/**/*.csv"])
 def test_a_link_to_nothing_is_refused(tmp_path, spec):
     write(tmp_path, "e/a.csv")

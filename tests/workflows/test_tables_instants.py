@@ -130,6 +130,9 @@ def test_days_and_months_that_could_be_exchanged_are_refused(tmp_path):
         (pa.array([1.7e9, 1.7e12]), "must hold epoch seconds as it is a float, got values up to 1.7e+12 in"),
         (pa.array([0, 2**64 - 1], pa.uint64()), "must hold epoch s, ms, us or ns"),
         (pa.array([1_700_000_000_000_000, 1_700_000_000]), "must hold one unit, got epoch us"),
+        (pa.array([1_700_000_000_000, 1_700_000_000, -1]), "must hold one unit, got epoch ms"),
+        (pa.array([1_700_000_000_000, 1_700_000_000, -1_700_000]), "must hold one unit, got epoch ms"),
+        (pa.array([1_700_000_000_000, -1_700_000_000, 5]), "must hold one unit, got epoch ms"),
     ],
 )
 def test_the_row_of_parquet_that_is_no_moment_is_named(tmp_path, moments, reason):

@@ -9,7 +9,7 @@ from workflows.core.errors import ConfigError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID
 
-__all__ = ["EVENT_COLUMNS", "REQUEST_NAMES", "check_features", "named_specs"]
+__all__ = ["EVENT_COLUMNS", "REQUEST_NAMES", "TABLE_COLUMNS", "check_features", "named_specs"]
 
 # Columns that are added to every table while it is read.
 TABLE_COLUMNS = frozenset(("__n", "__given"))
@@ -41,7 +41,7 @@ def check_features(config: FeaturesConfig) -> None:
             raise ConfigError(
                 f"features.{table} has the key {name!r}: a column has a name, without null bytes; rename it"
             )
-        if name in TABLE_COLUMNS:
+        if name.lower() in TABLE_COLUMNS:
             raise ConfigError(f"{key}: {name!r} is a column that Cascade adds to the table itself; rename yours")
         if table == "context" and name in REQUEST_NAMES:
             raise ConfigError(

@@ -50,13 +50,14 @@ def columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> Shape:
     return {str(row[0]): str(row[1]) for row in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
-def check_columns(table: str, shape: Shape, needed: Iterable[tuple[str, str]]) -> None:
+def check_columns(table: str, shape: Shape, needed: Iterable[tuple[str, str]], source: Source | None = None) -> None:
     """Refuse a table that lacks a column.
 
     Args:
         table: name for the message.
         shape: the table's columns.
         needed: (column, config key that names it).
+        source: its files, where they are known.
 
     Raises:
         DataError: names the first missing column and the columns there are.
@@ -67,6 +68,8 @@ def check_columns(table: str, shape: Shape, needed: Iterable[tuple[str, str]]) -
             remedy = f"correct {key}"
             if near:
                 remedy += f" ('{near[0]}' is there; in a table that has both, rename one)"
+            elif len(shape) == 1 and source and source.format == "CSV":
+                remedy += f", or write {source.files[0]} with a delimiter that is read: comma, semicolon, tab or |"
             elif any(name.isdigit() for name in shape):
                 remedy = "give the file a first line with the names of its columns"
             raise DataError(

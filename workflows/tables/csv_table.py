@@ -119,12 +119,13 @@ def bad_rows_of(
 ) -> str:
     """'2 rows, for example row 7 of items.csv (item = '9', price = 'n/a')', or '' when no row meets the condition."""
     scan = _union([relation.sql for relation in relations])
-    numbered = f"(SELECT *, row_number() OVER () - 1 AS __n FROM {scan})"
+    names = list(dict.fromkeys(columns))
+    wanted = ", ".join(map(quoted, names))
+    numbered = f"(SELECT {wanted}, row_number() OVER () - 1 AS __n FROM {scan})"
     count, first = con.execute(f"SELECT count(*), min(__n) FROM {numbered} WHERE {condition}").fetchall()[0]
     if not count:
         return ""
-    names = list(dict.fromkeys(columns))
-    values = con.execute(f"SELECT {', '.join(map(quoted, names))} FROM {numbered} WHERE __n = {first}").fetchall()[0]
+    values = con.execute(f"SELECT {wanted} FROM {numbered} WHERE __n = {first}").fetchall()[0]
     example = ", ".join(f"{name} = {shown(value)}" for name, value in zip(names, values, strict=True))
     rows = f"{count:,} {'row' if count == 1 else 'rows'}"
     return f"{rows}, for example {place_among(con, parts_of(relations), first)} ({example})"

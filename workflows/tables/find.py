@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -89,6 +90,8 @@ def _files(table: str, spec: str) -> list[str]:
         return _tables(visible, tree.below(path, visible.enter), f"Parquet or CSV files in {spec}, got none")
     if tree.exists(path):
         return [path]
+    if "://" not in path and Path(path).is_symlink():
+        _check_link(table, path)
     if not any(sign in path for sign in wildcards):
         expected = "files" if "://" in spec else "a file or folder"
         raise DataError(f"{table}: expected {expected} at {spec}, got nothing there; correct {key_of(table)}")
@@ -113,14 +116,34 @@ def _place(table: str, spec: str) -> tuple[Tree, str, str, str]:
 def _tables(visible: Visible, found: Iterable[str], expected: str) -> list[str]:
     files = sorted(set(found))
     for file in files:
-        if "://" not in file and not Path(file).exists():
-            raise DataError(
-                f"{visible.table}: {file} is a symbolic link to {Path(file).readlink()}, which is not there; bring its "
-                "target back or remove the link"
-            )
+        if "://" not in file:
+            _check_link(visible.table, file)
     if tables := visible.tables_of(files):
         return tables
     raise DataError(f"{visible.table}: expected {expected}; correct {key_of(visible.table)}")
+
+
+def _check_link(table: str, file: str) -> None:
+    """Refuse a symbolic link that leads nowhere, in a circle, or where the rights end."""
+    try:
+        Path(file).stat()
+    except OSError as error:
+        if not Path(file).is_symlink():
+            raise DataError(f"{table}: {file} cannot be read ({error.strerror}); correct its rights") from None
+        target = Path(file).readlink()
+        if error.errno == errno.ELOOP:
+            raise DataError(
+                f"{table}: {file} is a symbolic link to {target}, which leads back to it; remove the link"
+            ) from None
+        if error.errno == errno.ENOENT:
+            raise DataError(
+                f"{table}: {file} is a symbolic link to {target}, which is not there; bring its target back or remove "
+                "the link"
+            ) from None
+        raise DataError(
+            f"{table}: {file} is a symbolic link to {target}, which cannot be read ({error.strerror}); correct its "
+            "rights or remove the link"
+        ) from None
 
 
 def _glob(visible: Visible, folder: str, parts: Sequence[str]) -> Iterator[str]:

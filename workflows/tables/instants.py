@@ -93,7 +93,10 @@ def _unit(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> str:
             "rows"
         )
     smaller = {"s": 0, "ms": LARGEST["s"], "us": LARGEST["ms"], "ns": LARGEST["us"]}[unit]
-    if smallest >= 0 and (bad := bad_rows(con, relation, f"{name} BETWEEN {ORDER_BELOW} AND {smaller}")):
+    # Moments on both sides of 1970 have some near it, which look like a smaller unit; a stray -1 is no such moment.
+    is_around_1970 = smallest < -smaller
+    odd = f"abs({name}::HUGEINT) BETWEEN {ORDER_BELOW} AND {smaller}"
+    if not is_around_1970 and (bad := bad_rows(con, relation, odd)):
         raise DataError(
             f"events: timestamp column '{column}' must hold one unit, got epoch {unit} up to {largest}, but smaller "
             f"units in {bad}; write all of them in one unit, or as datetimes"

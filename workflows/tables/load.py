@@ -160,7 +160,7 @@ def _read_entities(
     column = data.item_id if table == "items" else data.user_id
     relation = open_source(con, source, [column])
     shape = columns_of(con, relation.sql)
-    check_columns(table, shape, [(column, f"data.{table[:-1]}_id")])
+    check_columns(table, shape, [(column, f"data.{table[:-1]}_id")], source)
     wanted = ["*"]
     if relation.dialects:
         known = {column: id_use(data, column)} | (_stock(data) if table == "items" else {})

@@ -51,7 +51,7 @@ def read_events(
     needed = [*keys.items(), *((c.column, f"data.labels.{name}") for name, c in conditions.items())]
     opened = {n: open_source(con, source, [column for column, _ in needed]) for n, source in sources.items()}
     for name, relation in opened.items():
-        check_columns(_table(name), columns_of(con, relation.sql), needed)
+        check_columns(_table(name), columns_of(con, relation.sql), needed, relation.source)
     uses = _uses(data, keys, conditions, context)
     texts = [relation for relation in opened.values() if relation.dialects]
     found = settle_table(con, "events", texts, list(uses.values()), [data.user_id, data.item_id]) if texts else []

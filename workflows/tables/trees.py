@@ -74,7 +74,7 @@ class LocalTree:
         """
         try:
             with os.scandir(folder or ".") as entries:
-                return {entry.name: entry.is_dir() for entry in entries}
+                return {entry.name: _is_so(entry.is_dir) for entry in entries}
         except OSError as error:
             raise DataError(f"{self.table}: {folder} cannot be listed ({error.strerror}); correct its rights") from None
 
