@@ -128,10 +128,7 @@ def _check_fits(
     name = quoted(column)
     tests: list[tuple[Sequence[str], str]] = [
         (texts, f"{name} IS NOT NULL AND {_fits_sql(name, target)} IS NOT TRUE"),
-        *(
-            ([other], f"{name} IS NOT NULL AND TRY_CAST({found[other][column].sql} AS {target}) IS NULL")
-            for other in others
-        ),
+        *(([other], f"{name} IS NOT NULL AND {_is_lost(found[other][column], target)}") for other in others),
     ]
     for names, condition in tests:
         if names and (bad := bad_rows_of(con, [opened[n] for n in names], condition, [*ids, column])):
@@ -142,6 +139,13 @@ def _check_fits(
                 f"events: {'id ' if side else ''}column '{column}' must hold {wanted} as {first} does, got {bad}; "
                 f"correct these {'ids' if side else 'values'}, or {way_out}"
             )
+
+
+def _is_lost(kind: Settled, target: str) -> str:
+    """Whether a value cannot be told in another type from its neighbours."""
+    lost = f"TRY_CAST({kind.sql} AS {target}) IS NULL"
+    rounded = target == "DOUBLE" and kind.type in INTEGERS
+    return f"({lost} OR abs({kind.sql}::HUGEINT) > {2**53})" if rounded else lost
 
 
 def _fits_sql(name: str, target: str) -> str:

@@ -22,6 +22,7 @@ from workflows.tables.check import (
     check_unique,
     columns_of,
 )
+from workflows.tables.codes import check_codes, check_digits
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Use
@@ -161,6 +162,7 @@ def _read_entities(
     relation = open_source(con, source, [column])
     shape = columns_of(con, relation.sql)
     check_columns(table, shape, [(column, f"data.{table[:-1]}_id")], source)
+    check_digits(con, relation, [name for name, use in uses.items() if use.role == "code"])
     wanted = ["*"]
     if relation.dialects:
         known = {column: id_use(data, column)} | (_stock(data) if table == "items" else {})
@@ -174,7 +176,9 @@ def _read_entities(
     )
     note_files(con, f"raw_{table}", relation)
     check_not_empty(con, table, f"raw_{table}", source)
-    return {name: kind for name, kind in columns_of(con, f"raw_{table}").items() if name in shape}
+    found = {name: kind for name, kind in columns_of(con, f"raw_{table}").items() if name in shape}
+    check_codes(con, table, found, uses)
+    return found
 
 
 def _stock(data: DataConfig) -> dict[str, Use]:

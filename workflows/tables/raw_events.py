@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.tables.check import Shape, check_columns, check_not_empty, columns_of
+from workflows.tables.codes import check_codes, check_digits
 from workflows.tables.common_types import Kinds, common_types
 from workflows.tables.comparisons import comparison_sql
 from workflows.tables.config import DataConfig, SplitConfig
@@ -52,6 +53,7 @@ def read_events(
     opened = {n: open_source(con, source, [column for column, _ in needed]) for n, source in sources.items()}
     for name, relation in opened.items():
         check_columns(_table(name), columns_of(con, relation.sql), needed, relation.source)
+        check_digits(con, relation, [*data.context, *(condition.column for condition in conditions.values())])
     uses = _uses(data, keys, conditions, context)
     texts = [relation for relation in opened.values() if relation.dialects]
     found = settle_table(con, "events", texts, list(uses.values()), [data.user_id, data.item_id]) if texts else []
@@ -66,7 +68,9 @@ def read_events(
     check_not_empty(con, "events", "raw_events", next(iter(sources.values())))
     _drop_unlabelled(con, conditions)
     known = keys.keys() | conditions.keys()
-    return {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
+    shape = {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
+    check_codes(con, "events", shape, context)
+    return shape
 
 
 def _table(name: str) -> str:
