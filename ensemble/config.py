@@ -24,7 +24,8 @@ class FilterRule(Section, frozen=True):
     Attributes:
         column: column of the items table.
         op: comparison; "in" and "not_in" take a list.
-        value: number, string, boolean, or a list of them.
+        value: number, string, boolean, date or moment (2024-01-31, without quotes; UTC where it names no zone), or a
+            list of them.
     """
 
     column: str

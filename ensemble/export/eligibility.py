@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,22 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import Config, FilterRule
+from ensemble.export.comparisons import compare, in_words, way_out
 from models.index.stage import Serving
 from workflows.core.errors import ConfigError, DataError
 from workflows.core.run import Run
 
 __all__ = ["asked_of_index", "count_words", "eligible_items", "pack", "popularity_order"]
 
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "==": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-    "in": lambda column, values: pc.is_in(column, value_set=values),
-    "not_in": lambda column, values: pc.invert(pc.is_in(column, value_set=values)),
-}
 MAX_SHOWN = 5
 
 
@@ -108,7 +98,7 @@ def _conditions(items: Path, config: Config) -> Iterator[Met]:
     for number, rule in enumerate(config.chain.rules):
         key = f"chain.rules[{number}]"
         column = _column(items, names, rule.column, f"{key}.column")
-        words = f"allowed by {key} ({rule.column} {rule.op} {rule.value!r})"
+        words = f"allowed by {key} ({rule.column} {rule.op} {in_words(rule.value)})"
         yield Met(words, _holds(column, rule, key), column, rule.column)
 
 
@@ -134,19 +124,18 @@ def _content(column: pa.ChunkedArray) -> str:
         ends = pc.min_max(values).as_py()
         return f"{ends['min']} to {ends['max']}"
     distinct = pc.unique(values)
-    some = ", ".join(map(repr, distinct[:MAX_SHOWN].to_pylist()))
+    some = ", ".join(map(in_words, distinct[:MAX_SHOWN].to_pylist()))
     return some if len(distinct) <= MAX_SHOWN else f"{some} and {len(distinct) - MAX_SHOWN:,} other values"
 
 
 def _holds(column: pa.ChunkedArray, rule: FilterRule, key: str) -> NDArray[np.bool_]:
+    if pa.types.is_null(column.type):
+        return np.zeros(len(column), bool)
     try:
-        value = pa.array(rule.value) if isinstance(rule.value, list) else pa.scalar(rule.value)
-        if isinstance(rule.value, list) or (pa.types.is_floating(column.type) and isinstance(rule.value, float)):
-            value = value.cast(column.type)  # 0.1 is another number in 32 bits than in 64
-        result = pc.and_(COMPARE[rule.op](column, value), pc.is_valid(column))
+        result = pc.and_(compare(column, rule.op, rule.value), pc.is_valid(column))
     except (pa.ArrowException, OverflowError):
         raise ConfigError(
-            f"{key}.value = {rule.value!r} cannot be compared with the items' {rule.column!r} of type {column.type}, "
-            f"which holds {_content(column)}"
+            f"{key}.value = {in_words(rule.value)} cannot be compared with the items' {rule.column!r} of type "
+            f"{column.type}, which holds {_content(column)}; {way_out(column.type)}"
         ) from None
     return np.asarray(pc.fill_null(result, False).to_numpy(), bool)

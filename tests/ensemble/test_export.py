@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.config import ChainConfig, Config, FilterRule
+from ensemble.config_file import load_config
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.shortage import shortages
@@ -133,6 +135,71 @@ def test_an_empty_stock_is_refused(tmp_path):
 def test_a_value_of_another_kind_than_its_column_is_refused(items, value, holds):
     with pytest.raises(ConfigError, match=rf"cannot be compared with the items' 'price' .*{holds}"):
         eligible_items(items, config_of(("price", "==", value)))
+
+
+DAYS = [dt.datetime(2024, 1, 1), dt.datetime(2024, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("column", "op", "value", "expected"),
+    [
+        (pa.array(DAYS).cast(pa.date32()), ">=", dt.date(2024, 1, 10), [0, 1]),
+        (pa.array(DAYS).cast(pa.date32()), "in", [dt.date(2024, 1, 1)], [1, 0]),
+        (pa.array(DAYS), "<", dt.date(2024, 1, 10), [1, 0]),
+        (pa.array(DAYS), ">=", dt.datetime(2024, 2, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))), [0, 1]),
+        (pa.array(DAYS, pa.timestamp("us", "Europe/Berlin")), "==", dt.datetime(2024, 1, 1), [1, 0]),
+        (pa.array(DAYS, pa.timestamp("ns", "UTC")), "in", [dt.datetime(2024, 2, 1)], [0, 1]),
+        (pa.array([1, 2**64 - 1], pa.uint64()), ">", 2**64 - 2, [0, 1]),
+        (pa.array([1, 2**64 - 1], pa.uint64()), ">", -1, [1, 1]),
+        (pa.array([1, 2**64 - 1], pa.uint64()), "<", 1.5, [1, 0]),
+        (pa.array([1, 2**64 - 1], pa.uint64()), "in", [2**64 - 1, 7], [0, 1]),
+        (pa.array([1, 2**53 + 1]), ">", 0.5, [1, 1]),
+        (pa.array([2**53, 2**53 + 1]), "==", 2.0**53, [1, 0]),
+    ],
+)
+def test_a_rule_compares_dates_and_large_integers(tmp_path, column, op, value, expected):
+    pq.write_table(pa.table({"x": column}), tmp_path / "items.parquet")
+    got = eligible_items(tmp_path / "items.parquet", config_of(("x", op, value)))
+    assert got.tolist() == [bool(one) for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "end"),
+    [
+        (pa.array(DAYS).cast(pa.date32()), "2024-01-10", "holds 2024-01-01, 2024-02-01; write a date without quotes, "),
+        (pa.array(DAYS), 20240110, "2024-01-01T00:00:00, 2024-02-01T00:00:00; write a date or a moment without"),
+        (pa.array([1, 2]), dt.date(2024, 1, 10), "holds 1 to 2; write a number that the type can hold"),
+        (pa.array([1, 2]), 2**70, "holds 1 to 2; write a number that the type can hold"),
+        (pa.array([True, False]), 1, "holds True, False; write true or false"),
+        (pa.array(["1", "2"]), 1, "holds '1', '2'; write a text in quotes"),
+        (pa.array([[1], [2]]), 1, "derive a column of numbers, texts, dates or booleans from it"),
+        (pa.array([{"a": 1}, {"a": 2}]), 1, "derive a column of numbers, texts, dates or booleans from it"),
+    ],
+)
+def test_a_rule_that_cannot_be_followed_ends_in_what_can(tmp_path, column, value, end):
+    pq.write_table(pa.table({"x": column}), tmp_path / "items.parquet")
+    with pytest.raises(ConfigError) as caught:
+        eligible_items(tmp_path / "items.parquet", config_of(("x", "==", value)))
+    assert end in str(caught.value)
+    assert "datetime." not in str(caught.value)
+
+
+@pytest.mark.parametrize(("op", "value"), [(">", 1), ("in", ["a"]), ("==", dt.date(2024, 1, 10))])
+def test_a_rule_on_nulls_alone_is_met_by_nothing(tmp_path, op, value):
+    pq.write_table(pa.table({"x": pa.nulls(2)}), tmp_path / "items.parquet")
+    with pytest.raises(DataError, match=r"column 'x' holds nulls alone; change data.stock or chain.rules") as caught:
+        eligible_items(tmp_path / "items.parquet", config_of(("x", op, value)))
+    assert "datetime." not in str(caught.value)
+
+
+def test_a_date_in_a_config_is_a_date_of_a_rule(tmp_path):
+    (tmp_path / "c.toml").write_text(
+        "[data]\nsource = 'shop'\n[[chain.rules]]\ncolumn = 'x'\nop = '>='\nvalue = 2024-01-10\n"
+    )
+    config = load_config(tmp_path / "c.toml")
+    pq.write_table(pa.table({"x": pa.array(DAYS)}), tmp_path / "items.parquet")
+    assert eligible_items(tmp_path / "items.parquet", config).tolist() == [False, True]
+    assert json.loads(json.dumps(msgspec.to_builtins(config.chain.rules)))[0]["value"] == "2024-01-10"
 
 
 def test_what_rules_leave_too_little_of_is_said(tmp_path):
