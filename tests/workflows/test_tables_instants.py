@@ -58,6 +58,9 @@ def parquet(root, moments: pa.Array):
             "datetime",
         ),
         (["01.02.2024", "2.2.2024 00:00:01"], [DAY, DAY + 24 * HOUR + SECOND], "datetime"),
+        (["01/02/2024 00:00:00.123456789", "13/02/2024"], [DAY + 123_456_789, DAY + 12 * 24 * HOUR], "datetime"),
+        (["02/01/2024 00:00:00.000000001", "02/13/2024 01:00 PM"], [DAY + 1, DAY + (12 * 24 + 13) * HOUR], "datetime"),
+        (["13.02.2024", "01.02.2024 00:00:00.1234567"], [DAY + 12 * 24 * HOUR, DAY + 123_456_700], "datetime"),
         (["1706745600", " 1706745601"], [DAY, DAY + SECOND], "s"),
         (["1706745600", "1706745600.5"], [DAY, DAY + SECOND // 2], "s"),
         (["1706745600000", "1706745600001"], [DAY, DAY + 10**6], "ms"),
@@ -81,7 +84,14 @@ def test_hours_count_however_late_they_come(tmp_path):
         ("2024-02-01", "-infinity", "must hold dates or moments (data.timestamp)"),
         ("2024-02-01", "epoch", "must hold dates or moments (data.timestamp)"),
         ("2024-02-01", "2024-02-30", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "1706745600", "must hold dates or moments (data.timestamp)"),
+        ("2024-02-01", "1706745600", "must hold dates or moments in every row, as most do, not numbers beside them ("),
+        (
+            "1706745600",
+            "2024-02-01 12:00:00",
+            "must hold numbers in every row, as most do, not dates or moments beside",
+        ),
+        ("1706745600.5", "13/02/2024", "must hold numbers in every row, as most do, not dates or moments beside them"),
+        ("13/02/2024", "2024-02-01 12:00:00", "must hold dates or moments (data.timestamp)"),
         ("13/02/2024", "02/13/2024", "must hold dates or moments (data.timestamp)"),
         ("1706745600", "soon", "must hold numbers, as most rows do (data.timestamp)"),
         ("1706745600", "inf", "must hold neither NaN nor infinity"),
@@ -107,8 +117,22 @@ def test_days_and_months_that_could_be_exchanged_are_refused(tmp_path):
         DataError, match=r"must hold dates whose day and month are plain .* got 1 row, for example row 1"
     ):
         instants(text(tmp_path, "03/03/2024", "01/02/2024"))
-    with pytest.raises(DataError, match="must hold dates or moments"):
-        instants(text(tmp_path, "13.02.24"))
+
+
+@pytest.mark.parametrize("short", ["01/01/24 00:00", "24-01-01 00:00", "13.02.24", "1/2/24", "24/01/01T10:00:00Z"])
+@pytest.mark.parametrize("others", [[], ["2024-02-01"] * 2, ["1706745600"] * 2])
+def test_years_of_two_digits_are_shown_as_they_are_written(tmp_path, short, others):
+    with pytest.raises(DataError) as caught:
+        instants(text(tmp_path, *others, short))
+    assert "must hold dates or moments with years of four digits (data.timestamp), got 1 row, for" in str(caught.value)
+    assert f"at = '{short}'); write them as 2024-01-31 12:00:00" in str(caught.value)
+
+
+def test_moments_that_stand_as_advised_are_not_advised_so(tmp_path):
+    for most in ("1706745600", "13/02/2024"):
+        with pytest.raises(DataError, match="at = '2024-01-31 12:00:00'") as caught:
+            instants(text(tmp_path, most, most, "2024-01-31 12:00:00"))
+        assert "write all rows as one of the two" in str(caught.value) or "of all rows in one form" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DAY_FIRST", "FINE", "ISO", "LIKE_A_DATE", "MONTH_FIRST", "NUMERIC_DATE", "date_sql"]
+__all__ = ["DAY_FIRST", "FINE", "ISO", "LIKE_A_DATE", "MONTH_FIRST", "NUMERIC_DATE", "SHORT_YEAR", "date_sql"]
 
-LIKE_A_DATE = "regexp_matches({0}, '^ *[0-9]{{1,4}}[-/.][0-9]')"  # 'infinity' and 'epoch' are no moments
+LIKE_A_DATE = "regexp_matches({0}, '^ *[0-9]{{4}}[-/.][0-9]')"  # 'infinity' and 'epoch' are no moments
+# DuckDB would read 24-01-01 as a day of the year 24.
+SHORT_YEAR = "regexp_matches({0}, '^ *[0-9]{{1,2}}[-/.][0-9]{{1,2}}[-/.][0-9]{{1,2}}([^0-9]|$)')"
 NUMERIC_DATE = "regexp_matches({0}, '^ *[0-9]{{1,2}}[-/.][0-9]{{1,2}}[-/.][0-9]{{4}}([^0-9]|$)')"
 FINE = "regexp_matches({0}, '[.][0-9]{{7}}')"
 
@@ -23,17 +25,22 @@ def _moment(text: str) -> str:
     return f"coalesce({', '.join(found)}, TRY_CAST({_nanoseconds(full)} AS TIMESTAMP))"
 
 
+def _year_first(separators: str, order: str) -> str:
+    parts = f"'^([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{4}}}})'"
+    return f"regexp_replace(trim({{0}}), {parts}, '{order}')"
+
+
 def _turned(separators: str, order: str) -> str:
     """The moment of a date whose year comes last, with a time of 24 or 12 hours."""
-    parts = f"'^([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{1,2}}}})[{separators}]([0-9]{{{{4}}}})'"
-    text = f"regexp_replace(trim({{0}}), {parts}, '{order}')"
+    text = _year_first(separators, order)
     halves = f"try_strptime({text}, ['%Y-%m-%d %I:%M %p', '%Y-%m-%d %I:%M:%S %p'])"
     return f"(CASE WHEN regexp_matches({{0}}, '[apAP][mM] *$') THEN {halves} ELSE {_moment(text)} END)"
 
 
 ISO = _moment("trim({0})")
-DAY_FIRST = _turned("-/.", r"\3-\2-\1")
-MONTH_FIRST = _turned("-/", r"\3-\1-\2")  # where points are written, the day comes first
+DAYS = "-/.", r"\3-\2-\1"
+MONTHS = "-/", r"\3-\1-\2"
+DAY_FIRST, MONTH_FIRST = _turned(*DAYS), _turned(*MONTHS)  # where points are written, the day comes first
 """SQL of a moment (TIMESTAMP) from a column {0} of type VARCHAR, null where the text is none."""
 
 
@@ -49,7 +56,11 @@ def date_sql(form: str, *, timed: bool, fine: bool) -> tuple[str, str]:
     """
     if form == "iso" and not timed:
         return "DATE", "TRY_CAST(trim({0}) AS DATE)"
-    if form == "iso" and fine:
-        text = "trim({0})"
-        return "TIMESTAMP_NS", f"coalesce({_nanoseconds(text)}, TRY_CAST({ISO} AS TIMESTAMP_NS))"
-    return "TIMESTAMP", {"iso": ISO, "day first": DAY_FIRST, "month first": MONTH_FIRST}[form]
+    text, moment = {
+        "iso": ("trim({0})", ISO),
+        "day first": (_year_first(*DAYS), DAY_FIRST),
+        "month first": (_year_first(*MONTHS), MONTH_FIRST),
+    }[form]
+    if fine:
+        return "TIMESTAMP_NS", f"coalesce({_nanoseconds(text)}, TRY_CAST({moment} AS TIMESTAMP_NS))"
+    return "TIMESTAMP", moment

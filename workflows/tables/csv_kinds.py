@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from workflows.tables.csv_dates import DAY_FIRST, FINE, ISO, LIKE_A_DATE, MONTH_FIRST, NUMERIC_DATE
+from workflows.tables.csv_dates import DAY_FIRST, FINE, ISO, LIKE_A_DATE, MONTH_FIRST, NUMERIC_DATE, SHORT_YEAR
 
 __all__ = ["kind_sql", "test_sql"]
 
@@ -60,7 +60,8 @@ TESTS = {
     "month first": Test(("turned",), f"{MONTH_FIRST} IS NOT NULL"),
     "two dates": Test(("turned",), f"{DAY_FIRST} <> {MONTH_FIRST}"),
     "timed": Test(("date",), "contains({0}, ':')"),
-    "fine": Test(("date",), FINE),
+    "fine": Test(("date", "turned"), FINE),
+    "short year": Test(("word",), SHORT_YEAR),
 }
 
 

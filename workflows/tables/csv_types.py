@@ -35,7 +35,7 @@ ASKED: dict[Role, Sequence[str]] = {
     "integer": ("integral",),
     "label": ("whole", "number", "nan", "flag"),
     "flag": ("flag",),
-    "moment": ("whole", "number", *DATES),
+    "moment": ("whole", "number", *DATES, "short year"),
     "text": (),
 }
 
@@ -190,9 +190,26 @@ def _moment(facts: Facts) -> Settled | Bad:
         return facts.cast("TIMESTAMP")
     if found := _dates(facts):
         return found
+    if facts.passed["short year"]:
+        condition = test_sql("short year", facts.name)
+        return Bad(condition, "dates or moments with years of four digits", "write them as 2024-01-31 12:00:00")
     likely = max(("number", *FORMS), key=lambda test: facts.passed[test])
-    wanted = "numbers, as most rows do" if likely == "number" and facts.passed["number"] else "dates or moments"
-    return facts.bad(likely, wanted, "correct or drop these rows; write moments as 2024-01-31 12:00:00")
+    return facts.bad(likely, *_wanted_of_moments(facts, likely))
+
+
+def _wanted_of_moments(facts: Facts, likely: str) -> tuple[str, str]:
+    """What most rows hold, and what to do with the others: they may be fine alone, but not beside these."""
+    others = [form for form in FORMS if form != likely and facts.passed[form]]
+    if likely != "number":
+        one_form = "write the moments of all rows in one form, such as 2024-01-31 12:00:00"
+        if facts.passed["whole"]:  # 'infinity' is a number too
+            return "dates or moments in every row, as most do, not numbers beside them", one_form
+        return "dates or moments", f"correct or drop these rows; {one_form}"
+    if others:
+        return "numbers in every row, as most do, not dates or moments beside them", "write all rows as one of the two"
+    if facts.passed["number"]:
+        return "numbers, as most rows do", "correct or drop these rows"
+    return "dates or moments", "correct or drop these rows; write moments as 2024-01-31 12:00:00"
 
 
 def _dates(facts: Facts) -> Settled | Bad | None:
