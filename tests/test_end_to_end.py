@@ -57,6 +57,7 @@ def test_a_second_run_does_nothing(run: Path) -> None:
         assert f"{stage}: up to date" in said
 
 
+@pytest.mark.long
 def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_the_report_alone(run: Path) -> None:
     sizes = ("--items", "200", "--users", "300", "--candidates", "50", "--slate", "10")
     effort = ("--seconds", "0.05", "--rounds", "1", "--compared", "20")
@@ -91,6 +92,7 @@ def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
     assert np.isin(table["item_id"].to_numpy(), items).all()
 
 
+@pytest.mark.long
 def test_a_search_trains_its_trials_on_the_prepared_run_and_goes_on(run: Path) -> None:
     pytest.importorskip("optuna", reason="the extra 'search' is not installed")
     space = ("--param", "retrieval.temperature=loguniform(0.05, 0.5)", "--set", "retrieval.max_epochs=1")

@@ -16,7 +16,7 @@ from ensemble.config_file import load_config
 from scripts.run import all_stages
 from workflows.core.run import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SETTINGS = """
 [data]

@@ -28,7 +28,7 @@ from workflows.features.read import read_table
 from workflows.features.schema import FeatureSchema
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.triton, pytest.mark.slow]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.long]
 
 USERS = [
     *("José", "Jose\u0301", "用户", "مستخدم", "👩‍👩‍👧", 'O\'Brien "x"', "a/b?c=d&e#f%20", "<script>alert(1)</script>"),

@@ -115,7 +115,7 @@ def tower_variables(folder):
 
 
 @pytest.mark.parametrize(
-    "rows", ["events", pytest.param("sets", marks=pytest.mark.slow), pytest.param("windows", marks=pytest.mark.slow)]
+    "rows", ["events", pytest.param("sets", marks=pytest.mark.long), pytest.param("windows", marks=pytest.mark.long)]
 )
 def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, tmp_path, monkeypatch):
     """To the last bit: what is drawn follows from seed, epoch and step, and the checkpoint has everything else."""

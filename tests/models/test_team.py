@@ -143,7 +143,7 @@ def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
         np.testing.assert_allclose(np.load(run.folder("ranking") / path.name), np.load(path), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_that_draw_resume_to_the_ranker_of_an_unbroken_training(alone, tmp_path):
     """What each has seen of the ids differs between processes: the checkpoint has it of both."""
     fit_neighbours(alone, NeighboursConfig())
