@@ -37,7 +37,7 @@ CHOICES = (
         BoostedTrees,
         {
             "id_means": (True, False),
-            "num_leaves": (63, 15, 255),
+            "num_leaves": (63, 31, 15, 7, 255),
             "learning_rate": (0.1, 0.05),
             "smoothing": (10.0, 30.0),
         },
