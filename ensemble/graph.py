@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ensemble.operators.base import schema_of
 from ensemble.operators.steps import EncodeRequest, Order, QueryTower, Rank, Retrieve
-from ensemble.runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.spec import FLOATS, ChainSpec, Tensor
 
 __all__ = ["chain_ensemble", "request_table"]
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
-from ensemble.runtime.chain import STEPS
-from ensemble.runtime.query import QueryTower
-from ensemble.runtime.spec import ChainSpec
-from ensemble.runtime.step import Step
-from ensemble.runtime.triton import CHAIN_FOLDER
+from runtime.chain import STEPS
+from runtime.spec import ChainSpec
+from runtime.step import Step
+from runtime.steps.query import QueryTower
+from runtime.triton import CHAIN_FOLDER
 from workflows.core import console
 from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
 from workflows.core.disk import writing

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ensemble.runtime.spec import FLOATS, Tensor
+from runtime.encoders import NULL_INT
+from runtime.spec import FLOATS, Tensor
 from workflows.features.config import FeatureSpec
-from workflows.features.encoders import NULL_INT
 from workflows.features.source import Column, canonical
 
 __all__ = ["request_column"]

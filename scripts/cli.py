@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from scripts.benchmark import app as benchmark
 from scripts.build_index import build_index
 from scripts.demo import demo
 from scripts.doctor import doctor
@@ -37,7 +36,6 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(benchmark)
 
 
 def main() -> None:

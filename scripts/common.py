@@ -13,7 +13,7 @@ import typer
 
 from ensemble.config import Config
 from ensemble.config_file import load_config
-from models.processes import Processes
+from models.training.processes import Processes
 from workflows.core import console
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.run import Run

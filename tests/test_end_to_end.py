@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ensemble.benchmark.result import load, result_path
+from benchmarks.result import load, result_path
 from ensemble.serving.client import CascadeClient
 from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
@@ -117,7 +117,7 @@ def server(run: Path, request: pytest.FixtureRequest):
 
 
 def _local(run: Path, context: dict[str, list], slate_size: int) -> dict[str, np.ndarray]:
-    from ensemble.runtime.chain import Chain
+    from runtime.chain import Chain
 
     request = {
         "user_id": np.array(USERS, np.int64)[:, None],

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ensemble.runtime.spec import encoded
 from ensemble.serving.address import parse_url
 from ensemble.serving.client import CascadeClient
 from ensemble.serving.repository import find_repository
 from ensemble.serving.tensors import encode_column, encode_context
 from ensemble.serving.transport import connect
 from ensemble.serving.triton import TritonServer
+from runtime.spec import encoded
 from tests.ensemble.context_columns import COLUMNS
 from workflows.features.read import read_table
 from workflows.features.schema import FeatureSchema
@@ -164,7 +164,7 @@ def test_a_request_has_the_codes_that_training_saw(run: Path, server: TritonServ
 
 
 def test_every_way_to_ask_gives_the_slate_of_the_local_chain(run: Path, server: TritonServer) -> None:
-    from ensemble.runtime.chain import Chain
+    from runtime.chain import Chain
 
     users, context, _ = logged(run, "test")
     chain = Chain.load(run / "repo/fused/cascade/1/chain")

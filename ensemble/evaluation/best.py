@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ensemble.evaluation.queries import Queries
 from models.baselines.base import top_k
-from models.data import State
+from models.dataset.features import State
 from models.metrics.ranking import discounts
 
 __all__ = ["Probability", "best_allowed", "share_of_best"]

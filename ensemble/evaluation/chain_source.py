@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.request_columns import request_column
-from ensemble.runtime.chain import STEPS
-from ensemble.runtime.spec import ChainSpec
+from runtime.chain import STEPS
+from runtime.spec import ChainSpec
 from workflows.core.console import progress
 
 __all__ = ["ask_chain"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ensemble.config import Config
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
-from models.data import State
+from models.dataset.features import State
 
 __all__ = ["example_users", "item_texts"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.evaluation.queries import Queries
-from models.data import State
+from models.dataset.features import State
 from models.metrics.bootstrap import Estimate, Resamples, estimates
 from models.metrics.ranking import coverage, novelty, per_user
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ensemble.config import Config
 from ensemble.evaluation.random_display import Displayed
-from models.data import State
+from models.dataset.features import State
 from workflows.core.errors import ArtefactError, DataError
 from workflows.core.run import Run
 from workflows.tables.split import OUTSIDE, PROPENSITY

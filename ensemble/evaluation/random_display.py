@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import State
+from models.dataset.features import State
 from models.metrics.bootstrap import Resamples, interval
 
 __all__ = ["Displayed", "measure_random_display"]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import Config
-from models.data import load_state
+from models.dataset.features import load_state
 from models.metrics.bootstrap import Resamples, interval
 from models.metrics.paired import Scored, within_users
 from workflows.core.run import Run

@@ -12,7 +12,7 @@ from ensemble.config import Config
 from ensemble.evaluation.random_order import random_order
 from ensemble.evaluation.ranker import calibration_quality, classification_quality
 from models.classifiers.rows import FROZEN, UP_TO_EVENT, classifier_rows, frozen_history, is_ordered
-from models.data import load_features
+from models.dataset.features import load_features
 from models.metrics.bootstrap import Resamples
 from models.metrics.calibration import calibration_gap
 from models.metrics.paired import Scored, paired_differences

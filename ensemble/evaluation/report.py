@@ -17,7 +17,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.tables import LABELS, was_displayed_by_chance
 from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, outside_sentence
-from models.data import State
+from models.dataset.features import State
 from workflows.core import console
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError

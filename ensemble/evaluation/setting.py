@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ensemble.config import Config
 from ensemble.evaluation.queries import Queries, load_queries, read_segment
 from ensemble.export.eligibility import eligible_items
-from models.data import State, load_state
+from models.dataset.features import State, load_state
 from workflows.core.run import Run
 
 __all__ = ["Setting", "open_setting"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ensemble.evaluation.measure import Columns, Slates, estimated
 from ensemble.evaluation.queries import Queries
 from models.baselines.popularity import popularity_rank
-from models.data import State
+from models.dataset.features import State
 from models.metrics.bootstrap import Resamples
 from models.metrics.ranking import per_user
 

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.benchmark.result import RESULT_GLOB
 from ensemble.config import Config
 from ensemble.evaluation.all_pairs import measure_all_pairs
 from ensemble.evaluation.best import share_of_best
@@ -64,7 +63,6 @@ def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
         config=sections,
         after=STAGES_READ,
         body=lambda folder: _body(run, config, folder),
-        keep=(RESULT_GLOB,),
         force=force,
     )
 

@@ -1,4 +1,4 @@
-"""The artefacts of a run -> one folder that `ensemble.runtime.chain.Chain` opens; no TensorFlow, pandas or Merlin."""
+"""The artefacts of a run -> one folder that `runtime.chain.Chain` opens; no TensorFlow, pandas or Merlin."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.export.query import write_query
-from ensemble.runtime.rank import reads_items
-from ensemble.runtime.spec import ChainSpec, Tensor
-from models.data import Features, load_features, load_state
-from models.index.search import INDEX_FILE
-from models.index.settings import EXACT
-from models.ranking.items import TABLES_FOLDER
-from models.ranking.pairs import POPULARITY
+from models.dataset.features import Features, load_features, load_state
+from runtime.encoders import Encoder
+from runtime.index.search import INDEX_FILE
+from runtime.index.settings import EXACT
+from runtime.ranker.items import TABLES_FOLDER
+from runtime.ranker.pairs import POPULARITY
+from runtime.spec import ChainSpec, Tensor
+from runtime.steps.rank import reads_items
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
-from workflows.features.encoders import Encoder
 from workflows.features.schema import HISTORY, Feature
 
 __all__ = ["STAGES_READ", "compile_chain"]

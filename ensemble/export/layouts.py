@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ensemble
-import models
-import workflows
+import runtime
 from ensemble.export.files import place
 from ensemble.export.pbtxt import EnsembleStep, ensemble_config, onnx_config, python_config
-from ensemble.runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
-from ensemble.runtime.step import Step
-from ensemble.runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
+from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
+from runtime.step import Step
+from runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
 
 __all__ = [
     "CONFIG_FILE",
@@ -39,27 +37,10 @@ from pathlib import Path
 # As Triton names it: its logger ends the process where a folder's real name is no ASCII.
 sys.path.insert(0, str(Path(__file__).absolute().parent / "lib"))
 
-from ensemble.runtime.triton import TritonPythonModel  # noqa: E402
+from runtime.triton import TritonPythonModel  # noqa: E402
 
 __all__ = ["TritonPythonModel"]
 '''
-# What the server process imports, with its package paths.
-SOURCES = {
-    ensemble: ("__init__.py", "runtime/*.py"),
-    models: (
-        *(
-            "__init__.py",
-            "index/__init__.py",
-            "index/allowed.py",
-            "index/rounding.py",
-            "index/search.py",
-            "index/settings.py",
-        ),
-        *("neighbours/__init__.py", "neighbours/lists.py"),
-        *("ranking/__init__.py", "ranking/pairs.py", "ranking/blas.py", "ranking/factored.py", "ranking/items.py"),
-    ),
-    workflows: ("__init__.py", "features/__init__.py", "features/encoders.py"),
-}
 
 
 @dataclass(frozen=True)
@@ -170,11 +151,10 @@ def _write_code(folder: Path) -> None:
 
 
 def sources() -> Iterator[tuple[Path, Path]]:
-    """The files that the server process imports, each with its path under lib/."""
-    for package, patterns in SOURCES.items():
-        root = Path(str(package.__file__)).parent
-        for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-            yield path, Path(package.__name__) / path.relative_to(root)
+    """The files that the server process imports, each with its path under lib/: the package `runtime`, whole."""
+    root = Path(str(runtime.__file__)).parent
+    for path in sorted(root.rglob("*.py")):
+        yield path, Path(runtime.__name__) / path.relative_to(root)
 
 
 def _prefix(spec: ChainSpec, steps: Sequence[type[Step]]) -> str:

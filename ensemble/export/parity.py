@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.runtime.chain import Chain
-from ensemble.runtime.onnx import OnnxGraph
-from ensemble.runtime.rank import PlainScorer
-from ensemble.runtime.spec import KNOWN_USER, PATHS, ChainSpec
-from models.data import Features, State, load_features, load_state
-from models.index.settings import EXACT
-from models.neighbours.lists import NeighbourLists
-from models.ranking.items import load_items
-from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
+from models.dataset.features import Features, State, load_features, load_state
+from runtime.chain import Chain
+from runtime.index.settings import EXACT
+from runtime.neighbours import NeighbourLists
+from runtime.onnx import OnnxGraph
+from runtime.ranker.items import load_items
+from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
+from runtime.spec import KNOWN_USER, PATHS, ChainSpec
+from runtime.steps.rank import PlainScorer
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ensemble.runtime.spec import Tensor
+from runtime.spec import Tensor
 
 __all__ = ["EnsembleStep", "ensemble_config", "onnx_config", "python_config", "served_version"]
 

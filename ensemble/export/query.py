@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.export.files import place_weights
-from ensemble.runtime.query import QUERY_FILE, RANKER_FIELDS, RANKER_HIDDEN
+from runtime.steps.query import QUERY_FILE, RANKER_FIELDS, RANKER_HIDDEN
 
 __all__ = ["write_query"]
 

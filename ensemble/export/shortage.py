@@ -6,7 +6,7 @@ import numpy as np
 
 from ensemble.config import Config
 from ensemble.export.eligibility import count_words, eligible_items
-from models.data import load_state
+from models.dataset.features import load_state
 from workflows.core import console
 from workflows.core.run import Run
 

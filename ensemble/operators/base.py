@@ -1,4 +1,4 @@
-"""A step of `ensemble.runtime` as a Merlin operator: schemas here, arrays and models in the compiled chain."""
+"""A step of `runtime` as a Merlin operator: schemas here, arrays and models in the compiled chain."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from merlin.dag import BaseOperator, ColumnSelector, DataFormats
 from merlin.schema import ColumnSchema, Schema
 from merlin.table import TensorTable
 
-from ensemble.runtime.spec import ChainSpec, Tensor
-from ensemble.runtime.step import Step
+from runtime.spec import ChainSpec, Tensor
+from runtime.step import Step
 
 __all__ = ["ChainOperator", "schema_of"]
 

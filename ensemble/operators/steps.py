@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ensemble.operators.base import ChainOperator
-from ensemble.runtime import features, order, query, rank, retrieve
+from runtime.steps import features, order, query, rank, retrieve
 
 __all__ = ["EncodeRequest", "Order", "QueryTower", "Rank", "Retrieve"]
 

@@ -14,7 +14,7 @@ from models.baselines.base import Baseline
 from models.baselines.config import PeersConfig
 from models.baselines.peers import Peer, chosen_peers, why_not
 from models.baselines.tuning import METRIC, Params, Trial, Validation, search
-from models.data import State, load_events, load_state, positive_label
+from models.dataset.features import State, load_events, load_state, positive_label
 from workflows.core import console
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema

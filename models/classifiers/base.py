@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Features, load_events
+from models.dataset.features import Batch, Features, load_events
 from workflows.core.run import Run
 from workflows.features.schema import HISTORY, Feature
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifiers.base import Table
-from models.data import Features
+from models.dataset.features import Features
 from workflows.features.schema import ITEM_ID, NULL, OOV, PADDING, Feature
 
 __all__ = ["Past", "item_vectors", "other_users_vectors", "with_history"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.classifiers.base import Table, join, load_table
 from models.classifiers.history import Past, with_history
-from models.data import Features, load_state
+from models.dataset.features import Features, load_state
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
 

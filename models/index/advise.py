@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from models.index.config import IndexConfig
 from models.index.factory import FEWEST_ITEMS, list_work, num_lists, plans_for
-from models.index.search import INDEX_FILE
-from models.index.settings import EXACT, HNSW
 from models.index.trial import Catalogue, Tried
 from models.index.workload import Workload
+from runtime.index.search import INDEX_FILE
+from runtime.index.settings import EXACT, HNSW
 from workflows.core import console
 
 __all__ = ["Advice", "advise"]

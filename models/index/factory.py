@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from models.index.settings import HNSW, IVF, IVF_FASTSCAN, IVF_PQ
+from runtime.index.settings import HNSW, IVF, IVF_FASTSCAN, IVF_PQ
 
 __all__ = ["FEWEST_ITEMS", "GPU_KINDS", "KINDS", "PLANS", "Plan", "build", "list_work", "num_lists", "plans_for"]
 

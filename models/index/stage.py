@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import load_features, load_state
+from models.dataset.features import load_features, load_state
 from models.index.config import IndexConfig
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest
@@ -115,7 +115,7 @@ def sample_queries(run: Run, num_queries: int) -> tuple[NDArray[np.int64], NDArr
     Returns:
         User rows int64 [Q] and query embeddings float32 [Q, D], Q at most num_queries.
     """
-    from models.onnx import session
+    from models.onnx.export import session
 
     features, state = load_features(run), load_state(run, "eval")
     history = np.asarray(state.history)

@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.index.allowed import Allowed
 from models.index.config import IndexConfig
 from models.index.factory import GPU_KINDS, Plan, build
-from models.index.search import MARGIN, ItemSearch, open_index
-from models.index.settings import EXACT, HNSW, IVF_FASTSCAN, IVF_PQ, Settings
 from models.index.tune import smallest
 from models.index.workload import Measured, Workload, exact_answers, measure
+from runtime.index.allowed import Allowed
+from runtime.index.search import MARGIN, ItemSearch, open_index
+from runtime.index.settings import EXACT, HNSW, IVF_FASTSCAN, IVF_PQ, Settings
 
 __all__ = ["Catalogue", "Tried"]
 

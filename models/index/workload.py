@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.index.rounding import SCORE_STEP, quantise
-from models.index.search import ItemSearch
+from runtime.index.rounding import SCORE_STEP, quantise
+from runtime.index.search import ItemSearch
 
 __all__ = ["Measured", "Truth", "Workload", "exact_answers", "measure", "recall_against"]
 

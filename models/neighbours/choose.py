@@ -14,9 +14,9 @@ from models.baselines.base import top_k
 from models.metrics.ranking import per_user
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import recent_matrix
-from models.neighbours.lists import Recency
 from models.neighbours.weights import Blend, Weights, spread
 from models.retrieval.validation import ValidationSet
+from runtime.neighbours import Recency
 
 __all__ = ["Asked", "Choice", "choose", "ndcg"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.data import State
-from models.neighbours.lists import Recency
+from models.dataset.features import State
+from runtime.neighbours import Recency
 
 __all__ = ["cooccurrences", "recent_matrix", "seen_matrix", "thin"]
 

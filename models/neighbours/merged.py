@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import State
+from models.dataset.features import State
 from models.neighbours.counts import recent_matrix, seen_matrix
-from models.neighbours.lists import NeighbourLists, Recency
 from models.neighbours.weights import score_matrix
-from models.ranking.retriever import Retriever
+from models.retrieval.retriever import Retriever
+from runtime.neighbours import NeighbourLists, Recency
 from workflows.core.run import Run
 
 __all__ = ["MergedRetriever"]

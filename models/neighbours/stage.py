@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.data import load_events, load_features, load_state, positive_label
+from models.dataset.features import load_events, load_features, load_state, positive_label
 from models.neighbours.config import NeighboursConfig
 from workflows.core import console
 from workflows.core.artefacts import Manifest
@@ -79,7 +79,7 @@ def _asked(run: Run, config: NeighboursConfig) -> Any:
     from scipy import sparse
 
     from models.neighbours.choose import Asked
-    from models.ranking.retriever import Retriever
+    from models.retrieval.retriever import Retriever
     from models.retrieval.validation import validation_set
 
     features, state = load_features(run), load_state(run, "train")

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.data import State
+from models.dataset.features import State
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import cooccurrences, seen_matrix, thin
-from models.neighbours.lists import NeighbourLists
 from models.neighbours.nearest import sparse_rows
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
+from runtime.neighbours import NeighbourLists
 
 __all__ = ["Blend", "Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models.data import Features
-from models.onnx import check_parity, export_onnx, feature_widths, random_inputs, session
+from models.dataset.features import Features
+from models.onnx.export import check_parity, export_onnx, feature_widths, random_inputs, session
 from models.ranking.config import RankingConfig
 from models.ranking.factor import Factors, factor
-from models.ranking.factored import load_weights, score
 from models.ranking.model import Ranker
+from runtime.ranker.factored import load_weights, score
 from workflows.core import console
 from workflows.core.disk import save_npz
 from workflows.core.plain import plain

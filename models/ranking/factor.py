@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data import Features
-from models.ranking.items import ItemFeature, save_tables, stored_bytes
+from models.dataset.features import Features
 from models.ranking.model import Ranker, pair_positions
+from runtime.ranker.items import ItemFeature, save_tables, stored_bytes
 
 __all__ = ["Factors", "factor"]
 

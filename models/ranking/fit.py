@@ -9,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.ahead import ahead
-from models.finite import CHECKED_EVERY, check_loss, check_weights
 from models.metrics.classification import auc, log_loss
-from models.optimizer import Adam, cosine
 from models.ranking.config import RankingConfig
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
 from models.ranking.rows import Group, GroupSource
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
-from models.team import Team
+from models.training.finite import CHECKED_EVERY, check_loss, check_weights
+from models.training.optimizer import Adam, cosine
+from models.training.prefetch import ahead
+from models.training.team import Team
 from workflows.core import console
 
 __all__ = [

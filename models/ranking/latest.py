@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, State
+from models.dataset.features import Batch, State
 
 __all__ = ["hold_back_latest"]
 

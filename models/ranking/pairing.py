@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, State
+from models.dataset.features import Batch, State
 from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
-from models.ranking.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE, pair_features, popularity_values
+from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE, pair_features, popularity_values
 
 __all__ = ["PairSource", "choose_pairs"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from models.optimizer import Adam
 from models.ranking.model import Ranker
 from models.ranking.tables import NormalTable
+from models.training.optimizer import Adam
 from workflows.features.schema import PADDING
 
 __all__ = ["Prior"]

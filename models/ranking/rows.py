@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, Shard
+from models.dataset.features import Batch, Events, Features, Shard
 from models.ranking.pairing import PairSource
 from workflows.features.schema import HISTORY
 

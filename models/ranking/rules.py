@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Events
+from models.dataset.features import Events
 from models.ranking.config import RankingConfig
 from workflows.core.errors import ConfigError
 

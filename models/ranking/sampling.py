@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Features, State
-from models.new_positives import is_new
+from models.dataset.features import Batch, Features, State
+from models.dataset.new_positives import is_new
+from models.dataset.runs import places_in_runs
 from models.ranking.config import RankingConfig
 from models.ranking.pairing import PairSource
 from models.ranking.rows import SampledGroups
-from models.runs import places_in_runs
 from workflows.core import console
 from workflows.features.schema import HISTORY
 
@@ -38,7 +38,7 @@ def sample_groups(
 
     Args:
         positives: positive events after `state` with an item of the catalogue, column -> [R] or [R, L]; one at least is
-            new to its user (`models.new_positives.is_new`).
+            new to its user (`models.dataset.new_positives.is_new`).
         features: encoded features.
         state: what was known at the start of the split.
         pairs: pair features as of `state`, with a retriever that was fitted before the split.

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Features, load_events, load_features, load_state
-from models.new_positives import is_new
-from models.onnx import session
+from models.dataset.features import Features, load_events, load_features, load_state
+from models.dataset.new_positives import is_new
+from models.onnx.export import session
 from models.ranking.config import RankingConfig
 from models.ranking.rows import GroupSource
 from workflows.core.artefacts import read_manifest

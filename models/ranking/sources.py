@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.data import Features, load_events, load_state
+from models.dataset.features import Features, load_events, load_state
+from models.dataset.new_positives import is_new, nothing_new
 from models.neighbours.merged import MergedRetriever
-from models.new_positives import is_new, nothing_new
 from models.ranking.config import RankingConfig
 from models.ranking.latest import hold_back_latest
 from models.ranking.pairing import PairSource

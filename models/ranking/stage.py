@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.data import load_events, load_features, load_state, positive_label
+from models.dataset.features import load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
-from models.refit import epochs_to_best, refitting
-from models.team import Team, run_stage_together
+from models.training.refit import epochs_to_best, refitting
+from models.training.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint
 from workflows.core.errors import DataError
@@ -66,7 +66,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
     from models.metrics.classification import classification_metrics
-    from models.onnx import full_float32
+    from models.onnx.export import full_float32
     from models.ranking.calibrate import fit_platt
     from models.ranking.export import export_ranker
     from models.ranking.fit import fit, predict, sigmoid
@@ -165,7 +165,7 @@ def _moments(train: Any, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_popularity(run: Run, names: list[str], folder: Path) -> None:
     """The counts behind the pair feature, as of just before the test split."""
-    from models.ranking.pairs import POPULARITY, popularity_values
+    from runtime.ranker.pairs import POPULARITY, popularity_values
 
     if POPULARITY in names:
         np.save(folder / "item_popularity.npy", popularity_values(np.asarray(load_state(run, "eval").popularity)))

@@ -7,11 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.data import Batch, Events, Features, Shard
-from models.optimizer import cosine
+from models.dataset.features import Batch, Events, Features, Shard
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss
 from models.retrieval.towers import Towers
+from models.training.optimizer import cosine
 
 __all__ = ["EventRows"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from models.data import Events, Features
-from models.refit import refitting
+from models.dataset.features import Events, Features
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.sets import SetRows
 from models.retrieval.windows import WindowRows
+from models.training.refit import refitting
 from workflows.core.errors import ConfigError
 from workflows.features.schema import ITEM_ID
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, Shard
+from models.dataset.features import Batch, Events, Features, Shard
+from models.dataset.runs import places_in_runs
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import sets_loss
-from models.runs import places_in_runs
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
 __all__ = ["OWNER", "SetRows", "set_batches"]

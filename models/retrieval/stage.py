@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from models.data import Features, load_events, load_features, load_state, positive_label
-from models.new_positives import nothing_new
-from models.refit import epochs_to_best
+from models.dataset.features import Features, load_events, load_features, load_state, positive_label
+from models.dataset.new_positives import nothing_new
 from models.retrieval.config import RetrievalConfig
-from models.team import Team, run_stage_together
+from models.training.refit import epochs_to_best
+from models.training.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint, read_manifest
 from workflows.core.errors import DataError
@@ -66,7 +66,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     mark = _mark(run, config)
     team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
-    from models.onnx import full_float32
+    from models.onnx.export import full_float32
     from models.retrieval.checkpoint import Checkpoint
     from models.retrieval.rows import refitting_rows, settled, training_rows, unvalidated
     from models.retrieval.towers import build_towers
@@ -131,7 +131,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
 def _write_retriever(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:
     """Write embeddings, the ONNX query tower and meta.json; returns the ONNX tower's difference."""
-    from models.onnx import check_parity, export_onnx, feature_widths, random_inputs
+    from models.onnx.export import check_parity, export_onnx, feature_widths, random_inputs
     from models.retrieval.training import embed_items
 
     folder.mkdir(exist_ok=True)

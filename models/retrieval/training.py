@@ -14,17 +14,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.ahead import ahead
-from models.data import Batch, Features, Shard
-from models.finite import CHECKED_EVERY, check_loss, check_weights
-from models.optimizer import Adam
+from models.dataset.features import Batch, Features, Shard
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import in_batch_loss, mixed_loss
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
-from models.team import Team
+from models.training.finite import CHECKED_EVERY, check_loss, check_weights
+from models.training.optimizer import Adam
+from models.training.prefetch import ahead
+from models.training.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
 

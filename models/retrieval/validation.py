@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, State
+from models.dataset.features import Batch, Events, Features, State
 from workflows.features.schema import HISTORY
 
 __all__ = ["ValidationSet", "recall_at_k", "validation_set"]

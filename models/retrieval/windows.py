@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data import Batch, Events, Features, Shard
+from models.dataset.features import Batch, Events, Features, Shard
+from models.dataset.runs import places_in_runs
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.towers import Towers
-from models.runs import places_in_runs
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
 __all__ = ["PLACE", "WindowRows", "window_batches"]

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ensemble.export.compile import CONTEXT_DTYPES
-from ensemble.runtime.spec import ChainSpec, Tensor
+from runtime.encoders import Encoder
+from runtime.spec import ChainSpec, Tensor
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
-from workflows.features.encoders import Encoder
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from ensemble.config import ChainConfig, Config
 from models.index.factory import num_lists
-from models.ranking.items import ItemFeature, save_tables
+from runtime.ranker.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.origins import origins

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 from ensemble.request_columns import request_column
-from ensemble.runtime.features import EncodeRequest
-from ensemble.runtime.spec import ChainSpec, encoded
 from ensemble.serving.tensors import encode_context
+from runtime.encoders import NULL, OOV, Encoder
+from runtime.spec import ChainSpec, encoded
+from runtime.steps.features import EncodeRequest
 from tests.ensemble.context_columns import COLUMNS, NUM_USERS, first_step, make_data, make_features, raw_columns
 from workflows.core.run import Run
-from workflows.features.encoders import NULL, OOV, Encoder
 from workflows.features.read import read_table
 
 # Column -> feature.

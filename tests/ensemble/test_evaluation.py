@@ -21,10 +21,10 @@ from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
 from ensemble.export.compile import compile_chain
-from ensemble.runtime.chain import Chain
 from models.baselines.config import PeersConfig
-from models.data import load_state
+from models.dataset.features import load_state
 from models.metrics.bootstrap import Resamples
+from runtime.chain import Chain
 from tests.ensemble.synthetic import item_id, make_run, sign_again, user_id
 from workflows.core.errors import DataError
 from workflows.shop.config import ShopConfig

@@ -14,7 +14,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries, load_queries
 from ensemble.evaluation.stage import evaluate
 from ensemble.evaluation.verdict import outside_sentence
-from models.data import load_state
+from models.dataset.features import load_state
 from models.metrics.bootstrap import Resamples
 from models.metrics.ranking import per_user
 from tests.ensemble.synthetic import sign_again

@@ -10,7 +10,7 @@ import pytest
 from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.ranker import classification_quality, reliability_table
-from models.data import State
+from models.dataset.features import State
 
 NUM_USERS, NUM_ITEMS, K = 9, 14, 4
 

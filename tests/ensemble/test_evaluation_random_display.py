@@ -15,7 +15,7 @@ from ensemble.evaluation.random_display import Displayed, measure_random_display
 from ensemble.evaluation.random_order import measure_order, random_order
 from ensemble.evaluation.stage import evaluate
 from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, verdict
-from models.data import State, load_state
+from models.dataset.features import State, load_state
 from models.metrics.bootstrap import Resamples
 from models.metrics.classification import auc
 from tests.ensemble.synthetic import sign_again

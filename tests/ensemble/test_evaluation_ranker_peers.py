@@ -11,7 +11,7 @@ from ensemble.evaluation.markdown import classifier_table
 from ensemble.evaluation.ranker_rows import measure_classifiers
 from models.baselines.config import PeersConfig
 from models.classifiers.rows import UP_TO_EVENT
-from models.data import load_events
+from models.dataset.features import load_events
 from models.metrics.classification import auc
 from tests.models.checkerboard import checkerboard_run
 

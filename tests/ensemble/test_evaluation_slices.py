@@ -8,7 +8,7 @@ import pytest
 from ensemble.evaluation.measure import Slates, measure_source
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.slices import measure_slices
-from models.data import State
+from models.dataset.features import State
 from models.metrics.bootstrap import Resamples
 
 NUM_USERS, NUM_ITEMS, K = 40, 30, 10

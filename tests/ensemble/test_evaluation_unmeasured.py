@@ -14,7 +14,7 @@ from ensemble.evaluation.markdown import report_text
 from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.unmeasured import why_unmeasured
-from models.data import load_state
+from models.dataset.features import load_state
 from tests.ensemble.synthetic import make_run
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run
 from workflows.tables.config import SplitConfig

@@ -21,9 +21,9 @@ from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items, pack, popularity_order
 from ensemble.export.shortage import shortages
 from ensemble.export.stage import export
-from ensemble.runtime.chain import Chain
-from ensemble.runtime.spec import ChainSpec
-from models.data import load_state
+from models.dataset.features import load_state
+from runtime.chain import Chain
+from runtime.spec import ChainSpec
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.artefacts import verify
 from workflows.core.errors import ArtefactError, ConfigError, DataError
@@ -269,7 +269,7 @@ def test_a_chain_that_differs_from_brute_force_is_not_exported(tmp_path, monkeyp
     run, config = make_run(tmp_path / "run")
     export(run, config)
     before = verify(run.folder("repo"))
-    from ensemble.runtime import rank
+    from runtime.steps import rank
 
     monkeypatch.setattr(rank, "score", lambda *given: -_score(*given))
     with pytest.raises(ArtefactError, match="the compiled chain and brute force disagree for the user in row 0"):
@@ -278,7 +278,7 @@ def test_a_chain_that_differs_from_brute_force_is_not_exported(tmp_path, monkeyp
 
 
 def _score(*given):
-    from models.ranking.factored import score
+    from runtime.ranker.factored import score
 
     return score(*given)
 
@@ -302,8 +302,8 @@ def test_the_exported_code_runs_without_this_checkout_and_its_libraries(tmp_path
 import sys
 sys.path.insert(0, {str(version / "lib")!r})
 import numpy as np
-from ensemble.runtime.triton import TritonPythonModel
-from ensemble.runtime.chain import Chain
+from runtime.triton import TritonPythonModel
+from runtime.chain import Chain
 answer = Chain.load({str(version / "chain")!r}).recommend({{"user_id": np.array([[{user_id(5, False)}]])}})
 ours = [name for name in sys.modules if name.split(".")[0] in ("ensemble", "models", "workflows")]
 assert all({str(version)!r} in (sys.modules[name].__file__ or "") for name in ours), ours

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from ensemble.export.query import write_query
-from ensemble.runtime.onnx import OnnxGraph
+from runtime.onnx import OnnxGraph
 from tests.ensemble.synthetic_models import query_tower, ranker_query
 from workflows.features.schema import HISTORY, Feature
 

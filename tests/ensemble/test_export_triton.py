@@ -12,8 +12,8 @@ import pytest
 from ensemble.config import ChainConfig
 from ensemble.export.compile import compile_chain
 from ensemble.export.stage import export
-from ensemble.runtime.chain import Chain
 from ensemble.serving.repository import find_repository
+from runtime.chain import Chain
 from tests.ensemble.synthetic import item_id, make_run, user_id
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]

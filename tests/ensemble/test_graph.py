@@ -12,8 +12,8 @@ import pytest
 
 from ensemble.export.compile import compile_chain
 from ensemble.export.layouts import Names, fused_config, tied_config
-from ensemble.runtime.chain import STEPS, Chain
-from ensemble.runtime.spec import ChainSpec, Tensor
+from runtime.chain import STEPS, Chain
+from runtime.spec import ChainSpec, Tensor
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from workflows.core.quiet import quiet
 

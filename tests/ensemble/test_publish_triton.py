@@ -10,8 +10,8 @@ import pytest
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
-from ensemble.runtime.chain import STEPS
 from ensemble.serving.reload import reload_model
+from runtime.chain import STEPS
 from tests.ensemble.serving.processes import eventually
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import RequestError, ServingError

@@ -11,8 +11,8 @@ import pytest
 
 from ensemble.config import ChainConfig, FilterRule
 from ensemble.export.compile import compile_chain
-from ensemble.runtime.chain import Chain
-from ensemble.runtime.errors import BadRequest
+from runtime.chain import Chain
+from runtime.errors import BadRequest
 from tests.ensemble.oracle import Oracle
 from tests.ensemble.synthetic import item_id, make_run, user_id
 

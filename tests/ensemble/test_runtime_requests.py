@@ -9,10 +9,10 @@ import pytest
 
 from ensemble.config import ChainConfig
 from ensemble.export.compile import compile_chain
-from ensemble.runtime.chain import Chain
-from ensemble.runtime.errors import BadRequest
-from ensemble.runtime.ids import NO_ITEM, UNKNOWN, IdMap
-from ensemble.runtime.triton import SERVER_FAULT, answer_all
+from runtime.chain import Chain
+from runtime.errors import BadRequest
+from runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from runtime.triton import SERVER_FAULT, answer_all
 from tests.ensemble.synthetic import item_id, make_run, user_id
 
 CHAIN = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20, max_list_length=50)

@@ -35,7 +35,7 @@ def main(root: str, stage: str, config: str, dies_after: str = "") -> None:
 
 def _die_after(num_epochs: int) -> None:
     """Make this process vanish when a further epoch starts, as the kernel would end it for want of memory."""
-    from models.events import Events
+    from models.dataset.events import Events
 
     true_batches, seeds = Events.batches, set()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.ahead import ahead
+from models.training.prefetch import ahead
 
 
 @pytest.mark.parametrize("depth", [1, 3])

@@ -11,7 +11,7 @@ import pytest
 
 from models.baselines.config import PeersConfig
 from models.baselines.fitted import fitted_baselines, interaction_matrix
-from models.data import State, load_state
+from models.dataset.features import State, load_state
 from workflows.core.artefacts import Manifest, write_manifest
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from models.ranking.blas import _loaded, one_thread
-from models.ranking.factored import FactoredWeights, score
+from runtime.ranker.blas import _loaded, one_thread
+from runtime.ranker.factored import FactoredWeights, score
 
 NUM_ITEMS, FIELDS, QUERY_FIELDS, DIM, HIDDEN, PAIRS = 900, 6, 7, 32, 128, 3
 

@@ -10,7 +10,7 @@ from models.classifiers.base import join, load_table
 from models.classifiers.history import NUM_FOLDS, Past, item_vectors, with_history
 from models.classifiers.logistic import Logistic
 from models.classifiers.rows import FROZEN, UP_TO_EVENT, classifier_rows
-from models.data import load_features, load_state
+from models.dataset.features import load_features, load_state
 from models.metrics.classification import auc
 from tests.models.checkerboard import checkerboard_run, ring_run
 

@@ -12,7 +12,7 @@ from models.classifiers.base import Table, join, load_table
 from models.classifiers.boosted_trees import BoostedTrees, fold_means, label_means
 from models.classifiers.fitted import fitted_classifiers
 from models.classifiers.logistic import Logistic, one_hot
-from models.data import load_events, load_features
+from models.dataset.features import load_events, load_features
 from models.metrics.classification import auc, log_loss
 from tests.models.checkerboard import checkerboard_run
 from workflows.features.schema import Feature

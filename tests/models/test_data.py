@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.data import Shard, load_events, load_features, load_state, positive_label
-from models.events import Events
+from models.dataset.events import Events
+from models.dataset.features import Shard, load_events, load_features, load_state, positive_label
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.finite import check_loss, check_weights
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.stage import train_retrieval
+from models.training.finite import check_loss, check_weights
 from tests.models.checkerboard import checkerboard_run
 from workflows.core.errors import TrainingError
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from models.index.advise import advise
-from models.index.allowed import Allowed, pack_rows, rows_of
 from models.index.config import IndexConfig
 from models.index.factory import KINDS, PLANS, build, list_work, num_lists, plans_for
-from models.index.rounding import SCORE_STEP, quantise
-from models.index.search import ItemSearch, open_index
-from models.index.settings import EXACT, Settings
 from models.index.tune import smallest
 from models.index.workload import Truth, Workload, exact_answers, measure, recall_against
+from runtime.index.allowed import Allowed, pack_rows, rows_of
+from runtime.index.rounding import SCORE_STEP, quantise
+from runtime.index.search import ItemSearch, open_index
+from runtime.index.settings import EXACT, Settings
 
 NUM_ITEMS = 3001
 THOROUGH = {
@@ -131,8 +131,8 @@ def test_a_hurried_search_still_fills_every_slate(vectors, index_of, kind):
 def test_an_index_that_checks_no_filters_is_asked_for_more(vectors, index_of, monkeypatch):
     # What a search on a GPU does; here the same index answers on the CPU.
     embeddings, queries = vectors
-    monkeypatch.setattr("models.index.search._has_gpu", lambda: True)
-    monkeypatch.setattr("models.index.search._to_gpu", lambda index, *rest: index)
+    monkeypatch.setattr("runtime.index.search._has_gpu", lambda: True)
+    monkeypatch.setattr("runtime.index.search._to_gpu", lambda index, *rest: index)
     eligible = np.random.default_rng(2).random(NUM_ITEMS) < 0.7
     index_of["ivf"].nprobe = num_lists(NUM_ITEMS)
     settings = Settings("ivf", "gpu", nprobe=num_lists(NUM_ITEMS))

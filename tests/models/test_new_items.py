@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.data import load_events, load_features, load_state
+from models.dataset.features import load_events, load_features, load_state
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import seen_matrix
 from models.neighbours.weights import fit_weights

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ensemble.export.files import place
-from models.onnx import LARGE_BYTES, MAPPED_FROM_BYTES, check_parity, export_onnx
+from models.onnx.export import LARGE_BYTES, MAPPED_FROM_BYTES, check_parity, export_onnx
 
 
 @pytest.mark.parametrize("num_rows", [100, MAPPED_FROM_BYTES // 16])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.optimizer import Adam
+from models.training.optimizer import Adam
 
 RATE, BETA_1, BETA_2, EPSILON = 0.01, 0.9, 0.999, 1e-7
 ROWS, WIDTH = 12, 3

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from models.events import Shard
-from models.processes import LAUNCHERS, Processes
-from models.rendezvous import meet
+from models.dataset.events import Shard
+from models.training.processes import LAUNCHERS, Processes
+from models.training.rendezvous import meet
 from workflows.core.errors import CascadeError, ConfigError
 
 CLUSTER = {"cluster": {"worker": ["a:7000", "b:7000", "b:7001"]}}

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from models.data import Features
+from models.dataset.features import Features
 from models.metrics.classification import auc
 from models.ranking.config import RankingConfig
-from models.ranking.factored import load_weights, score
+from runtime.ranker.factored import load_weights, score
 from workflows.core.quiet import quiet
 from workflows.features.schema import Feature, FeatureSchema
 
@@ -52,7 +52,7 @@ def features_of(schema, seed=0):
 def ranker(schema, num_pairs, config=None):
     import tensorflow as tf
 
-    from models.onnx import random_inputs
+    from models.onnx.export import random_inputs
     from models.ranking.model import Ranker
 
     tf.keras.utils.set_random_seed(0)
@@ -75,7 +75,7 @@ def ranker(schema, num_pairs, config=None):
 def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, continuous, max_stored_mb):
     import tensorflow as tf
 
-    from models.onnx import session
+    from models.onnx.export import session
     from models.ranking.export import export_ranker
 
     schema = schema_of(continuous=continuous)
@@ -106,7 +106,7 @@ def test_the_exported_forms_give_the_logits_of_the_model(tmp_path, num_pairs, co
 
 
 def test_gathered_item_parts_are_the_stored_ones_and_order_alike(tmp_path):
-    from models.onnx import session
+    from models.onnx.export import session
     from models.ranking.export import export_ranker
 
     schema = schema_of()
@@ -132,7 +132,7 @@ def test_gathered_item_parts_are_the_stored_ones_and_order_alike(tmp_path):
 
 
 def test_a_user_scores_the_same_alone_and_in_a_batch(tmp_path):
-    from models.onnx import session
+    from models.onnx.export import session
     from models.ranking.export import export_ranker
 
     schema = schema_of()
@@ -262,7 +262,7 @@ def test_the_listwise_loss_is_the_log_share_of_the_positive_among_existing_items
 
 
 def test_without_a_user_id_the_rankers_inputs_lack_it(tmp_path):
-    from models.onnx import session
+    from models.onnx.export import session
     from models.ranking.export import export_ranker
 
     schema = schema_of()

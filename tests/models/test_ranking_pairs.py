@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.ranking.calibrate import fit_platt
-from models.ranking.pairs import pair_features, popularity_values
+from runtime.ranker.pairs import pair_features, popularity_values
 
 
 def test_pair_features_stand_in_the_order_of_their_names_and_are_zero_without_a_candidate():

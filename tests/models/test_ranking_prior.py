@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.optimizer import Adam
 from models.ranking.config import RankingConfig
 from models.ranking.fit import cosine
 from models.ranking.prior import Prior
 from models.ranking.tables import NormalTable
+from models.training.optimizer import Adam
 from tests.models.test_ranking_model import features_of, ranker, schema_of
 
 V, D, SPREAD = 9, 5, 0.4

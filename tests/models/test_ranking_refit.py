@@ -11,9 +11,9 @@ import pytest
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
-from models.ranking.retriever import Retriever
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.retriever import Retriever
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import checkerboard_run
 from workflows.core.errors import ArtefactError

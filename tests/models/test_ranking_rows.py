@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.data import load_events, load_features, load_state
+from models.dataset.features import load_events, load_features, load_state
 from models.ranking.pairing import PairSource
 from models.ranking.rows import ImpressionGroups
 from tests.models.checkerboard import ring_run

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.events import Events
+from models.dataset.events import Events
 from models.ranking.config import RankingConfig
 from models.ranking.rules import LabelCounts, count_labels, trains_on_samples, wants_user_id
 from workflows.core.errors import ConfigError

@@ -2,8 +2,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.data import Features, State
-from models.new_positives import is_new
+from models.dataset.features import Features, State
+from models.dataset.new_positives import is_new
 from models.ranking.config import RankingConfig
 from models.ranking.latest import hold_back_latest
 from models.ranking.pairing import PairSource, choose_pairs

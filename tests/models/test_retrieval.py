@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.data import load_events, load_features, load_state
+from models.dataset.features import load_events, load_features, load_state
 from models.index.config import IndexConfig
 from models.index.stage import Serving, build_index, sample_queries
-from models.onnx import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
+from models.onnx.export import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
 from models.ranking.config import RankingConfig
-from models.ranking.retriever import Retriever
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.retriever import Retriever
 from models.retrieval.stage import train_retrieval
 from models.retrieval.validation import recall_at_k, validation_set
 from tests.models.checkerboard import NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run, ring_run

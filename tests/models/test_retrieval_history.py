@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.data import load_events, load_features, load_state
-from models.events import Events, Shard
-from models.onnx import session
+from models.dataset.events import Events, Shard
+from models.dataset.features import load_events, load_features, load_state
+from models.onnx.export import session
 from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.rows import settled
 from models.retrieval.stage import train_retrieval
@@ -159,7 +159,7 @@ def test_the_order_decides_where_a_walk_goes_on(run):
 def test_a_saved_tower_reads_the_order_too(run):
     import tensorflow as tf
 
-    from models.onnx import random_inputs
+    from models.onnx.export import random_inputs
     from models.retrieval.towers import build_towers
 
     towers = build_towers(SCHEMA, CONFIG)

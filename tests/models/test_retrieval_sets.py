@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data import Features, Shard
-from models.onnx import session
+from models.dataset.features import Features, Shard
+from models.onnx.export import session
 from models.retrieval.config import RetrievalConfig, SetsConfig, WindowsConfig
 from models.retrieval.rows import refitting_rows, settled, training_rows
 from models.retrieval.sets import OWNER, set_batches

@@ -21,7 +21,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
 from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.stage import train_retrieval
-from models.team import Team
+from models.training.team import Team
 from tests.models.checkerboard import checkerboard_run, ring_run
 from workflows.core.artefacts import verify
 from workflows.core.run import Run

@@ -21,10 +21,10 @@ from workflows.core.quiet import quiet
 
 quiet()
 
-from workflows.features import encoders  # noqa: E402
+from runtime import encoders  # noqa: E402
+from runtime.encoders import Encoder, hash_bytes, hash_ints, latest  # noqa: E402
 from workflows.features.compile import check_parity, compile_workflow, write_encoder  # noqa: E402
 from workflows.features.config import FeatureSpec  # noqa: E402
-from workflows.features.encoders import Encoder, hash_bytes, hash_ints, latest  # noqa: E402
 from workflows.features.graphs import arrow_type, fit_workflow, load_workflow  # noqa: E402
 from workflows.features.source import Column, canonical  # noqa: E402
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from runtime.encoders import MOST_DEVIATIONS, Encoder, hash_bytes
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
-from workflows.features.encoders import MOST_DEVIATIONS, Encoder, hash_bytes
 from workflows.features.read import num_rows, read_table
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from runtime.encoders import MOST_DEVIATIONS, Encoder
 from workflows.core.errors import DataError
 from workflows.features.config import FeatureSpec
-from workflows.features.encoders import MOST_DEVIATIONS, Encoder
 from workflows.features.numbers import check_numbers
 from workflows.features.source import Column
 from workflows.features.tables import Layout, RowTable

@@ -41,17 +41,6 @@ def test_a_later_stage_runs_again_when_an_earlier_one_has_changed(tmp_path: Path
     assert _stage(run, "b2", stage="features", after=("data",)).info == {"text": "b2"}
 
 
-def test_files_that_others_keep_in_a_stage_outlive_its_rewrite(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    _stage(run, "first")
-    (run.folder("data") / "x_benchmark.json").write_text("measured")
-    (run.folder("data") / "stray").write_text("")
-    run_stage(run, "data", config={"x": 2}, after=(), body=_write("second"), keep=("*_benchmark.json",))
-    names = sorted(path.name for path in run.folder("data").iterdir())
-    assert names == ["config.json", "manifest.json", "out.txt", "x_benchmark.json"]
-    assert "x_benchmark.json" not in {entry.path for entry in verify(run.folder("data")).files}
-
-
 def test_a_stage_that_fails_leaves_the_earlier_result_untouched(tmp_path: Path) -> None:
     run = Run(tmp_path)
     _stage(run, "good")

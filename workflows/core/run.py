@@ -68,7 +68,6 @@ def run_stage(
     after: Sequence[str],
     body: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, Any] | None = None,
-    keep: Sequence[str] = (),
     volatile: Sequence[str] = (),
     helper: Callable[[], None] | None = None,
     force: bool = False,
@@ -82,7 +81,6 @@ def run_stage(
         after: the stages whose artefacts it reads; each is verified first, and that they were made from each other.
         body: writes the artefacts into the folder it is given; what it returns goes into the manifest as `info`.
         inputs: further values that decide the result (fingerprints of input files).
-        keep: patterns of files in the stage's folder that others wrote there; they outlive the rewrite, unlisted.
         volatile: patterns of files whose bytes differ between equal results: they make no later stage run again.
         helper: for a process that helps another one with the stage: called instead of `body`; nothing is written here,
             and the other one has finished when it returns.
@@ -117,8 +115,6 @@ def run_stage(
             info = body(folder)
             (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
             manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {}), upstream), volatile)
-            for path in [path for pattern in keep for path in run.folder(stage).glob(pattern)]:
-                shutil.copy2(path, folder / path.name)
         shutil.rmtree(run.scratch(stage), ignore_errors=True)
         return manifest
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from workflows.features.encoders import Encoder, latest
+from runtime.encoders import Encoder, latest
 from workflows.features.schema import NULL, PADDING
 
 __all__ = ["encode_table"]

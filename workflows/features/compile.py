@@ -1,4 +1,4 @@
-"""Fitted workflow -> the lookup tables of `workflows.features.encoders`, checked against the workflow itself."""
+"""Fitted workflow -> the lookup tables of `runtime.encoders`, checked against the workflow itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from merlin.dag import Graph
 
+from runtime.encoders import FIRST, FORMAT_VERSION, Encoder
 from workflows.core.errors import ArtefactError, DataError
 from workflows.features.bulk import encode_table
-from workflows.features.encoders import FIRST, FORMAT_VERSION, Encoder
 from workflows.features.source import Column, to_frame
 
 __all__ = ["check_parity", "compile_workflow", "vocabulary", "write_encoder"]

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from nvtabular.ops.categorify import _save_encodings
 
-from workflows.features.encoders import split_text
+from runtime.encoders import split_text
 from workflows.features.source import ARROW, Column
 
 __all__ = ["list_elements", "write_empty", "write_vocabularies"]

@@ -16,8 +16,8 @@ import pandas as pd
 from dask.delayed import delayed
 from merlin.schema import Tags
 
+from runtime.encoders import FIRST, MOST_DEVIATIONS, hash_bytes, hash_ints, latest
 from workflows.features.counts import list_elements, write_empty
-from workflows.features.encoders import FIRST, MOST_DEVIATIONS, hash_bytes, hash_ints, latest
 from workflows.features.schema import NULL
 from workflows.features.source import to_series
 

@@ -17,13 +17,13 @@ from dask.base import compute
 from dask.delayed import delayed
 from merlin.io.worker import clean_worker_cache
 
+from runtime.encoders import Encoder
 from workflows.core import console
 from workflows.core.plain import plain
 from workflows.core.run import Run
 from workflows.features.bulk import encode_table
 from workflows.features.compile import check_parity, compile_workflow, write_encoder
 from workflows.features.config import FeaturesConfig, FeatureSpec
-from workflows.features.encoders import Encoder
 from workflows.features.graphs import fit_history, fit_workflow
 from workflows.features.numbers import check_numbers
 from workflows.features.probes import probe_columns, probe_table

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.encoders import FORMAT_VERSION
 from workflows.core import device
 from workflows.core.artefacts import Manifest
 from workflows.core.plain import plain
@@ -13,7 +14,6 @@ from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.checks import check_features
 from workflows.features.config import FeaturesConfig
-from workflows.features.encoders import FORMAT_VERSION
 
 __all__ = ["prepare_features"]
 

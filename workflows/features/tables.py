@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from runtime.encoders import NULL_INT
 from workflows.core.artefacts import Manifest, read_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.features.config import FeaturesConfig, FeatureSpec
-from workflows.features.encoders import NULL_INT
 from workflows.features.schema import ITEM_ID, USER_ID, Side, input_name
 from workflows.features.source import Column, Piece, canonical, pieces, read_piece, resolve
 

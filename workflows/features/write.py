@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflows.features.encoders import latest
+from runtime.encoders import latest
 from workflows.features.schema import Feature
 
 __all__ = ["LENGTH", "event_columns", "feature_columns", "fixed_lists", "history_codes", "write_part"]

@@ -1,0 +1,1 @@
+"""Measured speed: `python -m benchmarks`, its result files and the page that they make."""

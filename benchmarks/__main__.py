@@ -1,0 +1,21 @@
+"""`python -m benchmarks`: measured speed, one command a benchmark."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmarks.commands.catalogue import catalogue
+from benchmarks.commands.document import document
+from benchmarks.commands.preprocess import preprocess
+from benchmarks.commands.serving import serving
+from benchmarks.commands.training import training
+
+__all__ = ["app"]
+
+app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
+for command in (serving, catalogue, preprocess, training, document):
+    app.command(command.__name__)(command)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,160 @@
+"""The benchmark from start to end: serve everything, compare the answers, load everything in turn, stop everything."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from benchmarks.result import Benchmark
+from benchmarks.serving.findings import Agreement, Findings, ServerFacts
+from benchmarks.serving.questions import Questions, draw_questions
+from benchmarks.serving.reference import Answer, Reference, ask_chain, ask_server, ask_stock, overlap
+from benchmarks.serving.repositories import artefact_bytes, write_identity, write_with_instances
+from benchmarks.serving.rounds import figures_of, interleave
+from benchmarks.serving.settings import Settings
+from benchmarks.serving.stock.helper import REPOSITORY
+from benchmarks.serving.summary import CHAIN_LOOP, PATCHED_LOOP, summarise
+from benchmarks.serving.variants import (
+    FULL_BATCH,
+    LOADS,
+    ONE,
+    PROTOCOLS,
+    LoopVariant,
+    ServedVariant,
+    Server,
+    Variant,
+    started,
+)
+from benchmarks.serving.worker import Worker
+from ensemble.config import Config
+from ensemble.serving.repository import LAYOUTS, find_repository
+from runtime.chain import Chain
+from runtime.spec import ChainSpec
+from workflows.core import console
+from workflows.core.quiet import quiet
+from workflows.core.run import Run
+
+__all__ = ["measure"]
+
+PACKAGE = "benchmarks.serving"
+STOCK, IDENTITY, OTHER = "stock", "identity", "fused, instances: {}"
+# One slate of stock takes as long as hundreds of ours.
+MAX_COMPARED_STOCK = 50
+NUM_QUESTIONS = 4096
+# Requests in which the steps of the chain are timed.
+PROFILED = 400
+WARM_UP_S = 0.5
+
+
+def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
+    """Measure a run whose stages up to export have finished.
+
+    Args:
+        run: with both layouts in its repo/.
+        config: of the run.
+        settings: how much is measured.
+
+    Raises:
+        ArtefactError: a stage has not finished.
+        ServingError: a server could not be started.
+    """
+    quiet()
+    started_at = time.perf_counter()
+    repositories = {layout: find_repository(run.root, layout) for layout in LAYOUTS}
+    chain_folder = repositories["fused"] / "cascade/1/chain"
+    spec = ChainSpec.load(chain_folder)
+    questions = draw_questions(run, spec, NUM_QUESTIONS, settings.seed)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cascade-benchmark-")))
+        asked = scratch / "questions.npz"
+        questions.save(asked)
+        repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec)
+        num_instances = max(1, spec.num_instances // 2) if spec.num_instances > 1 else 2
+        other = OTHER.format(num_instances)
+        repositories[other] = write_with_instances(scratch / "other", chain_folder, spec, num_instances)
+        helper = _start_stock(stack, run, config, asked, scratch) if settings.stock else None
+        if helper is not None:
+            repositories[STOCK] = scratch / STOCK / REPOSITORY
+        servers = {name: stack.enter_context(started(path)) for name, path in repositories.items()}
+        console.say(f"benchmark: serving {', '.join(servers)}")
+        agreement = _compare(run, config, settings, servers, chain_folder, questions)
+        generator = stack.enter_context(Worker(f"{PACKAGE}.load", str(asked)))
+        loop = stack.enter_context(Worker(f"{PACKAGE}.loop", str(chain_folder), str(asked)))
+        variants: list[Variant] = [
+            *(served for name, s in servers.items() for served in _served(name, s, generator)),
+            LoopVariant(CHAIN_LOOP, loop),
+            *([LoopVariant(PATCHED_LOOP, helper, largest=1)] if helper else []),
+        ]
+        interleave(variants, LOADS[:1], seconds=WARM_UP_S, rounds=1, seed=settings.seed)
+        slices = interleave(
+            variants, LOADS, seconds=settings.seconds, rounds=settings.rounds, seed=settings.seed, say=console.say
+        )
+        steps = {load.batch: loop.ask(batch=load.batch, steps=PROFILED) for load in (ONE, FULL_BATCH)}
+        facts = {name: _facts(server, repositories[name]) for name, server in servers.items()}
+    findings = Findings({pair: figures_of(found) for pair, found in slices.items()}, facts, agreement, steps)
+    return summarise(findings, config, settings, time.perf_counter() - started_at)
+
+
+def _start_stock(stack: ExitStack, run: Run, config: Config, asked: Path, scratch: Path) -> Worker:
+    """The helper, once it has exported stock to SCRATCH/stock/repository."""
+    folder, resolved = scratch / STOCK, scratch / "config.json"
+    folder.mkdir()
+    resolved.write_bytes(msgspec.json.encode(config))
+    helper = stack.enter_context(
+        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(asked), str(folder))
+    )
+    console.say("benchmark: exporting stock Merlin Systems")
+    helper.ask(export=True)
+    return helper
+
+
+def _served(name: str, server: Server, generator: Worker) -> list[Variant]:
+    if name == STOCK:
+        # Stock's columns are [B], it flattens the candidates of all users of a request into one list, and what a
+        # protocol costs is lost in its time.
+        return [ServedVariant(name, "grpc", server, generator, flat=True, largest=1)]
+    protocols = PROTOCOLS if name in (*LAYOUTS, IDENTITY) else PROTOCOLS[:1]
+    return [ServedVariant(name, protocol, server, generator) for protocol in protocols]
+
+
+def _facts(server: Server, repository: Path) -> ServerFacts:
+    return ServerFacts(server.ready_s, server.resident_bytes(), artefact_bytes(repository))
+
+
+def _compare(
+    run: Run,
+    config: Config,
+    settings: Settings,
+    servers: Mapping[str, Server],
+    chain_folder: Path,
+    questions: Questions,
+) -> Agreement:
+    """Ask the first users of everybody: alone over one protocol, side by side over the other."""
+    item_ids = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
+    reference = Reference(run, config, chain_folder, questions, settings.compared)
+    ours = ask_chain(Chain.load(chain_folder), questions, settings.compared, item_ids)
+    like_chain = {}
+    for layout in LAYOUTS:
+        for url, batch in ((servers[layout].grpc_url, 1), (servers[layout].http_url, 32)):
+            answers = ask_server(url, questions, settings.compared, batch, item_ids)
+            name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
+            like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
+    rows = [answer.rows for answer in ours]
+    stock: list[Answer] = []
+    if STOCK in servers:
+        count = min(settings.compared, MAX_COMPARED_STOCK)
+        stock = ask_stock(servers[STOCK].grpc_url, questions, count)
+    return Agreement(
+        compared=settings.compared,
+        like_chain=like_chain,
+        like_reference=reference.num_identical(rows),
+        chain_overlap=overlap(rows, reference.exact),
+        stock_overlap=overlap([a.rows for a in stock], reference.exact[: len(stock)]) if stock else None,
+        stock_score_difference=reference.worst_score(stock) if stock else None,
+    )

@@ -1,1 +1,0 @@
-"""Measured speed: `cascade benchmark`, its result files and the page that they make."""

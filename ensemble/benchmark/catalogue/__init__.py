@@ -1,1 +1,0 @@
-"""`cascade benchmark catalogue`: what each cost of a served chain grows like with the catalogue."""

@@ -1,1 +1,0 @@
-"""`cascade benchmark serving`: our layouts, a floor, a limit and stock Merlin Systems, interleaved in one run."""

@@ -1,0 +1,1 @@
+"""What models read: encoded features, events by split, and what is known of each user."""

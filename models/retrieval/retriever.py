@@ -1,0 +1,55 @@
+"""The trained retriever as the ranker's training meets it: the ONNX query tower and the item embeddings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset.features import Batch
+from models.onnx.export import session
+from workflows.core.errors import ArtefactError
+from workflows.core.run import Run
+
+__all__ = ["Retriever"]
+
+BLOCK_ROWS = 4096
+
+
+class Retriever:
+    """Query embeddings and item embeddings of a finished retrieval stage.
+
+    Args:
+        folder: retrieval/ of the run, or its train/.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._inputs: list[str] = json.loads((folder / "meta.json").read_text())["query_inputs"]
+        self._session = session(folder / "query_tower.onnx", num_threads=0)
+        self.item_embeddings: NDArray[np.float32] = np.load(folder / "item_embeddings.npy", allow_pickle=False)
+
+    @classmethod
+    def of(cls, run: Run, moment: Literal["train", "eval"]) -> Retriever:
+        """The retriever as of the end of the train split, or the one that is served.
+
+        Raises:
+            ArtefactError: the towers of the moment are missing.
+        """
+        folder = run.folder("retrieval") / ("train" if moment == "train" else "")
+        if not (folder / "meta.json").is_file():
+            raise ArtefactError(f"{folder} has no towers of the moment {moment!r}; run cascade train-retrieval again")
+        return cls(folder)
+
+    def embed(self, query: Batch) -> NDArray[np.float32]:
+        """Query features by name, [G, 1] or [G, L] -> float32 [G, D]."""
+        names = {wanted.name for wanted in self._session.get_inputs()}
+        feeds = {name: query[name] for name in self._inputs if name in names}
+        num_rows = len(next(iter(feeds.values())))
+        blocks = []
+        for start in range(0, num_rows, BLOCK_ROWS):
+            block = {name: np.ascontiguousarray(values[start : start + BLOCK_ROWS]) for name, values in feeds.items()}
+            blocks.append(self._session.run(["query"], block)[0])
+        return np.concatenate(blocks)

@@ -1,0 +1,1 @@
+"""What every training shares: batches ahead, optimizer, processes, refits."""

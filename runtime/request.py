@@ -1,0 +1,179 @@
+"""One request's arrays, checked and turned into rows; and several of them as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.encoders import NULL_INT
+from runtime.errors import BadRequest
+from runtime.ids import NO_ITEM, IdMap, as_bytes
+from runtime.spec import FLOATS, ChainSpec, Tensor
+
+__all__ = ["Parsed", "RequestParser", "join", "pad_columns"]
+
+KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A checked request, or several joined.
+
+    Attributes:
+        user_row: int32 [B]; -1 or -2 is an unknown user.
+        recent: int32 [B, R] item rows, oldest first; -1 padding, -2 unknown.
+        exclude: int32 [B, X] item rows; negative ones mean nothing.
+        slate_size: int32 [B].
+        context: raw column -> [B] of floats (NaN: not given) or objects (None: not given).
+    """
+
+    user_row: NDArray[np.int32]
+    recent: NDArray[np.int32]
+    exclude: NDArray[np.int32]
+    slate_size: NDArray[np.int32]
+    context: dict[str, NDArray]
+
+
+class RequestParser:
+    """Checks requests against a chain's inputs.
+
+    Args:
+        spec: names, dtypes and limits.
+        users: id map of the users.
+        items: id map of the catalogue.
+    """
+
+    def __init__(self, spec: ChainSpec, users: IdMap, items: IdMap) -> None:
+        self._spec, self._users, self._items = spec, users, items
+        self._tensors = {tensor.name: tensor for tensor in spec.request}
+
+    def parse(self, request: Mapping[str, NDArray]) -> Parsed:
+        """Check one request.
+
+        Args:
+            request: input name -> array; user_id [B, 1] (or [B]), the others as in `ChainSpec.request`.
+
+        Raises:
+            BadRequest: an unknown or missing input, a wrong dtype or shape, a limit passed, an id that is no text.
+        """
+        num_users = self._num_users(request)
+        checked = {name: self._check(name, values, num_users) for name, values in request.items()}
+        return Parsed(
+            user_row=self._users.rows("user_id", checked["user_id"])[:, 0],
+            recent=self._recent(checked.get("recent_item_ids"), num_users),
+            exclude=self._exclude(checked.get("exclude_item_ids"), num_users),
+            slate_size=self._slate_size(checked.get("slate_size"), num_users),
+            context={c.name: _context(c, checked.get(c.name), num_users) for c in self._spec.context_columns},
+        )
+
+    def _num_users(self, request: Mapping[str, NDArray]) -> int:
+        if "user_id" not in request:
+            raise BadRequest(f"user_id is missing; the inputs are {', '.join(self._tensors)}")
+        num_users = len(request["user_id"])
+        if not 1 <= num_users <= self._spec.max_batch_size:
+            raise BadRequest(f"a request holds 1 to {self._spec.max_batch_size} users, got {num_users}")
+        return num_users
+
+    def _check(self, name: str, values: NDArray, num_users: int) -> NDArray:
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            raise BadRequest(f"unknown input {name[:100]!r}; the inputs are {', '.join(self._tensors)}")
+        # A context column with nulls is one of objects; Triton itself never sends that for a number.
+        with_nulls = values.dtype == object and tensor in self._spec.context_columns
+        if values.dtype.kind not in KINDS[tensor.dtype] and not with_nulls:
+            raise BadRequest(f"{name} must be {tensor.dtype}, got {values.dtype}")
+        matrix = values[:, None] if values.ndim == 1 and tensor.length == 1 else values
+        fits = matrix.ndim == 2 and len(matrix) == num_users and tensor.length in (-1, matrix.shape[1])
+        if not fits:
+            columns = "any number" if tensor.length == -1 else tensor.length
+            raise BadRequest(f"{name} must have the shape [{num_users}, {columns}], got {list(values.shape)}")
+        return matrix
+
+    def _recent(self, values: NDArray | None, num_users: int) -> NDArray[np.int32]:
+        if values is None:
+            return np.empty((num_users, 0), np.int32)
+        limit = self._spec.max_list_length
+        if values.shape[1] > limit:
+            values = _latest_of_each(values, limit)
+        return self._items.rows("recent_item_ids", values)
+
+    def _exclude(self, values: NDArray | None, num_users: int) -> NDArray[np.int32]:
+        if values is None:
+            return np.empty((num_users, 0), np.int32)
+        if values.shape[1] > self._spec.max_list_length:
+            raise BadRequest(
+                f"exclude_item_ids holds at most {self._spec.max_list_length} items a user, got {values.shape[1]}"
+            )
+        return self._items.rows("exclude_item_ids", values)
+
+    def _slate_size(self, values: NDArray | None, num_users: int) -> NDArray[np.int32]:
+        if values is None:
+            return np.full(num_users, self._spec.slate_size, np.int32)
+        outside = (values < 1) | (values > self._spec.max_slate_size)
+        if outside.any():
+            raise BadRequest(f"slate_size must be from 1 to {self._spec.max_slate_size}, got {int(values[outside][0])}")
+        return values[:, 0].astype(np.int32)
+
+
+def join(requests: Sequence[Parsed]) -> Parsed:
+    """Several requests as one batch, in order; lists are padded right with -1."""
+    if len(requests) == 1:
+        return requests[0]
+    return Parsed(
+        user_row=np.concatenate([r.user_row for r in requests]),
+        recent=pad_columns([r.recent for r in requests]),
+        exclude=pad_columns([r.exclude for r in requests]),
+        slate_size=np.concatenate([r.slate_size for r in requests]),
+        context={name: np.concatenate([r.context[name] for r in requests]) for name in requests[0].context},
+    )
+
+
+def pad_columns(blocks: Sequence[NDArray]) -> NDArray:
+    """Stack [b, R] blocks of different R into [sum of b, max R], padded right with -1."""
+    width = max(block.shape[1] for block in blocks)
+    padded = np.full((sum(map(len, blocks)), width), NO_ITEM, blocks[0].dtype)
+    start = 0
+    for block in blocks:
+        padded[start : start + len(block), : block.shape[1]] = block
+        start += len(block)
+    return padded
+
+
+def _latest_of_each(values: NDArray, limit: int) -> NDArray:
+    """The last `limit` values of each row, its padding left out first; [B, R] -> [B, limit]."""
+    is_text = values.dtype.kind in "OSU"
+    padding = b"" if is_text else -1
+    latest = np.full((len(values), limit), padding, object if is_text else values.dtype)
+    for row, out in zip(values, latest, strict=True):
+        kept = row[(row != b"") & (row != "")] if is_text else row[row != -1]
+        kept = kept[-limit:]
+        out[: len(kept)] = kept
+    return latest
+
+
+def _context(column: Tensor, values: NDArray | None, num_users: int) -> NDArray:
+    """[B] as the encoder takes it; "", the smallest int64 and NaN are the nulls of a request."""
+    is_float = column.dtype in FLOATS
+    if values is None:
+        return np.full(num_users, np.nan if is_float else None, column.numpy_dtype if is_float else object)
+    values = values[:, 0]
+    if column.dtype == "BYTES":
+        texts = (None if value is None else as_bytes(value) for value in values.tolist())
+        return _objects([text or None for text in texts])
+    if values.dtype == object and not all(
+        value is None or isinstance(value, (int, float)) for value in values.tolist()
+    ):
+        raise BadRequest(f"{column.name} must hold {column.dtype} numbers or None")
+    if not is_float:
+        return _objects([None if value == NULL_INT else value for value in values.tolist()])
+    numbers = values.astype(column.numpy_dtype)
+    return np.where(np.isfinite(numbers), numbers, column.numpy_dtype(np.nan))
+
+
+def _objects(values: list) -> NDArray[np.object_]:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made

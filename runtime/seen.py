@@ -1,0 +1,30 @@
+"""What each known user has already interacted with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from numpy.typing import NDArray
+
+from runtime.step import load_array
+
+__all__ = ["SEEN_FILES", "SeenItems"]
+
+SEEN_FILES = ("state/seen_indptr.npy", "state/seen_rows.npy")
+
+
+class SeenItems:
+    """Item rows by user row, in compressed sparse rows.
+
+    Args:
+        folder: a compiled chain.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._indptr, self._rows = (load_array(folder / name) for name in SEEN_FILES)
+
+    def of(self, user_row: int) -> NDArray:
+        """Item rows that the user has interacted with, int32, ascending; none for an unknown user (-1)."""
+        if user_row < 0:
+            return self._rows[:0]
+        return self._rows[self._indptr[user_row] : self._indptr[user_row + 1]]

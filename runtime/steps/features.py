@@ -1,0 +1,167 @@
+"""Step 1: raw request -> model inputs of the query side, from the request and what is stored of known users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.encoders import NULL, OOV, PADDING, Encoder, latest
+from runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from runtime.request import Parsed, RequestParser
+from runtime.spec import CONTEXT, FLOATS, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
+from runtime.step import Arrays, Step, load_array
+
+__all__ = ["EncodeRequest"]
+
+# Contexts, a few hundred bytes each.
+MOST_REMEMBERED = 10_000
+
+
+class EncodeRequest(Step):
+    """Look the user up, append the request's recent items to the stored history, encode the context.
+
+    The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
+    out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere and 0.0 for numbers.
+    """
+
+    name = "features"
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        super().__init__(folder, spec)
+        users = IdMap(load_array(folder / "ids/users.npy"), padded=False)
+        items = IdMap(load_array(folder / "ids/items.npy"), padded=True)
+        self._parser = RequestParser(spec, users, items)
+        self._history = load_array(folder / "state/history.npy")
+        self._item_codes = load_array(folder / "items/item_id.npy")
+        self._users = [(t.name, _columns(load_array(folder / "users" / f"{t.name}.npy"))) for t in spec.user_features]
+        self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
+        # Numbers seldom repeat; nor would one that is not a number be found again.
+        self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
+        self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
+
+    @classmethod
+    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """A request."""
+        return spec.request
+
+    @classmethod
+    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The encoded query features; user_row (-1: unknown); path_code; item rows padded with -1; the slate's size."""
+        return (
+            *spec.features([tensor.name for tensor in spec.query_features]),
+            Tensor("user_row", "INT32"),
+            Tensor("path_code", "INT32"),
+            Tensor("recent_rows", "INT32", -1),
+            Tensor("excluded_rows", "INT32", -1),
+            Tensor("num_wanted", "INT32"),
+        )
+
+    @classmethod
+    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+        """Ids, the stored history, encoded users, item id codes and the context encoder."""
+        context = ("encoders",) if spec.context_features else ()
+        return ("ids/users.npy", "ids/items.npy", "state/history.npy", "items/item_id.npy", "users", *context)
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """Check and encode one request.
+
+        Raises:
+            BadRequest: see RequestParser.parse.
+        """
+        return self.encode(self.parse(batch))
+
+    def parse(self, request: Mapping[str, NDArray]) -> Parsed:
+        """Check one request; several checked ones can be joined and encoded together."""
+        return self._parser.parse(request)
+
+    def encode(self, parsed: Parsed) -> Arrays:
+        """Encode checked requests."""
+        user_row = np.maximum(parsed.user_row, NO_ITEM)
+        unknown = np.flatnonzero(user_row < 0)
+        context, context_given = self._encode_context(parsed)
+        path_code = np.full(len(user_row), KNOWN_USER, np.int32)
+        if len(unknown):
+            given = (parsed.recent[unknown] >= 0).any(axis=1)
+            path_code[unknown] = np.where(given, HISTORY, np.where(context_given[unknown], CONTEXT, POPULARITY))
+        users = {encoded(name): self._user_feature(name, values, user_row, unknown) for name, values in self._users}
+        return {
+            **users,
+            **context,
+            encoded(self.spec.history_feature): self._history_codes(user_row, unknown, parsed.recent),
+            "user_row": user_row[:, None],
+            "path_code": path_code[:, None],
+            "recent_rows": _rows(parsed.recent),
+            "excluded_rows": _rows(parsed.exclude),
+            "num_wanted": parsed.slate_size[:, None],
+        }
+
+    def _user_feature(self, name: str, values: NDArray, user_row: NDArray, unknown: NDArray) -> NDArray:
+        rows: NDArray = values[user_row]
+        if len(unknown):
+            rows[unknown] = 0
+            if values.dtype.kind == "i":
+                # A list without values is one null followed by padding.
+                rows[unknown, 0] = OOV if name == "user_id" else NULL
+        return rows
+
+    def _history_codes(self, user_row: NDArray, unknown: NDArray, recent: NDArray) -> NDArray[np.int32]:
+        """int32 [B, L] item id codes, oldest first, padded right with 0."""
+        rows = self._history[user_row]
+        rows[unknown] = NO_ITEM
+        if not recent.shape[1]:
+            codes: NDArray[np.int32] = np.where(rows == NO_ITEM, PADDING, self._item_codes[rows])
+            return codes
+        rows = np.concatenate([rows, recent], axis=1)
+        present = rows != NO_ITEM
+        codes = np.where(rows == UNKNOWN, OOV, self._item_codes[np.maximum(rows, 0)])
+        return latest(codes[present].astype(np.int32), present.sum(axis=1), self.spec.history_length, from_end=True)
+
+    def _encode_context(self, parsed: Parsed) -> tuple[Arrays, NDArray[np.bool_]]:
+        """The context features [B, 1] and whether any was given, bool [B]."""
+        if self._context is None:
+            return {}, np.zeros(len(parsed.user_row), bool)
+        if not self._memoise:
+            return _encode(self._context, parsed.context, len(parsed.user_row))
+        keys = list(zip(*(values.tolist() for values in parsed.context.values()), strict=True))
+        if any(key not in self._memo for key in keys):
+            self._remember(keys, parsed)
+        known = [self._memo[key] for key in keys]
+        if len(known) == 1:
+            return known[0]
+        names = known[0][0]
+        return {n: np.concatenate([one[n] for one, _ in known]) for n in names}, np.concatenate([g for _, g in known])
+
+    def _remember(self, keys: list[tuple], parsed: Parsed) -> None:
+        """Encode a batch and keep the rows: most requests repeat one of a few contexts."""
+        if len(self._memo) > MOST_REMEMBERED:
+            self._memo.clear()
+        features, given = _encode(self._context, parsed.context, len(keys))
+        for at, key in enumerate(keys):
+            row = slice(at, at + 1)
+            self._memo[key] = {name: values[row].copy() for name, values in features.items()}, given[row].copy()
+
+
+def _encode(context: Encoder | None, columns: Mapping[str, NDArray], num_rows: int) -> tuple[Arrays, NDArray[np.bool_]]:
+    """Context columns [B] -> encoded features [B, 1], and whether any was given, bool [B]."""
+    assert context is not None
+    given = np.zeros(num_rows, bool)
+    for values in columns.values():
+        is_null = [value is None for value in values.tolist()] if values.dtype == object else np.isnan(values)
+        given |= ~np.asarray(is_null)
+    features = context.encode(columns, num_rows)
+    return {encoded(name): values[:, None] for name, values in features.items()}, given
+
+
+def _columns(values: NDArray) -> NDArray:
+    """[U] or [U, L] -> [U, 1] or [U, L]."""
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _rows(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Unknown items become -1; never without a column: Triton treats empty tensors between models apart."""
+    if rows.shape[1] == 0:
+        return np.full((len(rows), 1), NO_ITEM, np.int32)
+    return np.maximum(rows, NO_ITEM)

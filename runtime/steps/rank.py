@@ -1,0 +1,144 @@
+"""Step 4: candidates -> ranking scores, one logit a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.ids import NO_ITEM
+from runtime.index.rounding import quantise
+from runtime.onnx import OnnxGraph
+from runtime.ranker.factored import load_weights, score
+from runtime.ranker.pairs import NEIGHBOUR_SCORE, TOWER_SCORE, pair_features
+from runtime.ranker.pairs import POPULARITY as PAIR_POPULARITY
+from runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
+from runtime.step import Arrays, Step, load_array
+from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
+
+__all__ = ["RANKING_STEP", "Rank", "reads_items"]
+
+# A slice where all users are meant: it copies nothing.
+Users = NDArray | slice
+
+# Logits are rounded to this step: the same item scores the same beside any neighbours, and equal items tie exactly.
+RANKING_STEP = 2.0**-18
+
+
+class Scorer(Protocol):
+    """Logits of candidates."""
+
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """Score the candidates of some users.
+
+        Args:
+            batch: what `Rank.inputs` names, [B, ...].
+            users: which rows of the batch, U of them.
+            rows: item rows [U, C], none negative.
+            pair: pair features [U, C, P].
+
+        Returns:
+            float32 [U, C]; a user's do not depend on the other users.
+        """
+
+
+class Rank(Step):
+    """The ranker: factored where the model allows it, the plain graph otherwise."""
+
+    name = "rank"
+    is_heavy = True
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        super().__init__(folder, spec)
+        self._score: Scorer = (FactoredScorer if spec.ranker["factored"] else PlainScorer)(folder, spec)
+        self._names = spec.ranker["pair_inputs"]
+        has_popularity = PAIR_POPULARITY in self._names
+        self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
+
+    @classmethod
+    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The ranker's view of the query, the candidates with their scores, and the path."""
+        query = ranker_parts(spec) or spec.features(spec.ranker["query_inputs"])
+        scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker["pair_inputs"]))
+        return (
+            *query,
+            Tensor("candidates", "INT32", spec.num_candidates),
+            *(Tensor(name, "FP32", spec.num_candidates) for name in scores),
+            Tensor("path_code", "INT32"),
+        )
+
+    @classmethod
+    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """`ranking_score`: a logit, or the popularity on the popularity path; 0 for padding."""
+        return (Tensor("ranking_score", "FP32", spec.num_candidates),)
+
+    @classmethod
+    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+        """The ranker; the encoded items where it reads them."""
+        return ("ranker", "items") if reads_items(spec) else ("ranker",)
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """Score all C places of a user at once: every matrix product has the same shape for everybody."""
+        candidates = batch["candidates"]
+        is_padding = candidates == NO_ITEM
+        rows = np.maximum(candidates, 0)
+        given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
+        pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
+        ranked = batch["path_code"][:, 0] != POPULARITY
+        scores = batch["retrieval_score"].copy()
+        users: Users = slice(None) if ranked.all() else np.flatnonzero(ranked)
+        scores[users] = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
+        scores[is_padding] = 0
+        return {"ranking_score": scores}
+
+
+class FactoredScorer:
+    """The factored DLRM."""
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        self._weights = load_weights(folder / "ranker", _encoded_items(folder, spec) if reads_items(spec) else None)
+        self._shape = (-1, spec.ranker["num_query_fields"], spec.ranker["field_dim"])
+
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """See Scorer."""
+        fields, hidden = batch[RANKER_FIELDS][users].reshape(self._shape), batch[RANKER_HIDDEN][users]
+        return score(fields, hidden, rows, pair, self._weights)
+
+
+class PlainScorer:
+    """The whole ranker as ONNX, the user's features repeated for every candidate."""
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
+        self._items = _encoded_items(folder, spec)
+        self._query = [(name, encoded(name)) for name in spec.ranker["query_inputs"]]
+
+    def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """See Scorer."""
+        query = {name: batch[between][users] for name, between in self._query}
+        logits = np.empty(rows.shape, np.float32)
+        for user in range(len(rows)):
+            of_user = {name: values[user : user + 1] for name, values in query.items()}
+            logits[user] = self.one(of_user, rows[user], pair[user])
+        return logits
+
+    def one(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
+        """Query features [1, ...], item rows [C], pair features [C, P] -> logits float32 [C]."""
+        feed = {name: np.repeat(values, len(rows), axis=0) for name, values in query.items()}
+        for name, values in self._items.items():
+            gathered = values[rows]
+            feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
+        logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
+        return logits
+
+
+def reads_items(spec: ChainSpec) -> bool:
+    """Whether the ranker reads encoded items: as the plain graph, or to gather its item parts."""
+    return not spec.ranker["factored"] or spec.ranker["item_parts"] == "gathered"
+
+
+def _encoded_items(folder: Path, spec: ChainSpec) -> dict[str, NDArray]:
+    return {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker["item_inputs"]}

@@ -1,0 +1,136 @@
+"""The Python-backend model: the whole chain or one of its steps, as config.pbtxt's parameter `step` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.chain import STEPS, Chain
+from runtime.errors import BadRequest
+from runtime.request import Parsed, join, pad_columns
+from runtime.spec import ChainSpec, Tensor
+from runtime.step import Arrays, Step
+from runtime.steps.features import EncodeRequest
+
+__all__ = ["WHOLE_CHAIN", "Answer", "StepModel", "TritonPythonModel", "answer_all"]
+
+WHOLE_CHAIN = "chain"
+CHAIN_FOLDER = "chain"
+SERVER_FAULT = "the server could not answer this request; its log says why"
+
+# What a request gets: arrays, or the sentence that refuses it.
+Answer = Arrays | BadRequest
+AnswerMany = Callable[[Sequence[Mapping[str, NDArray]]], list[Answer]]
+
+
+class StepModel:
+    """One step, answering several requests as one batch.
+
+    Args:
+        step: the step.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._inputs, self._outputs = step.inputs(step.spec), step.outputs(step.spec)
+
+    def answer(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
+        """Run the step on all requests together; only the first step can refuse one."""
+        if isinstance(self._step, EncodeRequest):
+            return self._encode(self._step, requests)
+        batch = {tensor.name: _stack([request[tensor.name] for request in requests]) for tensor in self._inputs}
+        sizes = [len(request[self._inputs[0].name]) for request in requests]
+        widths = [int(request["num_wanted"].max()) for request in requests] if "num_wanted" in batch else None
+        return [*self._split(self._step(batch), sizes, widths)]
+
+    def _encode(self, step: EncodeRequest, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
+        parsed: list[Parsed | BadRequest] = []
+        for request in requests:
+            try:
+                parsed.append(step.parse(request))
+            except BadRequest as error:
+                parsed.append(error)
+        good = [request for request in parsed if isinstance(request, Parsed)]
+        if not good:
+            return [request for request in parsed if isinstance(request, BadRequest)]
+        answers = iter(self._split(step.encode(join(good)), [len(request.user_row) for request in good], None))
+        return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
+
+    def _split(self, results: Arrays, sizes: Sequence[int], widths: Sequence[int] | None) -> list[Arrays]:
+        """Cut into requests; slates also to the width that each asked for."""
+        answers, start = [], 0
+        for number, size in enumerate(sizes):
+            width = widths[number] if widths else None
+            stop, start = start + size, start + size
+            answers.append({t.name: results[t.name][stop - size : stop, :width] for t in self._outputs})
+        return answers
+
+
+def answer_all(
+    answer: AnswerMany, requests: Sequence[Mapping[str, NDArray]], log: Callable[[str], None]
+) -> list[Answer]:
+    """Answer together; where that fails unexpectedly, one by one, so that a fault costs nobody else their answer."""
+    try:
+        return answer(requests)
+    except Exception as error:  # whatever it is, the other requests must be answered
+        log(f"{type(error).__name__}: {error}")
+        if len(requests) == 1:
+            return [BadRequest(SERVER_FAULT)]
+    return [answer_all(answer, [request], log)[0] for request in requests]
+
+
+class TritonPythonModel:
+    """What Triton's Python backend instantiates; one object an instance."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Open the artefacts beside model.py."""
+        # The backend adds this module only after model.py has been imported.
+        import triton_python_backend_utils as pb_utils
+
+        self._pb: Any = pb_utils
+        config = json.loads(args["model_config"])
+        folder = Path(args["model_repository"]) / args["model_version"] / CHAIN_FOLDER
+        name = config["parameters"]["step"]["string_value"]
+        self._inputs = [tensor["name"] for tensor in config["input"]]
+        self._outputs = [Tensor(t["name"], t["data_type"].removeprefix("TYPE_")) for t in config["output"]]
+        self._answer = _open(name, folder)
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer the requests of one dynamic batch, each for itself."""
+        answers = answer_all(self._answer, [self._arrays(request) for request in requests], self._pb.Logger.log_error)
+        return [self._response(answer) for answer in answers]
+
+    def _arrays(self, request: Any) -> Arrays:
+        tensors = ((name, self._pb.get_input_tensor_by_name(request, name)) for name in self._inputs)
+        return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
+
+    def _response(self, answer: Answer) -> Any:
+        if isinstance(answer, BadRequest):
+            return self._pb.InferenceResponse(error=self._pb.TritonError(str(answer), self._pb.TritonError.INVALID_ARG))
+        tensors = [
+            self._pb.Tensor(tensor.name, np.ascontiguousarray(answer[tensor.name], _dtype(tensor)))
+            for tensor in self._outputs
+        ]
+        return self._pb.InferenceResponse(tensors)
+
+
+def _open(name: str, folder: Path) -> AnswerMany:
+    if name == WHOLE_CHAIN:
+        return Chain.load(folder).recommend_many
+    step = next(step for step in STEPS if step.name == name)
+    return StepModel(step(folder, ChainSpec.load(folder))).answer
+
+
+def _dtype(tensor: Tensor) -> type[np.generic]:
+    return np.object_ if tensor.dtype == "STRING" else tensor.numpy_dtype
+
+
+def _stack(blocks: Sequence[NDArray]) -> NDArray:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if len({block.shape[1:] for block in blocks}) == 1 else pad_columns(blocks)
