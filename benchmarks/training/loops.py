@@ -20,7 +20,7 @@ from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.towers import build_towers
 from models.training.optimizer import Adam
-from models.training.prefetch import ahead
+from models.training.prefetch import prefetch
 from models.training.team import Team
 from workflows.core.errors import CascadeError
 from workflows.features.schema import FeatureSchema
@@ -63,7 +63,7 @@ def our_ranker(features: Features, events: Events, config: RankingConfig) -> dic
     def loaded(steps: int) -> None:
         groups = (group for seed in seeds for group in source.batches(config.batch_size, seed=seed))
         full = (group for group in groups if len(group.labels) == config.batch_size)
-        _finish(step(*tensors(group), step_seed(0, next(numbers))) for group in ahead(itertools.islice(full, steps)))
+        _finish(step(*tensors(group), step_seed(0, next(numbers))) for group in prefetch(itertools.islice(full, steps)))
 
     def repeated(steps: int) -> None:
         _finish(step(*cached, step_seed(0, next(numbers))) for _ in range(steps))
@@ -106,7 +106,7 @@ def our_towers(features: Features, events: Events, config: RetrievalConfig) -> d
 
     cached = tf.nest.map_structure(tf.convert_to_tensor, next(inputs()))
     return {
-        "cascade": lambda steps: _finish(step(*given) for given in ahead(itertools.islice(inputs(), steps))),
+        "cascade": lambda steps: _finish(step(*given) for given in prefetch(itertools.islice(inputs(), steps))),
         "cascade, one batch": lambda steps: _finish(step(*cached) for _ in range(steps)),
     }
 

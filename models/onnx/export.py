@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.onnx.export.placeholders import looked_up, stand_ins
+from models.onnx.placeholders import looked_up, placeholders
 from workflows.core.errors import ArtefactError
 from workflows.features.schema import Feature
 
@@ -74,7 +74,7 @@ def export_onnx(function: Callable[[dict[str, Any]], dict[str, Any]], inputs: In
     traced = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
     # tf2onnx takes some thirty times the size of a table that it converts, and minutes.
     tables = [table for table in looked_up(traced) if table.shape.num_elements() * 4 >= LARGE_BYTES]
-    with stand_ins(tables) as small:
+    with placeholders(tables) as small:
         graph = convert()
     for weight in graph.graph.initializer:
         number = small.number_of(onnx.numpy_helper.to_array(weight))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StandIns", "looked_up", "stand_ins"]
+__all__ = ["Placeholders", "looked_up", "placeholders"]
 
 # Rows of a stand-in. Its values are marks that no trained weight has: its number from here on, exact in float32.
 NUM_ROWS, FIRST_MARK = 3, 2.0**60
@@ -26,7 +26,7 @@ def looked_up(function: Any) -> list[Any]:
     ]
 
 
-class StandIns:
+class Placeholders:
     """Finds the large variables again in what was made with their stand-ins.
 
     Args:
@@ -48,7 +48,7 @@ class StandIns:
 
 
 @contextmanager
-def stand_ins(variables: Sequence[Any]) -> Iterator[StandIns]:
+def placeholders(variables: Sequence[Any]) -> Iterator[Placeholders]:
     """Let functions that are traced inside the block see NUM_ROWS rows of each variable.
 
     Args:
@@ -56,7 +56,7 @@ def stand_ins(variables: Sequence[Any]) -> Iterator[StandIns]:
     """
     import tensorflow as tf
 
-    found = StandIns(variables)
+    found = Placeholders(variables)
     small = [
         tf.Variable(tf.fill([NUM_ROWS, *variable.shape[1:]], np.float32(found.mark(number))))
         for number, variable in enumerate(variables)

@@ -17,7 +17,7 @@ from models.ranking.rows import Group, GroupSource
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
 from models.training.optimizer import Adam, cosine
-from models.training.prefetch import ahead
+from models.training.prefetch import prefetch
 from models.training.team import Team
 from workflows.core import console
 
@@ -108,7 +108,7 @@ def fit(
         counts: list[int] = []
         with console.progress(f"ranking: epoch {epoch + 1}", train.num_rows, "examples") as bar:
             seed = config.seed + epoch
-            for number, group in enumerate(ahead(train.batches(config.batch_size, seed=seed))):
+            for number, group in enumerate(prefetch(train.batches(config.batch_size, seed=seed))):
                 done = min(len(counts) * config.batch_size / max(train.num_rows, 1), 1.0)
                 optimizer.set_learning_rate(config.learning_rate * cosine((epoch + done) / config.max_epochs))
                 noise = step_seed(seed, number * team.size + team.shard.rank)

@@ -23,7 +23,7 @@ from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
 from models.training.optimizer import Adam
-from models.training.prefetch import ahead
+from models.training.prefetch import prefetch
 from models.training.team import Team
 from workflows.core import console
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature
@@ -126,7 +126,7 @@ def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team)
     num_targets, num_drawn = rows.num_targets // team.size, _num_drawn(rows)
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
-        for i, inputs in enumerate(ahead(step_inputs(rows, seed=seed, shard=team.shard))):
+        for i, inputs in enumerate(prefetch(step_inputs(rows, seed=seed, shard=team.shard))):
             optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed % 2**31, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from models.ranking.config import RankingConfig
-from models.retrieval.config import RetrievalConfig
-
 __all__ = ["epochs_to_best", "refitting"]
 
-Config = TypeVar("Config", RankingConfig, RetrievalConfig)
+
+class Refitted(Protocol):
+    """The keys of a training's section that a refit reads and changes."""
+
+    @property
+    def refit_share(self) -> float: ...
+    @property
+    def learning_rate(self) -> float: ...
+
+
+Config = TypeVar("Config", bound=Refitted)
 
 
 def epochs_to_best(history: Sequence[dict[str, Any]]) -> int:
@@ -30,4 +37,8 @@ def refitting(config: Config, num_epochs: int, seed: int) -> Config:
         seed: of the draws.
     """
     max_epochs = math.ceil(config.refit_share * num_epochs)
-    return msgspec.structs.replace(config, max_epochs=max_epochs, learning_rate=config.learning_rate / 2, seed=seed)
+    section: Any = config
+    refitted: Config = msgspec.structs.replace(
+        section, max_epochs=max_epochs, learning_rate=config.learning_rate / 2, seed=seed
+    )
+    return refitted

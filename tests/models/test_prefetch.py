@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.training.prefetch import ahead
+from models.training.prefetch import prefetch
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_items_keep_their_order(depth: int) -> None:
-    assert list(ahead(range(50), depth)) == list(range(50))
-    assert list(ahead([], depth)) == []
+    assert list(prefetch(range(50), depth)) == list(range(50))
+    assert list(prefetch([], depth)) == []
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -23,7 +23,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 2
         raise ValueError("the third")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="the third"):
         next(items)
@@ -32,7 +32,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 def test_the_thread_ends_when_the_consumer_does() -> None:
     before = threading.active_count()
     made = []
-    items = ahead(made.append(n) or n for n in itertools.count())
+    items = prefetch(made.append(n) or n for n in itertools.count())
     assert list(itertools.islice(items, 3)) == [0, 1, 2]
     items.close()
     assert threading.active_count() == before
