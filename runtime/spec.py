@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from runtime.index.settings import Settings
+from runtime.ranker.spec import RankerSpec
+from runtime.records import from_record, known_keys
 
 __all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
 
@@ -78,10 +81,10 @@ class ChainSpec:
         history_feature: the model input that holds item id codes.
         context_columns: raw context columns that a request may carry.
         tower_inputs: model inputs of the query tower.
-        index: kind, nlist and nprobe of index/meta.json.
+        index: how it is searched.
         recency_boost, recency_decay: how much more a user's latest items count in the item-item score.
         tower_weight, neighbour_weight: of the two sources' scores in the merged retrieval score.
-        ranker: ranking/meta.json.
+        ranker: its inputs and shape.
     """
 
     num_items: int
@@ -102,12 +105,12 @@ class ChainSpec:
     history_feature: str
     context_columns: tuple[Tensor, ...]
     tower_inputs: tuple[str, ...]
-    index: dict[str, Any]
+    index: Settings
     recency_boost: float
     recency_decay: float
     tower_weight: float
     neighbour_weight: float
-    ranker: dict[str, Any]
+    ranker: RankerSpec
 
     @property
     def request(self) -> tuple[Tensor, ...]:
@@ -152,15 +155,16 @@ class ChainSpec:
         """Read `folder`/chain.json.
 
         Raises:
-            ValueError: written in another format version.
+            ValueError: written in another format version, or a key is missing, unknown or of another type.
             OSError: the file is missing.
         """
         record = json.loads((folder / CHAIN_FILE).read_text())
-        if (version := record.pop("format_version", None)) != FORMAT_VERSION:
+        version = record.pop("format_version", None) if isinstance(record, dict) else None
+        if version != FORMAT_VERSION:
             raise ValueError(
                 f"{CHAIN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
             )
-        for name in ("user_features", "context_features", "context_columns"):
-            record[name] = tuple(Tensor(**tensor) for tensor in record[name])
-        record["tower_inputs"] = tuple(record["tower_inputs"])
-        return cls(**record)
+        # Written by earlier releases, these two hold more of index/meta.json and ranking/meta.json than is read here.
+        parts = {name: (kind, record.get(name)) for name, kind in (("index", Settings), ("ranker", RankerSpec))}
+        narrowed = {name: known_keys(kind, part) for name, (kind, part) in parts.items() if isinstance(part, dict)}
+        return from_record(cls, {**record, **narrowed}, CHAIN_FILE)

@@ -198,7 +198,7 @@ def _write_index(folder: Path, workload: Workload) -> dict[str, Any]:
 def _heavily_filtered(folder: Path, workload: Workload, index: dict[str, Any]) -> dict[str, Any]:
     """The chosen search where hardly any item may be shown."""
     embeddings = np.load(folder / EMBEDDINGS_FILE, mmap_mode="r").view(np.ndarray)
-    settings = Settings.of(index)
+    settings = Settings.of(index, "index/meta.json")
     opened = None if settings.kind == EXACT else open_index(folder / INDEX_FILE, len(embeddings))
     eligible = np.random.default_rng(SEED + 1).random(len(embeddings)) < HEAVY_SHARE
     heavy = msgspec.structs.replace(workload, eligible=eligible)
@@ -212,6 +212,7 @@ def _write_rest(
 ) -> None:
     """Ids, state, encoded features, eligibility, popularity and chain.json."""
     from ensemble.export.eligibility import pack, popularity_order
+    from runtime.ranker.spec import RankerSpec
     from runtime.spec import ChainSpec, Tensor
     from runtime.steps.rank import reads_items
     from workflows.features.schema import HISTORY, USER_ID
@@ -237,12 +238,12 @@ def _write_rest(
         history_feature=HISTORY,
         context_columns=(),
         tower_inputs=tuple(ranking["query_inputs"]),
-        index=index,
+        index=Settings.of(index, "index/meta.json"),
         recency_boost=4.0,
         recency_decay=0.8,
         tower_weight=1.0,
         neighbour_weight=1.0,
-        ranker=ranking,
+        ranker=RankerSpec.of(ranking, "ranking/meta.json"),
     )
     spec.save(folder)
     items = features.items if reads_items(spec) else {"item_id": features.items["item_id"]}

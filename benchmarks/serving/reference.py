@@ -24,7 +24,7 @@ from runtime.encoders import NULL_INT
 from runtime.index.allowed import Allowed
 from runtime.index.rounding import SCORE_STEP, quantise
 from runtime.index.search import INDEX_FILE, ItemSearch, open_index
-from runtime.index.settings import EXACT, IVF, Settings
+from runtime.index.settings import EXACT, IVF
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
 from runtime.spec import ChainSpec
 from runtime.steps.merge import MERGED_STEP
@@ -90,7 +90,7 @@ class Reference:
         self.spec = ChainSpec.load(chain_folder)
         eligible = eligible_items(run.folder("data") / "items.parquet", config)
         self._oracle = BruteForce(run, chain_folder, self.spec, eligible)
-        self._settings = Settings.of(self.spec.index).widened(float(eligible.mean()))
+        self._settings = self.spec.index.widened(float(eligible.mean()))
         self._index: Any = None
         if self._settings.kind != EXACT:
             self._index = open_index(chain_folder / INDEX_FILE, self.spec.num_items)

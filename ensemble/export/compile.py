@@ -16,9 +16,10 @@ from ensemble.export.query import write_query
 from models.dataset.features import Features, load_features, load_state
 from runtime.encoders import Encoder
 from runtime.index.search import INDEX_FILE
-from runtime.index.settings import EXACT
+from runtime.index.settings import EXACT, Settings
 from runtime.ranker.items import TABLES_FOLDER
 from runtime.ranker.pairs import POPULARITY
+from runtime.ranker.spec import GATHERED, STORED, RankerSpec
 from runtime.spec import ChainSpec, Tensor
 from runtime.steps.rank import reads_items
 from workflows.core.artefacts import read_manifest
@@ -32,7 +33,7 @@ STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking"
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 CONTEXT_DTYPES = {**ID_DTYPES, "float64": "FP64", "float32": "FP32"}
 TOP_FILE = "top.npz"
-ITEM_FILES = {"stored": ("item_fields.npy", "item_hidden.npy"), "gathered": (TABLES_FOLDER,)}
+ITEM_FILES = {STORED: ("item_fields.npy", "item_hidden.npy"), GATHERED: (TABLES_FOLDER,)}
 PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
 
 
@@ -63,11 +64,11 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
     _save_columns(folder / "users", features.users)
     if spec.context_features:
         _place_encoder(run.folder("features") / "encoders", folder / "encoders")
-    ranker_query = run.folder("ranking") / "ranker_query.onnx" if spec.ranker["factored"] else None
+    ranker_query = run.folder("ranking") / "ranker_query.onnx" if spec.ranker.factored else None
     write_query(run.folder("retrieval") / "query_tower.onnx", ranker_query, folder)
     place(run.folder("retrieval") / "item_embeddings.npy", folder / "item_embeddings.npy")
     place(run.folder("neighbours") / "eval", folder / "neighbours")
-    if spec.index["kind"] != EXACT:
+    if spec.index.kind != EXACT:
         place(run.folder("index") / INDEX_FILE, folder / INDEX_FILE)
     for name in _ranker_files(spec.ranker):
         place(run.folder("ranking") / name, folder / "ranker" / name)
@@ -97,12 +98,12 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         history_feature=HISTORY,
         context_columns=tuple(_context_columns(run, schema.side("context"))),
         tower_inputs=tuple(retrieval["query_inputs"]),
-        index=_meta(run, "index"),
+        index=Settings.of(_meta(run, "index"), "index/meta.json"),
         recency_boost=neighbours["recency"]["boost"],
         recency_decay=neighbours["recency"]["decay"],
         tower_weight=neighbours["tower_weight"],
         neighbour_weight=neighbours["neighbour_weight"],
-        ranker=ranking,
+        ranker=RankerSpec.of(ranking, "ranking/meta.json"),
     )
 
 
@@ -124,7 +125,7 @@ def _write_items(
     np.save(folder / "eligible.npy", pack(eligible))
     np.save(folder / "popular.npy", popularity_order(eligible, popularity))
     np.save(folder / "popular_scores.npy", (popularity / max(float(popularity.max()), 1.0)).astype(np.float32))
-    wanted = {"item_id", *(spec.ranker["item_inputs"] if reads_items(spec) else ())}
+    wanted = {"item_id", *(spec.ranker.item_inputs if reads_items(spec) else ())}
     _save_columns(folder / "items", {name: values for name, values in features.items.items() if name in wanted})
 
 
@@ -134,11 +135,11 @@ def _save_columns(folder: Path, columns: dict[str, Any]) -> None:
         np.save(folder / f"{name}.npy", values)
 
 
-def _ranker_files(meta: dict[str, Any]) -> list[str]:
-    pairs = [file for name in meta["pair_inputs"] for file in PAIR_FILES.get(name, ())]
-    if not meta["factored"]:
+def _ranker_files(ranker: RankerSpec) -> list[str]:
+    pairs = [file for name in ranker.pair_inputs for file in PAIR_FILES.get(name, ())]
+    if not ranker.factored:
         return ["ranker.onnx", *pairs]
-    return [TOP_FILE, *ITEM_FILES[meta["item_parts"]], *pairs]
+    return [TOP_FILE, *ITEM_FILES[ranker.item_parts], *pairs]
 
 
 def _place_encoder(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Features, State, load_features, load_state
 from runtime.chain import Chain
-from runtime.index.settings import EXACT
+from runtime.index.settings import EXACT, Settings
 from runtime.neighbours import NeighbourLists
 from runtime.onnx import OnnxGraph
 from runtime.ranker.items import load_items
@@ -44,7 +44,7 @@ def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> i
     """
     spec = ChainSpec.load(chain_folder)
     # Searched exactly, so that only mistakes differ; build-index has measured what its index leaves out.
-    exact = replace(spec, index={"kind": EXACT})
+    exact = replace(spec, index=Settings(EXACT))
     chain, oracle = Chain(chain_folder, exact), BruteForce(run, chain_folder, spec, eligible)
     ids = np.load(run.folder("data") / "ids/users.npy", mmap_mode="r", allow_pickle=False)
     items = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
@@ -177,10 +177,10 @@ class BruteForce:
             rows: item rows [C].
             scores: both sources' scores of those items, [C] each.
         """
-        columns = [self._pair(name, rows, scores) for name in self._spec.ranker["pair_inputs"]]
+        columns = [self._pair(name, rows, scores) for name in self._spec.ranker.pair_inputs]
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)
-        if not self._spec.ranker["factored"]:
+        if not self._spec.ranker.factored:
             return PlainScorer(self._chain, self._spec).one(inputs, rows, pair)
         query = OnnxGraph(self._folder / "ranker_query.onnx").run(inputs)
         fields, hidden = load_items(self._folder, self._features.items)(rows)

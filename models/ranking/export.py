@@ -14,6 +14,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.factor import Factors, factor
 from models.ranking.model import Ranker
 from runtime.ranker.factored import load_weights, score
+from runtime.ranker.spec import GATHERED, STORED
 from workflows.core import console
 from workflows.core.disk import save_npz
 from workflows.core.plain import plain
@@ -94,13 +95,13 @@ def _write_items(folder: Path, factors: Factors, features: Features, max_stored_
     size_mb = factors.stored_bytes(features.num_items) / MIB
     if size_mb <= max_stored_mb:
         factors.write_stored(folder, features)
-        return "stored"
+        return STORED
     factors.write_tables(folder)
     console.say(
         f"ranking: item parts are gathered from tables at request time; stored, they would take {size_mb:,.0f} MiB, "
         f"more than ranking.max_stored_mb = {max_stored_mb:g}"
     )
-    return "gathered"
+    return GATHERED
 
 
 def _save_top(path: Path, factors: Factors) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from runtime.records import from_record, known_keys
 
 __all__ = ["EXACT", "HNSW", "IVF", "IVF_FASTSCAN", "IVF_PQ", "Settings"]
 
@@ -37,9 +39,17 @@ class Settings:
     share_eligible: float = 0.0
 
     @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> Settings:
-        """The settings in index/meta.json."""
-        return cls(**{field.name: meta[field.name] for field in fields(cls) if field.name in meta})
+    def of(cls, meta: Mapping[str, Any], where: str) -> Settings:
+        """The part of an object that the server reads.
+
+        Args:
+            meta: index/meta.json, or "index" of chain.json.
+            where: the file, for the sentence.
+
+        Raises:
+            ValueError: a key has another type.
+        """
+        return from_record(cls, known_keys(cls, meta), where)
 
     def widened(self, share: float) -> Settings:
         """For a smaller share of eligible items: the best of them lie farther out, in proportion."""

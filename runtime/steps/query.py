@@ -30,7 +30,7 @@ class QueryTower(Step):
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The query features that the tower, or the factored ranker, was trained on."""
-        ranker = spec.ranker["query_inputs"] if spec.ranker["factored"] else ()
+        ranker = spec.ranker.query_inputs if spec.ranker.factored else ()
         return spec.features([*spec.tower_inputs, *ranker])
 
     @classmethod
@@ -50,7 +50,7 @@ class QueryTower(Step):
 
 def ranker_parts(spec: ChainSpec) -> tuple[Tensor, ...]:
     """What a factored ranker needs of the query: its fields, flattened, and its share of the first top layer."""
-    if not spec.ranker["factored"]:
+    if not spec.ranker.factored:
         return ()
-    width = spec.ranker["num_query_fields"] * spec.ranker["field_dim"]
-    return (Tensor(RANKER_FIELDS, "FP32", width), Tensor(RANKER_HIDDEN, "FP32", spec.ranker["hidden"]))
+    width = spec.ranker.num_query_fields * spec.ranker.field_dim
+    return (Tensor(RANKER_FIELDS, "FP32", width), Tensor(RANKER_HIDDEN, "FP32", spec.ranker.hidden))

@@ -15,6 +15,7 @@ from runtime.onnx import OnnxGraph
 from runtime.ranker.factored import load_weights, score
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, TOWER_SCORE, pair_features
 from runtime.ranker.pairs import POPULARITY as PAIR_POPULARITY
+from runtime.ranker.spec import GATHERED
 from runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
 from runtime.step import Arrays, Step, load_array
 from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
@@ -53,16 +54,16 @@ class Rank(Step):
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)
-        self._score: Scorer = (FactoredScorer if spec.ranker["factored"] else PlainScorer)(folder, spec)
-        self._names = spec.ranker["pair_inputs"]
+        self._score: Scorer = (FactoredScorer if spec.ranker.factored else PlainScorer)(folder, spec)
+        self._names = spec.ranker.pair_inputs
         has_popularity = PAIR_POPULARITY in self._names
         self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
 
     @classmethod
     def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The ranker's view of the query, the candidates with their scores, and the path."""
-        query = ranker_parts(spec) or spec.features(spec.ranker["query_inputs"])
-        scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker["pair_inputs"]))
+        query = ranker_parts(spec) or spec.features(spec.ranker.query_inputs)
+        scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker.pair_inputs))
         return (
             *query,
             Tensor("candidates", "INT32", spec.num_candidates),
@@ -100,7 +101,7 @@ class FactoredScorer:
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._weights = load_weights(folder / "ranker", _encoded_items(folder, spec) if reads_items(spec) else None)
-        self._shape = (-1, spec.ranker["num_query_fields"], spec.ranker["field_dim"])
+        self._shape = (-1, spec.ranker.num_query_fields, spec.ranker.field_dim)
 
     def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
@@ -114,7 +115,7 @@ class PlainScorer:
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
         self._items = _encoded_items(folder, spec)
-        self._query = [(name, encoded(name)) for name in spec.ranker["query_inputs"]]
+        self._query = [(name, encoded(name)) for name in spec.ranker.query_inputs]
 
     def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
@@ -137,8 +138,8 @@ class PlainScorer:
 
 def reads_items(spec: ChainSpec) -> bool:
     """Whether the ranker reads encoded items: as the plain graph, or to gather its item parts."""
-    return not spec.ranker["factored"] or spec.ranker["item_parts"] == "gathered"
+    return not spec.ranker.factored or spec.ranker.item_parts == GATHERED
 
 
 def _encoded_items(folder: Path, spec: ChainSpec) -> dict[str, NDArray]:
-    return {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker["item_inputs"]}
+    return {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker.item_inputs}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.ids import NO_ITEM
 from runtime.index.allowed import Allowed
 from runtime.index.search import INDEX_FILE, ItemSearch, open_index
-from runtime.index.settings import EXACT, Settings
+from runtime.index.settings import EXACT
 from runtime.seen import SEEN_FILES, SeenItems
 from runtime.spec import POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step, load_array
@@ -38,7 +38,7 @@ class Retrieve(Step):
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         super().__init__(folder, spec)
-        settings = Settings.of(spec.index)
+        settings = spec.index
         index = None if settings.kind == EXACT else open_index(folder / INDEX_FILE, spec.num_items)
         allowed = Allowed(load_array(folder / "eligible.npy"))
         self._search = ItemSearch(load_array(folder / "item_embeddings.npy"), allowed, settings, index)
@@ -67,7 +67,7 @@ class Retrieve(Step):
     @classmethod
     def files(cls, spec: ChainSpec) -> tuple[str, ...]:
         """The index, the embeddings, item-item lists, eligible items, the popularity order and the seen items."""
-        index = () if Settings.of(spec.index).kind == EXACT else (INDEX_FILE,)
+        index = () if spec.index.kind == EXACT else (INDEX_FILE,)
         return (*index, *MERGE_FILES, "popular.npy", "popular_scores.npy", *SEEN_FILES)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:

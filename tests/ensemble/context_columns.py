@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from ensemble.export.compile import CONTEXT_DTYPES
 from runtime.encoders import Encoder
+from runtime.index.settings import Settings
+from runtime.ranker.spec import RankerSpec
 from runtime.spec import ChainSpec, Tensor
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
@@ -128,12 +130,12 @@ def first_step(run: Run, schema: FeatureSchema, folder: Path) -> ChainSpec:
         history_feature="recent_item_ids",
         context_columns=tuple(Tensor(r["column"], CONTEXT_DTYPES[r["dtype"]], optional=True) for r in records),
         tower_inputs=(),
-        index={},
+        index=Settings(),
         recency_boost=1.0,
         recency_decay=1.0,
         tower_weight=1.0,
         neighbour_weight=1.0,
-        ranker={},
+        ranker=RankerSpec(factored=False),
     )
     for name, values in {
         "ids/users": np.arange(NUM_USERS),

@@ -169,7 +169,7 @@ def _write_ranker(run: Run, folder: Path) -> None:
 def _index_file(run: Run, folder: Path) -> Path:
     """The run's index with its settings inside, where QueryFaiss reads them; a flat one where the search is exact."""
     path = run.folder("index") / INDEX_FILE
-    settings = Settings.of(json.loads((run.folder("index") / "meta.json").read_text()))
+    settings = Settings.of(json.loads((run.folder("index") / "meta.json").read_text()), "index/meta.json")
     if path.is_file():
         index = faiss.read_index(str(path))
     else:
