@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from workflows.core import console
+from workflows.core.checksums import digest
 from workflows.core.errors import ArtefactError
 
 __all__ = [
     "MANIFEST_NAME",
     "FileEntry",
     "Manifest",
-    "digest",
     "fingerprint",
     "read_manifest",
     "verify",
@@ -28,7 +28,6 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
-CHUNK_BYTES = 1 << 22
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -59,17 +58,6 @@ class Manifest(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
     content: str = ""
     after: dict[str, str] = {}
-
-
-def digest(path: Path, advance: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file's bytes, in hex; `advance` hears how many bytes were read since it was last called."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            sha.update(chunk)
-            if advance:
-                advance(len(chunk))
-    return sha.hexdigest()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workflows.core.artefacts import digest
+from workflows.core.checksums import digest
 from workflows.core.errors import DataError
 from workflows.tables.csv_errors import csv_error
 from workflows.tables.csv_files import Dialect, csv_sql, dialects_of
