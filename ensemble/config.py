@@ -10,12 +10,13 @@ from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
+from workflows.core.given import Given
 from workflows.core.section import Count, NonNegative, Section
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
 
-__all__ = ["ChainConfig", "Config", "FilterRule"]
+__all__ = ["ChainConfig", "Config", "FilterRule", "Sections"]
 
 
 class FilterRule(Section, frozen=True):
@@ -62,8 +63,8 @@ class ChainConfig(Section, frozen=True):
     onnx_steps: Literal["python", "onnxruntime"] = "python"
 
 
-class Config(Section, frozen=True):
-    """The resolved config of a run, one attribute a section."""
+class Sections(Section, frozen=True):
+    """What a config file holds, one attribute a section."""
 
     data: DataConfig = DataConfig()
     shop: ShopConfig = ShopConfig()
@@ -76,3 +77,13 @@ class Config(Section, frozen=True):
     chain: ChainConfig = ChainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     search: SearchConfig = SearchConfig()
+
+
+class Config(Sections, frozen=True):
+    """The resolved config of a run.
+
+    Attributes:
+        given: the keys that the file and `--set` hold; the others have their defaults.
+    """
+
+    given: Given = Given()

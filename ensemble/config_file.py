@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 
-from ensemble.config import Config
+from ensemble.config import Config, Sections
+from ensemble.config_moved import new_place
 from ensemble.config_rules import problems
+from ensemble.config_unused import unused_keys
 from workflows.core.errors import ConfigError
+from workflows.core.given import given_keys, refuse_unused
 from workflows.features.checks import check_features
 
 if sys.version_info >= (3, 11):
@@ -35,7 +38,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         overrides: "section.key=value" each; the value is TOML, or taken as a string when it is not.
 
     Raises:
-        ConfigError: names the full key path and the allowed keys or values.
+        ConfigError: names the full key path and the allowed keys or values; or a given key that has no effect.
     """
     tree = _read(path)
     for override in overrides:
@@ -95,15 +98,17 @@ def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _typed(tree: dict[str, Any]) -> Config:
     try:
-        return msgspec.convert(tree, Config)
+        sections = msgspec.convert(tree, Sections)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), tree)) from None
+    return Config(**{name: getattr(sections, name) for name in sections.__struct_fields__}, given=given_keys(tree))
 
 
 def _check(config: Config) -> Config:
     for problem in problems(config):
         raise ConfigError(problem)
     check_features(config.features)
+    refuse_unused(config.given, unused_keys(config))
     return config
 
 
@@ -116,6 +121,8 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
     reason = AT.sub("", message)
     if unknown := UNKNOWN.match(reason):
         key = f"{shown}.{unknown['key']}".removeprefix(".")
+        if moved := new_place(key, tree):
+            return f"config: {moved}"
         return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
     came = repr(_value_at(tree, path, entry))
     if allowed := _literals_at(path):
@@ -140,8 +147,8 @@ def _entry(path: str, tree: dict[str, Any]) -> str | None:
 
 
 def _type_at(path: str) -> msgspec.inspect.Type:
-    """The type that Config declares at a key path; `[...]` steps into a mapping or list."""
-    node: msgspec.inspect.Type = msgspec.inspect.type_info(Config)
+    """The type that Sections declares at a key path; `[...]` steps into a mapping or list."""
+    node: msgspec.inspect.Type = msgspec.inspect.type_info(Sections)
     for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
         if isinstance(node, msgspec.inspect.StructType):
             fields = {field.encode_name: field.type for field in node.fields}

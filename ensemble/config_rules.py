@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
+from models.retrieval.settled import check_rows
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.tables.labels import label_conditions
@@ -14,7 +15,7 @@ __all__ = ["problems"]
 
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
-    for rule in (_sources, _split, _columns, _features, _labels, _chain, _filters, _evaluation):
+    for rule in (_sources, _split, _columns, _features, _labels, _retrieval, _index, _chain, _filters, _evaluation):
         for problem in rule(config):
             yield f"config: {problem}"
 
@@ -100,6 +101,21 @@ def _labels(config: Config) -> Iterator[str]:
             yield f"{key} = {label!r} is not among data.labels = {known}"
     if config.ranking.training_rows == "impressions" and not known:
         yield "ranking.training_rows = 'impressions' needs data.labels; use 'sampled' where every event is a positive"
+
+
+def _retrieval(config: Config) -> Iterator[str]:
+    try:
+        check_rows(
+            config.retrieval.rows, ordered=config.data.timestamp is not None, context=list(config.features.context)
+        )
+    except ConfigError as error:
+        yield str(error)
+
+
+def _index(config: Config) -> Iterator[str]:
+    cutoff, num_candidates = config.index.recall_cutoff, config.chain.num_candidates
+    if config.given.under("index.recall_cutoff") and cutoff > num_candidates:
+        yield f"index.recall_cutoff = {cutoff} is more than chain.num_candidates = {num_candidates}"
 
 
 def _chain(config: Config) -> Iterator[str]:

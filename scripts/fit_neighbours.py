@@ -13,8 +13,10 @@ __all__ = ["fit_neighbours", "fit_neighbours_stage"]
 
 def fit_neighbours_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
+    from ensemble.unused_by_data import refuse_after_features
     from models.neighbours.stage import fit_neighbours as stage
 
+    refuse_after_features(run, config, ["neighbours"])
     stage(run, config.neighbours, force=force)
 
 

@@ -13,8 +13,10 @@ __all__ = ["train_ranking", "train_ranking_stage"]
 
 def train_ranking_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
+    from ensemble.unused_by_data import refuse_after_features
     from models.ranking.stage import train_ranking as stage
 
+    refuse_after_features(run, config, ["ranking"])
     stage(run, config.ranking, force=force)
 
 

@@ -13,8 +13,10 @@ __all__ = ["train_retrieval", "train_retrieval_stage"]
 
 def train_retrieval_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
+    from ensemble.unused_by_data import refuse_after_features
     from models.retrieval.stage import train_retrieval as stage
 
+    refuse_after_features(run, config, ["retrieval"])
     stage(run, config.retrieval, force=force)
 
 

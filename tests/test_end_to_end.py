@@ -95,7 +95,7 @@ def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
 @pytest.mark.long
 def test_a_search_trains_its_trials_on_the_prepared_run_and_goes_on(run: Path) -> None:
     pytest.importorskip("optuna", reason="the extra 'search' is not installed")
-    space = ("--param", "retrieval.temperature=loguniform(0.05, 0.5)", "--set", "retrieval.max_epochs=1")
+    space = ("--param", "retrieval.temperature=loguniform(0.05, 0.5)", "--set", "retrieval.windows.max_epochs=1")
     options = ("--config", "configs/smoke.toml", "--out", str(run), *space)
     assert "best recall_at_100" in _cascade("search", *options, "--trials", "1")
     _cascade("search", *options, "--trials", "2")

@@ -30,6 +30,7 @@ timestamp = "at"
 [retrieval]
 embedding_dim = 4
 hidden = [8]
+[retrieval.windows]
 max_epochs = 1
 [neighbours]
 l2 = [50.0]
@@ -37,7 +38,6 @@ walk_powers = [0.3]
 tower_shares = [0.5]
 [ranking]
 embedding_dim = 4
-bottom = [4]
 top = [8]
 max_epochs = 1
 [chain]

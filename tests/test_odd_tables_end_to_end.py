@@ -99,7 +99,7 @@ def _config(folder: Path) -> str:
             table("users", {name: {"kind": "categorical"} for name in USER_NAMES}),
             table("items", {name: {"kind": "categorical"} for name in ITEM_NAMES}),
             table("context", {name: spec for name, (_, spec, _) in CONTEXT.items()}),
-            "[retrieval]\nembedding_dim = 8\nhidden = [16]\nmax_epochs = 1",
+            "[retrieval]\nembedding_dim = 8\nhidden = [16]\n[retrieval.windows]\nmax_epochs = 1",
             "[ranking]\nembedding_dim = 4\nbottom = [8]\ntop = [8]\nmax_epochs = 1",
             "[chain]\nnum_candidates = 20\nslate_size = 5\nmax_slate_size = 20\ninstances = 1",
             "[evaluate]\ncutoffs = [5]\nnum_bootstrap = 5",

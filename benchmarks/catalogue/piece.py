@@ -128,11 +128,15 @@ def _write_towers(folder: Path, features: Any) -> float:
     """The untrained towers of the default config: their speed is that of trained ones. Returns seconds to embed."""
     from models.onnx.export import export_onnx, feature_widths
     from models.retrieval.config import RetrievalConfig
+    from models.retrieval.settled import LogFacts, settled
     from models.retrieval.towers import build_towers
     from models.retrieval.training import embed_items
 
     folder.mkdir()
-    towers = build_towers(features.schema, RetrievalConfig())
+    facts = LogFacts(
+        num_users=features.num_users, num_items=features.num_items, num_positives=1, ordered=False, in_memory=True
+    )
+    towers = build_towers(features.schema, settled(RetrievalConfig(rows="events"), facts))
     started_at = time.perf_counter()
     embed_items(towers, features)
     embed_s = time.perf_counter() - started_at

@@ -13,7 +13,7 @@ __all__ = ["serving"]
 
 # Short but real: it is speed that is measured, and what is served has the same shape after one epoch and one trial.
 SHORT_TRAINING = (
-    *("retrieval.max_epochs=1", "ranking.max_epochs=1"),
+    *("retrieval.windows.max_epochs=1", "ranking.max_epochs=1"),
     *(
         "neighbours.l2=[200.0]",
         "neighbours.walk_powers=[0.6]",

@@ -16,8 +16,8 @@ from models.ranking.fit import build, compile_step, prior_of, step_seed, tensors
 from models.ranking.model import Ranker
 from models.ranking.rows import Group, GroupSource, ImpressionGroups
 from models.retrieval import training
-from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
+from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import build_towers
 from models.training.optimizer import Adam
 from models.training.prefetch import prefetch
@@ -88,7 +88,7 @@ def ranker_step(schema: FeatureSchema, config: RankingConfig, rng: np.random.Gen
     return lambda steps: _finish(step(*next(batches), step_seed(0, next(numbers))) for _ in range(steps))
 
 
-def our_towers(features: Features, events: Events, config: RetrievalConfig) -> dict[str, Loop]:
+def our_towers(features: Features, events: Events, config: TowerTraining) -> dict[str, Loop]:
     """The two towers with in-batch negatives, over our loader and over one batch."""
     towers = build_towers(features.schema, config)
     popularity = np.ones(features.num_items, np.float32)
@@ -118,7 +118,7 @@ def torch_ranker(features: Features, events: Events, config: RankingConfig) -> d
     return _torch_loops(TorchRanker(features.schema, config), features, events, config.batch_size, config.learning_rate)
 
 
-def torch_towers(features: Features, events: Events, config: RetrievalConfig) -> dict[str, Loop]:
+def torch_towers(features: Features, events: Events, config: TowerTraining) -> dict[str, Loop]:
     """The same towers in PyTorch."""
     import torch
 

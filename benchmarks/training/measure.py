@@ -16,8 +16,10 @@ import numpy as np
 from benchmarks.result import Benchmark, Cell, Plot, Series, Table, Target, command_line, judge
 from benchmarks.training import loops
 from benchmarks.training.rows import feature_schema, random_features, write_events
+from models.dataset.features import Features
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.settled import LogFacts, TowerTraining, settled
 from workflows.core import console
 
 __all__ = ["Sizes", "measure_training", "over"]
@@ -63,32 +65,44 @@ def measure_training(
         out: the run directory; random rows are kept in a folder of their own in it while this runs.
         sizes: how much.
         ranking: size of the DLRM; when absent, the default with plain embeddings as its twin has them.
-        retrieval: size of the towers; the default when absent.
+        retrieval: size of the towers; the default when absent. They learn from events with in-batch negatives.
 
     Returns:
         The result, with a sentence where PyTorch is not installed.
     """
     ranking = ranking or RankingConfig(embedding_spread=0.0)
-    retrieval = msgspec.structs.replace(retrieval or RetrievalConfig(), negatives="in_batch")
     has_torch = importlib.util.find_spec("torch") is not None
     rng = np.random.default_rng(SEED)
     schema = feature_schema(sizes.num_items)
     features = random_features(schema, rng)
     events = write_events(schema, out / "training", sizes.num_rows, rng)
+    training = _of_events(retrieval or RetrievalConfig(), features, sizes.num_rows)
     try:
-        ranker, towers = loops.our_ranker(features, events, ranking), loops.our_towers(features, events, retrieval)
+        ranker, towers = loops.our_ranker(features, events, ranking), loops.our_towers(features, events, training)
         if has_torch:
             ranker |= loops.torch_ranker(features, events, ranking)
-            towers |= loops.torch_towers(features, events, retrieval)
+            towers |= loops.torch_towers(features, events, training)
     finally:
         shutil.rmtree(out / "training")
     rates = {
         "DLRM": _rates("DLRM", ranker, ranking.batch_size, sizes),
-        "two towers": _rates("two towers", towers, retrieval.batch_size, sizes),
+        "two towers": _rates("two towers", towers, training.batch_size, sizes),
     }
     del ranker, towers, features, events
     growth = {n: _step_ms(n, ranking, sizes.vocabulary_steps) for n in sizes.vocabularies}
     return _result(sizes, rates, growth, has_torch)
+
+
+def _of_events(config: RetrievalConfig, features: Features, num_rows: int) -> TowerTraining:
+    events = msgspec.structs.replace(config.events, negatives="in_batch")
+    facts = LogFacts(
+        num_users=features.num_users,
+        num_items=features.num_items,
+        num_positives=num_rows,
+        ordered=False,
+        in_memory=True,
+    )
+    return settled(msgspec.structs.replace(config, rows="events", events=events), facts)
 
 
 def _rates(name: str, ways: Mapping[str, loops.Loop], batch_size: int, sizes: Sizes) -> Rates:

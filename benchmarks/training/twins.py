@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.ranking.config import RankingConfig
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import feature_width
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature, FeatureSchema
 
@@ -61,7 +61,7 @@ class TorchRanker(nn.Module):
 class TorchTowers(nn.Module):
     """`models.retrieval.towers.Towers` with the in-batch loss."""
 
-    def __init__(self, schema: FeatureSchema, config: RetrievalConfig, log_share: Tensor) -> None:
+    def __init__(self, schema: FeatureSchema, config: TowerTraining, log_share: Tensor) -> None:
         super().__init__()
         self.query = [feature for feature in schema.query if feature.name != USER_ID]
         self.item = list(schema.side("item"))

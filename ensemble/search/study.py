@@ -19,6 +19,7 @@ from ensemble.search.config import SearchConfig
 from ensemble.search.objective import ERROR, Command, Objective, TrialFailed, wants_small
 from ensemble.search.space import Distribution, parse_space
 from ensemble.search.table import write_table
+from ensemble.unused_by_data import refuse_after_features
 from workflows.core import console
 from workflows.core.artefacts import fingerprint
 from workflows.core.errors import CascadeError, ConfigError
@@ -53,8 +54,8 @@ def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     """
     settings = config.search
     space = parse_space(settings.params)
-    _check_keys(settings, space, check)
     run.require("features", check=False)
+    _check_keys(run, settings, space, check)
     check_origins(run.root, _before(run, settings.stage))
     folder = run.root / "search" / settings.stage
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,16 +86,17 @@ def searched_metric(config: Config) -> str:
 
 
 def _check_keys(
-    settings: SearchConfig, space: dict[str, Distribution], check: Callable[[Sequence[str]], Config]
+    run: Run, settings: SearchConfig, space: dict[str, Distribution], check: Callable[[Sequence[str]], Config]
 ) -> None:
-    """Try each key with a value of its own, so that an unknown key is refused before anything is trained."""
+    """Try each key with a value of its own, so that one that is unknown, or has no effect, is refused before training."""
     for key, distribution in space.items():
         if not key.startswith(f"{settings.stage}."):
             raise ConfigError(
                 f"search: {key} is not a key of [{settings.stage}], the stage that is searched: its trials read the "
                 "other stages of the run; drop it or set search.stage"
             )
-        check([f"{key}={msgspec.json.encode(distribution.values[0]).decode()}"])
+        config = check([f"{key}={msgspec.json.encode(distribution.values[0]).decode()}"])
+        refuse_after_features(run, config, [settings.stage])
 
 
 def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) -> Study:

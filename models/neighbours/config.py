@@ -22,7 +22,7 @@ class NeighboursConfig(Section, frozen=True):
     Of several values the best on the valid split is taken; the first where it has no user to ask.
 
     Attributes:
-        regressed: items that may speak for one item in the local ridge regression; 0: no item-item source.
+        regressed: items that may speak for one item in the local ridge regression; 0: the walks are all there is.
         walked: items kept per item of the two-step walks.
         l2: ridges to choose from.
         walk_powers: the walks to an item, and from it, are divided by its count to this power, to choose from: where

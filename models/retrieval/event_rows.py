@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from models.dataset.features import Batch, Events, Features, Shard
-from models.retrieval.config import RetrievalConfig
 from models.retrieval.objective import catalogue_loss
+from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
 from models.training.optimizer import cosine
 
@@ -22,7 +22,7 @@ class EventRows:
     Args:
         positives: training events, each with an item of the catalogue.
         features: of the run.
-        config: settled.
+        config: of the training.
         falls: whether the learning rate falls to 0 along half a cosine over `max_epochs`.
 
     Attributes:
@@ -31,7 +31,7 @@ class EventRows:
 
     inputs: Mapping[str, tf.TensorSpec] = {}
 
-    def __init__(self, positives: Events, features: Features, config: RetrievalConfig, *, falls: bool = False) -> None:
+    def __init__(self, positives: Events, features: Features, config: TowerTraining, *, falls: bool = False) -> None:
         self.positives, self.features, self.config = positives, features, config
         self._falls = falls
 

@@ -12,7 +12,7 @@ from merlin.models.tf.transforms.bias import PopularityLogitsCorrection
 from merlin.schema import ColumnSchema, Schema, Tags
 from numpy.typing import NDArray
 
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.settled import TowerTraining
 
 __all__ = ["catalogue_loss", "in_batch_loss", "mixed_loss", "sets_loss"]
 
@@ -22,7 +22,7 @@ InBatchLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 MixedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def in_batch_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> InBatchLoss:
+def in_batch_loss(config: TowerTraining, popularity: NDArray[np.float32]) -> InBatchLoss:
     """The mean contrastive loss of a batch as Merlin Models computes it; the same item is never its own negative.
 
     Args:
@@ -63,7 +63,7 @@ def in_batch_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> I
     return loss
 
 
-def mixed_loss(config: RetrievalConfig, popularity: NDArray[np.float32]) -> MixedLoss:
+def mixed_loss(config: TowerTraining, popularity: NDArray[np.float32]) -> MixedLoss:
     """The mean softmax cross-entropy over the items of the batch and others that were drawn uniformly.
 
     In-batch negatives alone are as popular as the positives: items that nobody has are never pushed away from a query.

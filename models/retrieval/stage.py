@@ -15,7 +15,7 @@ from models.retrieval.config import RetrievalConfig
 from models.training.refit import epochs_to_best
 from models.training.team import Team, run_stage_together
 from workflows.core import console, device
-from workflows.core.artefacts import Manifest, fingerprint, read_manifest
+from workflows.core.artefacts import Manifest, fingerprint
 from workflows.core.errors import DataError
 from workflows.core.origins import origins
 from workflows.core.plain import plain
@@ -23,6 +23,7 @@ from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
 if TYPE_CHECKING:
+    from models.retrieval.settled import TowerTraining
     from models.retrieval.towers import Towers
 
 __all__ = ["train_retrieval"]
@@ -68,7 +69,8 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     from models.onnx.export import full_float32
     from models.retrieval.checkpoint import Checkpoint
-    from models.retrieval.rows import refitting_rows, settled, training_rows, unvalidated
+    from models.retrieval.rows import refitting_rows, training_rows
+    from models.retrieval.settled import log_facts, settled
     from models.retrieval.towers import build_towers
     from models.retrieval.training import train
     from models.retrieval.validation import validation_set
@@ -84,28 +86,27 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
             f"the training split has {len(positives) or 'no'} positive event (label {label or 'none'!r}), expected at "
             f"least {team.size}; check data.labels"
         )
-    ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp", True))
-    config = settled(config, features, ordered=ordered, in_memory=both.fits_memory, num_positives=len(positives))
     validation = validation_set(features, valid, state, config.validation_users, config.seed)
+    facts = log_facts(run, features, train=positives, valid=valid, both=both, can_validate=len(validation) > 0)
+    training = settled(config, facts)
     if not len(validation):
-        config = unvalidated(config)
         console.say(
             f"retrieval: {nothing_new(run, 'valid', label)}, so no epoch can be told from another: "
-            f"{config.max_epochs} are run, and the last one is kept"
+            f"{training.max_epochs} are run, and the last one is kept"
         )
     scratch = run.scratch(STAGE)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        tf.keras.utils.set_random_seed(config.seed)
-        towers = build_towers(features.schema, config)
-        rows = training_rows(positives, features, config)
+        tf.keras.utils.set_random_seed(training.seed)
+        towers = build_towers(features.schema, training)
+        rows = training_rows(positives, features, training)
         history = train(towers, rows, np.asarray(state.popularity), validation, Checkpoint(scratch, mark), mark, team)
         refit, differences = [], []
         if folder is not None:
             with full_float32():
-                differences.append(_write_retriever(folder / TRAIN, towers, features, config))
+                differences.append(_write_retriever(folder / TRAIN, towers, features, training))
         num_epochs = epochs_to_best(history)
-        if config.refit_share and len(valid):
-            rows = refitting_rows(both, features, config, num_epochs)
+        if training.refit_share and len(valid):
+            rows = refitting_rows(both, features, training, num_epochs)
             console.say(
                 f"retrieval: the best was epoch {num_epochs}; {rows.config.max_epochs} over train and valid follow"
             )
@@ -114,7 +115,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
         if folder is None:
             return {}
         with full_float32():
-            differences.append(_write_retriever(folder, towers, features, config))
+            differences.append(_write_retriever(folder, towers, features, training))
         with plain(folder) as target:
             towers.query.save(target / "query_tower", include_optimizer=False)
             towers.item.save(target / "item_tower", include_optimizer=False)
@@ -123,13 +124,13 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     return {
         "epochs": len(history),
         "refit_epochs": len(refit),
-        "rows": config.rows,
+        "rows": training.rows,
         "training_rows": len(positives),
         "onnx_difference": max(differences),
     }
 
 
-def _write_retriever(folder: Path, towers: Towers, features: Features, config: RetrievalConfig) -> float:
+def _write_retriever(folder: Path, towers: Towers, features: Features, training: TowerTraining) -> float:
     """Write embeddings, the ONNX query tower and meta.json; returns the ONNX tower's difference."""
     from models.onnx.export import check_parity, export_onnx, feature_widths, random_inputs
     from models.retrieval.training import embed_items
@@ -144,8 +145,8 @@ def _write_retriever(folder: Path, towers: Towers, features: Features, config: R
     export_onnx(query, feature_widths(towers.query_features), path)
     difference = check_parity(path, query, random_inputs(towers.query_features, PARITY_ROWS))
     meta = {
-        "embedding_dim": config.embedding_dim,
-        "temperature": config.temperature,
+        "embedding_dim": training.embedding_dim,
+        "temperature": training.temperature,
         "query_inputs": [feature.name for feature in towers.query_features],
     }
     (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))

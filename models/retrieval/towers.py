@@ -12,8 +12,8 @@ import tensorflow as tf
 from merlin.schema import ColumnSchema, Schema, Tags
 from numpy.typing import NDArray
 
-from models.retrieval.config import RetrievalConfig
 from models.retrieval.history import HistoryEncoder
+from models.retrieval.settled import TowerTraining
 from workflows.core.errors import ConfigError
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING, USER_ID, Feature, FeatureSchema
 
@@ -202,12 +202,12 @@ class SkipMLP(tf.keras.layers.Layer):
         return cls(mlp=tf.keras.utils.deserialize_keras_object(config.pop("mlp")), **config)
 
 
-def build_towers(schema: FeatureSchema, config: RetrievalConfig) -> Towers:
+def build_towers(schema: FeatureSchema, config: TowerTraining) -> Towers:
     """Build both towers with fresh weights.
 
     Args:
         schema: the features of the run.
-        config: settled: sizes; whether a user id and a shared item table are used; rows that are windows are read with
+        config: sizes; whether a user id and a shared item table are used; rows that are windows are read with
             attention.
 
     Raises:
@@ -260,16 +260,15 @@ def _table(feature: Feature, embedding_dim: int) -> mm.EmbeddingTable:
     return table
 
 
-def _history_encoder(schema: FeatureSchema, config: RetrievalConfig) -> HistoryEncoder | None:
+def _history_encoder(schema: FeatureSchema, config: TowerTraining) -> HistoryEncoder | None:
     if config.rows != "windows":
         return None
-    windows = config.windows
-    if config.embedding_dim % windows.num_heads:
+    if config.embedding_dim % config.num_heads:
         raise ConfigError(
-            f"retrieval.windows.num_heads is {windows.num_heads}, expected a divisor of retrieval.embedding_dim, "
+            f"retrieval.windows.num_heads is {config.num_heads}, expected a divisor of retrieval.embedding_dim, "
             f"{config.embedding_dim}"
         )
-    sizes = (windows.num_blocks, windows.num_heads, windows.dropout)
+    sizes = (config.num_blocks, config.num_heads, config.attention_dropout)
     return HistoryEncoder(schema.history_length, *sizes, name="history_encoder")
 
 
@@ -277,7 +276,7 @@ def _encoder(
     name: str,
     features: list[Feature],
     tables: dict[str, mm.EmbeddingTable],
-    config: RetrievalConfig,
+    config: TowerTraining,
     history: HistoryEncoder | None = None,
 ) -> mm.Encoder:
     used = {f.name: tables[f.name] for f in features if f.kind == "categorical"}

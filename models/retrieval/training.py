@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Features, Shard
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
-from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
 from models.retrieval.objective import in_batch_loss, mixed_loss
+from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
 from models.retrieval.validation import ValidationSet, recall_at_k
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
@@ -198,7 +198,7 @@ def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32
     return step
 
 
-def _with_dropout(inputs: Any, features: list[Feature], config: RetrievalConfig, noise: tf.Tensor) -> dict[str, Any]:
+def _with_dropout(inputs: Any, features: list[Feature], config: TowerTraining, noise: tf.Tensor) -> dict[str, Any]:
     """Hide a share of the ids (as out of vocabulary) and of the recent items (as padding)."""
     hide = {USER_ID: (config.id_dropout, OOV), ITEM_ID: (config.id_dropout, OOV)}
     hide[HISTORY] = (config.history_dropout, PADDING)
@@ -217,16 +217,15 @@ def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
     return {f.name: tf.TensorSpec([None, f.length or 1], dtypes[f.kind], name=f.name) for f in features}
 
 
-def _remedies(config: RetrievalConfig) -> str:
+def _remedies(config: TowerTraining) -> str:
     """What to try where the loss of the towers is no number."""
-    section = {"windows": "retrieval.windows", "sets": "retrieval.sets"}.get(config.rows, "retrieval")
     return (
-        f"lower {section}.learning_rate (now {config.learning_rate:g}) or raise retrieval.temperature (now "
-        f"{config.temperature:g})"
+        f"lower retrieval.{config.rows}.learning_rate (now {config.learning_rate:g}) or raise retrieval.temperature "
+        f"(now {config.temperature:g})"
     )
 
 
-def _patience_is_over(progress: Progress, config: RetrievalConfig) -> bool:
+def _patience_is_over(progress: Progress, config: TowerTraining) -> bool:
     return progress.best_epoch >= 0 and len(progress.history) - 1 - progress.best_epoch >= config.patience
 
 

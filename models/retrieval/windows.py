@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Events, Features, Shard
 from models.dataset.runs import places_in_runs
-from models.retrieval.config import RetrievalConfig
 from models.retrieval.event_rows import EventRows
+from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
@@ -34,14 +34,15 @@ class WindowRows(EventRows):
 
     inputs = {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
 
-    def __init__(self, positives: Events, features: Features, config: RetrievalConfig, *, falls: bool = True) -> None:
+    def __init__(self, positives: Events, features: Features, config: TowerTraining, *, falls: bool = True) -> None:
         super().__init__(positives, features, config, falls=falls)
 
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
         """Those of `window_batches`."""
         num_targets = len(self.positives) // shard.size
         size = max(1, min(self.config.batch_size, num_targets))
-        size = min(size, max(num_targets // STEPS_PER_EPOCH, SMALLEST_BATCH))
+        if self.config.small_log_batches:
+            size = min(size, max(num_targets // STEPS_PER_EPOCH, SMALLEST_BATCH))
         length = self.features.schema.history_length
         return window_batches(self.positives, self.features, size, length, seed=seed, shard=shard)
 

@@ -15,14 +15,15 @@ quiet()
 from benchmarks.training.measure import Sizes, measure_training, over  # noqa: E402
 from benchmarks.training.rows import feature_schema, random_features, write_events  # noqa: E402
 from models.ranking.config import RankingConfig  # noqa: E402
-from models.retrieval.config import RetrievalConfig  # noqa: E402
+from models.retrieval.config import EventsConfig, RetrievalConfig  # noqa: E402
+from tests.models.facts import training_of  # noqa: E402
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 def test_every_loop_is_timed_and_every_target_judged(tmp_path: Path) -> None:
     ranking = RankingConfig(embedding_dim=4, bottom=(4,), top=(8,), batch_size=64, embedding_spread=0.0)
-    retrieval = RetrievalConfig(embedding_dim=4, hidden=(8,), batch_size=32)
+    retrieval = RetrievalConfig(embedding_dim=4, hidden=(8,), events=EventsConfig(batch_size=32))
     sizes = Sizes(num_rows=300, num_items=50, steps=2, rounds=1, vocabularies=(40,), vocabulary_steps=1)
     result = measure_training(tmp_path, sizes, ranking, retrieval)
     examples, growth = result.figures
@@ -75,7 +76,7 @@ def test_twins_have_as_many_weights_as_our_networks() -> None:
     ours = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     theirs = sum(weights.numel() for weights in TorchRanker(schema, config).parameters())
     assert theirs == ours
-    towers = build_towers(schema, RetrievalConfig())
+    towers = build_towers(schema, training_of(RetrievalConfig()))
     ours = sum(int(np.prod(variable.shape)) for variable in towers.variables)
-    twin = TorchTowers(schema, RetrievalConfig(), torch.zeros(30))
+    twin = TorchTowers(schema, training_of(RetrievalConfig()), torch.zeros(30))
     assert sum(weights.numel() for weights in twin.parameters()) == ours

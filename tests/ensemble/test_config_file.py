@@ -25,10 +25,10 @@ def test_every_committed_config_is_sound(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("retrieval.batchsize=3", "unknown key retrieval.batchsize; allowed here: rows, windows, sets, embedding_dim"),
+        ("retrieval.batchsize=3", "unknown key retrieval.batchsize; allowed here: embedding_dim, hidden"),
         ("nonsense.x=3", "unknown key nonsense; allowed here: data, shop, split"),
-        ("retrieval.batch_size=0", "retrieval.batch_size: expected `int` >= 1, got 0"),
-        ("retrieval.batch_size=many", "retrieval.batch_size: expected `int`, got 'many'"),
+        ("retrieval.sets.batch_size=0", "retrieval.sets.batch_size: expected `int` >= 1, got 0"),
+        ("retrieval.sets.batch_size=many", "retrieval.sets.batch_size: expected `int`, got 'many'"),
         ("split.by=tim", "split.by: expected one of 'column', 'files', 'leave_last_out', 'time', got 'tim'"),
         ("features.items.price.kind=x", "features.items.price.kind: expected one of 'bucketised', 'categorical'"),
         ("features.items.price.knd=x", "unknown key features.items.price.knd; allowed here: kind, boundaries"),
@@ -116,9 +116,9 @@ def test_columns_may_be_called_almost_anything(tmp_path: Path) -> None:
         f"[data]\nevents = 'e.parquet'\nitems = 'i.parquet'\nusers = 'u.parquet'\ntimestamp = 't'\n"
         f"[features.users]\n{table}\n[features.items]\n{table}\n"
     )
-    config = load_config(path, ['features.items."device.type".min_frequency=3', 'features.items."a b".kind="list"'])
+    config = load_config(path, ['features.items."device.type".num_buckets=3', 'features.items."a b".kind="list"'])
     assert list(config.features.users) == list(config.features.items) == ODD_NAMES
-    assert (config.features.items["device.type"].min_frequency, config.features.items["a b"].kind) == (3, "list")
+    assert (config.features.items["device.type"].num_buckets, config.features.items["a b"].kind) == (3, "list")
     with pytest.raises(ConfigError, match=r"features\.items\.device\.type\.kind: expected one of"):
         load_config(path, ['features.items."device.type".kind="wrong"'])
 
@@ -138,9 +138,9 @@ def test_combinations_of_given_tables(overrides: list[str], message: str) -> Non
 
 
 def test_a_split_by_time_needs_a_timestamp() -> None:
-    assert load_config(GOODBOOKS, ["split.by=time"]).split.by == "time"
+    assert load_config(GOODBOOKS, ['split={by="time"}']).split.by == "time"
     with pytest.raises(ConfigError, match=r"split\.by = 'time' needs data\.timestamp"):
-        load_config(ROOT / "configs" / "anime.toml", ["split.by=time"])
+        load_config(ROOT / "configs" / "anime.toml", ['split={by="time"}'])
 
 
 def test_given_tables_need_a_path(tmp_path: Path) -> None:

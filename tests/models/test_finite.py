@@ -10,13 +10,14 @@ import pytest
 
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.config import EventsConfig, RetrievalConfig
 from models.retrieval.stage import train_retrieval
 from models.training.finite import check_loss, check_weights
 from tests.models.checkerboard import checkerboard_run
 from workflows.core.errors import TrainingError
 
-TOWERS = RetrievalConfig(embedding_dim=8, hidden=(16,), batch_size=64, max_epochs=2, rows="events", refit_share=0.0)
+EVENTS = EventsConfig(batch_size=64, max_epochs=2)
+TOWERS = RetrievalConfig(embedding_dim=8, hidden=(16,), rows="events", refit_share=0.0, events=EVENTS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -40,8 +41,9 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_towers_stop_in_the_first_epoch_whose_loss_is_no_number(run, capsys):
-    config = msgspec.structs.replace(TOWERS, learning_rate=1e38, max_epochs=9)
-    with pytest.raises(TrainingError, match=r"retrieval: the loss is nan .* lower retrieval.learning_rate \(now 1e"):
+    config = msgspec.structs.replace(TOWERS, events=EventsConfig(batch_size=64, learning_rate=1e38, max_epochs=9))
+    said = r"retrieval: the loss is nan .* lower retrieval\.events\.learning_rate \(now 1e"
+    with pytest.raises(TrainingError, match=said):
         train_retrieval(run, config)
     assert "retrieval: epoch" not in capsys.readouterr().err
     assert not run.folder("retrieval").exists()

@@ -12,7 +12,7 @@ from models.neighbours.config import NeighboursConfig
 from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.config import EventsConfig, RetrievalConfig
 from models.retrieval.retriever import Retriever
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import checkerboard_run
@@ -34,7 +34,8 @@ CONFIG = RankingConfig(
 def run(tmp_path_factory):
     # TensorFlow takes some characters of a path for wildcards.
     run = checkerboard_run(tmp_path_factory.mktemp("refit") / "r [1] *?'é#%41")
-    train_retrieval(run, RetrievalConfig(embedding_dim=8, hidden=(16,), max_epochs=2, validation_cutoff=4))
+    events = EventsConfig(max_epochs=2)
+    train_retrieval(run, RetrievalConfig(embedding_dim=8, hidden=(16,), validation_cutoff=4, events=events))
     fit_neighbours(run, NeighboursConfig())
     return run
 

@@ -17,24 +17,18 @@ from models.index.stage import Serving, build_index, sample_queries
 from models.onnx.export import PARITY_TOLERANCE, check_parity, export_onnx, random_inputs, session
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
-from models.retrieval.config import RetrievalConfig
+from models.retrieval.config import EventsConfig, RetrievalConfig, SetsConfig, WindowsConfig
 from models.retrieval.retriever import Retriever
 from models.retrieval.stage import train_retrieval
 from models.retrieval.validation import recall_at_k, validation_set
 from tests.models.checkerboard import NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run, ring_run
+from tests.models.facts import training_of
 from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import ArtefactError
 
-CONFIG = RetrievalConfig(
-    embedding_dim=8,
-    hidden=(16,),
-    batch_size=64,
-    max_epochs=25,
-    patience=25,
-    learning_rate=0.02,
-    validation_cutoff=4,
-    history_dropout=0.1,
-)
+EVENTS = EventsConfig(batch_size=64, max_epochs=25, patience=25, learning_rate=0.02, history_dropout=0.1)
+CONFIG = RetrievalConfig(embedding_dim=8, hidden=(16,), validation_cutoff=4, events=EVENTS)
+ONE_EPOCH = msgspec.structs.replace(CONFIG, events=msgspec.structs.replace(EVENTS, max_epochs=1))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +78,8 @@ def test_padding_does_not_change_the_query(run):
         SCHEMA,
         features=[msgspec.structs.replace(f, length=3) if f.side == "history" else f for f in SCHEMA.features],
     )
-    towers, towers_short = build_towers(SCHEMA, CONFIG), build_towers(short, CONFIG)
+    training = training_of(CONFIG)
+    towers, towers_short = build_towers(SCHEMA, training), build_towers(short, training)
     for target, source in zip(towers_short.variables, towers.variables, strict=True):
         target.assign(source)
     inputs = random_inputs(SCHEMA.query, 9)
@@ -121,7 +116,14 @@ def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, t
     """To the last bit: what is drawn follows from seed, epoch and step, and the checkpoint has everything else."""
     import models.retrieval.training as training
 
-    config = msgspec.structs.replace(CONFIG, rows=rows, max_epochs=4, refit_share=0.9, id_dropout=0.1)
+    config = msgspec.structs.replace(
+        CONFIG,
+        rows=rows,
+        refit_share=0.9,
+        events=msgspec.structs.replace(EVENTS, max_epochs=4),
+        windows=WindowsConfig(max_epochs=4, history_dropout=0.1),
+        sets=SetsConfig(max_epochs=4),
+    )
     make = ring_run if rows == "windows" else checkerboard_run
     whole, killed = make(tmp_path / "whole"), make(tmp_path / "killed")
     if rows == "sets":
@@ -172,7 +174,7 @@ def without_a_click(folder):
 
 def test_a_refit_goes_over_train_and_valid_and_leaves_the_towers_of_the_train_split(tmp_path):
     """One click less in the valid split moves what is served, and only that."""
-    config = msgspec.structs.replace(CONFIG, max_epochs=1)
+    config = ONE_EPOCH
     embeddings = {}
     for name, share in (("refit", 0.5), ("again", 0.5), ("none", 0.0)):
         run = checkerboard_run(tmp_path / name)
@@ -193,7 +195,7 @@ def test_a_refit_goes_over_train_and_valid_and_leaves_the_towers_of_the_train_sp
 
 
 def test_a_seed_decides_the_result(tmp_path):
-    config = msgspec.structs.replace(CONFIG, max_epochs=1)
+    config = ONE_EPOCH
     results = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run = checkerboard_run(tmp_path / name)
@@ -222,7 +224,7 @@ def test_in_batch_loss_is_the_corrected_softmax():
     query, item = random.standard_normal((2, 4, 5)).astype(np.float32)
     rows, popularity = np.array([0, 2, 2, 1], np.int32), np.array([5, 1, 14], np.float32)
     item[2] = item[1]  # rows 1 and 2 hold the same item: an accidental hit for each other
-    config = msgspec.structs.replace(CONFIG, temperature=0.5)
+    config = msgspec.structs.replace(training_of(CONFIG), temperature=0.5)
     for logq in (True, False):
         correction = np.log(popularity / popularity.sum()) if logq else np.zeros(3)
         expected = corrected_softmax(query, item, rows, correction, 0.5)
@@ -240,7 +242,7 @@ def test_mixed_loss_corrects_by_how_often_an_item_is_among_the_candidates():
     rows = np.array([0, 2, 2, 1, 3, 0, 3], np.int32)  # three targets, then four drawn; equal rows are one item
     items = items[rows]
     popularity = np.array([5, 1, 14, 0], np.float32)
-    config = msgspec.structs.replace(CONFIG, temperature=0.5)
+    config = msgspec.structs.replace(training_of(CONFIG), temperature=0.5)
     share = np.maximum(popularity, 1) / np.maximum(popularity, 1).sum()
     for logq in (True, False):
         correction = np.log(3 * share + 4 / 4) if logq else np.zeros(4)
@@ -259,7 +261,7 @@ def test_the_mixed_loss_of_many_draws_is_that_over_the_catalogue():
     popularity = random.zipf(1.5, 500).clip(1, 1000).astype(np.float32)
     targets = random.choice(500, 64, p=popularity / popularity.sum())
     rows = np.concatenate([targets, random.integers(500, size=20_000)]).astype(np.int32)
-    config = msgspec.structs.replace(CONFIG, temperature=1.0)
+    config = msgspec.structs.replace(training_of(CONFIG), logq=True, temperature=1.0)
     got = mixed_loss(config, popularity)(tf.constant(query), tf.constant(catalogue[rows]), tf.constant(rows))
     exact = catalogue_loss(tf.constant(query), tf.constant(catalogue), tf.constant(rows[:64]), 1.0)
     own_correction = np.log(64 * popularity / popularity.sum() + 20_000 / 500)[targets].mean()  # moves no gradient
@@ -269,7 +271,8 @@ def test_the_mixed_loss_of_many_draws_is_that_over_the_catalogue():
 @pytest.mark.parametrize("negatives", ["in_batch", "mixed"])
 def test_training_with_sampled_negatives_learns_the_checkerboard_too(tmp_path, negatives):
     run = checkerboard_run(tmp_path)
-    train_retrieval(run, msgspec.structs.replace(CONFIG, negatives=negatives, num_uniform_negatives=8))
+    events = msgspec.structs.replace(EVENTS, negatives=negatives, num_uniform_negatives=8)
+    train_retrieval(run, msgspec.structs.replace(CONFIG, events=events))
     history = json.loads((run.folder("retrieval") / "history.json").read_text())
     assert history[-1]["loss"] < history[0]["loss"]
     assert max(record["recall_at_4"] for record in history) > 0.95
@@ -323,7 +326,7 @@ def test_an_epoch_on_the_gpu_exports_graphs_that_agree_on_the_cpu(tmp_path, caps
     import tensorflow as tf
 
     run = checkerboard_run(tmp_path)
-    towers = train_retrieval(run, msgspec.structs.replace(CONFIG, device="gpu", max_epochs=1))
+    towers = train_retrieval(run, msgspec.structs.replace(ONE_EPOCH, device="gpu"))
     ranker = train_ranking(run, RankingConfig(device="gpu", embedding_dim=8, top=(16,), batch_size=64, max_epochs=1))
     said = capsys.readouterr().err
     assert "train-retrieval: on GPU" in said and "train-ranking: on GPU" in said

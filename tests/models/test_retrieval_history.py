@@ -10,21 +10,22 @@ from models.dataset.events import Events, Shard
 from models.dataset.features import load_events, load_features, load_state
 from models.onnx.export import session
 from models.retrieval.config import RetrievalConfig, WindowsConfig
-from models.retrieval.rows import settled
+from models.retrieval.rows import training_rows
+from models.retrieval.settled import settled
 from models.retrieval.stage import train_retrieval
 from models.retrieval.windows import PLACE, window_batches
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_WALKS, SCHEMA, checkerboard_run, ring_run
+from tests.models.facts import ORDERED, training_of
 from workflows.core.errors import ConfigError
 
 CONFIG = RetrievalConfig(
     rows="windows",
-    windows=WindowsConfig(learning_rate=0.02, max_epochs=4, patience=4),
+    windows=WindowsConfig(
+        batch_size=64, learning_rate=0.02, max_epochs=4, patience=4, id_dropout=0.0, history_dropout=0.0
+    ),
     embedding_dim=16,
     hidden=(16,),
-    batch_size=64,
     validation_cutoff=1,
-    id_dropout=0.0,
-    history_dropout=0.0,
 )
 
 
@@ -112,7 +113,7 @@ def test_a_state_in_training_is_what_serving_computes_for_the_history_up_to_it(r
 
     from models.retrieval.towers import build_towers
 
-    towers = build_towers(SCHEMA, CONFIG)
+    towers = build_towers(SCHEMA, training_of(CONFIG))
     random = np.random.default_rng(0)
     for variable in towers.variables:
         variable.assign(random.standard_normal(variable.shape).astype(np.float32) * 0.4)
@@ -162,7 +163,7 @@ def test_a_saved_tower_reads_the_order_too(run):
     from models.onnx.export import random_inputs
     from models.retrieval.towers import build_towers
 
-    towers = build_towers(SCHEMA, CONFIG)
+    towers = build_towers(SCHEMA, training_of(CONFIG))
     inputs = random_inputs(towers.query_features, 9)
     path = str(run.root / "saved")
     towers.query.save(path, include_optimizer=False)
@@ -171,14 +172,25 @@ def test_a_saved_tower_reads_the_order_too(run):
     assert np.asarray(got) == pytest.approx(towers.encode_query(inputs), abs=1e-6)
 
 
-def test_windows_are_taken_where_there_is_an_order(run, tmp_path):
+def test_windows_are_taken_where_there_is_an_order(tmp_path):
     from models.retrieval.towers import build_towers
 
-    features = load_features(run)
-    chosen = settled(RetrievalConfig(), features, ordered=True, in_memory=False, num_positives=1000)
-    assert (chosen.rows, chosen.learning_rate) == ("windows", chosen.windows.learning_rate)
+    chosen = settled(RetrievalConfig(), msgspec.structs.replace(ORDERED, in_memory=False))
+    assert (chosen.rows, chosen.learning_rate) == ("windows", WindowsConfig().learning_rate)
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'windows', but the events have no timestamps"):
         train_retrieval(checkerboard_run(tmp_path), CONFIG)
     three = msgspec.structs.replace(CONFIG, windows=WindowsConfig(num_heads=3))
     with pytest.raises(ConfigError, match=r"num_heads is 3, expected a divisor of retrieval\.embedding_dim, 16"):
-        build_towers(SCHEMA, three)
+        build_towers(SCHEMA, training_of(three))
+
+
+def test_windows_of_a_small_log_take_small_batches_unless_their_size_is_set(run):
+    positives, features, largest = clicks(run), load_features(run), {}
+    for size in ("auto", 64, 2048):
+        config = msgspec.structs.replace(CONFIG, windows=WindowsConfig(batch_size=size))
+        rows = training_rows(positives, features, training_of(config))
+        batches = [len(batch["item_row"]) for batch in rows.batches(seed=1, shard=Shard())]
+        assert sum(batches) == len(positives)
+        largest[size] = max(batches)
+    assert len(positives) // 32 == 100  # steps in an epoch
+    assert largest[64] <= 64 + LENGTH < largest["auto"] <= 100 + LENGTH < 1000 < largest[2048]

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from models.dataset.features import Features, Shard
 from models.onnx.export import session
-from models.retrieval.config import RetrievalConfig, SetsConfig, WindowsConfig
-from models.retrieval.rows import refitting_rows, settled, training_rows
+from models.retrieval.config import EventsConfig, RetrievalConfig, SetsConfig, WindowsConfig
+from models.retrieval.rows import refitting_rows, training_rows
 from models.retrieval.sets import OWNER, set_batches
+from models.retrieval.settled import settled
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
+from tests.models.facts import FACTS, ORDERED, training_of
 from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import ConfigError
 from workflows.features.schema import HISTORY
@@ -89,36 +91,116 @@ def test_processes_share_the_users():
 
 
 def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
-    features, given_rows = features_of(9, 12), RetrievalConfig()
-    chosen = settled(given_rows, features, ordered=False, in_memory=True, num_positives=1000)
-    assert (chosen.rows, chosen.negatives, chosen.batch_size) == ("sets", "all", given_rows.sets.batch_size)
+    chosen = settled(RetrievalConfig(), FACTS)
+    assert (chosen.rows, chosen.negatives, chosen.batch_size) == ("sets", "all", SetsConfig().batch_size)
     assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
-    few = msgspec.structs.replace(given_rows, sets=SetsConfig(up_to_cells=9 * 12 - 1))
-    with_context = msgspec.structs.replace(features, schema=SCHEMA)
-    for config, features_, in_memory in (
-        (given_rows, features, False),
-        (few, features, True),
-        (given_rows, with_context, True),
+    with_context = msgspec.structs.replace(FACTS, context=("device",))
+    for config, facts in (
+        (RetrievalConfig(), msgspec.structs.replace(FACTS, in_memory=False)),
+        (RetrievalConfig(sets_up_to_cells=9 * 12 - 1), FACTS),
+        (RetrievalConfig(), with_context),
     ):
-        events = settled(config, features_, ordered=False, in_memory=in_memory, num_positives=1000)
-        assert events == msgspec.structs.replace(config, rows="events", negatives="all")
+        events = settled(config, facts)
+        assert (events.rows, events.negatives, events.learning_rate) == ("events", "all", EventsConfig().learning_rate)
     with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
-        settled(
-            msgspec.structs.replace(given_rows, rows="sets"),
-            with_context,
-            ordered=False,
-            in_memory=True,
-            num_positives=1000,
-        )
+        settled(RetrievalConfig(rows="sets"), with_context)
 
 
-def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
-    features = features_of(9, 12)
-    for most, cells, epochs in ((60, 10**6, 60), (60, 9 * 12 * 7 + 5, 7), (60, 1, 1), (4, 10**6, 4)):
-        config = RetrievalConfig(max_epochs=most, sets=SetsConfig(max_cells=cells))
-        assert settled(config, features, ordered=False, in_memory=True, num_positives=1000).max_epochs == epochs
-    windows = settled(RetrievalConfig(max_epochs=1), features, ordered=True, in_memory=True, num_positives=1000)
-    assert (windows.rows, windows.max_epochs) == ("windows", 1)
+NUMBERS = {  # under the defaults: what the figures of docs/QUALITY.md were measured with
+    "windows": {
+        "batch_size": 2048,
+        "small_log_batches": True,
+        "learning_rate": 0.005,
+        "max_epochs": 12,
+        "patience": 3,
+        "negatives": "all",
+        "num_uniform_negatives": 4096,
+        "logq": True,
+        "id_dropout": 0.1,
+        "history_dropout": 0.3,
+        "num_blocks": 1,
+        "num_heads": 2,
+        "attention_dropout": 0.1,
+    },
+    "sets": {
+        "batch_size": 512,
+        "small_log_batches": False,
+        "learning_rate": 0.01,
+        "max_epochs": 60,
+        "patience": 3,
+        "negatives": "all",
+        "num_uniform_negatives": 0,
+        "logq": False,
+        "id_dropout": 0.0,
+        "history_dropout": 0.0,
+        "num_blocks": 0,
+        "num_heads": 0,
+        "attention_dropout": 0.0,
+    },
+    "events": {
+        "batch_size": 2048,
+        "small_log_batches": False,
+        "learning_rate": 0.001,
+        "max_epochs": 60,
+        "patience": 2,
+        "negatives": "all",
+        "num_uniform_negatives": 4096,
+        "logq": True,
+        "id_dropout": 0.1,
+        "history_dropout": 0.3,
+        "num_blocks": 0,
+        "num_heads": 0,
+        "attention_dropout": 0.0,
+    },
+}
+SHARED = {
+    "embedding_dim": 64,
+    "hidden": (128,),
+    "temperature": 0.1,
+    "lazy_adam_from": 50_000,
+    "refit_share": 0.25,
+    "validation_cutoff": 100,
+    "validation_users": 5_000,
+    "use_user_id": False,
+    "share_item_table": True,
+    "label": "",
+    "seed": 1,
+    "device": "auto",
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "facts"),
+    [("windows", ORDERED), ("sets", FACTS), ("events", msgspec.structs.replace(FACTS, context=("device",)))],
+)
+def test_the_defaults_come_to_the_published_training(rows, facts):
+    assert msgspec.structs.asdict(settled(RetrievalConfig(), facts)) == {"rows": rows, **SHARED, **NUMBERS[rows]}
+    many = msgspec.structs.replace(facts, num_users=1, num_items=20_001)
+    assert settled(RetrievalConfig(), many).negatives == ("all" if rows == "sets" else "mixed")
+    # Windows run all of the epochs over which their learning rate falls.
+    epochs = settled(RetrievalConfig(), msgspec.structs.replace(facts, can_validate=False)).max_epochs
+    assert epochs == (12 if rows == "windows" else 10)
+
+
+@pytest.mark.parametrize("facts", [ORDERED, FACTS, msgspec.structs.replace(FACTS, context=("device",))])
+def test_what_is_set_for_the_kind_of_rows_is_what_it_is_trained_with(facts):
+    """Also where the data would bound it: on so many cells, and without a user to ask."""
+    own = {"learning_rate": 0.123, "patience": 50, "max_epochs": 500, "batch_size": 7, "id_dropout": 0.6}
+    config = RetrievalConfig(
+        windows=WindowsConfig(**own, negatives="mixed", history_dropout=0.5, max_cells=1),
+        events=EventsConfig(**own, negatives="mixed", history_dropout=0.5),
+        sets=SetsConfig(**own, max_cells=1),
+    )
+    chosen = settled(config, msgspec.structs.replace(facts, can_validate=False))
+    assert {name: getattr(chosen, name) for name in own} == own
+    assert chosen.rows == "sets" or (chosen.negatives, chosen.history_dropout) == ("mixed", 0.5)
+    assert not chosen.small_log_batches
+
+
+def test_epochs_are_bounded_by_what_they_compute_unless_they_are_set():
+    for most, cells, epochs in (("auto", 10**6, 60), ("auto", 9 * 12 * 7 + 5, 7), ("auto", 1, 1), (4, 1, 4)):
+        config = RetrievalConfig(sets=SetsConfig(max_epochs=most, max_cells=cells))
+        assert settled(config, FACTS).max_epochs == epochs
     for cells, negatives, epochs in (
         (10**9, "all", 12),
         (1000 * 12 * 7, "all", 7),
@@ -126,13 +208,10 @@ def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
         (1000 * 3 * 7, "in_batch", 7),
         (1000 * 8 * 7, "mixed", 7),
     ):
-        config = RetrievalConfig(
-            negatives=negatives,
-            batch_size=3,
-            num_uniform_negatives=5,
-            windows=WindowsConfig(max_cells=cells, min_epochs=4),
+        windows = WindowsConfig(
+            negatives=negatives, batch_size=3, num_uniform_negatives=5, max_cells=cells, min_epochs=4
         )
-        assert settled(config, features, ordered=True, in_memory=True, num_positives=1000).max_epochs == epochs
+        assert settled(RetrievalConfig(windows=windows), ORDERED).max_epochs == epochs
 
 
 @pytest.mark.parametrize(
@@ -146,28 +225,19 @@ def test_epochs_are_bounded_by_what_they_compute_and_by_what_is_asked_for():
     ],
 )
 def test_all_items_are_negatives_while_they_are_few_and_cheap(few, drawn, affordable, expected):
+    contrast = {"batch_size": 3, "all_negatives_up_to": few, "num_uniform_negatives": drawn}
     config = RetrievalConfig(
-        batch_size=3,
-        all_negatives_up_to=few,
-        num_uniform_negatives=drawn,
-        windows=WindowsConfig(max_cells=1000 * 12 * affordable),
+        windows=WindowsConfig(**contrast, max_cells=1000 * 12 * affordable), events=EventsConfig(**contrast)
     )
-    chosen = settled(config, features_of(9, 12), ordered=True, in_memory=True, num_positives=1000)
+    chosen = settled(config, ORDERED)
     assert (chosen.rows, chosen.negatives, chosen.max_epochs) == ("windows", *expected)
-    events = msgspec.structs.replace(config, rows="events")
-    chosen = settled(events, features_of(9, 12), ordered=True, in_memory=True, num_positives=1000)
-    assert (chosen.negatives, chosen.max_epochs) == ("mixed" if few < 12 else "all", events.max_epochs)
+    chosen = settled(msgspec.structs.replace(config, rows="events"), ORDERED)
+    assert (chosen.negatives, chosen.max_epochs) == ("mixed" if few < 12 else "all", 60)
 
 
 def test_ids_are_still_dropped_where_item_features_can_carry_them():
-    without_context = msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"])
-    features = msgspec.structs.replace(features_of(9, 12), schema=without_context)
-    given_rows = RetrievalConfig()
-    assert (
-        settled(given_rows, features, ordered=False, in_memory=True, num_positives=1000).id_dropout
-        == given_rows.id_dropout
-        > 0
-    )
+    with_features = msgspec.structs.replace(FACTS, item_features=("category",))
+    assert settled(RetrievalConfig(), with_features).id_dropout == 0.1
 
 
 def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
@@ -185,7 +255,9 @@ def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
 
 @pytest.mark.parametrize(("kind", "at_the_end"), [("events", 0.01), ("sets", 0.01), ("windows", 0.0)])
 def test_a_refit_starts_at_half_the_learning_rate_and_ends_at_none(kind, at_the_end):
-    config = RetrievalConfig(rows=kind, learning_rate=0.01, max_epochs=8, refit_share=0.25)
+    own = {"learning_rate": 0.01, "max_epochs": 8}
+    sections = {"events": EventsConfig(**own), "sets": SetsConfig(**own), "windows": WindowsConfig(**own)}
+    config = training_of(RetrievalConfig(rows=kind, refit_share=0.25, **sections))
     positives, features = Rows([0, 0, 1], [0, 1, 2]), features_of(2, 3)
     first, then = training_rows(positives, features, config), refitting_rows(positives, features, config, 6)
     assert type(first) is type(then) and then.config.max_epochs == 2  # a quarter of six, rounded up

@@ -19,7 +19,7 @@ from models.neighbours.config import NeighboursConfig
 from models.neighbours.stage import fit_neighbours
 from models.ranking.config import RankingConfig
 from models.ranking.stage import train_ranking
-from models.retrieval.config import RetrievalConfig, WindowsConfig
+from models.retrieval.config import EventsConfig, RetrievalConfig, WindowsConfig
 from models.retrieval.stage import train_retrieval
 from models.training.team import Team
 from tests.models.checkerboard import checkerboard_run, ring_run
@@ -32,13 +32,10 @@ ROOT = Path(__file__).parents[2]
 RETRIEVAL = RetrievalConfig(
     embedding_dim=8,
     hidden=(16,),
-    batch_size=80,
-    max_epochs=3,
-    patience=9,
-    learning_rate=0.01,
     validation_cutoff=4,
-    id_dropout=0.0,
-    history_dropout=0.0,
+    events=EventsConfig(
+        batch_size=80, max_epochs=3, patience=9, learning_rate=0.01, id_dropout=0.0, history_dropout=0.0
+    ),
 )
 RANKING = RankingConfig(
     embedding_dim=8,
@@ -122,7 +119,7 @@ def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_on
 
 def test_two_processes_learn_from_windows_of_ordered_histories(tmp_path):
     run = ring_run(tmp_path)
-    windows = WindowsConfig(learning_rate=0.02, max_epochs=4)
+    windows = WindowsConfig(learning_rate=0.02, max_epochs=4, id_dropout=0.0, history_dropout=0.0)
     config = msgspec.structs.replace(RETRIEVAL, rows="windows", windows=windows, embedding_dim=16, validation_cutoff=1)
     (first, said), (second, silence) = start_two(run, "retrieval", config)
     assert (first, second, silence) == (0, 0, ""), said

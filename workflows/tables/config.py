@@ -42,7 +42,8 @@ class DataConfig(Section, frozen=True):
             in '2024-01-31' (its first moment) or '2024-01-31 12:00:00', as UTC. The first label is what the models
             predict and what popularity counts. An event with any of them is an interaction: the user has seen its
             item, which is not shown again, and it is in the histories.
-        position: column with the display position, used in training only.
+        position: column with the display position: checked and kept in the prepared events, where the informed bound of
+            the simulated shop reads it. Never an input of a model.
         propensity: column with the known probability that chance alone showed the item there (an exploration slot, a
             page in random order); null or 0 where a policy chose it. The report then measures every source on these
             events first, each weighing 1 / propensity: clicks on what a policy chose favour whoever resembles it. A

@@ -27,10 +27,17 @@ PROPENSITY, OUTSIDE = "__propensity", "__outside"
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """What was decided: the unit of the timestamps ("order", "s", ..., or "rows" without any) and dropped events."""
+    """What was decided.
+
+    Attributes:
+        unit: of the timestamps: "order", "s", ..., or "rows" without any.
+        num_dropped: events whose item is unknown.
+        valid_given: whether a given split ("column", "files") has valid events.
+    """
 
     unit: str
     num_dropped: int
+    valid_given: bool
 
 
 def sql_type(kind: str) -> str:
@@ -66,15 +73,16 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
             f"{', '.join(_columns(data))} FROM raw_events {known}"
         )
     con.execute("DROP TABLE raw_events")
+    valid_given = False
     with watched(con, "splitting the events", total, one=False):
         if split.by == "time":
             _split_by_time(con, split)
         elif split.by == "leave_last_out":
             _split_last_out(con)
         else:
-            _hold_out_valid(con, split, latest=bool(data.timestamp))
+            valid_given = _hold_out_valid(con, split, latest=bool(data.timestamp))
     check_outcome(con, data, split)
-    return Placed(unit, dropped)
+    return Placed(unit, dropped, valid_given)
 
 
 def _columns(data: DataConfig) -> list[str]:
@@ -143,15 +151,18 @@ def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE OR REPLACE TABLE placed AS SELECT * REPLACE (({place})::TINYINT AS split) FROM placed")
 
 
-def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, latest: bool) -> None:
+def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, latest: bool) -> bool:
     """Where the given split has no valid events: a share of each user's train events, by time or at random.
 
     Models stop by them and settings are chosen on them. The first train event of an item stays, or what
     is fitted on train would not know the item.
+
+    Returns:
+        Whether the given split has valid events, so that none was held out.
     """
     given = int(con.execute("SELECT count(*) FROM placed WHERE split = 1").fetchall()[0][0])
     if given or not split.valid_fraction:
-        return
+        return given > 0
     order = "moment DESC, n DESC" if latest else "hash(n), n"
     is_held = f"split = 0 AND of_item > 1 AND of_user <= round(own * {split.valid_fraction})"
     numbered = (
@@ -168,3 +179,4 @@ def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, lates
     console.say(
         f"data: no valid split is given; {held:,} train events, the {which} ones of each user, are held out as it"
     )
+    return False

@@ -51,7 +51,7 @@ def prepare_data(
 
     Returns:
         The manifest; `info` holds num_items, num_users, id_type, rows, history_length, has_timestamp, timestamp_unit,
-        labels and num_dropped.
+        labels, num_dropped and valid_given.
 
     Raises:
         DataError: a table cannot be used, said in one sentence.
@@ -111,6 +111,7 @@ def _prepare(
         "timestamp_unit": placed.unit,
         "labels": list(data.labels),
         "num_dropped": placed.num_dropped,
+        "valid_given": placed.valid_given,
     }
 
 
