@@ -46,9 +46,9 @@ def new_place(key: str, tree: Mapping[str, Any]) -> str | None:
 
 def _kinds(tree: Mapping[str, Any]) -> tuple[RowKind, ...]:
     data, features, retrieval = (tree.get(name, {}) for name in ("data", "features", "retrieval"))
-    rows = retrieval.get("rows", "auto")
+    rows = retrieval.get("rows") if isinstance(retrieval, Mapping) else None
     return possible_rows(
-        rows if rows in WHERE else "auto",
+        rows if isinstance(rows, str) and rows in WHERE else "auto",
         ordered=isinstance(data, Mapping) and bool(data.get("timestamp")),
         has_context=isinstance(features, Mapping) and bool(features.get("context")),
     )

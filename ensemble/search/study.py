@@ -88,7 +88,7 @@ def searched_metric(config: Config) -> str:
 def _check_keys(
     run: Run, settings: SearchConfig, space: dict[str, Distribution], check: Callable[[Sequence[str]], Config]
 ) -> None:
-    """Try each key with a value of its own, so that one that is unknown, or has no effect, is refused before training."""
+    """Try each key with a value of its own: an unknown one, or one without effect, is refused before training."""
     for key, distribution in space.items():
         if not key.startswith(f"{settings.stage}."):
             raise ConfigError(

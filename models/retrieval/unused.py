@@ -23,6 +23,10 @@ def unused_by_config(config: RetrievalConfig, kinds: Sequence[RowKind], why: str
     """
     if config.rows != "auto" or "sets" not in kinds:
         yield Unused("retrieval.sets_up_to_cells", why, "drop it")
+    yield from _unused(config, kinds, why)
+
+
+def _unused(config: RetrievalConfig, kinds: Sequence[RowKind], why: str) -> Iterator[Unused]:
     for other in KINDS:
         if other not in kinds:
             yield from _of_another_kind(config, other, kinds, why)
@@ -53,9 +57,10 @@ def unused_on_log(config: RetrievalConfig, facts: LogFacts) -> Iterator[Unused]:
         ConfigError: the kind of rows cannot be had from this log.
     """
     training = settled(config, facts)
-    yield from unused_by_config(config, [training.rows], _why(config, facts, training.rows))
-    if config.rows == "auto" and not facts.in_memory:
-        yield Unused("retrieval.sets_up_to_cells", "the training rows do not fit in memory, which sets must", "drop it")
+    why = _why(config, facts, training.rows)
+    yield from _unused(config, [training.rows], why)
+    if config.rows != "auto" or facts.ordered or facts.context or not facts.in_memory:
+        yield Unused("retrieval.sets_up_to_cells", why, "drop it")
     if training.rows != "sets":
         own = config.windows if training.rows == "windows" else config.events
         if own.negatives == "auto" and training.negatives == "all":
