@@ -46,6 +46,7 @@ class ChainConfig(Section, frozen=True):
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns; together with the stock they must leave at least one item.
+        graph: the function that draws the graph, "module:function"; see `ensemble.graph.chain`, the default.
         layouts: which repository layouts export writes.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
             onnxruntime inside, runs everywhere) or "onnxruntime" (Triton's own backend, in the official images).
@@ -59,6 +60,7 @@ class ChainConfig(Section, frozen=True):
     max_list_length: Count = 20_000
     filter_seen: bool = True
     rules: list[FilterRule] = []
+    graph: str = "ensemble.graph:chain"
     layouts: tuple[Literal["fused", "ensemble"], ...] = ("fused", "ensemble")
     onnx_steps: Literal["python", "onnxruntime"] = "python"
 

@@ -1,8 +1,9 @@
-"""The chain on one screen: retrieve, filter, rank and order as a Merlin Systems graph."""
+"""The chain on one screen: encode, embed, retrieve, rank and order, as a Merlin Systems graph. The only list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,32 @@ from merlin.systems.dag.ensemble import Ensemble
 from merlin.table import TensorTable
 from numpy.typing import NDArray
 
-from ensemble.operators.base import schema_of
-from ensemble.operators.steps import EncodeRequest, Order, QueryTower, Rank, Retrieve
+from ensemble.operators.operator import ChainOperator, schema_of
 from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.steps.features import EncodeRequest
+from runtime.steps.order import Order
+from runtime.steps.query import QueryTower
+from runtime.steps.rank import Rank
+from runtime.steps.retrieve import Retrieve
 
-__all__ = ["chain_ensemble", "request_table"]
+__all__ = ["chain", "request_table"]
 
 
-def chain_ensemble(chain: Path) -> Ensemble:
-    """The graph over a compiled chain; run it or export it with `ensemble.operators.runtime.RepositoryRuntime`."""
-    spec = ChainSpec.load(chain)
+def chain(folder: Path) -> Ensemble:
+    """The graph over a compiled chain. `chain.graph` of the config may name another function like this one.
+
+    Args:
+        folder: where its chain.json says the sizes; what the steps open need not be there yet.
+    """
+    spec = ChainSpec.load(folder)
+    step = partial(ChainOperator, chain=folder)
     request = ColumnSelector([tensor.name for tensor in spec.request])
 
-    features = request >> EncodeRequest(chain)  # ids -> rows, codes, histories
-    query = features >> QueryTower(chain)  # (B, D), and the ranker's query part
-    candidates = query + features >> Retrieve(chain)  # (B, C), filtered inside the search
-    scores = candidates + query + features >> Rank(chain)  # (B, C)
-    slate = candidates + scores + features >> Order(chain)  # (B, S)
+    features = request >> step(EncodeRequest())  # ids -> rows, codes, histories
+    query = features >> step(QueryTower())  # (B, D), and the ranker's query part
+    candidates = query + features >> step(Retrieve())  # (B, C), filtered inside the search
+    scores = candidates + query + features >> step(Rank())  # (B, C)
+    slate = candidates + scores + features >> step(Order())  # (B, S)
 
     return Ensemble(slate, schema_of(spec.request))
 

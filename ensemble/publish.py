@@ -9,6 +9,7 @@ only moment at which anything changes for a server. In the ensemble layout each 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,8 @@ from pathlib import Path
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
-from runtime.chain import STEPS
+from runtime.plan import Plan
 from runtime.spec import ChainSpec
-from runtime.step import Step
-from runtime.steps.query import QueryTower
 from runtime.triton import CHAIN_FOLDER
 from workflows.core import console
 from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
@@ -34,6 +33,7 @@ __all__ = ["KEPT_VERSIONS", "publish", "rollback"]
 
 KEPT_VERSIONS = 3
 NEW, WITHDRAWN = ".new", ".withdrawn"
+STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(?P<version>\d+)_[a-z0-9_]+")
 
 
 def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEPT_VERSIONS) -> int:
@@ -122,23 +122,23 @@ def _write_version(run: Run, config: Config, target: Path, layout: str, version:
 
 def _write_fused(exported: Path, fresh: Path, version: int) -> None:
     _copy(_only_version(exported, MODEL_NAME), fresh)
-    spec = ChainSpec.load(fresh / CHAIN_FOLDER)
-    (fresh / CONFIG_FILE).write_text(fused_config(spec, Names(version)))
+    chain = fresh / CHAIN_FOLDER
+    (fresh / CONFIG_FILE).write_text(fused_config(ChainSpec.load(chain), Plan.load(chain), Names(version)))
 
 
 def _write_ensemble(exported: Path, fresh: Path, target: Path, config: Config, version: int) -> None:
     """The version folder, and the step models: each built aside and renamed into the repository when whole."""
-    onnx_steps: list[type[Step]] = [QueryTower] if config.chain.onnx_steps == "onnxruntime" else []
-    names, old_names = Names(version, f"{MODEL_NAME}_v{version}", frozenset(onnx_steps)), Names()
+    on_onnxruntime = config.chain.onnx_steps == "onnxruntime"
+    names, old_names = Names(version, f"{MODEL_NAME}_v{version}", on_onnxruntime), Names()
     _copy(_only_version(exported, MODEL_NAME), fresh)
-    spec = ChainSpec.load(fresh)
-    for step in STEPS:
+    spec, plan = ChainSpec.load(fresh), Plan.load(fresh)
+    for model in plan.models:
         aside = fresh.with_suffix(".step")
-        _copy(exported / old_names.step(step), aside)
-        (aside / CONFIG_FILE).write_text(step_config(spec, step, names))
-        _sign(aside, read_manifest(exported.parent), {"version": version, "step": step.name})
-        aside.rename(target / names.step(step))
-    (fresh / CONFIG_FILE).write_text(tied_config(spec, STEPS, names))
+        _copy(exported / old_names.step(model), aside)
+        (aside / CONFIG_FILE).write_text(step_config(spec, plan, model, names))
+        _sign(aside, read_manifest(exported.parent), {"version": version, "step": model})
+        aside.rename(target / names.step(model))
+    (fresh / CONFIG_FILE).write_text(tied_config(spec, plan, names))
 
 
 def _only_version(exported: Path, name: str) -> Path:
@@ -182,10 +182,10 @@ def _sweep(target: Path) -> None:
     hidden = [path for path in model.glob(".*") if path.is_dir()]
     for path in (*hidden, *never_served):
         shutil.rmtree(path)
-    for step in STEPS:
-        for path in target.glob(f"{MODEL_NAME}_v*_{step.name}"):
-            if not (model / path.name.removeprefix(f"{MODEL_NAME}_v").removesuffix(f"_{step.name}")).is_dir():
-                shutil.rmtree(path)
+    for path in target.glob(f"{MODEL_NAME}_v*"):
+        owner = STEP_MODEL.fullmatch(path.name)
+        if owner is not None and not (model / owner["version"]).is_dir():
+            shutil.rmtree(path)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""All steps in one process: what the `fused` layout serves and what evaluation calls."""
+"""A plan in one process: the `fused` layout, evaluation; a step model runs a part of it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,46 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from runtime.errors import BadRequest
+from runtime.format_1 import plan_of_format_1
+from runtime.plan import PLAN_FILE, Node, Plan
 from runtime.request import Parsed, join
 from runtime.spec import ChainSpec
-from runtime.step import Arrays, Step
-from runtime.steps.features import EncodeRequest
-from runtime.steps.order import Order
-from runtime.steps.query import QueryTower
-from runtime.steps.rank import Rank
-from runtime.steps.retrieve import Retrieve
+from runtime.step import Arrays, RequestStep, Step
 
-__all__ = ["STEPS", "Chain"]
+__all__ = ["Chain", "OpenNode", "open_nodes", "parse_all"]
 
-# In the order in which they run.
-STEPS: tuple[type[Step], ...] = (EncodeRequest, QueryTower, Retrieve, Rank, Order)
+
+class OpenNode:
+    """A node whose step has opened its files.
+
+    Args:
+        node: of a plan.
+        folder: a compiled chain, or the part of it that the node's files are in.
+        spec: its chain.json.
+    """
+
+    def __init__(self, node: Node, folder: Path, spec: ChainSpec) -> None:
+        self.name, self.step = node.name, node.make()
+        self.step.open(folder, spec)
+        self._reads, self._gives = tuple(node.reads.items()), tuple(node.gives.items())
+
+    def run(self, arrays: Arrays) -> None:
+        """Add what the step gives to the arrays of a batch, by the chain's names."""
+        self._add(arrays, self.step({name: arrays[array] for name, array in self._reads if array in arrays}))
+
+    def encode(self, arrays: Arrays, parsed: Parsed) -> None:
+        """The same for the node that reads the request."""
+        assert isinstance(self.step, RequestStep)
+        self._add(arrays, self.step.encode(parsed))
+
+    def _add(self, arrays: Arrays, results: Arrays) -> None:
+        for name, array in self._gives:
+            arrays[array] = results[name]
+
+
+def open_nodes(nodes: Sequence[Node], folder: Path, spec: ChainSpec) -> list[OpenNode]:
+    """Open nodes of a plan, in their order."""
+    return [OpenNode(node, folder, spec) for node in nodes]
 
 
 class Chain:
@@ -33,8 +60,9 @@ class Chain:
 
     def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
         self.spec = spec or ChainSpec.load(folder)
-        self._encode = EncodeRequest(folder, self.spec)
-        self._steps = [step(folder, self.spec) for step in STEPS[1:]]
+        self.plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else plan_of_format_1(self.spec)
+        self.nodes = open_nodes(self.plan.nodes, folder, self.spec)
+        self._response = [(t.name, self.plan.nodes[-1].gives[t.name]) for t in self.plan.response(self.spec)]
 
     @classmethod
     def load(cls, folder: Path) -> Chain:
@@ -54,32 +82,46 @@ class Chain:
                 recent_item_ids [B, R] oldest first, exclude_item_ids [B, X], slate_size [B, 1].
 
         Returns:
-            item_id [B, S], descending score, ties by id, padded with -1 or b""; score float32 [B, S], the probability,
-            padded with 0; num_items int32 [B, 1]; path [B, 1] of bytes, one of PATHS.
+            What the last node gives; of the standard chain item_id [B, S], descending score, ties by id, padded with -1
+            or b""; score float32 [B, S], the probability, padded with 0; num_items int32 [B, 1]; path [B, 1] of bytes,
+            one of PATHS.
 
         Raises:
             BadRequest: the request cannot be answered; the sentence says why.
         """
-        return self._run(self._encode.parse(request))
+        return self._run(self._first.parse(request))
 
     def recommend_many(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Arrays | BadRequest]:
         """Answer requests together, each as if it were alone; a bad one gets its own error."""
-        parsed = [self._try_parse(request) for request in requests]
+        parsed = parse_all(self._first, requests)
         good = [request for request in parsed if isinstance(request, Parsed)]
         answers = iter(split(self._run(join(good)), good) if good else [])
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
 
-    def _try_parse(self, request: Mapping[str, NDArray]) -> Parsed | BadRequest:
-        try:
-            return self._encode.parse(request)
-        except BadRequest as error:
-            return error
+    @property
+    def _first(self) -> RequestStep:
+        step: Step = self.nodes[0].step
+        assert isinstance(step, RequestStep)
+        return step
 
     def _run(self, parsed: Parsed) -> Arrays:
-        batch = self._encode.encode(parsed)
-        for step in self._steps:
-            batch.update(step(batch))
-        return {tensor.name: batch[tensor.name] for tensor in self.spec.response}
+        first, *others = self.nodes
+        arrays: Arrays = {}
+        first.encode(arrays, parsed)
+        for node in others:
+            node.run(arrays)
+        return {name: arrays[array] for name, array in self._response}
+
+
+def parse_all(step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Parsed | BadRequest]:
+    """Check requests one by one; a bad one becomes its error."""
+    parsed: list[Parsed | BadRequest] = []
+    for request in requests:
+        try:
+            parsed.append(step.parse(request))
+        except BadRequest as error:
+            parsed.append(error)
+    return parsed
 
 
 def split(response: Arrays, requests: Sequence[Parsed]) -> list[Arrays]:

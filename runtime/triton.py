@@ -1,4 +1,4 @@
-"""The Python-backend model: the whole chain or one of its steps, as config.pbtxt's parameter `step` says."""
+"""The Python-backend model: the whole chain or a part of its plan, as config.pbtxt's parameter `step` says."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.chain import STEPS, Chain
+from runtime.chain import Chain, open_nodes, parse_all
 from runtime.errors import BadRequest
+from runtime.plan import WIDTH, Plan
 from runtime.request import Parsed, join, pad_columns
 from runtime.spec import ChainSpec, Tensor
-from runtime.step import Arrays, Step
-from runtime.steps.features import EncodeRequest
+from runtime.step import Arrays, RequestStep
 
-__all__ = ["WHOLE_CHAIN", "Answer", "StepModel", "TritonPythonModel", "answer_all"]
+__all__ = ["WHOLE_CHAIN", "Answer", "PartModel", "TritonPythonModel", "answer_all"]
 
 WHOLE_CHAIN = "chain"
 CHAIN_FOLDER = "chain"
@@ -28,46 +28,55 @@ Answer = Arrays | BadRequest
 AnswerMany = Callable[[Sequence[Mapping[str, NDArray]]], list[Answer]]
 
 
-class StepModel:
-    """One step, answering several requests as one batch.
+class PartModel:
+    """Some nodes of a plan, one Triton model of the ensemble layout; several requests are answered as one batch.
 
     Args:
-        step: the step.
+        model: its name in the plan.
+        plan: the whole one.
+        folder: what the nodes open.
+        spec: the chain's sizes.
     """
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
-        self._inputs, self._outputs = step.inputs(step.spec), step.outputs(step.spec)
+    def __init__(self, model: str, plan: Plan, folder: Path, spec: ChainSpec) -> None:
+        self._nodes = open_nodes(plan.of_model(model), folder, spec)
+        self._inputs, self._outputs = plan.boundary(model, spec)
+        first = self._nodes[0].step
+        self._request_step = first if isinstance(first, RequestStep) else None
+        # Slates are cut to the width that each request asked for.
+        last = plan.nodes[-1]
+        self._width = last.reads.get(WIDTH, "") if last.model == model else ""
 
     def answer(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
-        """Run the step on all requests together; only the first step can refuse one."""
-        if isinstance(self._step, EncodeRequest):
-            return self._encode(self._step, requests)
-        batch = {tensor.name: _stack([request[tensor.name] for request in requests]) for tensor in self._inputs}
+        """Run the nodes on all requests together; only the first step of the chain can refuse one."""
+        if self._request_step is not None:
+            return self._encode(self._request_step, requests)
+        arrays = {tensor.name: _stack([request[tensor.name] for request in requests]) for tensor in self._inputs}
         sizes = [len(request[self._inputs[0].name]) for request in requests]
-        widths = [int(request["num_wanted"].max()) for request in requests] if "num_wanted" in batch else None
-        return [*self._split(self._step(batch), sizes, widths)]
+        for node in self._nodes:
+            node.run(arrays)
+        return [*self._split(arrays, sizes)]
 
-    def _encode(self, step: EncodeRequest, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
-        parsed: list[Parsed | BadRequest] = []
-        for request in requests:
-            try:
-                parsed.append(step.parse(request))
-            except BadRequest as error:
-                parsed.append(error)
+    def _encode(self, step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
+        parsed = parse_all(step, requests)
         good = [request for request in parsed if isinstance(request, Parsed)]
         if not good:
             return [request for request in parsed if isinstance(request, BadRequest)]
-        answers = iter(self._split(step.encode(join(good)), [len(request.user_row) for request in good], None))
+        arrays: Arrays = {}
+        self._nodes[0].encode(arrays, join(good))
+        for node in self._nodes[1:]:
+            node.run(arrays)
+        answers = iter(self._split(arrays, [len(request.user_row) for request in good]))
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
 
-    def _split(self, results: Arrays, sizes: Sequence[int], widths: Sequence[int] | None) -> list[Arrays]:
-        """Cut into requests; slates also to the width that each asked for."""
+    def _split(self, arrays: Arrays, sizes: Sequence[int]) -> list[Arrays]:
+        """Cut into requests."""
         answers, start = [], 0
-        for number, size in enumerate(sizes):
-            width = widths[number] if widths else None
-            stop, start = start + size, start + size
-            answers.append({t.name: results[t.name][stop - size : stop, :width] for t in self._outputs})
+        for size in sizes:
+            stop = start + size
+            width = int(arrays[self._width][start:stop].max()) if self._width else None
+            answers.append({t.name: arrays[t.name][start:stop, :width] for t in self._outputs})
+            start = stop
         return answers
 
 
@@ -122,8 +131,7 @@ class TritonPythonModel:
 def _open(name: str, folder: Path) -> AnswerMany:
     if name == WHOLE_CHAIN:
         return Chain.load(folder).recommend_many
-    step = next(step for step in STEPS if step.name == name)
-    return StepModel(step(folder, ChainSpec.load(folder))).answer
+    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder)).answer
 
 
 def _dtype(tensor: Tensor) -> type[np.generic]:

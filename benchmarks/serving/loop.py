@@ -37,7 +37,7 @@ def timed_steps(steps: Sequence[Any], questions: Questions, batch: int, count: i
     """Ask the steps of a chain one after the other, as the chain does.
 
     Args:
-        steps: of `runtime.chain.STEPS`, opened.
+        steps: the nodes of a chain, opened.
         questions: what is asked.
         batch: users a request.
         count: requests.
@@ -47,10 +47,10 @@ def timed_steps(steps: Sequence[Any], questions: Questions, batch: int, count: i
     """
     times = np.empty((count, len(steps)))
     for number in range(count):
-        found = questions.batch(number * batch, batch)
+        found = dict(questions.batch(number * batch, batch))
         for place, step in enumerate(steps):
             before = time.perf_counter()
-            found = {**found, **step(found)} if place else step(found)
+            step.run(found)
             times[number, place] = time.perf_counter() - before
     medians = np.median(times, axis=0) * 1e3 / batch
     return {step.name: float(median) for step, median in zip(steps, medians, strict=True)}
@@ -58,14 +58,14 @@ def timed_steps(steps: Sequence[Any], questions: Questions, batch: int, count: i
 
 def main(chain_folder: str, questions_path: str) -> None:
     """Answer jobs {"batch": users a request, "seconds": how long}, or {"batch": ..., "steps": requests}."""
-    from runtime.chain import STEPS, Chain
+    from runtime.chain import Chain
 
     folder, questions = Path(chain_folder), Questions.load(Path(questions_path))
     chain = Chain.load(folder)
 
     def answer(job: dict[str, Any]) -> Any:
         if "steps" in job:
-            return timed_steps([step(folder, chain.spec) for step in STEPS], questions, job["batch"], job["steps"])
+            return timed_steps(chain.nodes, questions, job["batch"], job["steps"])
         return timed_loop(chain.recommend, questions, job["batch"], job["seconds"])
 
     answer_jobs(answer)

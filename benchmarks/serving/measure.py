@@ -35,6 +35,7 @@ from benchmarks.serving.worker import Worker
 from ensemble.config import Config
 from ensemble.serving.repository import LAYOUTS, find_repository
 from runtime.chain import Chain
+from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from workflows.core import console
 from workflows.core.quiet import quiet
@@ -74,7 +75,7 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cascade-benchmark-")))
         asked = scratch / "questions.npz"
         questions.save(asked)
-        repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec)
+        repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec, Plan.load(chain_folder))
         num_instances = max(1, spec.num_instances // 2) if spec.num_instances > 1 else 2
         other = OTHER.format(num_instances)
         repositories[other] = write_with_instances(scratch / "other", chain_folder, spec, num_instances)

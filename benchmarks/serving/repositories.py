@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.serving import identity_model
-from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, write_fused
+from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, write_layout
+from runtime.plan import Plan
 from runtime.spec import ChainSpec
 
 __all__ = ["artefact_bytes", "write_identity", "write_with_instances"]
 
 
-def write_identity(repository: Path, spec: ChainSpec) -> Path:
+def write_identity(repository: Path, spec: ChainSpec, plan: Plan) -> Path:
     """The floor: the fused model's config with a model behind it that computes nothing.
 
     Returns:
@@ -23,7 +24,7 @@ def write_identity(repository: Path, spec: ChainSpec) -> Path:
     (folder / "1").mkdir(parents=True)
     shutil.copyfile(identity_model.__file__, folder / "1" / "model.py")
     slate = f'parameters {{ key: "slate_size" value {{ string_value: "{spec.slate_size}" }} }}\n'
-    (folder / CONFIG_FILE).write_text(fused_config(spec, Names()) + slate)
+    (folder / CONFIG_FILE).write_text(fused_config(spec, plan, Names()) + slate)
     return repository
 
 
@@ -39,9 +40,10 @@ def write_with_instances(repository: Path, chain: Path, spec: ChainSpec, num_ins
     Returns:
         The repository.
     """
-    write_fused(chain, repository, Names())
+    plan = Plan.load(chain)
+    write_layout(chain, plan, repository, "fused", Names())
     other = replace(spec, num_instances=num_instances)
-    (repository / MODEL_NAME / CONFIG_FILE).write_text(fused_config(other, Names()))
+    (repository / MODEL_NAME / CONFIG_FILE).write_text(fused_config(other, plan, Names()))
     return repository
 
 

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.request_columns import request_column
-from runtime.chain import STEPS
+from runtime.chain import Chain
 from runtime.spec import ChainSpec
+from runtime.step import Arrays
 from workflows.core.console import progress
 
 __all__ = ["ask_chain"]
 
-RETRIEVAL_STEPS = STEPS[:3]
+# What the retriever alone is judged by: its candidates, best first.
+CANDIDATES, SCORES = "candidates", "retrieval_score"
 
 
 def ask_chain(
@@ -36,30 +38,31 @@ def ask_chain(
     Returns:
         "retrieval": the first K candidates by retrieval score, and "chain": the slates of K ranked items.
     """
-    spec = ChainSpec.load(folder)
-    steps = [step(folder, spec) for step in STEPS]
+    chain = Chain.load(folder)
+    spec = chain.spec
     num_queries = len(queries)
     retrieved = np.full((num_queries, longest), -1, np.int32)
     slates = retrieved.copy()
     retrieval_scores, scores = (np.zeros((num_queries, longest), np.float32) for _ in range(2))
-    seconds = dict.fromkeys((step.name for step in STEPS), 0.0)
+    seconds = dict.fromkeys((node.name for node in chain.nodes), 0.0)
     with progress("evaluate: asking the chain", num_queries, "users") as bar:
         for start in range(0, num_queries, spec.max_batch_size):
             part = np.arange(start, min(start + spec.max_batch_size, num_queries))
-            batch = _request(queries, part, spec, user_ids, longest)
-            for step in steps:
+            batch: Arrays = _request(queries, part, spec, user_ids, longest)
+            for node in chain.nodes:
                 started_at = time.perf_counter()
-                batch |= step(batch)
-                seconds[step.name] += time.perf_counter() - started_at
-            num_candidates = min(longest, batch["candidates"].shape[1])
-            retrieved[part, :num_candidates] = batch["candidates"][:, :num_candidates]
-            retrieval_scores[part, :num_candidates] = batch["retrieval_score"][:, :num_candidates]
+                node.run(batch)
+                seconds[node.name] += time.perf_counter() - started_at
+            num_candidates = min(longest, batch[CANDIDATES].shape[1])
+            retrieved[part, :num_candidates] = batch[CANDIDATES][:, :num_candidates]
+            retrieval_scores[part, :num_candidates] = batch[SCORES][:, :num_candidates]
             shown = np.arange(batch["item_id"].shape[1]) < batch["num_items"]
             rows = np.searchsorted(item_ids, batch["item_id"].astype(item_ids.dtype))
             slates[part, : rows.shape[1]] = np.where(shown, rows, -1)
             scores[part, : rows.shape[1]] = batch["score"]
             bar.advance(bar.task_ids[0], len(part))
-    retrieval_seconds = sum(seconds[step.name] for step in RETRIEVAL_STEPS)
+    last = next(place for place, node in enumerate(chain.plan.nodes) if CANDIDATES in node.gives.values())
+    retrieval_seconds = sum(seconds[node.name] for node in chain.nodes[: last + 1])
     return (
         Slates("retrieval", retrieved, retrieval_scores, retrieval_seconds),
         Slates("chain", slates, scores, sum(seconds.values())),

@@ -1,16 +1,17 @@
-"""The models of a repository: which files each holds and what its config says. Knows nothing of Merlin."""
+"""The models of a repository: which files each holds and what its config says, by the plan. Knows nothing of Merlin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import runtime
 from ensemble.export.files import place
 from ensemble.export.pbtxt import EnsembleStep, ensemble_config, onnx_config, python_config
+from runtime.plan import Node, Plan
 from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
-from runtime.step import Step
 from runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
 
 __all__ = [
@@ -18,12 +19,12 @@ __all__ = [
     "MODEL_NAME",
     "Names",
     "fused_config",
+    "runtime_sources",
     "sources",
     "step_config",
     "tied_config",
-    "write_fused",
+    "write_layout",
     "write_step",
-    "write_tied",
 ]
 
 CONFIG_FILE = "config.pbtxt"
@@ -50,117 +51,138 @@ class Names:
     Attributes:
         version: of the model `cascade`.
         prefix: of the step models; a published ensemble puts its version in, so that each version owns its steps.
-        onnx_steps: steps that run on Triton's own onnxruntime backend.
+        on_onnxruntime: whether steps that are an ONNX graph run on Triton's own onnxruntime backend.
     """
 
     version: int = 1
     prefix: str = MODEL_NAME
-    onnx_steps: frozenset[type[Step]] = frozenset()
+    on_onnxruntime: bool = False
 
-    def step(self, step: type[Step]) -> str:
-        """Name of a step's model; its version is always STEP_VERSION."""
-        return f"{self.prefix}_{step.name}"
+    def step(self, model: str) -> str:
+        """Name of the Triton model of a part of the plan; its version is always STEP_VERSION."""
+        return f"{self.prefix}_{model}"
 
 
-def fused_config(spec: ChainSpec, names: Names) -> str:
+def fused_config(spec: ChainSpec, plan: Plan, names: Names) -> str:
     """config.pbtxt of the model that runs the whole chain."""
+    response = plan.response(spec)
     return python_config(
-        MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, spec.response, spec.num_instances
+        MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, response, spec.num_instances
     )
 
 
-def step_config(spec: ChainSpec, step: type[Step], names: Names) -> str:
-    """config.pbtxt of a step."""
-    inputs, outputs = step.inputs(spec), step.outputs(spec)
-    name = names.step(step)
-    if step in names.onnx_steps:
+def step_config(spec: ChainSpec, plan: Plan, model: str, names: Names) -> str:
+    """config.pbtxt of a part of the plan."""
+    name = names.step(model)
+    if (node := _onnx_node(plan, model, names)) is not None:
+        step = node.make()
         # The graph knows its inputs by their own names, not by those between steps.
-        inputs = tuple(replace(tensor, name=_plain(tensor.name)) for tensor in inputs)
-        return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, outputs)
-    num_instances = spec.num_instances if step.is_heavy else 1
-    return python_config(name, step.name, STEP_VERSION, spec.max_batch_size, inputs, outputs, num_instances)
+        inputs = tuple(replace(tensor, name=_plain(tensor.name)) for tensor in step.inputs(spec))
+        return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, step.outputs(spec))
+    reads, gives = plan.boundary(model, spec)
+    is_heavy = any(node.make().is_heavy for node in plan.of_model(model))
+    num_instances = spec.num_instances if is_heavy else 1
+    return python_config(name, model, STEP_VERSION, spec.max_batch_size, reads, gives, num_instances)
 
 
-def tied_config(spec: ChainSpec, steps: Sequence[type[Step]], names: Names) -> str:
-    """config.pbtxt of the `platform: "ensemble"` model that ties the steps together, in their order."""
-    first, *others = steps
-    answer = {tensor.name for tensor in spec.response}
-    read = {tensor.name for step in others for tensor in step.inputs(spec)} | answer
-    prefix = _prefix(spec, steps)
-    mapped = [
-        EnsembleStep(
-            names.step(step),
-            STEP_VERSION,
-            {
-                _plain(t.name) if step in names.onnx_steps else t.name: t.name if step is first else prefix + t.name
-                for t in step.inputs(spec)
-            },
-            {t.name: t.name if t.name in answer else prefix + t.name for t in step.outputs(spec) if t.name in read},
-        )
-        for step in steps
-    ]
-    return ensemble_config(MODEL_NAME, names.version, spec.max_batch_size, spec.request, spec.response, mapped)
+def tied_config(spec: ChainSpec, plan: Plan, names: Names) -> str:
+    """config.pbtxt of the `platform: "ensemble"` model that ties the parts together, in their order."""
+    response = plan.response(spec)
+    # The answer's arrays go by the names of the response, all others by those of the plan.
+    final = {plan.nodes[-1].gives[tensor.name]: tensor.name for tensor in response}
+    asked = {tensor.name for tensor in spec.request}
+    prefix = _prefix(spec, plan)
+    first = plan.models[0]
+    mapped = []
+    for model in plan.models:
+        reads, gives = plan.boundary(model, spec)
+        inputs = {t.name: t.name if model == first and t.name in asked else prefix + t.name for t in reads}
+        outputs = {t.name: final.get(t.name, prefix + t.name) for t in gives}
+        if (node := _onnx_node(plan, model, names)) is not None:
+            inputs = {_plain(own): inputs[array] for own, array in node.reads.items()}
+            outputs = {own: outputs[array] for own, array in node.gives.items() if array in outputs}
+        mapped.append(EnsembleStep(names.step(model), STEP_VERSION, inputs, outputs))
+    return ensemble_config(MODEL_NAME, names.version, spec.max_batch_size, spec.request, response, mapped)
 
 
-def write_fused(chain: Path, repository: Path, names: Names) -> None:
-    """One Python-backend model that runs the whole chain.
+def write_layout(chain: Path, plan: Plan, repository: Path, layout: str, names: Names) -> None:
+    """Write a model repository.
 
     Args:
         chain: the compiled chain.
-        repository: the model repository; `cascade/` is created in it.
-        names: the version.
+        plan: of its graph.
+        repository: an empty or absent folder.
+        layout: "fused": one model runs the whole plan; "ensemble": each part of it is a model, which holds the files of
+            that part alone, and a model of Triton's platform "ensemble" ties them together.
+        names: of the models.
     """
-    folder = repository / MODEL_NAME / str(names.version)
-    place(chain, folder / CHAIN_FOLDER)
-    _write_code(folder)
-    (folder.parent / CONFIG_FILE).write_text(fused_config(ChainSpec.load(chain), names))
-
-
-def write_step(chain: Path, repository: Path, step: type[Step], names: Names) -> None:
-    """One step as a model of its own, which holds the files of that step alone."""
-    spec = ChainSpec.load(chain)
-    folder = repository / names.step(step) / str(STEP_VERSION)
-    if step in names.onnx_steps:
-        (graph,) = step.files(spec)
-        place(chain / graph, folder / "model.onnx")
-    else:
-        for name in (CHAIN_FILE, *step.files(spec)):
-            place(chain / name, folder / CHAIN_FOLDER / name)
-        _write_code(folder)
-    (folder.parent / CONFIG_FILE).write_text(step_config(spec, step, names))
-
-
-def write_tied(chain: Path, repository: Path, steps: Sequence[type[Step]], names: Names) -> None:
-    """The `platform: "ensemble"` model; its version folder holds chain.json alone."""
     spec = ChainSpec.load(chain)
     folder = repository / MODEL_NAME / str(names.version)
+    if layout == "fused":
+        _write_model(chain, plan, plan.nodes, folder)
+        (folder.parent / CONFIG_FILE).write_text(fused_config(spec, plan, names))
+        return
+    for model in plan.models:
+        write_step(chain, plan, repository, model, names)
     folder.mkdir(parents=True)
     spec.save(folder)
-    (folder.parent / CONFIG_FILE).write_text(tied_config(spec, steps, names))
+    plan.save(folder)
+    (folder.parent / CONFIG_FILE).write_text(tied_config(spec, plan, names))
 
 
-def _write_code(folder: Path) -> None:
-    """model.py and, under lib/, the modules that it imports."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_step(chain: Path, plan: Plan, repository: Path, model: str, names: Names) -> None:
+    """Write one part of the plan as a model; it holds the files of that part alone."""
+    folder = repository / names.step(model) / str(STEP_VERSION)
+    if (node := _onnx_node(plan, model, names)) is not None:
+        place(chain / node.make().graph_file, folder / "model.onnx")
+    else:
+        _write_model(chain, plan, plan.of_model(model), folder)
+    (folder.parent / CONFIG_FILE).write_text(step_config(ChainSpec.load(chain), plan, model, names))
+
+
+def _write_model(chain: Path, plan: Plan, nodes: tuple[Node, ...], folder: Path) -> None:
+    """A Python-backend model: model.py, lib/ with the code that it imports, chain/ with what its nodes open."""
+    for name in (CHAIN_FILE, *plan.files(nodes)):
+        place(chain / name, folder / CHAIN_FOLDER / name)
+    plan.save(folder / CHAIN_FOLDER)
     (folder / "model.py").write_text(MODEL_FILE)
-    for source, name in sources():
-        target = folder / "lib" / name
+    for source, path in sources(plan):
+        target = folder / "lib" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         # Copied, never linked: a working tree that is edited must not reach into a repository.
         target.write_bytes(source.read_bytes())
 
 
-def sources() -> Iterator[tuple[Path, Path]]:
-    """The files that the server process imports, each with its path under lib/: the package `runtime`, whole."""
+def sources(plan: Plan) -> Iterator[tuple[Path, Path]]:
+    """The files that the server process imports, each with its path under lib/.
+
+    The package `runtime`, whole, and the modules of steps that come from elsewhere: each a file that imports nothing
+    but `runtime`, NumPy and the standard library.
+    """
+    yield from runtime_sources()
+    for module in dict.fromkeys(node.step.partition(":")[0] for node in plan.nodes):
+        if module.split(".")[0] != runtime.__name__:
+            path = Path(str(importlib.import_module(module).__file__))
+            yield path, Path(*module.split(".")).with_suffix(".py")
+
+
+def runtime_sources() -> Iterator[tuple[Path, Path]]:
+    """The files of the package `runtime`, each with its path under lib/."""
     root = Path(str(runtime.__file__)).parent
     for path in sorted(root.rglob("*.py")):
         yield path, Path(runtime.__name__) / path.relative_to(root)
 
 
-def _prefix(spec: ChainSpec, steps: Sequence[type[Step]]) -> str:
-    """What to put before the tensors between two steps, where a column of the request is called like one of them."""
+def _onnx_node(plan: Plan, model: str, names: Names) -> Node | None:
+    """The one node of a model that Triton's onnxruntime backend runs."""
+    nodes = plan.of_model(model)
+    return nodes[0] if names.on_onnxruntime and len(nodes) == 1 and nodes[0].make().graph_file else None
+
+
+def _prefix(spec: ChainSpec, plan: Plan) -> str:
+    """What to put before the arrays between two parts, where a column of the request is called like one of them."""
     asked = {tensor.name for tensor in spec.request}
-    between = {tensor.name for step in steps for tensor in step.outputs(spec)}
+    between = {array for node in plan.nodes for array in node.gives.values()}
     prefix = ""
     while asked & {prefix + name for name in between}:
         prefix += "_"

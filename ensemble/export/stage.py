@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ensemble.config import Config
+from ensemble.config import ChainConfig, Config
 from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint
 from workflows.core.run import Run, run_stage
@@ -37,7 +37,7 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
         "repo",
         config={"chain": config.chain, "data": config.data},
         after=STAGES_READ,
-        inputs={"code": _code_mark()},
+        inputs={"code": _code_mark(config)},
         body=lambda folder: _write(run, config, folder),
         force=force,
     )
@@ -45,34 +45,42 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
 
 def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
-    from ensemble.export.eligibility import eligible_items
-    from ensemble.export.parity import check_parity
+    from ensemble.export.layouts import Names, write_layout
 
     console.say("export: on CPU (compiling and checking are numpy, FAISS and ONNX Runtime)")
     chain = folder / "chain"
-    compile_chain(run, config, chain, "serve")
-    num_checked = check_parity(run, chain, eligible_items(run.folder("data") / "items.parquet", config))
-    console.say(f"export: the slates of {num_checked} users equal brute force over the whole catalogue")
-    _write_layouts(config, chain, folder)
+    plan = compile_chain(run, config, chain, "serve")
+    num_checked = _check(run, config, chain)
+    names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
+    for layout in config.chain.layouts:
+        write_layout(chain, plan, folder / layout, layout, names)
+        console.say(f"export: wrote the layout '{layout}'")
     shutil.rmtree(chain)
     return {"layouts": list(config.chain.layouts), "num_users_compared": num_checked}
 
 
-def _write_layouts(config: Config, chain: Path, folder: Path) -> None:
-    from workflows.core.quiet import quiet
+def _check(run: Run, config: Config, chain: Path) -> int:
+    """Compare what the plan answers with brute force, which knows the standard graph, or with the graph itself."""
+    if config.chain.graph == ChainConfig().graph:
+        from ensemble.export.eligibility import eligible_items
+        from ensemble.export.parity import check_parity
 
-    quiet()
-    from ensemble.graph import chain_ensemble
-    from ensemble.operators.runtime import RepositoryRuntime
+        num_checked = check_parity(run, chain, eligible_items(run.folder("data") / "items.parquet", config))
+        console.say(f"export: the slates of {num_checked} users equal brute force over the whole catalogue")
+    else:
+        from ensemble.export.graph_parity import check_graph
 
-    graph = chain_ensemble(chain)
-    for layout in config.chain.layouts:
-        graph.export(folder / layout, runtime=RepositoryRuntime(layout, config.chain.onnx_steps))
-        console.say(f"export: wrote the layout '{layout}'")
+        num_checked = check_graph(run, chain, config.chain.graph)
+        console.say(
+            f"export: the slates of {num_checked} users equal those of the graph '{config.chain.graph}' run by Merlin; "
+            "brute force knows the standard graph alone"
+        )
+    return num_checked
 
 
-def _code_mark() -> str:
+def _code_mark(config: Config) -> str:
     """Changes with the code that is copied into the repository, so that an upgrade is exported again."""
-    from ensemble.export.layouts import sources
+    from ensemble.export.graph import code_of_graph
+    from ensemble.export.layouts import runtime_sources
 
-    return fingerprint({str(name): path.read_text() for path, name in sources()})
+    return fingerprint({str(n): p.read_text() for p, n in [*runtime_sources(), *code_of_graph(config.chain.graph)]})

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from merlin.dag import Graph, Node, postorder_iter_nodes
+from merlin.dag import Graph, Node
 from merlin.dag.executors import LocalExecutor
 from merlin.dag.runtime import Runtime
 from merlin.systems.dag.ensemble import Ensemble
 from merlin.table import TensorTable
 
-from ensemble.export.layouts import Names, write_fused, write_step, write_tied
-from ensemble.operators.base import ChainOperator
-from ensemble.operators.steps import EncodeRequest, Order, QueryTower, Rank, Retrieve
+from ensemble.export.layouts import Names, write_layout
+from ensemble.operators.operator import ChainOperator
+from ensemble.operators.plan import compile_plan
+from runtime.errors import PlanError
+from runtime.spec import ChainSpec
 
-__all__ = ["LAYOUT_TABLES", "MemoExecutor", "RepositoryRuntime"]
-
-NodeWriter = Callable[[ChainOperator, Path, Names], None]
-
-
-def inside(operator: ChainOperator, repository: Path, names: Names) -> None:
-    """The operator is part of the one model; nothing of its own to write."""
-
-
-def own_model(operator: ChainOperator, repository: Path, names: Names) -> None:
-    """The operator is a Triton model."""
-    write_step(operator.chain, repository, operator.step, names)
-
-
-OPERATORS = (EncodeRequest, QueryTower, Retrieve, Rank, Order)
-# How each operator is laid out in the repository.
-LAYOUT_TABLES: dict[str, dict[type[ChainOperator], NodeWriter]] = {
-    "fused": dict.fromkeys(OPERATORS, inside),
-    "ensemble": dict.fromkeys(OPERATORS, own_model),
-}
+__all__ = ["MemoExecutor", "RepositoryRuntime"]
 
 
 class MemoExecutor(LocalExecutor):
@@ -56,7 +38,7 @@ class RepositoryRuntime(Runtime):
 
     Args:
         layout: "fused": one Python-backend model runs every operator; "ensemble": each operator is a model.
-        onnx_steps: "onnxruntime" puts the query tower on Triton's own ONNX backend, in the ensemble layout.
+        onnx_steps: "onnxruntime" puts steps that are an ONNX graph on Triton's own backend, in the ensemble layout.
     """
 
     def __init__(
@@ -64,8 +46,7 @@ class RepositoryRuntime(Runtime):
     ) -> None:
         super().__init__()
         self.layout = layout
-        self.op_table = LAYOUT_TABLES[layout]
-        self.names = Names(onnx_steps=frozenset([QueryTower.step] if onnx_steps == "onnxruntime" else []))
+        self.names = Names(on_onnxruntime=onnx_steps == "onnxruntime")
 
     def transform(self, graph: Graph, transformable: TensorTable) -> TensorTable:
         """Answer one request, as `ensemble.graph.request_table` fills it up."""
@@ -75,21 +56,15 @@ class RepositoryRuntime(Runtime):
         """Write the model repository.
 
         Args:
-            ensemble: the graph.
+            ensemble: the graph, over a compiled chain.
             path: an empty or absent folder.
 
         Raises:
-            ValueError: an operator of the graph has no place in this layout's table.
+            PlanError: the operators of the graph do not fit together.
         """
-        repository = Path(path)
-        operators = [node.op for node in postorder_iter_nodes(ensemble.graph.output_node)]
-        chain_operators = [op for op in dict.fromkeys(operators) if isinstance(op, ChainOperator)]
-        for operator in chain_operators:
-            if type(operator) not in self.op_table:
-                raise ValueError(f"{operator.label} has no place in the layout {self.layout!r}: add it to its table")
-            self.op_table[type(operator)](operator, repository, self.names)
-        chain = chain_operators[-1].chain
-        if self.layout == "fused":
-            write_fused(chain, repository, self.names)
-        else:
-            write_tied(chain, repository, [operator.step for operator in chain_operators], self.names)
+        last = ensemble.graph.output_node.op
+        if not isinstance(last, ChainOperator):
+            raise PlanError(f"the graph ends with '{last.label}', which is no operator of a chain")
+        write_layout(
+            last.chain, compile_plan(ensemble, ChainSpec.load(last.chain)), Path(path), self.layout, self.names
+        )

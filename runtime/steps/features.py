@@ -12,7 +12,7 @@ from runtime.encoders import NULL, OOV, PADDING, Encoder, latest
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from runtime.request import Parsed, RequestParser
 from runtime.spec import CONTEXT, FLOATS, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
-from runtime.step import Arrays, Step, load_array
+from runtime.step import Arrays, RequestStep, load_array
 
 __all__ = ["EncodeRequest"]
 
@@ -20,7 +20,7 @@ __all__ = ["EncodeRequest"]
 MOST_REMEMBERED = 10_000
 
 
-class EncodeRequest(Step):
+class EncodeRequest(RequestStep):
     """Look the user up, append the request's recent items to the stored history, encode the context.
 
     The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
@@ -29,8 +29,9 @@ class EncodeRequest(Step):
 
     name = "features"
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        super().__init__(folder, spec)
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._spec = spec
         users = IdMap(load_array(folder / "ids/users.npy"), padded=False)
         items = IdMap(load_array(folder / "ids/items.npy"), padded=True)
         self._parser = RequestParser(spec, users, items)
@@ -42,13 +43,11 @@ class EncodeRequest(Step):
         self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
         self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
 
-    @classmethod
-    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """A request."""
         return spec.request
 
-    @classmethod
-    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The encoded query features; user_row (-1: unknown); path_code; item rows padded with -1; the slate's size."""
         return (
             *spec.features([tensor.name for tensor in spec.query_features]),
@@ -59,19 +58,10 @@ class EncodeRequest(Step):
             Tensor("num_wanted", "INT32"),
         )
 
-    @classmethod
-    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """Ids, the stored history, encoded users, item id codes and the context encoder."""
         context = ("encoders",) if spec.context_features else ()
         return ("ids/users.npy", "ids/items.npy", "state/history.npy", "items/item_id.npy", "users", *context)
-
-    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
-        """Check and encode one request.
-
-        Raises:
-            BadRequest: see RequestParser.parse.
-        """
-        return self.encode(self.parse(batch))
 
     def parse(self, request: Mapping[str, NDArray]) -> Parsed:
         """Check one request; several checked ones can be joined and encoded together."""
@@ -90,7 +80,7 @@ class EncodeRequest(Step):
         return {
             **users,
             **context,
-            encoded(self.spec.history_feature): self._history_codes(user_row, unknown, parsed.recent),
+            encoded(self._spec.history_feature): self._history_codes(user_row, unknown, parsed.recent),
             "user_row": user_row[:, None],
             "path_code": path_code[:, None],
             "recent_rows": _rows(parsed.recent),
@@ -117,7 +107,7 @@ class EncodeRequest(Step):
         rows = np.concatenate([rows, recent], axis=1)
         present = rows != NO_ITEM
         codes = np.where(rows == UNKNOWN, OOV, self._item_codes[np.maximum(rows, 0)])
-        return latest(codes[present].astype(np.int32), present.sum(axis=1), self.spec.history_length, from_end=True)
+        return latest(codes[present].astype(np.int32), present.sum(axis=1), self._spec.history_length, from_end=True)
 
     def _encode_context(self, parsed: Parsed) -> tuple[Arrays, NDArray[np.bool_]]:
         """The context features [B, 1] and whether any was given, bool [B]."""

@@ -19,39 +19,46 @@ LOWEST_LOGIT = np.float32(-80)
 
 
 class Order(Step):
-    """Order by score, descending, ties by id; cut to the slate; rows become raw ids and logits probabilities."""
+    """Order by score, descending, ties by id; cut to the slate; rows become raw ids and logits probabilities.
+
+    Args:
+        score: what orders the candidates.
+        is_logit: whether it becomes a probability; else it is given as it is.
+    """
 
     name = "order"
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        super().__init__(folder, spec)
+    def __init__(self, score: str = "ranking_score", is_logit: bool = True) -> None:
+        super().__init__(score=score, is_logit=is_logit)
+        self._score, self._is_logit = score, is_logit
+
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._spec = spec
         self._ids = load_array(folder / "ids/items.npy")
         self._is_text = self._ids.dtype.kind == "S"
         self._paths = np.array([path.encode() for path in PATHS], object)
 
-    @classmethod
-    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The candidates with their scores, the path and the size of the slate."""
         return (
             Tensor("candidates", "INT32", spec.num_candidates),
-            Tensor("ranking_score", "FP32", spec.num_candidates),
+            Tensor(self._score, "FP32", spec.num_candidates),
             Tensor("path_code", "INT32"),
             Tensor("num_wanted", "INT32"),
         )
 
-    @classmethod
-    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The response."""
         return spec.response
 
-    @classmethod
-    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The raw item ids."""
         return ("ids/items.npy",)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """[B, C] candidates -> [B, S], S being the largest slate asked for; padding is -1 or b"" with score 0."""
-        rows, scores, wanted = batch["candidates"], batch["ranking_score"], batch["num_wanted"]
+        rows, scores, wanted = batch["candidates"], batch[self._score], batch["num_wanted"]
         size = min(int(wanted.max()), rows.shape[1])
         descending = -scores
         descending[rows == NO_ITEM] = np.inf
@@ -61,15 +68,19 @@ class Order(Step):
             np.add(first(rows[user], descending[user], size), user * rows.shape[1], out=best[user])
         rows, shown = rows.take(best), scores.take(best)  # (B, S)
         kept = (rows != NO_ITEM) & (np.arange(size) < wanted)
-        is_popular = batch["path_code"] == POPULARITY
-        shown = np.where(is_popular, shown, sigmoid(shown)) if is_popular.any() else sigmoid(shown)
-        shown *= kept
+        shown = self._probabilities(shown, batch["path_code"] == POPULARITY) * kept
         return {
             "item_id": self._raw_ids(rows, kept),
             "score": shown,
             "num_items": np.count_nonzero(kept, axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],
         }
+
+    def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:
+        """The scores of logits, [B, S]; those of the popularity path are none."""
+        if not self._is_logit:
+            return scores
+        return np.where(is_popular, scores, sigmoid(scores)) if is_popular.any() else sigmoid(scores)
 
     def _raw_ids(self, rows: NDArray, kept: NDArray) -> NDArray:
         """int64 or objects of bytes, [B, S]."""

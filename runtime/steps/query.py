@@ -21,25 +21,24 @@ class QueryTower(Step):
     """The query tower and the query part of a factored ranker, in one ONNX graph: they read the same inputs."""
 
     name = "query"
+    graph_file = QUERY_FILE
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        super().__init__(folder, spec)
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._spec = spec
         self._graph = OnnxGraph(folder / QUERY_FILE)
         self._inputs = [(name, encoded(name)) for name in self._graph.inputs]
 
-    @classmethod
-    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The query features that the tower, or the factored ranker, was trained on."""
         ranker = spec.ranker.query_inputs if spec.ranker.factored else ()
         return spec.features([*spec.tower_inputs, *ranker])
 
-    @classmethod
-    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """`query`, L2-normalised; the query part of a factored ranker."""
         return (Tensor("query", "FP32", spec.embedding_dim), *ranker_parts(spec))
 
-    @classmethod
-    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The graph."""
         return (QUERY_FILE,)
 

@@ -52,15 +52,15 @@ class Rank(Step):
     name = "rank"
     is_heavy = True
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        super().__init__(folder, spec)
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._spec = spec
         self._score: Scorer = (FactoredScorer if spec.ranker.factored else PlainScorer)(folder, spec)
         self._names = spec.ranker.pair_inputs
         has_popularity = PAIR_POPULARITY in self._names
         self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
 
-    @classmethod
-    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The ranker's view of the query, the candidates with their scores, and the path."""
         query = ranker_parts(spec) or spec.features(spec.ranker.query_inputs)
         scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker.pair_inputs))
@@ -71,13 +71,11 @@ class Rank(Step):
             Tensor("path_code", "INT32"),
         )
 
-    @classmethod
-    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """`ranking_score`: a logit, or the popularity on the popularity path; 0 for padding."""
         return (Tensor("ranking_score", "FP32", spec.num_candidates),)
 
-    @classmethod
-    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The ranker; the encoded items where it reads them."""
         return ("ranker", "items") if reads_items(spec) else ("ranker",)
 

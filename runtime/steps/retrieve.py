@@ -36,8 +36,9 @@ class Retrieve(Step):
     name = "retrieve"
     is_heavy = True
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        super().__init__(folder, spec)
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._spec = spec
         settings = spec.index
         index = None if settings.kind == EXACT else open_index(folder / INDEX_FILE, spec.num_items)
         allowed = Allowed(load_array(folder / "eligible.npy"))
@@ -47,8 +48,7 @@ class Retrieve(Step):
         self._seen = SeenItems(folder)
         self._merger = Merger(folder, spec)
 
-    @classmethod
-    def inputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The query, whose it is, the path and the request's items."""
         return (
             Tensor("query", "FP32", spec.embedding_dim),
@@ -58,14 +58,12 @@ class Retrieve(Step):
             Tensor("excluded_rows", "INT32", -1),
         )
 
-    @classmethod
-    def outputs(cls, spec: ChainSpec) -> tuple[Tensor, ...]:
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """`candidates`, item rows padded with -1, with the merged score and both sources', best first."""
         scores = [Tensor(name, "FP32", spec.num_candidates) for name in SCORES]
         return (Tensor("candidates", "INT32", spec.num_candidates), *scores)
 
-    @classmethod
-    def files(cls, spec: ChainSpec) -> tuple[str, ...]:
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The index, the embeddings, item-item lists, eligible items, the popularity order and the seen items."""
         index = () if spec.index.kind == EXACT else (INDEX_FILE,)
         return (*index, *MERGE_FILES, "popular.npy", "popular_scores.npy", *SEEN_FILES)
@@ -73,18 +71,18 @@ class Retrieve(Step):
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Search one user at a time: FAISS takes other routes for larger batches; slates must not change with them."""
         num_users = len(batch["query"])
-        candidates = np.full((num_users, self.spec.num_candidates), NO_ITEM, np.int32)
+        candidates = np.full((num_users, self._spec.num_candidates), NO_ITEM, np.int32)
         scores = {name: np.zeros(candidates.shape, np.float32) for name in SCORES}
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
         for user, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
             requested, excluded = _items(batch["recent_rows"][user]), _items(batch["excluded_rows"][user])
             owned = _union(self._seen.of(user_row), requested)
-            blocked = _union(owned, excluded) if self.spec.filter_seen else _union(owned[:0], excluded)
+            blocked = _union(owned, excluded) if self._spec.filter_seen else _union(owned[:0], excluded)
             if path == POPULARITY:
                 rows, *found = self._most_popular(blocked)
             else:
                 query = batch["query"][user]
-                near = self._search.best(query, blocked, self.spec.num_candidates)
+                near = self._search.best(query, blocked, self._spec.num_candidates)
                 recent = self._merger.recent(user_row, requested)
                 rows, *found = self._merger.merge(query, *near, owned, recent, blocked)
             candidates[user, : len(rows)] = rows
@@ -93,8 +91,8 @@ class Retrieve(Step):
         return {"candidates": candidates, **scores}
 
     def _most_popular(self, blocked: NDArray) -> tuple[NDArray, NDArray]:
-        order = self._popular[: self.spec.num_candidates + len(blocked)]
-        rows: NDArray = order[~np.isin(order, blocked)][: self.spec.num_candidates]
+        order = self._popular[: self._spec.num_candidates + len(blocked)]
+        rows: NDArray = order[~np.isin(order, blocked)][: self._spec.num_candidates]
         return rows, np.asarray(self._popularity[rows])
 
 

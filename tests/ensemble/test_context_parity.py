@@ -15,7 +15,9 @@ import pytest
 from ensemble.request_columns import request_column
 from ensemble.serving.tensors import encode_context
 from runtime.encoders import NULL, OOV, Encoder
+from runtime.plan import Node, Plan
 from runtime.spec import ChainSpec, encoded
+from runtime.step import path_of
 from runtime.steps.features import EncodeRequest
 from tests.ensemble.context_columns import COLUMNS, NUM_USERS, first_step, make_data, make_features, raw_columns
 from workflows.core.run import Run
@@ -53,6 +55,18 @@ def check(got: dict[str, np.ndarray], trained: dict[str, np.ndarray]) -> None:
         assert not wrong, f"{name}: (raw, request, training) = {wrong[:3]}"
 
 
+def opened(folder: Path, spec: ChainSpec) -> EncodeRequest:
+    step = EncodeRequest()
+    step.open(folder, spec)
+    return step
+
+
+def the_step_alone(spec: ChainSpec) -> Plan:
+    step = EncodeRequest()
+    reads, gives = ({t.name: t.name for t in tensors} for tensors in (step.inputs(spec), step.outputs(spec)))
+    return Plan((Node("features", path_of(step), {}, (), "features", reads, gives, step.files(spec)),))
+
+
 def test_what_training_saw_is_not_null_or_unknown_everywhere(trained: dict[str, np.ndarray]) -> None:
     for name, (_, spec, _) in COLUMNS.items():
         codes = trained[name]
@@ -76,7 +90,7 @@ def test_the_client_gives_the_codes_of_training(
     prepared: tuple[Run, Path, ChainSpec], trained: dict[str, np.ndarray]
 ) -> None:
     _, folder, spec = prepared
-    step = EncodeRequest(folder, spec)
+    step = opened(folder, spec)
     users = np.arange(len(trained["code_text"]))[:, None] % NUM_USERS
     check(step({"user_id": users, **{tensor.name: tensor.array for tensor in tensors(spec)}}), trained)
 
@@ -90,7 +104,7 @@ def test_logged_columns_ask_with_the_codes_of_training(
         values = pa.chunked_array([pa.array(raw_columns()[column.name], COLUMNS[column.name][0])])
         request[column.name] = request_column(column, values)[:, None]
     users = np.arange(len(trained["code_text"]))[:, None] % NUM_USERS
-    check(EncodeRequest(folder, spec)({"user_id": users, **request}), trained)
+    check(opened(folder, spec)({"user_id": users, **request}), trained)
 
 
 def test_the_saved_workflow_gives_the_same_codes(
@@ -126,7 +140,7 @@ class TestServed:
         from tests.ensemble.serving.conftest import seal
 
         repository = tmp_path_factory.mktemp("repository")
-        write_step(prepared[1], repository, EncodeRequest, Names())
+        write_step(prepared[1], the_step_alone(prepared[2]), repository, "features", Names())
         (repository / "cascade_features").rename(repository / "cascade")
         config = repository / "cascade/config.pbtxt"
         config.write_text(config.read_text().replace('"cascade_features"', '"cascade"'))

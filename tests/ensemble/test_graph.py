@@ -12,16 +12,19 @@ import pytest
 
 from ensemble.export.compile import compile_chain
 from ensemble.export.layouts import Names, fused_config, tied_config
-from runtime.chain import STEPS, Chain
+from runtime.chain import Chain
+from runtime.plan import Plan, wire
 from runtime.spec import ChainSpec, Tensor
+from runtime.steps.features import EncodeRequest
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from workflows.core.quiet import quiet
 
 quiet()
 
-from ensemble.graph import chain_ensemble, request_table  # noqa: E402
-from ensemble.operators.runtime import LAYOUT_TABLES, MemoExecutor, RepositoryRuntime  # noqa: E402
-from ensemble.operators.steps import EncodeRequest  # noqa: E402
+from ensemble.graph import chain as drawn_chain  # noqa: E402
+from ensemble.graph import request_table  # noqa: E402
+from ensemble.operators.operator import ChainOperator  # noqa: E402
+from ensemble.operators.runtime import MemoExecutor, RepositoryRuntime  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["int", "text"])
@@ -44,13 +47,13 @@ def test_local_graph_equals_chain(world, num_users):
     }
     for given in (request, {"user_id": request["user_id"]}):
         expected = chain.recommend(given)
-        table = chain_ensemble(folder).transform(request_table(chain.spec, given), runtime=RepositoryRuntime())
+        table = drawn_chain(folder).transform(request_table(chain.spec, given), runtime=RepositoryRuntime())
         assert {name: table[name].values.tolist() for name in table} == {n: v.tolist() for n, v in expected.items()}
 
 
 def test_schemas_travel_with_the_graph(world):
     folder, chain, _ = world
-    graph = chain_ensemble(folder).graph
+    graph = drawn_chain(folder).graph
     assert graph.input_schema.column_names == [tensor.name for tensor in chain.spec.request]
     assert graph.output_schema.column_names == ["item_id", "score", "num_items", "path"]
     assert graph.output_schema["score"].dtype.name == "float32"
@@ -59,37 +62,32 @@ def test_schemas_travel_with_the_graph(world):
 def test_a_shared_node_runs_once(world, monkeypatch):
     folder, chain, text_ids = world
     calls = []
-    transform = EncodeRequest.transform
-    monkeypatch.setattr(EncodeRequest, "transform", lambda self, *given: calls.append(1) or transform(self, *given))
+    parse = EncodeRequest.parse
+    monkeypatch.setattr(EncodeRequest, "parse", lambda self, request: calls.append(1) or parse(self, request))
     request = {"user_id": np.array([[user_id(1, text_ids)]], object if text_ids else np.int64)}
-    MemoExecutor().transform(request_table(chain.spec, request), [chain_ensemble(folder).graph.output_node])
+    MemoExecutor().transform(request_table(chain.spec, request), [drawn_chain(folder).graph.output_node])
     assert len(calls) == 1
 
 
 def test_heavy_state_stays_out_of_a_pickled_operator(world):
-    operator = EncodeRequest(world[0])
-    operator.load_artifacts("")
+    operator = ChainOperator(EncodeRequest(), world[0])
+    request = {"user_id": np.array([[user_id(1, world[2])]], object if world[2] else np.int64)}
+    operator.transform(None, request_table(world[1].spec, request))
     assert len(pickle.dumps(operator)) < 20_000
 
 
-def test_an_operator_without_a_place_is_refused(world, tmp_path, monkeypatch):
-    monkeypatch.delitem(LAYOUT_TABLES["ensemble"], EncodeRequest)
-    with pytest.raises(ValueError, match="EncodeRequest has no place in the layout 'ensemble'"):
-        chain_ensemble(world[0]).export(tmp_path / "out", runtime=RepositoryRuntime("ensemble"))
-
-
 def test_layouts(world, tmp_path):
-    graph = chain_ensemble(world[0])
+    graph = drawn_chain(world[0])
     for layout in ("fused", "ensemble"):
         graph.export(tmp_path / layout, runtime=RepositoryRuntime(layout))
-    steps = {f"cascade_{step.name}" for step in STEPS}
+    models = Plan.load(world[0]).models
+    steps = {f"cascade_{model}" for model in models}
     assert {path.name for path in (tmp_path / "fused").iterdir()} == {"cascade"}
     assert {path.name for path in (tmp_path / "ensemble").iterdir()} == {"cascade", *steps}
     config = (tmp_path / "ensemble/cascade/config.pbtxt").read_text()
     assert 'platform: "ensemble"' in config
-    assert [config.index(f'"cascade_{step.name}"') for step in STEPS] == sorted(
-        config.index(f'"cascade_{step.name}"') for step in STEPS
-    )
+    places = [config.index(f'"cascade_{model}"') for model in models]
+    assert places == sorted(places)
     for path in tmp_path.rglob("*.py"):
         imported = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
         assert not {"merlin", "tensorflow", "pandas", "dask", "pickle", "msgspec"} & set(imported), path
@@ -97,7 +95,7 @@ def test_layouts(world, tmp_path):
 
 
 def test_the_query_tower_can_run_on_tritons_own_onnx_backend(world, tmp_path):
-    chain_ensemble(world[0]).export(tmp_path / "out", runtime=RepositoryRuntime("ensemble", "onnxruntime"))
+    drawn_chain(world[0]).export(tmp_path / "out", runtime=RepositoryRuntime("ensemble", "onnxruntime"))
     config = (tmp_path / "out/cascade_query/config.pbtxt").read_text()
     assert 'backend: "onnxruntime"' in config
     assert 'input { name: "recent_item_ids" data_type: TYPE_INT32 dims: [ 6 ] }' in config
@@ -125,9 +123,10 @@ def test_columns_of_a_request_may_be_called_like_the_tensors_between_steps_or_ho
     spec = ChainSpec.load(world[0])
     spec = replace(spec, context_columns=tuple(Tensor(name, "FP64", optional=True) for name in names))
     asked = [tensor.name for tensor in spec.request]
-    fused = text_format.Parse(fused_config(spec, Names()), ModelConfig())
+    plan = wire(Plan.load(world[0]).nodes, spec)
+    fused = text_format.Parse(fused_config(spec, plan, Names()), ModelConfig())
     assert [tensor.name for tensor in fused.input] == asked
-    tied = text_format.Parse(tied_config(spec, STEPS, Names()), ModelConfig())
+    tied = text_format.Parse(tied_config(spec, plan, Names()), ModelConfig())
     assert [tensor.name for tensor in tied.input] == asked
     first, *others = tied.ensemble_scheduling.step
     assert dict(first.input_map) == {name: name for name in asked}

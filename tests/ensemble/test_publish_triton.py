@@ -11,7 +11,7 @@ from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
 from ensemble.serving.reload import reload_model
-from runtime.chain import STEPS
+from runtime.plan import Plan
 from tests.ensemble.serving.processes import eventually
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import RequestError, ServingError
@@ -29,6 +29,7 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
     export(run, config)
     target = tmp_path / "published"
     publish(run, config, target, layout)
+    models = Plan.load(run.folder("repo") / "fused/cascade/1/chain").models
     users = grpc.InferInput("user_id", [1, 1], "INT64")
     users.set_data_from_numpy(np.array([[user_id(4, False)]]))
     stop, answers, errors = threading.Event(), [], []
@@ -53,7 +54,7 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
                 assert served == str(version)
                 index = client.get_model_repository_index(headers=server.admin_headers).models
                 ready = {(model.name, model.version) for model in index if model.state == "READY"}
-                steps = {f"cascade_v{version}_{step.name}" for step in STEPS} if layout == "ensemble" else set()
+                steps = {f"cascade_v{version}_{model}" for model in models} if layout == "ensemble" else set()
                 assert ready == {("cascade", str(version)), *((step, "1") for step in steps)}
                 assert unloaded == sorted(step.replace(f"_v{version}_", f"_v{3 - version}_") for step in steps)
                 assert served_version((target / "cascade/config.pbtxt").read_text()) == version

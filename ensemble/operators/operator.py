@@ -1,16 +1,18 @@
-"""A step of `runtime` as a Merlin operator: schemas here, arrays and models in the compiled chain."""
+"""A step of the chain as a Merlin operator: schemas here, arrays and models in the compiled chain."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from merlin.dag import BaseOperator, ColumnSelector, DataFormats
 from merlin.schema import ColumnSchema, Schema
 from merlin.table import TensorTable
 
+from runtime.errors import PlanError
 from runtime.spec import ChainSpec, Tensor
-from runtime.step import Step
+from runtime.step import Step, make_step, path_of
 
 __all__ = ["ChainOperator", "schema_of"]
 
@@ -21,20 +23,27 @@ class ChainOperator(BaseOperator):
     """The same code as in the server, under Merlin's graph.
 
     Args:
-        chain: a compiled chain. The operator keeps its path; what the step opens stays out of the pickled object.
+        step: what runs.
+        chain: a compiled chain, whose chain.json says the sizes. The operator keeps its path; what the step opens stays
+            out of the pickled object.
+        name: of the node in the plan; empty: the step's.
+        files: files that the step opens besides those of the chain: their name in the chain -> where they are now.
     """
 
-    step: ClassVar[type[Step]]
-
-    def __init__(self, chain: Path) -> None:
+    def __init__(self, step: Step, chain: Path, name: str = "", files: Mapping[str, Path] | None = None) -> None:
         super().__init__()
-        self.chain = Path(chain)
+        self.step, self.chain, self.name = step, Path(chain), name or step.name
+        self.own_files = dict(files or {})
         self.spec = ChainSpec.load(self.chain)
         self._opened: Step | None = None
 
+    @property
+    def label(self) -> str:
+        """What errors and drawings call it."""
+        return self.name
+
     def load_artifacts(self, artifact_path: Any = None) -> None:
-        """Open the step; Merlin calls this with "" when it builds a graph."""
-        self._opened = self.step(Path(artifact_path or self.chain), self.spec)
+        """Leave the files closed; Merlin calls this with "" when it builds a graph, before they may be there."""
 
     def transform(self, col_selector: ColumnSelector, transformable: TensorTable) -> TensorTable:
         """Run the step on the columns that it reads, dense arrays [B, ...].
@@ -43,8 +52,9 @@ class ChainOperator(BaseOperator):
             BadRequest: from the first step, for a request that cannot be answered.
         """
         if self._opened is None:
-            self.load_artifacts()
-        assert self._opened is not None
+            opened = make_step(path_of(self.step), self.step.settings)
+            opened.open(self.chain, self.spec)
+            self._opened = opened
         batch = {tensor.name: transformable[tensor.name].values for tensor in self.step.inputs(self.spec)}
         results = self._opened(batch)
         return TensorTable({tensor.name: results[tensor.name] for tensor in self.step.outputs(self.spec)})
@@ -65,13 +75,13 @@ class ChainOperator(BaseOperator):
         """The columns that the step reads.
 
         Raises:
-            ValueError: the operators before it do not give one of them.
+            PlanError: the operators before it do not give one of them.
         """
         given = parents_schema + deps_schema
         names = [tensor.name for tensor in self.step.inputs(self.spec)]
         missing = [name for name in names if name not in given.column_names]
         if missing:
-            raise ValueError(f"{self.label} needs the columns {missing}, its parents give {given.column_names}")
+            raise PlanError(f"the operator '{self.name}' needs {missing}, its parents give {given.column_names}")
         return Schema([given[name] for name in names])
 
     def compute_output_schema(

@@ -1,0 +1,70 @@
+"""The graph that the config names, compiled into a plan."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import runtime
+from runtime.errors import PlanError
+from runtime.plan import Plan
+from runtime.spec import ChainSpec
+from runtime.step import Step
+from workflows.core.errors import ConfigError
+from workflows.core.quiet import quiet
+
+__all__ = ["code_of_graph", "find_graph", "plan_of"]
+
+
+def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
+    """The plan of a graph, and the files that its operators bring along.
+
+    Args:
+        folder: of the compiled chain; its chain.json says the sizes.
+        graph: "module:function", see `ensemble.graph.chain`.
+
+    Raises:
+        ConfigError: there is no such function, or what it returns cannot be served.
+    """
+    quiet()
+    from ensemble.operators.plan import compile_plan, own_files
+
+    try:
+        made = find_graph(graph)(folder)
+        return compile_plan(made, ChainSpec.load(folder)), own_files(made)
+    except PlanError as error:
+        raise ConfigError(f"chain.graph = '{graph}' cannot be served: {error}") from error
+
+
+def code_of_graph(graph: str) -> list[tuple[Path, str]]:
+    """The file that draws a graph and those of its steps that are not of the package `runtime`, with their modules."""
+    module = sys.modules[find_graph(graph).__module__]
+    steps = {value.__module__ for value in vars(module).values() if isinstance(value, type) and issubclass(value, Step)}
+    names = sorted({module.__name__, *(name for name in steps if name.split(".")[0] != runtime.__name__)})
+    return [(Path(str(sys.modules[name].__file__)), name) for name in names]
+
+
+def find_graph(name: str) -> Callable[[Path], Any]:
+    """The function that a config names: of an installed module, or of one in the folder where the command runs.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    module, _, function = name.partition(":")
+    if (here := os.fspath(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"chain.graph = '{name}' cannot be found ({error}); name a function as 'module:function', the module "
+            "installed or in the folder where the command runs"
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"chain.graph = '{name}' is no function of a folder that returns a graph")
+    graph: Callable[[Path], Any] = found
+    return graph

@@ -1,0 +1,143 @@
+"""What is drawn is what is served: graphs with a step taken out, put in or replaced, in both layouts and published."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from ensemble.config import Config
+from ensemble.export.compile import compile_chain
+from ensemble.export.stage import export
+from ensemble.publish import publish
+from runtime.chain import Chain
+from tests.ensemble.synthetic import make_run, user_id
+from workflows.core.errors import ConfigError
+from workflows.core.run import Run
+
+REQUEST = {"user_id": np.array([[user_id(row, False)] for row in (2, 5, 7, 9)])}
+
+
+def drawn(config: Config, graph: str) -> Config:
+    return msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, graph=graph))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[Run, Config]:
+    return make_run(tmp_path_factory.mktemp("plans") / "run", num_users=20, num_items=80)
+
+
+@pytest.fixture(scope="module")
+def standard(world, tmp_path_factory) -> Chain:
+    folder = tmp_path_factory.mktemp("standard") / "chain"
+    compile_chain(*world, folder, "serve")
+    return Chain.load(folder)
+
+
+def check_without_ranker(standard: Chain, answer: dict) -> None:
+    arrays = dict(REQUEST)
+    for node in standard.nodes[:3]:
+        node.run(arrays)
+    assert answer["score"].tolist() == arrays["retrieval_score"][:, : answer["score"].shape[1]].tolist()
+
+
+def check_promotion(standard: Chain, answer: dict) -> None:
+    plain = standard.recommend(REQUEST)
+    assert not np.array_equal(answer["item_id"], plain["item_id"])
+    # Rows are (id - 7) / 3; every seventh is promoted, and there are more than a slate of them among the candidates.
+    promoted = (answer["item_id"] - 7) // 3 % 7 == 0
+    arrays = dict(REQUEST)
+    for node in standard.nodes[:3]:
+        node.run(arrays)
+    available = ((arrays["candidates"] >= 0) & (arrays["candidates"] % 7 == 0)).sum(axis=1)
+    assert promoted.sum(axis=1).tolist() == np.minimum(available, answer["item_id"].shape[1]).tolist()
+
+
+def check_reversed(standard: Chain, answer: dict) -> None:
+    arrays = dict(REQUEST)
+    for node in standard.nodes[:3]:
+        node.run(arrays)
+    scores = np.where(arrays["candidates"] >= 0, arrays["retrieval_score"], np.inf)
+    lowest = np.sort(scores, axis=1)[:, : answer["score"].shape[1]]
+    assert np.allclose(answer["score"], 1 / (1 + np.exp(lowest)), atol=1e-6)
+
+
+GRAPHS = {
+    "without_ranker": check_without_ranker,
+    "with_promotion": check_promotion,
+    "with_another_ranker": check_reversed,
+}
+
+
+@pytest.mark.triton
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_changed_graph_is_what_both_layouts_and_a_published_version_serve(world, standard, tmp_path, graph):
+    import tritonclient.grpc as grpc
+
+    from ensemble.serving.triton import TritonServer
+
+    run, config = world
+    config = drawn(config, f"tests.ensemble.graphs:{graph}")
+    export(run, config)
+    chain = Chain.load(run.folder("repo") / "fused/cascade/1/chain")
+    expected = chain.recommend(REQUEST)
+    GRAPHS[graph](standard, expected)
+    names = {"without_ranker": "rank", "with_promotion": "promote", "with_another_ranker": "reversed"}
+    models = {path.name for path in (run.folder("repo") / "ensemble").iterdir()}
+    assert (f"cascade_{names[graph]}" in models) == (graph != "without_ranker")
+    assert ("ranker" in {path.name for path in (chain_folder(run)).iterdir()}) == (graph == "with_promotion")
+    for layout in ("fused", "ensemble"):
+        publish(run, config, tmp_path / layout, layout)
+    repositories = [run.folder("repo") / "fused", tmp_path / "ensemble"]
+    if graph == "with_promotion":
+        repositories += [run.folder("repo") / "ensemble", tmp_path / "fused"]
+    users = grpc.InferInput("user_id", [4, 1], "INT64")
+    users.set_data_from_numpy(REQUEST["user_id"])
+    for repository in repositories:
+        with (
+            TritonServer(repository) as server,
+            contextlib.closing(grpc.InferenceServerClient(server.grpc_url.removeprefix("grpc://"))) as client,
+        ):
+            answer = client.infer("cascade", [users])
+            for name, values in expected.items():
+                assert answer.as_numpy(name).tolist() == values.tolist(), (repository, name)
+
+
+def chain_folder(run: Run) -> Path:
+    return run.folder("repo") / "fused/cascade/1/chain"
+
+
+@pytest.mark.parametrize(
+    ("graph", "sentence"),
+    [
+        ("order_without_scores", "order.*ranking_score"),
+        ("ends_too_early", "the last operator, 'retrieve', does not give"),
+        ("reads_the_request_twice", "the operator 'encode_again' reads the request, which 'features' alone may"),
+        ("with_a_foreign_operator", "Rename.* is none that a chain can serve"),
+        ("no_such_graph", "cannot be found"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_refused_with_the_operators_name(world, tmp_path, graph, sentence):
+    run, config = world
+    with pytest.raises(ConfigError, match=sentence):
+        compile_chain(run, drawn(config, f"tests.ensemble.graphs:{graph}"), tmp_path / "chain", "serve")
+
+
+def test_the_plan_says_what_each_node_reads_gives_and_opens(world, tmp_path):
+    compile_chain(*world, tmp_path, "serve")
+    nodes = json.loads((tmp_path / "plan.json").read_text())["nodes"]
+    assert [node["name"] for node in nodes] == ["features", "query", "retrieve", "rank", "order"]
+    rank = nodes[3]
+    assert rank["step"] == "runtime.steps.rank:Rank"
+    assert rank["reads"]["candidates"] == "candidates"
+    assert rank["gives"] == {"ranking_score": "ranking_score"}
+    assert "ranker" in rank["files"]
+    present = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    for node in nodes:
+        for name in node["files"]:
+            assert any(path == name or path.startswith(name + "/") for path in present), name
