@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from merlin.table import TensorTable
 from numpy.typing import NDArray
 
 from ensemble.operators.operator import ChainOperator, schema_of
+from runtime.sources.chosen import chosen_sources, merge_of
 from runtime.spec import FLOATS, ChainSpec, Tensor
 from runtime.steps.features import EncodeRequest
 from runtime.steps.order import Order
 from runtime.steps.query import QueryTower
 from runtime.steps.rank import Rank
-from runtime.steps.retrieve import Retrieve
 
 __all__ = ["chain", "request_table"]
 
@@ -35,7 +36,8 @@ def chain(folder: Path) -> Ensemble:
 
     features = request >> step(EncodeRequest())  # ids -> rows, codes, histories
     query = features >> step(QueryTower())  # (B, D), and the ranker's query part
-    candidates = query + features >> step(Retrieve())  # (B, C), filtered inside the search
+    found = [query + features >> step(source) for source in chosen_sources(spec)]  # (B, K) each, nothing blocked
+    candidates = reduce(add, found) + query + features >> step(merge_of(spec))  # (B, C)
     scores = candidates + query + features >> step(Rank())  # (B, C)
     slate = candidates + scores + features >> step(Order())  # (B, S)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from runtime.errors import BadRequest
-from runtime.format_1 import plan_of_format_1
 from runtime.plan import PLAN_FILE, Node, Plan
 from runtime.request import Parsed, join
 from runtime.spec import ChainSpec
+from runtime.standard import standard_plan
 from runtime.step import Arrays, RequestStep, Step
 
 __all__ = ["Chain", "OpenNode", "open_nodes", "parse_all"]
@@ -60,7 +60,7 @@ class Chain:
 
     def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
         self.spec = spec or ChainSpec.load(folder)
-        self.plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else plan_of_format_1(self.spec)
+        self.plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else standard_plan(self.spec)
         self.nodes = open_nodes(self.plan.nodes, folder, self.spec)
         self._response = [(t.name, self.plan.nodes[-1].gives[t.name]) for t in self.plan.response(self.spec)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,12 @@ from runtime.index.settings import Settings
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record, known_keys
 
-__all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "Tensor", "encoded"]
+__all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "SourceSpec", "Tensor", "encoded"]
 
 CHAIN_FILE = "chain.json"
 # Before the names of model inputs between steps: `user_id` is raw in the request and a code behind the first step.
 ENCODED = "encoded_"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # What a slate rests on; `path_code` is the position here.
 PATHS = ("known_user", "history", "context", "popularity")
 KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
@@ -61,6 +62,23 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class SourceSpec:
+    """A retrieval source of a chain.
+
+    Attributes:
+        name: of the source.
+        step: "module:class", a `runtime.sources.base.Source`.
+        weight: of its score in the merged retrieval score.
+        quota: candidates that are its best, whatever their merged score.
+    """
+
+    name: str
+    step: str
+    weight: float = 0.0
+    quota: int = 0
+
+
+@dataclass(frozen=True)
 class ChainSpec:
     """Everything about a chain but its arrays.
 
@@ -83,7 +101,8 @@ class ChainSpec:
         tower_inputs: model inputs of the query tower.
         index: how it is searched.
         recency_boost, recency_decay: how much more a user's latest items count in the item-item score.
-        tower_weight, neighbour_weight: of the two sources' scores in the merged retrieval score.
+        sources: what candidates come from.
+        fallback: the source for users of whom nothing is known.
         ranker: its inputs and shape.
     """
 
@@ -108,8 +127,8 @@ class ChainSpec:
     index: Settings
     recency_boost: float
     recency_decay: float
-    tower_weight: float
-    neighbour_weight: float
+    sources: tuple[SourceSpec, ...]
+    fallback: str
     ranker: RankerSpec
 
     @property
@@ -160,7 +179,11 @@ class ChainSpec:
         """
         record = json.loads((folder / CHAIN_FILE).read_text())
         version = record.pop("format_version", None) if isinstance(record, dict) else None
-        if version != FORMAT_VERSION:
+        if version == 1:
+            record = {**record, **sources_of_format_1(record)}
+            for name in ("tower_weight", "neighbour_weight"):
+                record.pop(name, None)
+        elif version != FORMAT_VERSION:
             raise ValueError(
                 f"{CHAIN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
             )
@@ -168,3 +191,17 @@ class ChainSpec:
         parts = {name: (kind, record.get(name)) for name, kind in (("index", Settings), ("ranker", RankerSpec))}
         narrowed = {name: known_keys(kind, part) for name, (kind, part) in parts.items() if isinstance(part, dict)}
         return from_record(cls, {**record, **narrowed}, CHAIN_FILE)
+
+
+def sources_of_format_1(record: dict[str, Any]) -> dict[str, Any]:
+    """The keys of this format for a chain of the first, whose sources were the code's."""
+    sources: list[dict[str, Any]] = [
+        {"name": "towers", "step": "runtime.sources.towers:TwoTowers", "weight": record.get("tower_weight")},
+        {
+            "name": "neighbours",
+            "step": "runtime.sources.neighbours:Neighbours",
+            "weight": record.get("neighbour_weight"),
+        },
+        {"name": "popularity", "step": "runtime.sources.item_scores:Popularity"},
+    ]
+    return {"sources": sources, "fallback": "popularity"}

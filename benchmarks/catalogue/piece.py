@@ -217,7 +217,8 @@ def _write_rest(
     """Ids, state, encoded features, eligibility, popularity and chain.json."""
     from ensemble.export.eligibility import pack, popularity_order
     from runtime.ranker.spec import RankerSpec
-    from runtime.spec import ChainSpec, Tensor
+    from runtime.spec import ChainSpec, SourceSpec, Tensor
+    from runtime.standard import standard_plan
     from runtime.steps.rank import reads_items
     from workflows.features.schema import HISTORY, USER_ID
 
@@ -245,11 +246,16 @@ def _write_rest(
         index=Settings.of(index, "index/meta.json"),
         recency_boost=4.0,
         recency_decay=0.8,
-        tower_weight=1.0,
-        neighbour_weight=1.0,
+        sources=(
+            SourceSpec("towers", "runtime.sources.towers:TwoTowers", 1.0),
+            SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", 1.0),
+            SourceSpec("popularity", "runtime.sources.item_scores:Popularity"),
+        ),
+        fallback="popularity",
         ranker=RankerSpec.of(ranking, "ranking/meta.json"),
     )
     spec.save(folder)
+    standard_plan(spec).save(folder)
     items = features.items if reads_items(spec) else {"item_id": features.items["item_id"]}
     arrays = {
         "ids/items": np.arange(num_items, dtype=np.int64) * 7 + 1_000,

@@ -18,7 +18,7 @@ from runtime.encoders import Encoder
 from runtime.index.settings import Settings
 from runtime.plan import Plan
 from runtime.ranker.spec import RankerSpec
-from runtime.spec import ChainSpec, Tensor
+from runtime.spec import ChainSpec, SourceSpec, Tensor
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -91,8 +91,12 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         index=Settings.of(_meta(run, "index"), "index/meta.json"),
         recency_boost=neighbours["recency"]["boost"],
         recency_decay=neighbours["recency"]["decay"],
-        tower_weight=neighbours["tower_weight"],
-        neighbour_weight=neighbours["neighbour_weight"],
+        sources=(
+            SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours["tower_weight"]),
+            SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours["neighbour_weight"]),
+            SourceSpec("popularity", "runtime.sources.item_scores:Popularity"),
+        ),
+        fallback="popularity",
         ranker=RankerSpec.of(ranking, "ranking/meta.json"),
     )
 

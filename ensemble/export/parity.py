@@ -97,8 +97,8 @@ class BruteForce:
 
     def merged(self, scores: dict[str, NDArray]) -> NDArray:
         """The score that orders the candidates, [N]."""
-        spec = self._spec
-        return spec.tower_weight * scores[TOWER_SCORE] + spec.neighbour_weight * scores[NEIGHBOUR_SCORE]
+        weights = {source.name: source.weight for source in self._spec.sources}
+        return weights["towers"] * scores[TOWER_SCORE] + weights["neighbours"] * scores[NEIGHBOUR_SCORE]
 
     def allowed(self, user: int) -> NDArray[np.bool_]:
         """Which items the user may be shown, bool [N]."""

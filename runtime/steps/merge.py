@@ -1,105 +1,173 @@
-"""The second half of retrieval: the item-item source nominates too, and one score orders what either found."""
+"""What the sources found, as one list of candidates: weights order it, quotas keep places in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.index.allowed import are_set
+from runtime.ids import NO_ITEM
 from runtime.index.rounding import SCORE_STEP, quantise
-from runtime.index.search import inner_products
-from runtime.neighbours import NeighbourLists, Recency, look_up, neighbour_scores
-from runtime.spec import ChainSpec
-from runtime.step import load_array
+from runtime.neighbours import look_up
+from runtime.sources.base import Source, real
+from runtime.spec import POPULARITY, ChainSpec, Tensor
+from runtime.step import Arrays, Step, make_step
 
-__all__ = ["MERGED_STEP", "MERGE_FILES", "Merged", "Merger"]
+__all__ = ["MERGED_STEP", "Merge"]
 
-MERGE_FILES = ("neighbours", "item_embeddings.npy", "eligible.npy", "state/history.npy")
 MERGED_STEP = 2.0**-16
-
-# Item rows int64 [K], merged, tower and item-item scores float32 [K]; descending merged score, ties by row.
-Merged = tuple[NDArray, NDArray, NDArray, NDArray]
+RETRIEVAL_SCORE = "retrieval_score"
 
 
-class Merger:
-    """The item-item lists and the weights of both scores.
+class Merge(Step):
+    """The C best of the union of what the sources found.
 
-    merged score = tower_weight * <query, item embedding> + neighbour_weight * sum of the weights of what the user has.
+    merged score = sum over the sources of weight * score. A source gives the score of what it found; of what others
+    found, it says the score too, where it is not sparse. A sparse source, which gives every item that it says anything
+    of, brings the C best with a positive score into the union, any other source all that it gives.
+
+    A quota keeps places: of a source with the quota q, the q best by its own score are candidates, whatever their
+    merged score. Where nothing is known of a user, the candidates are those of the fallback source, in its order.
 
     Args:
-        folder: a compiled chain.
-        spec: its chain.json.
+        sources: a record each: "step" and "settings" of the source, "weight", "quota".
+        fallback: the name of the source for users of whom nothing is known.
     """
 
-    def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        self._lists = NeighbourLists.load(folder / "neighbours")
-        self._embeddings = load_array(folder / "item_embeddings.npy")
-        self._eligible = load_array(folder / "eligible.npy")
-        self._marked = np.zeros(spec.num_items, bool)
-        self._history = load_array(folder / "state/history.npy")
-        self._history_length, self._count = spec.history_length, spec.num_candidates
-        self._recency = Recency(spec.recency_boost, spec.recency_decay)
-        self._weights = spec.tower_weight, spec.neighbour_weight
+    name = "merge"
+    model = "retrieve"
+    is_heavy = True
 
-    def recent(self, user_row: int, requested: NDArray) -> NDArray:
-        """The latest items of a user (-1: unknown), oldest first; none where they count as much as any other.
+    def __init__(self, sources: list[dict[str, Any]], fallback: str) -> None:
+        super().__init__(sources=sources, fallback=fallback)
+        self._sources: list[Source] = []
+        for record in sources:
+            source = make_step(record["step"], record["settings"])
+            if not isinstance(source, Source):
+                raise TypeError(f"{record['step']} is no source")
+            self._sources.append(source)
+        self._weights = np.array([record["weight"] for record in sources], np.float64)
+        self._quotas = [int(record["quota"]) for record in sources]
+        # What is asked of everybody: the others wait for users of whom nothing is known.
+        self._asked = [number for number, source in enumerate(self._sources) if not source.only_unknown]
+        self._fallback = [source.name for source in self._sources].index(fallback)
 
-        Args:
-            user_row: whose.
-            requested: item rows of the request, oldest first; later than the stored ones.
-        """
-        if not self._recency.boost:
-            return requested[:0]
-        stored = self._history[user_row] if user_row >= 0 else requested[:0]
-        rows: NDArray = np.concatenate([stored[stored >= 0], requested])
-        return rows[-self._history_length :]
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """What the sources gave, the query and the path."""
+        found = [tensor for source in self._sources for tensor in source.outputs(spec)]
+        return (Tensor("query", "FP32", spec.embedding_dim), Tensor("path_code", "INT32"), *found)
 
-    def merge(
-        self, query: NDArray, found: NDArray, scores: NDArray, owned: NDArray, recent: NDArray, blocked: NDArray
-    ) -> Merged:
-        """Order the union of both sources' best.
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """`candidates`, item rows padded with -1, best first; the merged score and those that the ranker sees."""
+        names = (RETRIEVAL_SCORE, *(source.score_name for source in self._sources if source.score_name))
+        scores = [Tensor(name, "FP32", spec.num_candidates) for name in names]
+        return (Tensor("candidates", "INT32", spec.num_candidates), *scores)
 
-        Args:
-            query: float32 [D].
-            found: the C item rows that the towers found, in any order, all of them allowed.
-            scores: their tower scores.
-            owned: distinct item rows that the user has, ascending.
-            recent: the latest of them, as `recent` gives them.
-            blocked: distinct item rows that must not be shown, ascending.
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
+        """What the sources need to say something of others' items."""
+        return tuple(name for number in self._asked for name in self._sources[number].scorer_files(spec))
 
-        Returns:
-            C rows or fewer; as many item rows come from the lists at most.
-        """
-        reached, sums = neighbour_scores(self._lists, owned, recent, self._recency)
-        rows, tower = found, scores
-        nominated = self._nominated(reached, sums, blocked)
-        if len(nominated) and len(new := nominated[~self._among(nominated, found)]):
-            rows = np.concatenate([found, new])
-            tower = np.concatenate([scores, inner_products(query, self._embeddings, new)])
-        neighbour = quantise(look_up(rows, reached, sums), SCORE_STEP)
-        merged = quantise(self._weights[0] * tower.astype(np.float64) + self._weights[1] * neighbour, MERGED_STEP)
-        best = np.lexsort((rows, -merged))[: self._count]
-        return rows[best], merged[best], tower[best], neighbour[best]
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._scorers = {number: self._sources[number].scorer(folder, spec) for number in self._asked}
+        self._place = np.full(spec.num_items, -1, np.int64)
+        self._count = spec.num_candidates
 
-    def _among(self, rows: NDArray, others: NDArray) -> NDArray[np.bool_]:
-        """Whether each of the rows is among the others."""
-        # Marking a few rows for a moment is many times cheaper than searching among them.
-        self._marked[others] = True
-        among: NDArray[np.bool_] = self._marked[rows]
-        self._marked[others] = False
-        return among
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """[B, ...] found items and scores -> candidates [B, C] with their scores."""
+        paths = batch["path_code"][:, 0].tolist()
+        candidates = np.full((len(paths), self._count), NO_ITEM, np.int32)
+        merged = np.zeros(candidates.shape, np.float32)
+        seen = {n: np.zeros(candidates.shape, np.float32) for n in self._asked if self._sources[n].score_name}
+        for user, path in enumerate(paths):
+            if path == POPULARITY:
+                rows, values = self._given(batch, self._fallback, user)
+                rows, values = rows[: self._count], values[: self._count]
+            else:
+                rows, values, scores = self._merge(batch, user)
+                for number, of_source in seen.items():
+                    of_source[user, : len(rows)] = scores[number]
+            candidates[user, : len(rows)], merged[user, : len(rows)] = rows, values
+        named = {self._sources[number].score_name: scores for number, scores in seen.items()}
+        return {"candidates": candidates, RETRIEVAL_SCORE: merged, **named}
 
-    def _nominated(self, reached: NDArray, sums: NDArray, blocked: NDArray) -> NDArray:
-        """The C allowed items with the highest positive item-item scores, ties by row."""
-        if not len(reached):
-            return reached
-        usable = np.flatnonzero(are_set(self._eligible, reached) & (sums > 0) & ~self._among(reached, blocked))
-        if len(usable) <= self._count:
-            return reached[usable]
-        reached, scores = reached[usable], quantise(sums[usable], SCORE_STEP)
+    def _given(self, batch: Mapping[str, NDArray], number: int, user: int) -> tuple[NDArray, NDArray]:
+        """Rows and scores that a source gave for a user, without the padding."""
+        name = self._sources[number].name
+        rows = real(batch[f"{name}_items"][user]).astype(np.int64)
+        return rows, batch[f"{name}_scores"][user, : len(rows)]
+
+    def _merge(self, batch: Mapping[str, NDArray], user: int) -> tuple[NDArray, NDArray, dict[int, NDArray]]:
+        """Rows, merged scores, and the scores by source, best first."""
+        given = {number: self._given(batch, number, user) for number in self._asked}
+        brought = {number: self._brought(number, *given[number]) for number in self._asked}
+        union = self._union([brought[number][0] for number in self._asked])
+        query, total = batch["query"][user], np.zeros(len(union))
+        self._place[union] = np.arange(len(union))
+        places = {number: self._place[rows] for number, (rows, _) in brought.items()}
+        self._place[union] = -1
+        scores = {}
+        for number in self._asked:
+            if self._sources[number].is_sparse:
+                scores[number] = quantise(look_up(union, *given[number]), SCORE_STEP)
+            else:
+                scores[number] = self._dense(number, places[number], brought[number][1], union, query)
+            total += self._weights[number] * scores[number].astype(np.float64)
+        merged = quantise(total, MERGED_STEP)
+        best = np.lexsort((union, -merged))
+        if any(self._quotas) and len(best) > self._count:
+            best = self._with_quotas(best, brought, places)
+        best = best[: self._count]
+        return union[best], merged[best], {number: of_source[best] for number, of_source in scores.items()}
+
+    def _brought(self, number: int, rows: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
+        """What a source brings into the union; ties go by row."""
+        if not self._sources[number].is_sparse:
+            return rows, scores
+        positive = scores > 0
+        rows, scores = rows[positive], scores[positive]
+        if len(rows) <= self._count:
+            return rows, scores
+        scores = quantise(scores, SCORE_STEP)
         kept = scores >= np.partition(scores, len(scores) - self._count)[len(scores) - self._count]
-        reached, scores = reached[kept], scores[kept]
-        nominated: NDArray = reached[np.argsort(-scores, kind="stable")[: self._count]]
-        return nominated
+        rows, scores = rows[kept], scores[kept]
+        best = np.argsort(-scores, kind="stable")[: self._count]
+        return rows[best], scores[best]
+
+    def _union(self, parts: list[NDArray]) -> NDArray:
+        """Distinct rows, in the order in which they come first."""
+        union = parts[0]
+        for rows in parts[1:]:
+            self._place[union] = 0
+            new = rows[self._place[rows] < 0]
+            self._place[union] = -1
+            if len(new):
+                union = np.concatenate([union, new])
+        return union
+
+    def _dense(
+        self, number: int, places: NDArray, given: NDArray, union: NDArray, query: NDArray
+    ) -> NDArray[np.float32]:
+        """What a source that is not sparse says of every item of the union: what it gave, and what it is asked for."""
+        scores, missing = np.zeros(len(union), np.float32), np.ones(len(union), bool)
+        scores[places], missing[places] = given, False
+        if (scorer := self._scorers[number]) is not None and missing.any():
+            scores[missing] = scorer(query, np.ascontiguousarray(union[missing]))
+        return scores
+
+    def _with_quotas(
+        self, order: NDArray, brought: Mapping[int, tuple[NDArray, NDArray]], places: Mapping[int, NDArray]
+    ) -> NDArray:
+        """The best C places of the union, in the order of the merged score, with the places that quotas keep."""
+        kept = np.zeros(len(order), bool)
+        for number, quota in enumerate(self._quotas):
+            if quota and number in brought:
+                rows, scores = brought[number]
+                kept[places[number][np.lexsort((rows, -scores))[:quota]]] = True
+        others = order[~kept[order]][: max(self._count - int(kept.sum()), 0)]
+        kept[others] = True
+        chosen: NDArray = order[kept[order]]
+        return chosen

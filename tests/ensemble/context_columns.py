@@ -133,8 +133,8 @@ def first_step(run: Run, schema: FeatureSchema, folder: Path) -> ChainSpec:
         index=Settings(),
         recency_boost=1.0,
         recency_decay=1.0,
-        tower_weight=1.0,
-        neighbour_weight=1.0,
+        sources=(),
+        fallback="",
         ranker=RankerSpec(factored=False),
     )
     for name, values in {

@@ -64,15 +64,16 @@ def parts(folder: Path) -> Any:
     from merlin.systems.dag.ensemble import Ensemble
 
     from ensemble.operators.operator import ChainOperator, schema_of
+    from runtime.sources.chosen import chosen_sources, merge_of
     from runtime.steps.features import EncodeRequest
     from runtime.steps.query import QueryTower
-    from runtime.steps.retrieve import Retrieve
 
     spec = ChainSpec.load(folder)
     step = partial(ChainOperator, chain=folder)
     features = ColumnSelector([tensor.name for tensor in spec.request]) >> step(EncodeRequest())
     query = features >> step(QueryTower())
-    candidates = query + features >> step(Retrieve())
+    found = [query + features >> step(source) for source in chosen_sources(spec)]
+    candidates = found[0] + found[1] + found[2] + query + features >> step(merge_of(spec))
     return step, features, query, candidates, lambda slate: Ensemble(slate, schema_of(spec.request))
 
 

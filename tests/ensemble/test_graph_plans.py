@@ -15,6 +15,8 @@ from ensemble.export.compile import compile_chain
 from ensemble.export.stage import export
 from ensemble.publish import publish
 from runtime.chain import Chain
+from runtime.spec import ChainSpec
+from runtime.standard import standard_plan
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
@@ -38,10 +40,15 @@ def standard(world, tmp_path_factory) -> Chain:
     return Chain.load(folder)
 
 
-def check_without_ranker(standard: Chain, answer: dict) -> None:
+def retrieved(standard: Chain) -> dict[str, np.ndarray]:
     arrays = dict(REQUEST)
-    for node in standard.nodes[:3]:
+    for node in standard.nodes:
         node.run(arrays)
+    return arrays
+
+
+def check_without_ranker(standard: Chain, answer: dict) -> None:
+    arrays = retrieved(standard)
     assert answer["score"].tolist() == arrays["retrieval_score"][:, : answer["score"].shape[1]].tolist()
 
 
@@ -50,17 +57,13 @@ def check_promotion(standard: Chain, answer: dict) -> None:
     assert not np.array_equal(answer["item_id"], plain["item_id"])
     # Rows are (id - 7) / 3; every seventh is promoted, and there are more than a slate of them among the candidates.
     promoted = (answer["item_id"] - 7) // 3 % 7 == 0
-    arrays = dict(REQUEST)
-    for node in standard.nodes[:3]:
-        node.run(arrays)
+    arrays = retrieved(standard)
     available = ((arrays["candidates"] >= 0) & (arrays["candidates"] % 7 == 0)).sum(axis=1)
     assert promoted.sum(axis=1).tolist() == np.minimum(available, answer["item_id"].shape[1]).tolist()
 
 
 def check_reversed(standard: Chain, answer: dict) -> None:
-    arrays = dict(REQUEST)
-    for node in standard.nodes[:3]:
-        node.run(arrays)
+    arrays = retrieved(standard)
     scores = np.where(arrays["candidates"] >= 0, arrays["retrieval_score"], np.inf)
     lowest = np.sort(scores, axis=1)[:, : answer["score"].shape[1]]
     assert np.allclose(answer["score"], 1 / (1 + np.exp(lowest)), atol=1e-6)
@@ -116,7 +119,7 @@ def chain_folder(run: Run) -> Path:
     ("graph", "sentence"),
     [
         ("order_without_scores", "order.*ranking_score"),
-        ("ends_too_early", "the last operator, 'retrieve', does not give"),
+        ("ends_too_early", "the last operator, 'merge', does not give"),
         ("reads_the_request_twice", "the operator 'encode_again' reads the request, which 'features' alone may"),
         ("with_a_foreign_operator", "Rename.* is none that a chain can serve"),
         ("no_such_graph", "cannot be found"),
@@ -131,8 +134,11 @@ def test_a_graph_that_does_not_fit_is_refused_with_the_operators_name(world, tmp
 def test_the_plan_says_what_each_node_reads_gives_and_opens(world, tmp_path):
     compile_chain(*world, tmp_path, "serve")
     nodes = json.loads((tmp_path / "plan.json").read_text())["nodes"]
-    assert [node["name"] for node in nodes] == ["features", "query", "retrieve", "rank", "order"]
-    rank = nodes[3]
+    assert [node["name"] for node in nodes] == [
+        *("features", "query", "towers", "neighbours", "popularity"),
+        *("merge", "rank", "order"),
+    ]
+    rank = nodes[6]
     assert rank["step"] == "runtime.steps.rank:Rank"
     assert rank["reads"]["candidates"] == "candidates"
     assert rank["gives"] == {"ranking_score": "ranking_score"}
@@ -141,3 +147,7 @@ def test_the_plan_says_what_each_node_reads_gives_and_opens(world, tmp_path):
     for node in nodes:
         for name in node["files"]:
             assert any(path == name or path.startswith(name + "/") for path in present), name
+
+
+def test_the_plan_without_merlin_is_the_one_that_the_graph_compiles_to(world, tmp_path):
+    assert compile_chain(*world, tmp_path, "serve") == standard_plan(ChainSpec.load(tmp_path))

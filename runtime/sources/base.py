@@ -1,0 +1,136 @@
+"""What a retrieval source is to the chain: a step that gives items with scores, and what the merge may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.ids import NO_ITEM
+from runtime.seen import SEEN_FILES, SeenItems
+from runtime.spec import POPULARITY, ChainSpec, Tensor
+from runtime.step import Arrays, Step
+
+__all__ = ["Asked", "Found", "Scorer", "Source", "pad_rows", "real"]
+
+# Item rows int64 [K] and their scores float32 [K], for one user.
+Found = tuple[NDArray, NDArray]
+# (query float32 [D], item rows int64 [K]) -> scores float32 [K], each independent of the others.
+Scorer = Callable[[NDArray, NDArray], NDArray[np.float32]]
+NOTHING: Found = (np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+class Asked:
+    """One user of a batch as a source sees it.
+
+    Attributes:
+        user: place in the batch.
+        user_row: -1 for an unknown user.
+        requested: item rows of the request's recent items, oldest first.
+        owned: distinct item rows that the user has, ascending.
+        blocked: distinct item rows that must not be shown, ascending.
+    """
+
+    def __init__(self, user: int, user_row: int, requested: NDArray, owned: NDArray, blocked: NDArray) -> None:
+        self.user, self.user_row, self.requested = user, user_row, requested
+        self.owned, self.blocked = owned, blocked
+
+
+class Source(Step):
+    """A retrieval source.
+
+    Subclasses say in `find` what they find for one user. `{name}_items` int32 [B, K] holds item rows, -1 where there is
+    none, and `{name}_scores` float32 [B, K] what the source says of them; K may differ from batch to batch.
+
+    Attributes:
+        score_name: under which the ranker sees the source's score of every candidate; empty: it does not.
+        is_sparse: whether what it does not give has the score 0; else the merge asks `scorer`.
+        serves_unknown: whether it is asked for users of whom nothing is known.
+        only_unknown: whether it is asked for nobody else.
+    """
+
+    model = "retrieve"
+    is_heavy = True
+    score_name: ClassVar[str] = ""
+    is_sparse: ClassVar[bool] = False
+    serves_unknown: ClassVar[bool] = False
+    only_unknown: bool = False
+
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """Whose items are wanted and what must be left out; subclasses that read the query add it."""
+        return (
+            Tensor("user_row", "INT32"),
+            Tensor("path_code", "INT32"),
+            Tensor("recent_rows", "INT32", -1),
+            Tensor("excluded_rows", "INT32", -1),
+        )
+
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The items found, and their scores."""
+        return (Tensor(f"{self.name}_items", "INT32", -1), Tensor(f"{self.name}_scores", "FP32", -1))
+
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
+        """What users have seen; subclasses add their own."""
+        return SEEN_FILES
+
+    def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
+        """What `scorer` opens."""
+        return ()
+
+    def scorer(self, folder: Path, spec: ChainSpec) -> Scorer | None:
+        """Scores of items that other sources found; None where the source says nothing of them."""
+        return None
+
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        self._filter_seen, self._seen = spec.filter_seen, SeenItems(folder)
+
+    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+        """The source's items for one user, none of them blocked or ineligible.
+
+        Args:
+            asked: the user.
+            batch: what `inputs` names, [B, ...].
+        """
+        raise NotImplementedError
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        """One user at a time: what a user gets must not change with the others of a batch."""
+        found = [NOTHING if asked is None else self.find(asked, batch) for asked in self._each(batch)]
+        return {
+            f"{self.name}_items": pad_rows([rows for rows, _ in found], np.int32, NO_ITEM),
+            f"{self.name}_scores": pad_rows([scores for _, scores in found], np.float32, 0),
+        }
+
+    def _each(self, batch: Mapping[str, NDArray]) -> Iterator[Asked | None]:
+        user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
+        for user, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
+            if self.only_unknown if path != POPULARITY else not self.serves_unknown:
+                yield None
+                continue
+            requested, excluded = real(batch["recent_rows"][user]), real(batch["excluded_rows"][user])
+            owned = _union(self._seen.of(user_row), requested)
+            blocked = _union(owned, excluded) if self._filter_seen else _union(owned[:0], excluded)
+            yield Asked(user, user_row, requested, owned, blocked)
+
+
+def real(rows: NDArray) -> NDArray:
+    """The rows without the padding."""
+    items: NDArray = rows[rows >= 0]
+    return items
+
+
+def pad_rows(parts: Sequence[NDArray], dtype: Any, padding: float) -> NDArray:
+    """Arrays [K] of different K as one [B, max K], padded right; never without a column, which Triton treats apart."""
+    padded = np.full((len(parts), max(1, *map(len, parts))), padding, dtype)
+    for row, part in zip(padded, parts, strict=True):
+        row[: len(part)] = part
+    return padded
+
+
+def _union(rows: NDArray, more: NDArray) -> NDArray:
+    """Distinct rows, ascending; `rows` are so already."""
+    return np.unique(np.concatenate([rows, more])) if len(more) else rows

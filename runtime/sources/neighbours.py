@@ -1,0 +1,61 @@
+"""The item-item lists: what a user's items say for others, the latest of them more than the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.index.allowed import are_set
+from runtime.neighbours import NeighbourLists, Recency, neighbour_scores
+from runtime.ranker.pairs import NEIGHBOUR_SCORE
+from runtime.sources.base import Asked, Found, Source
+from runtime.spec import ChainSpec
+from runtime.step import load_array
+
+__all__ = ["Neighbours"]
+
+HISTORY_FILE = "state/history.npy"
+
+
+class Neighbours(Source):
+    """Every allowed item that the lists of the user's items hold, ascending, with the sum of its weights."""
+
+    name = "neighbours"
+    score_name = NEIGHBOUR_SCORE
+    is_sparse = True
+
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
+        """The lists, the eligible items and the stored histories."""
+        return ("neighbours", "eligible.npy", HISTORY_FILE, *super().files(spec))
+
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        super().open(folder, spec)
+        self._lists = NeighbourLists.load(folder / "neighbours")
+        self._eligible = load_array(folder / "eligible.npy")
+        self._history, self._history_length = load_array(folder / HISTORY_FILE), spec.history_length
+        self._recency = Recency(spec.recency_boost, spec.recency_decay)
+        self._marked = np.zeros(spec.num_items, bool)
+
+    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+        """The sums over what the user has."""
+        recent = self._recent(asked.user_row, asked.requested)
+        reached, sums = neighbour_scores(self._lists, asked.owned, recent, self._recency)
+        if not len(reached):
+            return reached, sums
+        # Marking a few rows for a moment is many times cheaper than searching among them.
+        self._marked[asked.blocked] = True
+        kept = are_set(self._eligible, reached) & ~self._marked[reached]
+        self._marked[asked.blocked] = False
+        return reached[kept], sums[kept]
+
+    def _recent(self, user_row: int, requested: NDArray) -> NDArray:
+        """The latest items of a user (-1: unknown), oldest first; none where they count as much as any other."""
+        if not self._recency.boost:
+            return requested[:0]
+        stored = self._history[user_row] if user_row >= 0 else requested[:0]
+        rows: NDArray = np.concatenate([stored[stored >= 0], requested])
+        return rows[-self._history_length :]
