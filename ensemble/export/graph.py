@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ensemble
 import runtime
+from ensemble.config import ChainConfig
 from runtime.errors import PlanError
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
+from runtime.standard import standard_plan
 from runtime.step import Step
 from workflows.core.errors import ConfigError
 from workflows.core.quiet import quiet
@@ -30,6 +34,8 @@ def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
     Raises:
         ConfigError: there is no such function, or what it returns cannot be served.
     """
+    if importlib.util.find_spec("merlin") is None:
+        return _without_merlin(folder, graph), {}
     quiet()
     from ensemble.operators.plan import compile_plan, own_files
 
@@ -40,8 +46,20 @@ def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
         raise ConfigError(f"chain.graph = '{graph}' cannot be served: {error}") from error
 
 
+def _without_merlin(folder: Path, graph: str) -> Plan:
+    if graph != ChainConfig().graph:
+        raise ConfigError(
+            f"chain.graph = '{graph}' is a Merlin graph, and Merlin Systems is not installed here; export where the "
+            "training extras are installed"
+        )
+    return standard_plan(ChainSpec.load(folder))
+
+
 def code_of_graph(graph: str) -> list[tuple[Path, str]]:
     """The file that draws a graph and those of its steps that are not of the package `runtime`, with their modules."""
+    if graph == ChainConfig().graph:  # read, not imported: Merlin takes seconds
+        path, name = Path(str(ensemble.__file__)).with_name("graph.py"), graph.partition(":")[0]
+        return [(path, name)]
     module = sys.modules[find_graph(graph).__module__]
     steps = {value.__module__ for value in vars(module).values() if isinstance(value, type) and issubclass(value, Step)}
     names = sorted({module.__name__, *(name for name in steps if name.split(".")[0] != runtime.__name__)})
