@@ -140,16 +140,15 @@ def test_the_steps_are_timed_in_turn_each_on_what_those_before_it_gave() -> None
     class First:
         name = "first"
 
-        def __call__(self, batch):
-            return {"doubled": batch["user_id"] * 2}
+        def run(self, arrays):
+            arrays["doubled"] = arrays["user_id"] * 2
 
     class Second:
         name = "second"
         seen: ClassVar[list] = []
 
-        def __call__(self, batch):
-            self.seen.append(batch["doubled"][:, 0].tolist())
-            return {}
+        def run(self, arrays):
+            self.seen.append(arrays["doubled"][:, 0].tolist())
 
     questions = Questions({"user_id": np.arange(3)}, {"user_id": "INT64"}, np.arange(3))
     found = timed_steps([First(), Second()], questions, batch=2, count=4)
