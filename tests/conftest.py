@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +63,34 @@ def _missing(marker: str, library: str = "") -> str:
 def shared_data() -> Path:
     """The folder with the real data sets; for tests marked `shared`."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def make_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a repository whose answers follow from arithmetic; see tests/ensemble/serving/toy.py."""
+    from tests.ensemble.serving.toy import write_toy
+
+    return lambda **options: write_toy(tmp_path_factory.mktemp("repository"), **options)
+
+
+@pytest.fixture(scope="session")
+def toy_repository(make_toy: Callable[..., Path]) -> Path:
+    return make_toy()
+
+
+@pytest.fixture(scope="session")
+def toy_server(toy_repository: Path) -> Iterator[Any]:
+    """A TritonServer of integer ids."""
+    from ensemble.serving.triton import TritonServer
+
+    with TritonServer(toy_repository) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def string_server(make_toy: Callable[..., Path]) -> Iterator[Any]:
+    """A TritonServer of string ids."""
+    from ensemble.serving.triton import TritonServer
+
+    with TritonServer(make_toy(id_type="TYPE_STRING")) as server:
+        yield server

@@ -12,8 +12,8 @@ import pytest
 
 from ensemble.serving.stubs import StubWatch, children
 from ensemble.serving.triton import TritonServer
-from tests.ensemble.serving.conftest import write_toy
 from tests.ensemble.serving.processes import eventually
+from tests.ensemble.serving.toy import write_toy
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
 HEALTH = Path(__file__).parents[2] / "docker" / "health.py"

@@ -137,7 +137,7 @@ class TestServed:
     def server(self, prepared: tuple[Run, Path, ChainSpec], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         from ensemble.export.layouts import Names, write_step
         from ensemble.serving.triton import TritonServer
-        from tests.ensemble.serving.conftest import seal
+        from tests.ensemble.serving.toy import seal
 
         repository = tmp_path_factory.mktemp("repository")
         write_step(prepared[1], the_step_alone(prepared[2]), repository, "features", Names())

@@ -23,7 +23,7 @@ from ensemble.serving.repository import find_repository
 from ensemble.serving.server_log import reason
 from ensemble.serving.tensors import NO_ITEM, encode_context, encode_lists
 from ensemble.serving.transport import _sentence
-from tests.ensemble.serving.conftest import seal
+from tests.ensemble.serving.toy import seal
 from workflows.core.errors import ArtefactError, RequestError, ServingError
 
 

@@ -1,14 +1,10 @@
-"""A small model repository with the request contract of `cascade`, and a server on it."""
+"""A small model repository with the request contract of `cascade`."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
-from ensemble.serving.triton import TritonServer
 from workflows.core.artefacts import Manifest, write_manifest
 
 HERE = Path(__file__).parent
@@ -56,25 +52,3 @@ def write_toy(repository: Path, id_type: str = "TYPE_INT64", code: str | None = 
         (version / "model.py").write_text(code)
     (repository / "cascade" / "config.pbtxt").write_text(config_pbtxt(id_type, num_instances))
     return seal(repository)
-
-
-@pytest.fixture(scope="session")
-def make_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    return lambda **options: write_toy(tmp_path_factory.mktemp("repository"), **options)
-
-
-@pytest.fixture(scope="session")
-def toy_repository(make_toy: Callable[..., Path]) -> Path:
-    return make_toy()
-
-
-@pytest.fixture(scope="session")
-def toy_server(toy_repository: Path) -> Iterator[TritonServer]:
-    with TritonServer(toy_repository) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def string_server(make_toy: Callable[..., Path]) -> Iterator[TritonServer]:
-    with TritonServer(make_toy(id_type="TYPE_STRING")) as server:
-        yield server

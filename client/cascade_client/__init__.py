@@ -1,0 +1,36 @@
+"""Ask a Cascade server for ranked slates: typed, from threads and from asyncio, over gRPC and HTTP."""
+
+from __future__ import annotations
+
+from cascade_client.address import Address, parse_url
+from cascade_client.aio import AsyncCascadeClient
+from cascade_client.client import CascadeClient
+from cascade_client.errors import (
+    BadSetting,
+    CannotReach,
+    CascadeClientError,
+    RequestRefused,
+    Timeout,
+    Unavailable,
+    WrongServer,
+)
+from cascade_client.retry import Retry
+from cascade_client.slates import Id, Slate, Slates
+
+__all__ = [
+    "Address",
+    "AsyncCascadeClient",
+    "BadSetting",
+    "CannotReach",
+    "CascadeClient",
+    "CascadeClientError",
+    "Id",
+    "RequestRefused",
+    "Retry",
+    "Slate",
+    "Slates",
+    "Timeout",
+    "Unavailable",
+    "WrongServer",
+    "parse_url",
+]

@@ -1,0 +1,113 @@
+"""The client for asyncio: users in, slates out, over gRPC or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from cascade_client.address import Protocol, parse_url
+from cascade_client.errors import CascadeClientError
+from cascade_client.exchange import CONNECT_TIMEOUT_S, MODEL_NAME, TIMEOUT_S, AskInputs, Exchange, Infer, Settings, Step
+from cascade_client.request import Request, context_features
+from cascade_client.retry import DEFAULT_RETRY, Retry
+from cascade_client.slates import Id, Slates
+from cascade_client.transport import connect_async
+
+__all__ = ["AsyncCascadeClient"]
+
+Result = TypeVar("Result")
+
+
+class AsyncCascadeClient:
+    """CascadeClient for asyncio. Many calls may be under way at once; all of them belong to one event loop.
+
+    Args:
+        url: see CascadeClient, as all that follow.
+        protocol: says it where the URL does not.
+        timeout_s: longest time of one call, with all its tries and waits.
+        connect_timeout_s: longest wait for a connection.
+        retry: what is tried again; None: nothing.
+        model: name of the served model.
+
+    Raises:
+        BadSetting: an address or a setting that cannot be used.
+
+    Example:
+        >>> async def slates_of(user_ids):
+        ...     async with AsyncCascadeClient("localhost:8001", timeout_s=0.5) as client:
+        ...         return await client.recommend(user_ids)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        protocol: Protocol | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        retry: Retry | None = DEFAULT_RETRY,
+        model: str = MODEL_NAME,
+    ) -> None:
+        self.address = parse_url(url, protocol)
+        self._exchange = Exchange(Settings(self.address, model, timeout_s, connect_timeout_s, retry))
+        self._transport = connect_async(self.address, model, connect_timeout_s)
+        self._closed = False
+
+    async def inputs(self) -> dict[str, str]:
+        """Datatype by input name, see CascadeClient.inputs."""
+        return dict(await self._run(self._exchange.inputs()))
+
+    async def context_features(self) -> dict[str, str]:
+        """Datatype by name of the context features that the model takes."""
+        return context_features(await self.inputs())
+
+    async def recommend(
+        self,
+        user_ids: Sequence[Id],
+        *,
+        context: Mapping[str, Sequence[Any]] | None = None,
+        recent_item_ids: Sequence[Sequence[Id]] | None = None,
+        exclude_item_ids: Sequence[Sequence[Id]] | None = None,
+        slate_size: int | None = None,
+    ) -> Slates:
+        """Ask for the slates of some users in one request: arguments, answer and errors of CascadeClient.recommend."""
+        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
+        return await self._run(self._exchange.recommend(request))
+
+    async def close(self) -> None:
+        """Close the connections; calls that are under way fail, and the client cannot be used afterwards."""
+        self._closed = True
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncCascadeClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, steps: Generator[Step, Any, Result]) -> Result:
+        """Do what the exchange asks for until it has its result."""
+        answer, failure = None, None
+        while True:
+            try:
+                step = steps.throw(failure) if failure else steps.send(answer)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            try:
+                answer, failure = await self._do(step), None
+            except CascadeClientError as error:
+                failure = error
+
+    async def _do(self, step: Step) -> Any:
+        if self._closed:
+            raise RuntimeError("this client is closed")
+        if isinstance(step, AskInputs):
+            return await self._transport.metadata(step.timeout_s)
+        if isinstance(step, Infer):
+            return await self._transport.infer(step.tensors, step.timeout_s)
+        return await asyncio.sleep(step.wait_s)

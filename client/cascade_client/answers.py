@@ -1,0 +1,69 @@
+"""Arrays of a response to slates, once they are seen to be such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cascade_client.errors import WrongServer
+from cascade_client.slates import Slate, Slates
+
+__all__ = ["decode"]
+
+OUTPUTS = ("item_id", "score", "num_items", "path")
+OTHER_MODEL = "serve a repository that this version of Cascade exported"
+
+
+def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates:
+    """The slates of a response.
+
+    Args:
+        user_ids: the B users asked for.
+        outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1].
+
+    Raises:
+        WrongServer: an output is missing, of another shape, or no text: the server runs another model.
+    """
+    wrong = _why_wrong(len(user_ids), outputs)
+    if wrong:
+        raise WrongServer(f"the model's answer cannot be read: {wrong}; {OTHER_MODEL}")
+    counts = outputs["num_items"].reshape(-1).tolist()
+    paths = [_text("path", path) for path in outputs["path"].reshape(-1).tolist()]
+    slates = []
+    for row, user_id in enumerate(user_ids):
+        items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
+        scores = outputs["score"][row, : counts[row]].tolist()
+        slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row])))
+    return Slates(slates)
+
+
+def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with the shapes and types of an answer; "" when they fit."""
+    missing = [name for name in OUTPUTS if outputs.get(name) is None]
+    if missing:
+        return f"it has {', '.join(sorted(outputs)) or 'no outputs'}, and no {', '.join(missing)}"
+    shapes = {name: outputs[name].shape for name in OUTPUTS}
+    width = shapes["item_id"][1:]
+    expected = {"item_id": (num_users, *width), "score": (num_users, *width)}
+    for name in OUTPUTS:
+        fits = shapes[name] == expected[name] if name in expected else outputs[name].size == num_users
+        if not fits or len(width) != 1:
+            return f"{name} has the shape {list(shapes[name])}, for {num_users} users"
+    kinds = {"item_id": "iuO", "score": "f", "num_items": "iu", "path": "O"}
+    for name in OUTPUTS:
+        if outputs[name].dtype.kind not in kinds[name]:
+            return f"{name} is of type {outputs[name].dtype}"
+    counts = outputs["num_items"]
+    if ((counts < 0) | (counts > width[0])).any():
+        return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"
+    return ""
+
+
+def _text(name: str, value: Any) -> Any:
+    """Bytes as text; other values as they are."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise WrongServer(f"the model's answer cannot be read: {name} {value!r} is not UTF-8; {OTHER_MODEL}") from error

@@ -1,0 +1,64 @@
+"""What a recommendation request answers, typed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Union
+
+__all__ = ["Id", "Slate", "Slates"]
+
+# An id as it is in the data of the server.
+Id = Union[int, str]
+
+
+@dataclass(frozen=True)
+class Slate:
+    """The slate of one user.
+
+    Attributes:
+        user_id: as it was asked.
+        item_ids: raw item ids, descending score, ties by id.
+        scores: of the items, in the same order: the ranker's probability of its label or, on the path "popularity",
+            the item's popularity divided by the largest, which is not a probability.
+        path: what the slate was made from: "known_user", "history", "context" or "popularity".
+    """
+
+    user_id: Id
+    item_ids: list[Id]
+    scores: list[float]
+    path: str
+
+    @property
+    def num_items(self) -> int:
+        """How many items it holds; fewer than were asked for when too few are eligible."""
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True)
+class Slates:
+    """The slates of one request, in the order of its users."""
+
+    slates: list[Slate]
+
+    def __len__(self) -> int:
+        return len(self.slates)
+
+    def __iter__(self) -> Iterator[Slate]:
+        return iter(self.slates)
+
+    def __getitem__(self, position: int) -> Slate:
+        return self.slates[position]
+
+    def to_builtins(self) -> list[dict[str, Any]]:
+        """A list with one dictionary a user."""
+        return [asdict(slate) for slate in self.slates]
+
+    def to_json(self) -> str:
+        """A JSON list with one object a user; a score that is no finite number is null."""
+        rows = self.to_builtins()
+        for row in rows:
+            row["scores"] = [score if math.isfinite(score) else None for score in row["scores"]]
+        return json.dumps(rows, indent=2, ensure_ascii=False)

@@ -1,0 +1,158 @@
+"""What is said of answers that are none of a Cascade server's: the true cause, and never that nobody was reached."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cascade_client import (
+    CannotReach,
+    CascadeClientError,
+    RequestRefused,
+    Slate,
+    Slates,
+    Timeout,
+    Unavailable,
+    WrongServer,
+    parse_url,
+)
+from cascade_client.answers import decode
+from cascade_client.failures import of_triton, sentence_of
+from tests.client.in_loop import make_client
+from tests.client.peers import GOOD, METADATA, grpc_answer, grpc_peer, http_peer
+
+WAYS = ("sync", "asyncio")
+
+
+def error_of(way: str, url: str) -> CascadeClientError:
+    protocol = url.partition(":")[0]
+    client = make_client(f"{way}-{protocol}", url, timeout_s=5, retry=None)
+    with client, pytest.raises(CascadeClientError) as caught:
+        client.recommend([1])
+    assert "no Cascade server was reached" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("metadata", "answer", "said"),
+    [
+        ((200, b"<html>welcome</html>"), (200, b""), "JSONDecodeError"),
+        ((404, b"<html>not here</html>"), (200, b""), "HTTP status 404"),
+        ((502, b"<html>bad gateway</html>"), (200, b""), "HTTP status 502"),
+        ((200, b'{"hello": "world"}'), (200, b""), "it states no inputs of a model: {'hello': 'world'}"),
+        ((200, b'["a", "b"]'), (200, b""), "answered, but not as a Cascade server does"),
+        ((200, METADATA), (200, b"<html>"), "JSONDecodeError"),
+        ((200, METADATA), (200, b'\xff\xfe"'), "UTF-8"),
+        ((200, METADATA), (200, b'{"model_name": "cascade"}'), "KeyError: 'outputs'"),
+        ((200, METADATA), (200, b'{"outputs": []}'), "it has no outputs, and no item_id, score, num_items, path"),
+        ((200, METADATA), (500, b"{}"), "HTTP status 500"),
+    ],
+)
+def test_over_http(way: str, metadata: tuple[int, bytes], answer: tuple[int, bytes], said: str) -> None:
+    with http_peer(metadata, answer) as url:
+        error = error_of(way, url)
+    assert isinstance(error, Unavailable if "502" in said else WrongServer)
+    assert said in str(error)
+
+
+def test_the_peer_of_these_tests_can_answer_well() -> None:
+    with http_peer((200, METADATA), GOOD) as url, make_client("sync-http", url) as client:
+        assert client.recommend([1]) == Slates([Slate(1, ["a"], [0.5], "known_user")])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"item_id": b"\x01\0\0\0\xff"}, r"item_id b'\xff' is not UTF-8"),
+        ({"path": b"\x01\0\0\0\xc3"}, r"path b'\xc3' is not UTF-8"),
+        ({"score": b"\0\0"}, "answered, but not as a Cascade server does"),
+        ({"num_items": np.array([7], np.int32).tobytes()}, "num_items says [7] of 1 items"),
+        ({"num_items": np.array([-1], np.int32).tobytes()}, "num_items says [-1] of 1 items"),
+    ],
+)
+def test_over_grpc(way: str, changed: dict[str, bytes], said: str) -> None:
+    with grpc_peer(lambda service, _: grpc_answer(service, **changed)) as url:
+        error = error_of(way, url)
+    assert isinstance(error, WrongServer)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_another_grpc_service_is_not_taken_for_nobody(way: str) -> None:
+    import grpc
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        assert "UNIMPLEMENTED" in str(error_of(way, f"grpc://127.0.0.1:{port}"))
+    finally:
+        server.stop(0).wait()
+
+
+RIGHT = {
+    "item_id": np.array([[1, 2]]),
+    "score": np.array([[0.5, 0.25]], np.float32),
+    "num_items": np.array([[2]], np.int32),
+    "path": np.array([[b"known_user"]], object),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"item_id": np.array([1, 2])}, "item_id has the shape [2], for 1 users"),
+        ({"score": np.array([[0.5]], np.float32)}, "score has the shape [1, 1], for 1 users"),
+        ({"num_items": np.array([[2], [2]])}, "num_items has the shape [2, 1], for 1 users"),
+        ({"num_items": np.array([[2.0]])}, "num_items is of type float64"),
+        ({"path": np.array([[3]])}, "path is of type int64"),
+        ({"score": None}, "no score"),
+    ],
+)
+def test_a_wrong_shape_or_type_is_named(changed: dict[str, Any], said: str) -> None:
+    assert decode([7], RIGHT)[0].item_ids == [1, 2]
+    with pytest.raises(WrongServer) as caught:
+        decode([7], {**RIGHT, **changed})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "kind", "said"),
+    [
+        ("Stub process 'cascade_0_1' is not healthy.", "500", Unavailable, "has lost a process of its model"),
+        ("Exceeds maximum queue size", "StatusCode.UNAVAILABLE", Unavailable, "cannot answer now: Exceeds maximum"),
+        ("failed to connect to all addresses", "StatusCode.UNAVAILABLE", CannotReach, "no Cascade server was reached"),
+        ("Socket closed", "StatusCode.UNAVAILABLE", CannotReach, "no Cascade server was reached"),
+        ("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED", Timeout, "no answer from grpc://host:8001 within 5 s"),
+        ("Request for unknown model: 'x' is not found", "404", WrongServer, "serves no model 'cascade'"),
+        ("Request for unknown model: 'cascade' has no available versions", "404", Unavailable, "serves no model"),
+        ("model 'cascade', version 1 is not ready", "400", Unavailable, "serves no model 'cascade'"),
+        ("slate_size must be 1", "StatusCode.INVALID_ARGUMENT", RequestRefused, "slate_size must be 1"),
+    ],
+)
+def test_what_triton_says_has_its_class(message: str, status: str, kind: type[CascadeClientError], said: str) -> None:
+    error = of_triton(message, status, parse_url("host:8001"), "cascade", 5.0)
+    assert type(error) is kind
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[StatusCode.INTERNAL] user_id is empty",
+        "in ensemble 'cascade', Failed to process the request(s) for model 'rank_0_0', message: user_id is empty",
+        "Failed to process the request(s) for model instance 'cascade_0_0', message: user_id is empty\n\nAt:\n/a.py",
+    ],
+)
+def test_only_the_words_of_the_model_are_shown(message: str) -> None:
+    assert sentence_of(message) == "user_id is empty"
+
+
+def test_paths_of_the_server_are_not_shown() -> None:
+    assert sentence_of("cannot read /srv/repo/cascade/1/items.npy now") == "cannot read (a file of the server) now"
+    assert sentence_of("give a/b or 1/2") == "give a/b or 1/2"

@@ -1,0 +1,123 @@
+"""No call lasts longer than it may, whatever the peer does; and no connection is waited for too long."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from cascade_client import BadSetting, CannotReach, CascadeClient, Retry, Timeout
+from tests.client.in_loop import KINDS, make_client
+from tests.client.peers import GOOD, METADATA, grpc_answer, grpc_peer, http_peer
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@contextmanager
+def took_about(expected_s: float) -> Iterator[None]:
+    started_at = time.monotonic()
+    yield
+    assert expected_s * 0.9 <= time.monotonic() - started_at < expected_s + 1.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("retry", [None, Retry()])
+def test_a_peer_that_accepts_and_never_answers(kind: str, retry: Retry | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = make_client(kind, f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5, retry=retry)
+        with client, took_about(0.5), pytest.raises(Timeout, match=r"no answer from \w+://127.0.0.1:\d+ within 0.5 s"):
+            client.recommend([1])
+
+
+@pytest.mark.parametrize("kind", ["sync-http", "asyncio-http"])
+def test_a_peer_that_answers_byte_by_byte(kind: str) -> None:
+    stop = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection = server.accept()[0]
+        with connection:
+            connection.recv(1 << 16)
+            for letter in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000:
+                if stop.wait(0.05):
+                    return
+                try:
+                    connection.send(bytes([letter]))
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,), daemon=True)
+        thread.start()
+        client = make_client(kind, f"127.0.0.1:{server.getsockname()[1]}", timeout_s=0.6)
+        with client, took_about(0.6), pytest.raises(Timeout):
+            client.recommend([1])
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_that_is_not_made_is_given_up_before_the_call(kind: str) -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # further ones are dropped
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"127.0.0.1:{full.getsockname()[1]}"
+        client = stack.enter_context(make_client(kind, url, timeout_s=10, connect_timeout_s=0.5, retry=None))
+        with took_about(0.5), pytest.raises(CannotReach):
+            client.recommend([1])
+
+
+@pytest.mark.parametrize("kind", ["sync-grpc", "asyncio-grpc"])
+def test_a_grpc_model_that_hangs_is_asked_once_unless_another_try_is_allowed(kind: str) -> None:
+    asked, release = [], threading.Event()
+
+    def answer(service: Any, _: Any) -> Any:
+        asked.append(time.monotonic())
+        if len(asked) <= 2:
+            release.wait(10)
+        return grpc_answer(service)
+
+    with grpc_peer(answer) as url:
+        with make_client(kind, url, timeout_s=0.5) as client, took_about(0.5), pytest.raises(Timeout):
+            client.recommend([1])
+        assert len(asked) == 1
+        with make_client(kind, url, timeout_s=10, retry=Retry(attempt_timeout_s=0.5)) as client, took_about(0.5):
+            assert client.recommend([1])[0].item_ids == ["a"]
+        assert len(asked) == 3
+        release.set()
+
+
+@pytest.mark.parametrize("kind", ["sync-http", "asyncio-http"])
+def test_an_http_model_that_hangs_is_asked_once_unless_another_try_is_allowed(kind: str) -> None:
+    asked, release = [], threading.Event()
+
+    def answer() -> Any:
+        asked.append(time.monotonic())
+        if len(asked) <= 2:
+            release.wait(10)
+        return GOOD
+
+    with http_peer((200, METADATA), answer) as url:
+        with make_client(kind, url, timeout_s=0.5) as client, took_about(0.5), pytest.raises(Timeout):
+            client.recommend([1])
+        assert len(asked) == 1
+        with make_client(kind, url, timeout_s=10, retry=Retry(attempt_timeout_s=0.5)) as client, took_about(0.5):
+            assert client.recommend([1])[0].item_ids == ["a"]
+        assert len(asked) == 3
+        release.set()
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "5", None])
+def test_a_time_is_a_number_above_0(value: Any) -> None:
+    for options in ({"timeout_s": value}, {"connect_timeout_s": value}):
+        with pytest.raises(BadSetting, match="_s must be a number of seconds above 0, got "):
+            CascadeClient("localhost", **options)
+    with pytest.raises(BadSetting, match="first_wait_s must be a number of seconds above 0"):
+        Retry(first_wait_s=value)
