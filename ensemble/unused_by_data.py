@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ensemble.config import Config
-from workflows.core.artefacts import read_manifest
 from workflows.core.given import Unused, refuse_unused
 from workflows.core.run import Run
+from workflows.tables.info import DataInfo
 
 __all__ = ["refuse_after_data", "refuse_after_features"]
 
@@ -28,7 +28,7 @@ def refuse_after_data(run: Run, config: Config) -> None:
     from workflows.tables.unused import unused_by_valid
 
     folder = run.folder("data")
-    if read_manifest(folder).info.get("valid_given"):
+    if DataInfo.load(folder).valid_given:
         refuse_unused(config.given, unused_by_valid(config.split))
     refuse_unused(config.given, unused_by_lists(config.features, folder))
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig, FeatureSpec
+from workflows.tables.info import DataInfo
 
 __all__ = ["CATEGORICAL", "CONTINUOUS", "write_wide"]
 
@@ -38,7 +39,7 @@ def write_wide(run: Run, num_rows: int, seed: int = 1) -> FeaturesConfig:
     rng = np.random.default_rng(seed)
     ids = np.arange(NUM_ROWS_BY_SIDE)
 
-    def body(folder: Path) -> dict[str, Any]:
+    def body(folder: Path) -> DataInfo:
         (folder / "ids").mkdir()
         for side in ("user", "item"):
             np.save(folder / "ids" / f"{side}s.npy", ids)
@@ -47,7 +48,17 @@ def write_wide(run: Run, num_rows: int, seed: int = 1) -> FeaturesConfig:
         for split, table in (("train", events), ("valid", events.slice(0, 0)), ("test", events.slice(0, 0))):
             (folder / split).mkdir()
             pq.write_table(table, folder / split / "part_00000.parquet", row_group_size=ROW_GROUP)
-        return {"id_type": {"user": "int64", "item": "int64"}, "labels": ["click"]}
+        return DataInfo(
+            num_items=NUM_ROWS_BY_SIDE,
+            num_users=NUM_ROWS_BY_SIDE,
+            id_type={"item": "int64", "user": "int64"},
+            rows={"train": num_rows, "valid": 0, "test": 0},
+            history_length=0,
+            has_timestamp=False,
+            timestamp_unit="rows",
+            labels=("click",),
+            num_dropped=0,
+        )
 
     data = {"user_id": "user_id", "item_id": "item_id", "labels": ["click"]}
     run_stage(run, "data", config={"data": data}, after=[], body=body, inputs={"num_rows": num_rows, "seed": seed})

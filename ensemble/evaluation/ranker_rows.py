@@ -16,6 +16,7 @@ from models.dataset.features import load_features
 from models.metrics.bootstrap import Resamples
 from models.metrics.calibration import calibration_gap
 from models.metrics.paired import Scored, paired_differences
+from models.ranking.meta import RankingMeta
 from workflows.core.run import Run
 
 __all__ = ["ranker_quality"]
@@ -39,21 +40,21 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     """
     from models.ranking.scores import ranking_scores
 
-    meta = msgspec.json.decode((run.folder("ranking") / "meta.json").read_bytes())
+    meta = RankingMeta.load(run.folder("ranking"))
     users, labels, probabilities = ranking_scores(run, "test")
     quality = classification_quality(labels, probabilities)
     if "auc" in quality:
         resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
         quality |= calibration_quality(calibration_gap(labels, probabilities, users, resamples), quality)
-    quality |= {"label": meta["label"] or "interaction", "rows": ROWS.get(meta["training_rows"], "rows")}
-    if meta["training_rows"] != "impressions" or "auc" not in quality:
+    quality |= {"label": meta.label or "interaction", "rows": ROWS[meta.training_rows]}
+    if meta.training_rows != "impressions" or "auc" not in quality:
         return quality
     quality |= random_order(run, config, labels, probabilities)
     found = {UP_TO_EVENT: probabilities} | _frozen(run)
     if FROZEN in found:
         quality[FROZEN] = _figures(labels, found[FROZEN])
     if config.evaluate.peers.use:
-        quality |= measure_classifiers(run, config, meta["label"], labels, found)
+        quality |= measure_classifiers(run, config, meta.label, labels, found)
     return quality
 
 

@@ -27,6 +27,7 @@ from ensemble.evaluation.unmeasured import no_slates, nothing_measured, why_unme
 from ensemble.evaluation.verdict import POLICY_SENTENCE
 from ensemble.evaluation.write import write_recommendations
 from models.baselines.fitted import PeerRecord
+from models.index.meta import IndexMeta
 from models.metrics.bootstrap import Resamples
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
@@ -118,7 +119,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "cutoffs": cutoffs,
         "data": {**facts, **queries.facts},
         "unmeasured": why_not,
-        "index": msgspec.json.decode((run.folder("index") / "meta.json").read_bytes()),
+        "index": msgspec.to_builtins(IndexMeta.load(run.folder("index"))),
     }
     resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
     if why_not is not None:

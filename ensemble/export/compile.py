@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +13,18 @@ from ensemble.export.chain_files import ChainFiles
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from models.dataset.features import Features, load_features
+from models.index.meta import IndexMeta
+from models.neighbours.meta import NeighboursMeta
+from models.ranking.meta import RankingMeta
+from models.retrieval.meta import RetrievalMeta
 from runtime.encoders import Encoder
-from runtime.index.settings import Settings
 from runtime.plan import Plan
-from runtime.ranker.spec import RankerSpec
 from runtime.spec import ChainSpec, SourceSpec, Tensor
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 from workflows.features.schema import HISTORY, Feature
+from workflows.tables.info import DataInfo
 
 __all__ = ["STAGES_READ", "compile_chain"]
 
@@ -65,17 +67,17 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
 
 
 def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
-    info = read_manifest(run.folder("data")).info
-    retrieval, neighbours, ranking = (_meta(run, stage) for stage in ("retrieval", "neighbours", "ranking"))
+    info = DataInfo.load(run.folder("data"))
+    retrieval, neighbours = RetrievalMeta.load(run.folder("retrieval")), NeighboursMeta.load(run.folder("neighbours"))
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
     return ChainSpec(
         num_items=features.num_items,
         num_users=features.num_users,
-        item_id_dtype=ID_DTYPES[info["id_type"]["item"]],
-        user_id_dtype=ID_DTYPES[info["id_type"]["user"]],
+        item_id_dtype=ID_DTYPES[info.id_type["item"]],
+        user_id_dtype=ID_DTYPES[info.id_type["user"]],
         history_length=schema.history_length,
-        embedding_dim=retrieval["embedding_dim"],
+        embedding_dim=retrieval.embedding_dim,
         num_candidates=chain.num_candidates,
         slate_size=chain.slate_size,
         max_slate_size=chain.max_slate_size,
@@ -87,24 +89,24 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         context_features=tuple(map(_tensor, schema.side("context"))),
         history_feature=HISTORY,
         context_columns=tuple(_context_columns(run, schema.side("context"))),
-        tower_inputs=tuple(retrieval["query_inputs"]),
-        index=Settings.of(_meta(run, "index"), "index/meta.json"),
-        recency_boost=neighbours["recency"]["boost"],
-        recency_decay=neighbours["recency"]["decay"],
+        tower_inputs=retrieval.query_inputs,
+        index=IndexMeta.load(run.folder("index")).settings,
+        recency_boost=neighbours.recency.boost,
+        recency_decay=neighbours.recency.decay,
         sources=(
-            SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours["tower_weight"]),
-            SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours["neighbour_weight"]),
+            SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours.tower_weight),
+            SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight),
             SourceSpec("popularity", "runtime.sources.item_scores:Popularity"),
         ),
         fallback="popularity",
-        ranker=RankerSpec.of(ranking, "ranking/meta.json"),
+        ranker=RankingMeta.load(run.folder("ranking")).spec,
     )
 
 
-def _check_sizes(run: Run, info: dict[str, Any], features: Features, retrieval: dict[str, Any]) -> None:
+def _check_sizes(run: Run, info: DataInfo, features: Features, retrieval: RetrievalMeta) -> None:
     embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
-    expected = (info["num_items"], retrieval["embedding_dim"])
-    if embeddings.shape != expected or features.num_items != info["num_items"]:
+    expected = (info.num_items, retrieval.embedding_dim)
+    if embeddings.shape != expected or features.num_items != info.num_items:
         raise ArtefactError(
             f"retrieval/item_embeddings.npy has the shape {embeddings.shape} and features/items {features.num_items} "
             f"rows, expected {expected} as data/ and retrieval/meta.json say; run the stages again from prepare"
@@ -126,12 +128,3 @@ def _context_columns(run: Run, features: list[Feature]) -> list[Tensor]:
 
 def _tensor(feature: Feature) -> Tensor:
     return Tensor(feature.name, "INT32" if feature.kind == "categorical" else "FP32", feature.length or 1)
-
-
-def _meta(run: Run, stage: str) -> dict[str, Any]:
-    path = run.folder(stage) / "meta.json"
-    try:
-        meta: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be read ({error}); run its stage again with --force") from None
-    return meta

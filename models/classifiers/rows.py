@@ -8,8 +8,8 @@ import numpy as np
 from models.classifiers.base import Table, join, load_table
 from models.classifiers.history import Past, with_history
 from models.dataset.features import Features, load_state
-from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
+from workflows.tables.info import DataInfo
 
 __all__ = ["FROZEN", "MAX_ROWS", "UP_TO_EVENT", "ClassifierRows", "classifier_rows", "frozen_history", "is_ordered"]
 
@@ -71,7 +71,7 @@ def frozen_history(run: Run, features: Features) -> np.ndarray:
 
 def is_ordered(run: Run) -> bool:
     """Whether the events have a time, so that more is known at some of them than at others."""
-    return bool(read_manifest(run.folder("data")).info.get("has_timestamp"))
+    return DataInfo.load(run.folder("data")).has_timestamp
 
 
 def _drawn(table: Table, seed: int) -> Table:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,6 +70,7 @@ def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, f
 def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Mapping[str, Any]:
     quiet()
     from models.index.advise import advise
+    from models.index.meta import IndexMeta
     from models.index.workload import Workload
 
     chosen = device.choose(config.device, "faiss")
@@ -88,25 +88,13 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
         cutoff=min(config.recall_cutoff, serving.num_candidates, len(embeddings)),
     )
     advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
-    picked = msgspec.to_builtins(advice.picked)
-    meta = {
-        **{name: value for name, value in picked.items() if name != "verdict"},
-        "recall_cutoff": workload.cutoff,
-        "target_index_recall": config.target_index_recall,
-        "num_queries": len(queries),
-        "num_candidates": workload.num_candidates,
-        "share_eligible": float(eligible.mean()),
-        "mean_blocked": float(np.mean([len(rows) for rows in workload.blocked])) if len(queries) else 0.0,
-        "why": advice.why,
-        "measured": msgspec.to_builtins(advice.measured),
-    }
-    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    meta = IndexMeta.of(advice, workload, config)
+    meta.save(folder)
     console.say(
-        f"index: {picked['kind']} ({advice.why}), index_recall_at_{workload.cutoff} = "
-        f"{picked['index_recall_at_k']:.4f}, {picked['ms_per_query']:.3f} ms a query, "
-        f"{picked['index_bytes'] / MIB:,.1f} MiB beside the embeddings"
+        f"index: {meta.kind} ({meta.why}), index_recall_at_{meta.recall_cutoff} = {meta.index_recall_at_k:.4f}, "
+        f"{meta.ms_per_query:.3f} ms a query, {meta.index_bytes / MIB:,.1f} MiB beside the embeddings"
     )
-    return {name: meta[name] for name in ("kind", "nlist", "nprobe", "index_recall_at_k", "ms_per_query")}
+    return {name: getattr(meta, name) for name in ("kind", "nlist", "nprobe", "index_recall_at_k", "ms_per_query")}
 
 
 def sample_queries(run: Run, num_queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

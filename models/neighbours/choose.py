@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,9 +11,10 @@ from scipy import sparse
 
 from models.baselines.base import top_k
 from models.metrics.ranking import per_user
+from models.neighbours.blend import Blend
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import recent_matrix
-from models.neighbours.weights import Blend, Weights, spread
+from models.neighbours.weights import Weights, spread
 from models.retrieval.validation import ValidationSet
 from runtime.neighbours import Recency
 
@@ -47,7 +47,7 @@ class Choice(msgspec.Struct, frozen=True):
     recency: Recency
     tower_weight: float
     neighbour_weight: float
-    measured: list[dict[str, Any]]
+    measured: list[dict[str, float]]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
         asked: users of the valid split.
         config: the values to choose from.
     """
-    measured: list[dict[str, Any]] = []
+    measured: list[dict[str, float]] = []
 
     def best(name: str, values: Sequence[float], scores_of: Callable[[float], Scores]) -> float:
         if len(values) == 1 or not len(asked.users):

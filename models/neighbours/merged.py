@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import numpy as np
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 
 from models.dataset.features import State
 from models.neighbours.counts import recent_matrix, seen_matrix
+from models.neighbours.meta import NeighboursMeta
 from models.neighbours.weights import score_matrix
 from models.retrieval.retriever import Retriever
-from runtime.neighbours import NeighbourLists, Recency
+from runtime.neighbours import NeighbourLists
 from workflows.core.run import Run
 
 __all__ = ["MergedRetriever"]
@@ -29,14 +29,13 @@ class MergedRetriever:
 
     def __init__(self, run: Run, moment: Literal["train", "eval"], state: State) -> None:
         folder = run.folder("neighbours")
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = NeighboursMeta.load(folder)
         self.tower = Retriever.of(run, moment)
-        self._tower_weight, self._neighbour_weight = meta["tower_weight"], meta["neighbour_weight"]
+        self._tower_weight, self._neighbour_weight = meta.tower_weight, meta.neighbour_weight
         self._weights = score_matrix(NeighbourLists.load(folder / moment))
         self._counted = seen_matrix(state)
-        recency = Recency(**meta["recency"])
-        if recency.boost:
-            recent = recent_matrix(np.asarray(state.history), self._counted.shape[1], recency)
+        if meta.recency.boost:
+            recent = recent_matrix(np.asarray(state.history), self._counted.shape[1], meta.recency)
             self._counted = (self._counted + recent).tocsr()
 
     def neighbour_scores(self, user_row: NDArray) -> NDArray[np.float32]:

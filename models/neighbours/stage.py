@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from models.dataset.features import load_events, load_features, load_state, positive_label
 from models.neighbours.config import NeighboursConfig
+from models.neighbours.meta import NeighboursMeta
 from workflows.core import console
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
@@ -55,23 +55,26 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
         lists = to_lists(choice.blend.matrix(regression, walks), config.longest_list)
         lists.save(folder / moment)
         num_entries[moment] = len(lists.rows)
-    meta = {
-        "tower_weight": choice.tower_weight,
-        "neighbour_weight": choice.neighbour_weight,
-        "l2": l2,
-        "walk_power": power,
-        "blend": msgspec.to_builtins(choice.blend),
-        "recency": msgspec.to_builtins(choice.recency),
-        "num_entries": num_entries,
-        "measured": choice.measured,
-    }
-    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    meta = NeighboursMeta(
+        tower_weight=choice.tower_weight,
+        neighbour_weight=choice.neighbour_weight,
+        l2=l2,
+        walk_power=power,
+        blend=choice.blend,
+        recency=choice.recency,
+        num_entries=num_entries,
+        measured=tuple(choice.measured),
+    )
+    meta.save(folder)
     console.say(
         f"neighbours: l2 {l2:g}, walk power {power:g} and share {choice.blend.walk_share:g}, "
         f"recency {choice.recency.boost:g} * {choice.recency.decay:g}^age, weights of towers and neighbours "
         f"{choice.tower_weight:.3g} and {choice.neighbour_weight:.3g}"
     )
-    return {name: meta[name] for name in ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")}
+    return {
+        name: getattr(meta, name)
+        for name in ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")
+    }
 
 
 def _asked(run: Run, config: NeighboursConfig) -> Any:

@@ -17,7 +17,7 @@ from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
 from runtime.neighbours import NeighbourLists
 
-__all__ = ["Blend", "Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
+__all__ = ["Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -30,26 +30,6 @@ class Weights(msgspec.Struct, frozen=True):
 
     regressions: list[sparse.csr_matrix]
     walks: list[sparse.csr_matrix]
-
-
-class Blend(msgspec.Struct, frozen=True):
-    """How the two kinds become one; each is divided by the spread of its scores first.
-
-    Attributes:
-        walk_share: of the walks, the rest is the regression's.
-        regression_scale, walk_scale: standard deviations of their scores over users and items.
-    """
-
-    walk_share: float
-    regression_scale: float
-    walk_scale: float
-
-    def matrix(self, regression: sparse.csr_matrix, walks: sparse.csr_matrix) -> sparse.csr_matrix:
-        """The blended weights, float32 [N, N]; row i holds what the others say for item i."""
-        blended = regression * np.float32((1.0 - self.walk_share) / self.regression_scale)
-        blended = (blended + walks * np.float32(self.walk_share / self.walk_scale)).tocsr()
-        blended.eliminate_zeros()
-        return blended
 
 
 def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float], powers: Sequence[float]) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from models.dataset.features import Features, load_events, load_features, load_s
 from models.dataset.new_positives import is_new
 from models.onnx.export import session
 from models.ranking.config import RankingConfig
+from models.ranking.meta import RankingMeta
 from models.ranking.rows import GroupSource
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
@@ -47,7 +47,7 @@ def ranking_scores(
         ArtefactError: ranking, or a stage before it, has not finished.
     """
     folder = run.require("ranking", check=False)
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = RankingMeta.load(folder)
     config = msgspec.convert(read_manifest(folder).config["ranking"], RankingConfig)
     found = _source(run, config, load_features(run), meta, split, history)
     if found is None:
@@ -69,7 +69,12 @@ def ranking_scores(
 
 
 def _source(
-    run: Run, config: RankingConfig, features: Features, meta: dict, split: str, history: NDArray[np.int32] | None
+    run: Run,
+    config: RankingConfig,
+    features: Features,
+    meta: RankingMeta,
+    split: Literal["valid", "test"],
+    history: NDArray[np.int32] | None,
 ) -> tuple[GroupSource, NDArray] | None:
     """The rows of a split and the user of each group; None where there is none."""
     from models.neighbours.merged import MergedRetriever
@@ -77,14 +82,14 @@ def _source(
     from models.ranking.rows import ImpressionGroups
     from models.ranking.sampling import sample_groups
 
-    events, names = load_events(run, split).select(known_items_only=True), meta["pair_inputs"]  # type: ignore[arg-type]
+    events, names = load_events(run, split).select(known_items_only=True), meta.pair_inputs
     state = load_state(run, MOMENT[split])
-    if meta["training_rows"] == "impressions":
+    if meta.training_rows == "impressions":
         if not len(events):
             return None
         pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)
-        return ImpressionGroups(events, meta["label"], features, pairs, history), events.columns["user_row"]
-    positives = events.select(positives_of=meta["label"]).columns
+        return ImpressionGroups(events, meta.label, features, pairs, history), events.columns["user_row"]
+    positives = events.select(positives_of=meta.label).columns
     if not is_new(positives, state).any():
         return None
     pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from models.dataset.features import load_events, load_features, load_state, positive_label
 from models.ranking.config import RankingConfig
+from models.ranking.meta import Calibration, RankingMeta
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.training.refit import epochs_to_best, refitting
 from models.training.team import Team, run_stage_together
@@ -82,7 +83,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     has_user_id = wants_user_id(counts, config, sampled=sampled)
     config = msgspec.structs.replace(config, use_user_id=has_user_id)
     names = choose_pairs(config, sampled=sampled)
-    kind = "sampled" if sampled else "impressions"
+    kind: Literal["sampled", "impressions"] = "sampled" if sampled else "impressions"
     positives = f"events with {label} = 1" if label else "events"
     trained_on = (
         f"{positives}, each beside {config.negatives_per_positive} drawn negatives"
@@ -125,20 +126,19 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
     known = {name.replace("_", " "): value for name, value in calibration.items() if np.isfinite(value)}
     figures = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-    measured_on = "train" if valid is None else "valid"
+    measured_on: Literal["train", "valid"] = "train" if valid is None else "valid"
     console.say(f"ranking: on {measured_on}: {figures}")
-    meta = {
-        "factored": shape["factored"],
-        "item_parts": shape["item_parts"],
-        "query_inputs": [feature.name for feature in model.query_features],
-        "item_inputs": [feature.name for feature in features.schema.side("item")],
-        "pair_inputs": names,
-        "label": label,
+    RankingMeta(
+        factored=shape["factored"],
+        item_parts=shape["item_parts"],
+        query_inputs=tuple(feature.name for feature in model.query_features),
+        item_inputs=tuple(feature.name for feature in features.schema.side("item")),
+        pair_inputs=tuple(names),
+        label=label,
         **{name: shape[name] for name in ("num_query_fields", "num_item_fields", "field_dim", "hidden")},
-        "training_rows": kind,
-        "calibration": {"on": measured_on, "factor": factor, "offset": offset, **calibration},
-    }
-    _write_json(folder / "meta.json", meta)
+        training_rows=kind,
+        calibration=Calibration(on=measured_on, factor=factor, offset=offset, **calibration),
+    ).save(folder)
     _write_json(folder / "history.json", history)
     _write_json(folder / "refit.json", refit)
     measured = {name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")}

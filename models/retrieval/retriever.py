@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,9 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch
 from models.onnx.export import session
+from models.retrieval.meta import RetrievalMeta
 from workflows.core.errors import ArtefactError
+from workflows.core.record import META_FILE
 from workflows.core.run import Run
 
 __all__ = ["Retriever"]
@@ -27,7 +28,7 @@ class Retriever:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._inputs: list[str] = json.loads((folder / "meta.json").read_text())["query_inputs"]
+        self._inputs = RetrievalMeta.load(folder).query_inputs
         self._session = session(folder / "query_tower.onnx", num_threads=0)
         self.item_embeddings: NDArray[np.float32] = np.load(folder / "item_embeddings.npy", allow_pickle=False)
 
@@ -39,7 +40,7 @@ class Retriever:
             ArtefactError: the towers of the moment are missing.
         """
         folder = run.folder("retrieval") / ("train" if moment == "train" else "")
-        if not (folder / "meta.json").is_file():
+        if not (folder / META_FILE).is_file():
             raise ArtefactError(f"{folder} has no towers of the moment {moment!r}; run cascade train-retrieval again")
         return cls(folder)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from models.retrieval.config import ContrastConfig, Negatives, RetrievalConfig, RowKind, TowerConfig
-from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.schema import ITEM_ID, USER_ID
+from workflows.tables.info import DataInfo
 
 if TYPE_CHECKING:
     from models.dataset.features import Events, Features
@@ -100,7 +100,7 @@ def log_facts(
         num_users=features.num_users,
         num_items=features.num_items,
         num_positives=len(train),
-        ordered=bool(read_manifest(run.folder("data")).info.get("has_timestamp", True)),
+        ordered=DataInfo.load(run.folder("data")).has_timestamp,
         in_memory=both.fits_memory,
         context=tuple(feature.name for feature in schema.side("context")),
         item_features=tuple(feature.name for feature in schema.side("item") if feature.name != ITEM_ID),

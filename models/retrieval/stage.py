@@ -12,6 +12,7 @@ import numpy as np
 from models.dataset.features import Features, load_events, load_features, load_state, positive_label
 from models.dataset.new_positives import nothing_new
 from models.retrieval.config import RetrievalConfig
+from models.retrieval.meta import RetrievalMeta
 from models.training.refit import epochs_to_best
 from models.training.team import Team, run_stage_together
 from workflows.core import console, device
@@ -144,12 +145,10 @@ def _write_retriever(folder: Path, towers: Towers, features: Features, training:
     path = folder / "query_tower.onnx"
     export_onnx(query, feature_widths(towers.query_features), path)
     difference = check_parity(path, query, random_inputs(towers.query_features, PARITY_ROWS))
-    meta = {
-        "embedding_dim": training.embedding_dim,
-        "temperature": training.temperature,
-        "query_inputs": [feature.name for feature in towers.query_features],
-    }
-    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    names = tuple(feature.name for feature in towers.query_features)
+    RetrievalMeta(embedding_dim=training.embedding_dim, temperature=training.temperature, query_inputs=names).save(
+        folder
+    )
     return difference
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 from concurrent import futures
@@ -24,6 +23,7 @@ from benchmarks.serving.usage import cpu_seconds, resident_bytes
 from benchmarks.serving.variants import FULL_BATCH, MANY, ONE, Load
 from benchmarks.serving.worker import Slice, Worker
 from ensemble.config import Config
+from tests.ensemble.synthetic import index_meta
 from workflows.core.errors import CascadeError
 
 
@@ -226,7 +226,7 @@ def test_stock_searches_the_same_index_as_thoroughly(tmp_path, kind):
     np.save(run.folder("retrieval") / "item_embeddings.npy", embeddings)
     if kind != "exact":
         faiss.write_index(build(kind, embeddings), str(run.folder("index") / "index.faiss"))
-    (run.folder("index") / "meta.json").write_text(json.dumps({"kind": kind, "nprobe": 15, "ef_search": 600}))
+    index_meta(kind, len(embeddings)).save(run.folder("index"))
     operator = QueryFaiss(_index_file(run, tmp_path / "run/for_stock"), topk=20)
     operator.load_artifacts("")
     query = embeddings[:1] + 0.1

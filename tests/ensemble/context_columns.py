@@ -17,10 +17,12 @@ from runtime.encoders import Encoder
 from runtime.index.settings import Settings
 from runtime.ranker.spec import RankerSpec
 from runtime.spec import ChainSpec, Tensor
+from tests.workflows.infos import data_info
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
+from workflows.tables.info import DataInfo
 
 __all__ = ["COLUMNS", "NUM_USERS", "first_step", "make_data", "make_features", "raw_columns"]
 
@@ -79,7 +81,7 @@ def make_data(root: Path) -> Run:
     """data/ of a run with these events in train, and none elsewhere."""
     run = Run(root)
 
-    def body(folder: Path) -> dict[str, Any]:
+    def body(folder: Path) -> DataInfo:
         (folder / "ids").mkdir()
         for side, count in (("users", NUM_USERS), ("items", NUM_ITEMS)):
             np.save(folder / f"ids/{side}.npy", np.arange(count))
@@ -91,8 +93,7 @@ def make_data(root: Path) -> Run:
         for split in ("train", "valid", "test"):
             (folder / split).mkdir()
             pq.write_table(table if split == "train" else table.slice(0, 0), folder / split / "part_00000.parquet")
-        ids = {"user": "int64", "item": "int64"}
-        return {"id_type": ids, "labels": [], "num_users": NUM_USERS, "num_items": NUM_ITEMS}
+        return data_info(NUM_USERS, NUM_ITEMS)
 
     run_stage(run, "data", config={"data": {"user_id": "id", "item_id": "id"}}, after=[], body=body)
     return run

@@ -18,8 +18,15 @@ import pyarrow.parquet as pq
 
 from ensemble.config import ChainConfig, Config
 from models.index.factory import num_lists
+from models.index.meta import IndexMeta
+from models.neighbours.blend import Blend
+from models.neighbours.meta import NeighboursMeta
+from models.ranking.meta import Calibration, RankingMeta
+from models.retrieval.meta import RetrievalMeta
+from runtime.neighbours import Recency
 from runtime.ranker.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
+from tests.workflows.infos import data_info
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.origins import origins
 from workflows.core.run import STAGES, Run
@@ -27,8 +34,11 @@ from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import Feature, FeatureSchema
 from workflows.tables.config import DataConfig
 
-L, D, PAIR_INPUTS = 6, 8, ["tower_score", "neighbour_score", "popularity"]
-TOWER_WEIGHT, NEIGHBOUR_WEIGHT, RECENCY = 1.5, 0.75, {"boost": 1.5, "decay": 0.7}
+L, D, PAIR_INPUTS = 6, 8, ("tower_score", "neighbour_score", "popularity")
+TOWER_WEIGHT, NEIGHBOUR_WEIGHT, RECENCY = 1.5, 0.75, Recency(boost=1.5, decay=0.7)
+CALIBRATION = Calibration(
+    on="valid", factor=1.0, offset=0.0, auc=0.5, logloss=0.7, ece=0.0, positive_share=0.5, mean_probability=0.5
+)
 DEVICES = ["desktop", "phone", "tablet"]
 
 
@@ -161,8 +171,9 @@ def _write_data(run: Run, rng: np.random.Generator, text_ids: bool, tables: dict
     for moment in ("train", "eval", "serve"):
         _write_state(folder / "state" / moment, rng, num_users, num_items, tables["popularity"])
     kind = "string" if text_ids else "int64"
-    info = {"num_items": num_items, "num_users": num_users, "id_type": {"item": kind, "user": kind}}
-    _finish(folder, "data", {**info, "has_timestamp": True, "labels": ["click"]})
+    ids, rows = {"item": kind, "user": kind}, {"train": 1, "valid": 0, "test": 0}
+    info = data_info(num_users, num_items, id_type=ids, rows=rows, history_length=L, labels=("click",))
+    _finish(folder, "data", msgspec.to_builtins(info))
 
 
 def _write_state(folder: Path, rng: np.random.Generator, num_users: int, num_items: int, popularity: Any) -> None:
@@ -224,8 +235,8 @@ def _write_retrieval(run: Run, rng: np.random.Generator, schema: FeatureSchema, 
     embeddings[-3:] = embeddings[-1]
     np.save(folder / "item_embeddings.npy", embeddings)
     query_tower(rng, schema.query, D, folder / "query_tower.onnx")
-    inputs = [feature.name for feature in schema.query]
-    _json(folder / "meta.json", {"embedding_dim": D, "temperature": 0.1, "query_inputs": inputs})
+    inputs = tuple(feature.name for feature in schema.query)
+    RetrievalMeta(embedding_dim=D, temperature=0.1, query_inputs=inputs).save(folder)
     _finish(folder, "retrieval", {})
     return embeddings
 
@@ -240,8 +251,17 @@ def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> Non
         np.save(folder / moment / "indptr.npy", np.cumsum([0, *map(len, lists)]).astype(np.int64))
         np.save(folder / moment / "rows.npy", np.concatenate(lists).astype(np.int32))
         np.save(folder / moment / "weights.npy", _normal(rng, sum(map(len, lists))))
-    meta = {"recency": RECENCY, "tower_weight": TOWER_WEIGHT, "neighbour_weight": NEIGHBOUR_WEIGHT}
-    _json(folder / "meta.json", meta)
+    num_entries = {moment: sum(map(len, lists)) for moment in ("train", "eval")}
+    NeighboursMeta(
+        tower_weight=TOWER_WEIGHT,
+        neighbour_weight=NEIGHBOUR_WEIGHT,
+        l2=1.0,
+        walk_power=0.5,
+        blend=Blend(0.5, 1.0, 1.0),
+        recency=RECENCY,
+        num_entries=num_entries,
+        measured=(),
+    ).save(folder)
     _finish(folder, "neighbours", {})
 
 
@@ -253,10 +273,34 @@ def _write_index(run: Run, embeddings: np.ndarray, kind: str) -> None:
     folder = _folder(run, "index")
     if kind != "exact":
         faiss.write_index(build(kind, embeddings), str(folder / "index.faiss"))
-    # So thorough that nothing is left out.
-    meta = {"kind": kind, "nprobe": num_lists(len(embeddings)), "ef_search": len(embeddings), "overfetch": 16}
-    _json(folder / "meta.json", {**meta, "index_recall_at_k": 1.0, "recall_cutoff": 10, "measured": []})
+    index_meta(kind, len(embeddings)).save(folder)
     _finish(folder, "index", {})
+
+
+def index_meta(kind: str, num_items: int) -> IndexMeta:
+    """A search so thorough that nothing is left out."""
+    return IndexMeta(
+        kind=kind,
+        device="cpu",
+        num_items=num_items,
+        nlist=num_lists(num_items),
+        nprobe=num_lists(num_items),
+        ef_search=num_items,
+        overfetch=16,
+        lists_per_root=4,
+        index_recall_at_k=1.0,
+        ms_per_query=1.0,
+        build_s=1.0,
+        index_bytes=0,
+        recall_cutoff=10,
+        target_index_recall=0.95,
+        num_queries=0,
+        num_candidates=30,
+        share_eligible=0.0,
+        mean_blocked=0.0,
+        why="it is thorough",
+        measured=(),
+    )
 
 
 def _write_ranking(
@@ -279,11 +323,20 @@ def _write_ranking(
             top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
         np.savez(folder / "top.npz", **top)
     np.save(folder / "item_popularity.npy", np.abs(_normal(rng, num_items)))
-    meta = {"factored": factored, "query_inputs": [f.name for f in query], "item_inputs": [f.name for f in item]}
-    meta |= {"item_parts": "gathered" if gathered else "stored"}
-    meta |= {"pair_inputs": PAIR_INPUTS, "label": "click", "num_query_fields": num_query_fields}
-    meta |= {"num_item_fields": num_item_fields, "field_dim": FIELD_DIM, "hidden": HIDDEN}
-    _json(folder / "meta.json", {**meta, "training_rows": "impressions"})
+    RankingMeta(
+        factored=factored,
+        item_parts="gathered" if gathered else "stored",
+        query_inputs=tuple(f.name for f in query),
+        item_inputs=tuple(f.name for f in item),
+        pair_inputs=PAIR_INPUTS,
+        label="click",
+        num_query_fields=num_query_fields,
+        num_item_fields=num_item_fields,
+        field_dim=FIELD_DIM,
+        hidden=HIDDEN,
+        training_rows="impressions",
+        calibration=CALIBRATION,
+    ).save(folder)
     _finish(folder, "ranking", {})
 
 

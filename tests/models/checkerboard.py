@@ -7,11 +7,14 @@ step at a time, half of them in each direction.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.workflows.infos import data_info
 from workflows.core.artefacts import Manifest, write_manifest
 from workflows.core.run import Run
 from workflows.features.schema import Feature, FeatureSchema
@@ -85,7 +88,8 @@ def _write_data(folder: Path, train: list[np.ndarray], *, ordered: bool) -> None
         np.save(state / "seen_indptr.npy", np.arange(0, 8 * len(train) + 1, 8, dtype=np.int64))
         np.save(state / "seen_rows.npy", np.concatenate([np.sort(rows) for rows in train]).astype(np.int32))
         np.save(state / "popularity.npy", np.bincount(np.concatenate(train), minlength=NUM_ITEMS).astype(np.float32))
-    write_manifest(folder, _manifest("data", has_timestamp=ordered))
+    info = data_info(len(train), NUM_ITEMS, has_timestamp=ordered, labels=("click",))
+    write_manifest(folder, _manifest("data", **msgspec.to_builtins(info)))
 
 
 def _events(
@@ -124,5 +128,5 @@ def _write(folder: Path, columns: dict[str, np.ndarray], num_parts: int = 1) -> 
         pq.write_table(table.slice(part * step, step), folder / f"part_{part}.parquet")
 
 
-def _manifest(stage: str, **info: bool) -> Manifest:
+def _manifest(stage: str, **info: Any) -> Manifest:
     return Manifest(stage, f"checkerboard {stage}", "2026-01-01T00:00:00+00:00", {}, {}, [], info)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from models.dataset.features import State
+from models.neighbours.blend import Blend
 from models.neighbours.choose import Asked, choose, ndcg
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import cooccurrences, recent_matrix, seen_matrix, thin
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
-from models.neighbours.weights import Blend, fit_weights, score_matrix, to_lists
+from models.neighbours.weights import fit_weights, score_matrix, to_lists
 from models.retrieval.validation import ValidationSet
 from runtime.neighbours import NeighbourLists, Recency, look_up, neighbour_scores
 

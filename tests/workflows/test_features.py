@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runtime.encoders import MOST_DEVIATIONS, Encoder, hash_bytes
+from tests.workflows.infos import data_info
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.core.quiet import quiet
@@ -21,6 +22,7 @@ from workflows.features.config import FeaturesConfig
 from workflows.features.read import num_rows, read_table
 from workflows.features.schema import FeatureSchema
 from workflows.features.stage import prepare_features
+from workflows.tables.info import DataInfo
 
 quiet()
 
@@ -51,7 +53,7 @@ def write_data(root: Path, *, string_ids: bool, seed: int = 3) -> Run:
     run = Run(root)
     kind = "string" if string_ids else "int64"
 
-    def body(folder: Path) -> dict[str, Any]:
+    def body(folder: Path) -> DataInfo:
         (folder / "ids").mkdir()
         for name, count in (("users", U), ("items", N)):
             ids = np.sort(rng.choice(10**12, count, replace=False))
@@ -65,7 +67,7 @@ def write_data(root: Path, *, string_ids: bool, seed: int = 3) -> Run:
         ):
             (folder / split).mkdir()
             pq.write_table(_events(rng, rows, users, items), folder / split / "part_00000.parquet", row_group_size=64)
-        return {"id_type": {"user": kind, "item": kind}, "labels": ["click"], "num_users": U, "num_items": N}
+        return data_info(U, N, id_type={"user": kind, "item": kind}, labels=("click",))
 
     data = {"user_id": "uid", "item_id": "sku_id", "labels": ["click"], "position": "place"}
     run_stage(run, "data", config={"data": data}, after=[], body=body)

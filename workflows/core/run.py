@@ -18,6 +18,7 @@ from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 from workflows.core.lock import hold
 from workflows.core.origins import check_origins, origins
+from workflows.core.record import Info
 
 __all__ = ["STAGES", "Run", "run_stage"]
 
@@ -66,7 +67,7 @@ def run_stage(
     *,
     config: Mapping[str, Any],
     after: Sequence[str],
-    body: Callable[[Path], Mapping[str, Any] | None],
+    body: Callable[[Path], Mapping[str, Any] | Info | None],
     inputs: Mapping[str, Any] | None = None,
     volatile: Sequence[str] = (),
     helper: Callable[[], None] | None = None,
@@ -112,9 +113,9 @@ def run_stage(
             helper()
             return read_manifest(run.folder(stage))
         with _write_then_rename(run, stage) as folder, console.timed(stage):
-            info = body(folder)
+            info = msgspec.to_builtins(body(folder) or {})
             (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
-            manifest = write_manifest(folder, _blank(stage, mark, resolved, dict(info or {}), upstream), volatile)
+            manifest = write_manifest(folder, _blank(stage, mark, resolved, info, upstream), volatile)
         shutil.rmtree(run.scratch(stage), ignore_errors=True)
         return manifest
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from workflows.features.bulk import encode_table
 from workflows.features.compile import check_parity, compile_workflow, write_encoder
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.graphs import fit_history, fit_workflow
+from workflows.features.info import FeaturesInfo
 from workflows.features.numbers import check_numbers
 from workflows.features.probes import probe_columns, probe_table
 from workflows.features.read import read_table
@@ -71,7 +72,7 @@ class Preparation:
         self.features: list[Feature] = []
         self.sides: dict[Side, tuple[nvt.Workflow, Encoder]] = {}
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> FeaturesInfo:
         """Write every artefact of features/; returns the manifest's info.
 
         Raises:
@@ -89,7 +90,7 @@ class Preparation:
             shutil.rmtree(self.stats, ignore_errors=True)
             clean_worker_cache()
 
-    def _write(self, stats: Path) -> dict[str, Any]:
+    def _write(self, stats: Path) -> FeaturesInfo:
         known_users, known_items = train_rows(self.layout, len(self.users.ids), len(self.items.ids))
         self._row_side("user", self.users, known_users, stats)
         self._row_side("item", self.items, known_items, stats)
@@ -101,13 +102,13 @@ class Preparation:
             rates[split] = self._encode_events(split, item_codes)
         schema = FeatureSchema(self.features, self.layout.labels, self.layout.position, self.history_length)
         schema.save(self.folder / "schema.json")
-        return {
-            "device": self.kind,
-            "num_rows": self.layout.num_rows | {"users": len(self.users.ids), "items": len(self.items.ids)},
-            "rows_per_s": rates,
-            "num_train_users": int(known_users.sum()),
-            "num_train_items": int(known_items.sum()),
-        }
+        return FeaturesInfo(
+            device=self.kind,
+            num_rows=self.layout.num_rows | {"users": len(self.users.ids), "items": len(self.items.ids)},
+            rows_per_s=rates,
+            num_train_users=int(known_users.sum()),
+            num_train_items=int(known_items.sum()),
+        )
 
     def _row_side(self, side: Literal["user", "item"], table: RowTable, known: np.ndarray, stats: Path) -> None:
         workflow = fit_workflow(

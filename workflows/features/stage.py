@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from runtime.encoders import FORMAT_VERSION
 from workflows.core import device
@@ -14,6 +12,7 @@ from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
 from workflows.features.checks import check_features
 from workflows.features.config import FeaturesConfig
+from workflows.features.info import FeaturesInfo
 
 __all__ = ["prepare_features"]
 
@@ -30,7 +29,7 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
         force: run even when up to date.
 
     Returns:
-        The manifest of features/; its info holds the rows of each table and how many were encoded in a second.
+        The manifest of features/; its `info` is a FeaturesInfo.
 
     Raises:
         ConfigError: a feature's name, spec or column cannot be used.
@@ -39,7 +38,7 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
     """
     check_features(features)
 
-    def body(folder: Path) -> Mapping[str, Any]:
+    def body(folder: Path) -> FeaturesInfo:
         quiet()
         from workflows.features.preparation import Preparation
 

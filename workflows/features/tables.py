@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import ITEM_ID, USER_ID, Side, input_name
 from workflows.features.source import Column, Piece, canonical, pieces, read_piece, resolve
+from workflows.tables.info import DataInfo, IdType
 
 __all__ = ["SPLITS", "Layout", "RowTable", "context_columns", "context_table", "read_layout", "row_table", "train_rows"]
 
@@ -29,7 +30,7 @@ class Layout(msgspec.Struct, frozen=True):
     """What the manifest of data/ says about its columns."""
 
     folder: Path
-    id_types: dict[str, Literal["int64", "string"]]
+    id_types: dict[Literal["item", "user"], IdType]
     id_columns: dict[str, str]
     labels: list[str]
     position: str | None
@@ -72,15 +73,15 @@ class RowTable(msgspec.Struct, frozen=True):
 def read_layout(folder: Path) -> Layout:
     """Read the manifest of data/."""
     manifest: Manifest = read_manifest(folder)
-    data: Mapping[str, Any] = manifest.config["data"]
+    info, data = DataInfo.of(manifest, folder), manifest.config["data"]
     return Layout(
         folder=folder,
-        id_types=manifest.info["id_type"],
+        id_types=info.id_type,
         id_columns={"user": data["user_id"], "item": data["item_id"]},
-        labels=list(manifest.info["labels"]),
+        labels=list(info.labels),
         position=data.get("position"),
         num_rows={split: sum(p.num_rows for p in pieces(folder / split, "cpu")) for split in SPLITS},
-        history_length=manifest.info.get("history_length", 0),
+        history_length=info.history_length,
     )
 
 

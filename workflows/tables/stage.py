@@ -18,6 +18,7 @@ from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import feature_uses
 from workflows.tables.csv_types import Use
+from workflows.tables.info import DataInfo
 from workflows.tables.load import Inputs, find_inputs, has_csv
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def prepare_data(
         features: tells which columns of CSV files must be numbers, and which are text whatever they hold.
 
     Returns:
-        The manifest; `info` holds num_items, num_users, id_type, rows, history_length, has_timestamp, timestamp_unit,
-        labels, num_dropped and valid_given.
+        The manifest; its `info` is a DataInfo.
 
     Raises:
         DataError: a table cannot be used, said in one sentence.
@@ -66,7 +66,7 @@ def prepare_data(
     elif has_csv(found):
         config["uses"] = uses
 
-    def body(folder: Path) -> dict[str, Any]:
+    def body(folder: Path) -> DataInfo:
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, _database(scratch) as con:
@@ -87,7 +87,7 @@ def _prepare(
     folder: Path,
     scratch: Path,
     history_length: int,
-) -> dict[str, Any]:
+) -> DataInfo:
     from workflows.tables.load import load
     from workflows.tables.parts import write_parts
     from workflows.tables.rows import write_rows
@@ -101,18 +101,18 @@ def _prepare(
     history_length = history_length or usual_history_length(con, ordered=ordered)
     write_states(con, folder, num_users, num_items, history_length, ordered=ordered)
     rows = write_parts(con, data, folder, scratch, num_users, history_length)
-    return {
-        "num_items": num_items,
-        "num_users": num_users,
-        "id_type": {"item": loaded.item_type, "user": loaded.user_type},
-        "rows": rows,
-        "history_length": history_length,
-        "has_timestamp": ordered,
-        "timestamp_unit": placed.unit,
-        "labels": list(data.labels),
-        "num_dropped": placed.num_dropped,
-        "valid_given": placed.valid_given,
-    }
+    return DataInfo(
+        num_items=num_items,
+        num_users=num_users,
+        id_type={"item": loaded.item_type, "user": loaded.user_type},
+        rows=rows,
+        history_length=history_length,
+        has_timestamp=ordered,
+        timestamp_unit=placed.unit,
+        labels=tuple(data.labels),
+        num_dropped=placed.num_dropped,
+        valid_given=placed.valid_given,
+    )
 
 
 def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:

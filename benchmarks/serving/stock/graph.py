@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,12 @@ from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.operators.runtime import MemoExecutor
 from models.dataset.features import load_state
+from models.index.meta import IndexMeta
+from models.ranking.meta import RankingMeta
+from models.retrieval.meta import RetrievalMeta
 from runtime.encoders import Encoder
 from runtime.index.search import INDEX_FILE
-from runtime.index.settings import HNSW, Settings
+from runtime.index.settings import HNSW
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.graphs import load_workflow
@@ -169,7 +171,7 @@ def _write_ranker(run: Run, folder: Path) -> None:
 def _index_file(run: Run, folder: Path) -> Path:
     """The run's index with its settings inside, where QueryFaiss reads them; a flat one where the search is exact."""
     path = run.folder("index") / INDEX_FILE
-    settings = Settings.of(json.loads((run.folder("index") / "meta.json").read_text()), "index/meta.json")
+    settings = IndexMeta.load(run.folder("index")).settings
     if path.is_file():
         index = faiss.read_index(str(path))
     else:
@@ -185,8 +187,8 @@ def _index_file(run: Run, folder: Path) -> Path:
 
 
 def _query_inputs(run: Run, stage: str) -> list[str]:
-    names: list[str] = json.loads((run.folder(stage) / "meta.json").read_text())["query_inputs"]
-    return names
+    meta = (RetrievalMeta if stage == "retrieval" else RankingMeta).load(run.folder(stage))
+    return list(meta.query_inputs)
 
 
 def _user_schema(run: Run, request: Schema, names: dict[str, str]) -> Schema:

@@ -1,0 +1,91 @@
+"""meta.json of index/."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+import numpy as np
+
+from models.index.trial import Tried
+from runtime.index.settings import Settings
+from workflows.core.record import Meta
+
+if TYPE_CHECKING:
+    from models.index.advise import Advice
+    from models.index.config import IndexConfig
+    from models.index.workload import Workload
+
+__all__ = ["IndexMeta"]
+
+
+class IndexMeta(Meta, frozen=True, kw_only=True):
+    """How the item embeddings are searched; measured with the filters on, in time of one core (of the clock on a GPU).
+
+    Attributes:
+        kind: "exact", "ivf", "ivf_pq", "ivf_fastscan" or "hnsw".
+        device: "cpu" or "gpu".
+        num_items: N.
+        nlist: inverted lists; 0 without.
+        nprobe: lists searched.
+        ef_search: length of the graph search's queue.
+        overfetch: times as many candidates as wanted are fetched by their codes, then ordered by their embeddings.
+        lists_per_root: how many lists that is, in sqrt(N).
+        index_recall_at_k: share of the exact answers' first `recall_cutoff` items that are found.
+        ms_per_query: time of one search, in milliseconds.
+        build_s: time of the build, in seconds.
+        index_bytes: size of index.faiss.
+        recall_cutoff: k of `index_recall_at_k`.
+        target_index_recall: the least of it that was asked for.
+        num_queries: how many users' queries were asked.
+        num_candidates: items wanted of each.
+        share_eligible: share of the items that may be shown.
+        mean_blocked: items that a user must not see, on average.
+        why: why this kind.
+        measured: every kind that was tried.
+    """
+
+    stage: ClassVar[str] = "index"
+
+    kind: str
+    device: str
+    num_items: int
+    nlist: int
+    nprobe: int
+    ef_search: int
+    overfetch: int
+    lists_per_root: int
+    index_recall_at_k: float
+    ms_per_query: float
+    build_s: float
+    index_bytes: int
+    recall_cutoff: int
+    target_index_recall: float
+    num_queries: int
+    num_candidates: int
+    share_eligible: float
+    mean_blocked: float
+    why: str
+    measured: tuple[Tried, ...]
+
+    @classmethod
+    def of(cls, advice: Advice, workload: Workload, config: IndexConfig) -> IndexMeta:
+        """What was advised, for which workload."""
+        picked = msgspec.structs.asdict(advice.picked)
+        del picked["verdict"]
+        return cls(
+            **picked,
+            recall_cutoff=workload.cutoff,
+            target_index_recall=config.target_index_recall,
+            num_queries=len(workload.queries),
+            num_candidates=workload.num_candidates,
+            share_eligible=float(workload.eligible.mean()),
+            mean_blocked=float(np.mean([len(rows) for rows in workload.blocked])) if workload.blocked else 0.0,
+            why=advice.why,
+            measured=tuple(advice.measured),
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """What the server reads of it."""
+        return msgspec.convert(msgspec.to_builtins(self), Settings)

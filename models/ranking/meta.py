@@ -1,0 +1,73 @@
+"""meta.json of ranking/."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from runtime.ranker.spec import RankerSpec
+from workflows.core.record import Meta
+
+__all__ = ["Calibration", "RankingMeta"]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the probabilities fit the labels; a figure is null where it is not defined.
+
+    Attributes:
+        on: the split; "train" where nothing was held out.
+        factor, offset: the logit that is served is factor * the trained one + offset.
+        auc: area under the ROC curve.
+        logloss: mean negative log likelihood.
+        ece: expected calibration error over 20 bins.
+        positive_share: share of the labels that are 1.
+        mean_probability: of the rows.
+    """
+
+    on: Literal["valid", "train"]
+    factor: float
+    offset: float
+    auc: float | None
+    logloss: float | None
+    ece: float | None
+    positive_share: float | None
+    mean_probability: float | None
+
+
+class RankingMeta(Meta, frozen=True, kw_only=True):
+    """The ranker.
+
+    Attributes:
+        factored: whether the arrays of the factored form give the model's logits; otherwise the plain graph is served.
+        item_parts: "stored" (item_fields.npy and item_hidden.npy) or "gathered" (item_tables/).
+        query_inputs: features of users, context and history that it reads, in the order of the schema.
+        item_inputs: features of items, likewise.
+        pair_inputs: its pair features in order, any of "tower_score", "neighbour_score" and "popularity"; may be empty.
+        label: the label column; "" where every event is a positive one.
+        num_query_fields, num_item_fields: Fq and Fi, the fields of both sides.
+        field_dim: D of a field.
+        hidden: H, units of the first top layer with the two of the linear part.
+        training_rows: "impressions" (logged events) or "sampled" (positives beside drawn negatives).
+        calibration: on what was held out.
+    """
+
+    stage: ClassVar[str] = "ranking"
+
+    factored: bool
+    item_parts: Literal["stored", "gathered"]
+    query_inputs: tuple[str, ...]
+    item_inputs: tuple[str, ...]
+    pair_inputs: tuple[str, ...]
+    label: str
+    num_query_fields: int
+    num_item_fields: int
+    field_dim: int
+    hidden: int
+    training_rows: Literal["impressions", "sampled"]
+    calibration: Calibration
+
+    @property
+    def spec(self) -> RankerSpec:
+        """What the server reads of it."""
+        return msgspec.convert(msgspec.to_builtins(self), RankerSpec)

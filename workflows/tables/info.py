@@ -1,0 +1,41 @@
+"""What the manifest of data/ says of the tables."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from workflows.core.record import Info
+
+__all__ = ["DataInfo", "IdType"]
+
+IdType = Literal["int64", "string"]
+
+
+class DataInfo(Info, frozen=True, kw_only=True):
+    """The tables after they were read, checked and split.
+
+    Attributes:
+        num_items: N.
+        num_users: U.
+        id_type: "item" and "user" -> the type of the raw ids.
+        rows: events of each split.
+        history_length: L, the items kept of a user's history.
+        has_timestamp: whether events have a time; without one, file order decides the splits alone.
+        timestamp_unit: what the timestamps count in, such as "s" or "datetime"; "rows" without them.
+        labels: the label columns, the first of which tells a positive event.
+        num_dropped: events that were left out.
+        valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
+    """
+
+    stage: ClassVar[str] = "data"
+
+    num_items: int
+    num_users: int
+    id_type: dict[Literal["item", "user"], IdType]
+    rows: dict[str, int]
+    history_length: int
+    has_timestamp: bool
+    timestamp_unit: str
+    labels: tuple[str, ...]
+    num_dropped: int
+    valid_given: bool = False
