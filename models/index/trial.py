@@ -32,8 +32,15 @@ class Tried(msgspec.Struct, frozen=True):
     """One kind at the cheapest settings that were found to reach the target, or at its most thorough ones.
 
     Attributes:
+        kind: "exact", "ivf", "ivf_pq", "ivf_fastscan" or "hnsw".
+        device: "cpu" or "gpu".
         num_items: how many items it was measured on.
         nlist: inverted lists; 0 without.
+        nprobe: lists searched.
+        ef_search: length of the graph search's queue.
+        overfetch: times as many candidates as wanted are fetched by their codes, then ordered by their embeddings.
+        index_recall_at_k: share of the exact answers that are found.
+        ms_per_query: time of one search.
         lists_per_root: how many that is, in sqrt(N).
         build_s: seconds that its build took.
         index_bytes: of index.faiss, beside the embeddings.

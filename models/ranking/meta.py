@@ -40,7 +40,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
 
     Attributes:
         factored: whether the arrays of the factored form give the model's logits; otherwise the plain graph is served.
-        item_parts: "stored" (item_fields.npy and item_hidden.npy) or "gathered" (item_tables/).
+        item_parts: whether they are in item_fields.npy and item_hidden.npy or in item_tables/.
         query_inputs: features of users, context and history that it reads, in the order of the schema.
         item_inputs: features of items, likewise.
         pair_inputs: its pair features in order, any of "tower_score", "neighbour_score" and "popularity"; may be empty.
@@ -48,7 +48,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
         num_query_fields, num_item_fields: Fq and Fi, the fields of both sides.
         field_dim: D of a field.
         hidden: H, units of the first top layer with the two of the linear part.
-        training_rows: "impressions" (logged events) or "sampled" (positives beside drawn negatives).
+        training_rows: logged events, or positives beside drawn negatives.
         calibration: on what was held out.
     """
 

@@ -20,9 +20,9 @@ class Settings:
     """How an index is searched.
 
     Attributes:
-        kind: EXACT (every item compared), IVF (lists of near items), IVF_PQ (the same, with short codes),
-            IVF_FASTSCAN (codes so short that registers look them up; FAISS checks no filters there, so more is fetched)
-            or HNSW (a graph).
+        kind: "exact" (every item compared), "ivf" (lists of near items), "ivf_pq" (the same, with short codes),
+            "ivf_fastscan" (codes so short that registers look them up; FAISS checks no filters there, so more is
+            fetched) or "hnsw" (a graph).
         device: "cpu", or "gpu": the index is copied to the first GPU, if there is one; FAISS checks no filters there,
             so more is fetched.
         nprobe: lists searched.

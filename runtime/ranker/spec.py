@@ -21,7 +21,7 @@ class RankerSpec:
         factored: whether the arrays of the factored form are served; otherwise the plain graph is.
         query_inputs, item_inputs: its model inputs of both sides, in the order of the graphs.
         pair_inputs: its pair features, in the order of the arrays; may be empty.
-        item_parts: STORED (item fields by row) or GATHERED (from tables, at request time).
+        item_parts: "stored" (item fields by row) or "gathered" (from tables, at request time).
         num_query_fields, num_item_fields: Fq and Fi, embeddings of either side in the dot interaction.
         field_dim: D of one field.
         hidden: H, units of the first top layer.

@@ -31,7 +31,13 @@ FORMAT_VERSION = 1
 
 
 class FileEntry(msgspec.Struct, frozen=True):
-    """One file of an artefact, its path relative to the manifest."""
+    """One file of an artefact.
+
+    Attributes:
+        path: relative to the manifest.
+        size_bytes: its size.
+        sha256: of its bytes, in hex.
+    """
 
     path: str
     size_bytes: int
@@ -42,7 +48,14 @@ class Manifest(msgspec.Struct, frozen=True):
     """The record that a finished stage leaves beside its files.
 
     Attributes:
+        stage: which one.
         fingerprint: hash of the config and inputs that decide the result.
+        created_at: when, in UTC.
+        versions: package -> version that it was made with.
+        config: the resolved config sections that the stage depends on.
+        files: every file of the stage, and its checksum.
+        info: what the stage says of its result.
+        format_version: of the manifest itself.
         content: hash of the fingerprint and of the files that the result consists of; "" in manifests of releases that
             did not write it.
         after: earlier stage -> its content when this one was made from it.

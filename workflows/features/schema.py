@@ -67,7 +67,14 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class FeatureSchema(msgspec.Struct, frozen=True):
-    """All features and the columns of the events that are not features."""
+    """All features and the columns of the events that are not features.
+
+    Attributes:
+        features: the model inputs, in the order in which every model and graph takes them.
+        labels: the label columns, the first of which tells a positive event.
+        position: the column with the place on the slate; null without one.
+        history_length: L, items of a history.
+    """
 
     features: list[Feature]
     labels: list[str]
