@@ -12,6 +12,9 @@ from workflows.core.record import Meta
 __all__ = ["Calibration", "RankingMeta"]
 
 
+FIGURES = ("auc", "logloss", "ece", "positive_share", "mean_probability")
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How well the probabilities fit the labels; a figure is null where it is not defined.
 
@@ -33,6 +36,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     ece: float | None
     positive_share: float | None
     mean_probability: float | None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures by name."""
+        return {name: getattr(self, name) for name in FIGURES}
 
 
 class RankingMeta(Meta, frozen=True, kw_only=True):

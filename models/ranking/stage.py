@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from models.dataset.features import load_events, load_features, load_state, positive_label
+from models.dataset.features import load_state
 from models.ranking.config import RankingConfig
 from models.ranking.meta import Calibration, RankingMeta
-from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
-from models.training.refit import epochs_to_best, refitting
 from models.training.team import Team, run_stage_together
 from workflows.core import console, device
 from workflows.core.artefacts import Manifest, fingerprint
@@ -22,13 +20,14 @@ from workflows.core.origins import origins
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
+if TYPE_CHECKING:
+    from models.ranking.task import RankingTask
+    from models.ranking.trainer import Trainer
+
 __all__ = ["train_ranking"]
 
 STAGE = "ranking"
-REFIT = "refit"
 AFTER = ("data", "features", "retrieval", "neighbours")
-SCAN_ROWS = 100_000
-LEAST_SPREAD = 1e-5
 
 
 def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manifest:
@@ -58,6 +57,7 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
 
 
 def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> Mapping[str, Any]:
+    """Load, fit, refit, write; without a folder, in a process that helps another one, all but the last."""
     quiet()
     import tensorflow as tf
 
@@ -66,101 +66,52 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     mark = _mark(run, config)
     team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
-    from models.metrics.classification import classification_metrics
-    from models.onnx.export import full_float32
-    from models.ranking.calibrate import fit_platt
-    from models.ranking.export import export_ranker
-    from models.ranking.fit import fit, predict, sigmoid
-    from models.ranking.model import Ranker
-    from models.ranking.pairing import choose_pairs
-    from models.ranking.sources import training_sources
-    from models.retrieval.checkpoint import Checkpoint
+    from models.ranking.task import load_task
+    from models.ranking.trainer import Trainer
 
-    features = load_features(run)
-    label = positive_label(features.schema, config.label)
-    counts = count_labels(load_events(run, "train"), label, features.num_users)
-    sampled = trains_on_samples(counts, label, config)
-    has_user_id = wants_user_id(counts, config, sampled=sampled)
-    config = msgspec.structs.replace(config, use_user_id=has_user_id)
-    names = choose_pairs(config, sampled=sampled)
-    kind: Literal["sampled", "impressions"] = "sampled" if sampled else "impressions"
-    positives = f"events with {label} = 1" if label else "events"
-    trained_on = (
-        f"{positives}, each beside {config.negatives_per_positive} drawn negatives"
-        if sampled
-        else (f"logged events, label {label}")
-    )
-    console.say(
-        f"train-ranking: on {trained_on}; pair features {', '.join(names) or 'none'}, "
-        f"{'with' if has_user_id else 'without'} a user id"
-    )
-    train, valid, both = training_sources(run, config, features, label, names, sampled)
-    if valid is None:
-        console.say(
-            f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
-            "kept; calibration is measured on the training rows"
-        )
-    if not train.share(team.shard).num_rows:
-        raise DataError(f"ranking: {train.num_rows} rows to train on are too few for {team.size} process(es)")
-    mean, scale = _moments(train, len(names))
+    task = load_task(run, config)
+    if not task.train.share(team.shard).num_rows:
+        raise DataError(f"ranking: {task.train.num_rows} rows to train on are too few for {team.size} process(es)")
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        tf.keras.utils.set_random_seed(config.seed)
-        skip = np.full(len(names), 1.0 / max(len(names), 1))
-        model = Ranker(features.schema, config, mean, scale, skip)
-        scratch = run.scratch(STAGE)
-        history = fit(model, train.share(team.shard), valid, config, Checkpoint(scratch, mark), mark, team)
-        if folder is not None:
-            labels, logits = predict(model, train if valid is None else valid, config.batch_size).flat()
-            factor, offset = fit_platt(labels, logits) if sampled else (1.0, 0.0)
-        refit = []
-        if config.refit_share and both is not None:
-            more = refitting(config, epochs_to_best(history), seed=config.seed + config.max_epochs)
-            console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
-            refit = fit(model, both.share(team.shard), None, more, Checkpoint(scratch / REFIT, mark), mark, team)
-        if folder is None:
+        trainer = Trainer(task, run.scratch(STAGE), mark, team)
+        history = trainer.fit()
+        calibration = None if folder is None else trainer.calibrate()
+        refit = trainer.refit(history)
+        if folder is None or calibration is None:
             return {}
-        model.rescale(factor, offset)
-        with full_float32():
-            shape = export_ranker(folder, model, features, config.max_stored_mb)
-    _write_popularity(run, names, folder)
-    calibration = classification_metrics(labels, sigmoid(factor * logits + offset))
-    known = {name.replace("_", " "): value for name, value in calibration.items() if np.isfinite(value)}
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-    measured_on: Literal["train", "valid"] = "train" if valid is None else "valid"
-    console.say(f"ranking: on {measured_on}: {figures}")
-    RankingMeta(
-        factored=shape["factored"],
-        item_parts=shape["item_parts"],
-        query_inputs=tuple(feature.name for feature in model.query_features),
-        item_inputs=tuple(feature.name for feature in features.schema.side("item")),
-        pair_inputs=tuple(names),
-        label=label,
-        **{name: shape[name] for name in ("num_query_fields", "num_item_fields", "field_dim", "hidden")},
-        training_rows=kind,
-        calibration=Calibration(on=measured_on, factor=factor, offset=offset, **calibration),
-    ).save(folder)
+        shape = trainer.export(folder, calibration)
+    _say_calibration(calibration)
+    _write_popularity(run, task.pair_inputs, folder)
+    _meta(task, trainer, shape, calibration).save(folder)
     _write_json(folder / "history.json", history)
     _write_json(folder / "refit.json", refit)
-    measured = {name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")}
     return {
         "epochs": len(history),
         "refit_epochs": len(refit),
-        "training_rows": train.num_rows,
-        "rows": kind,
-        **measured,
-        "calibration": calibration,
+        "training_rows": task.train.num_rows,
+        "rows": task.training_rows,
+        **{name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")},
+        "calibration": calibration.figures,
     }
 
 
-def _moments(train: Any, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the pair features over the training rows, float32 [P] each; 1 of a constant."""
-    if not num_pairs:
-        return np.zeros(0, np.float32), np.ones(0, np.float32)
-    group = next(iter(train.batches(SCAN_ROWS, seed=0)))
-    values = group.pair[group.mask]
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-    # Dividing a constant by next to nothing would leave the compiled ranker nothing but rounding.
-    return mean, np.where(spread > LEAST_SPREAD * np.maximum(np.abs(mean), 1.0), spread, np.float32(1.0))
+def _meta(task: RankingTask, trainer: Trainer, shape: Mapping[str, Any], calibration: Calibration) -> RankingMeta:
+    shapes = ("factored", "item_parts", "num_query_fields", "num_item_fields", "field_dim", "hidden")
+    return RankingMeta(
+        **{name: shape[name] for name in shapes},
+        query_inputs=tuple(feature.name for feature in trainer.model.query_features),
+        item_inputs=tuple(feature.name for feature in task.features.schema.side("item")),
+        pair_inputs=tuple(task.pair_inputs),
+        label=task.label,
+        training_rows=task.training_rows,
+        calibration=calibration,
+    )
+
+
+def _say_calibration(calibration: Calibration) -> None:
+    known = {name.replace("_", " "): value for name, value in calibration.figures.items() if value is not None}
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
+    console.say(f"ranking: on {calibration.on}: {figures}")
 
 
 def _write_popularity(run: Run, names: list[str], folder: Path) -> None:

@@ -1,0 +1,82 @@
+"""What the ranker is to learn, and from which rows: everything that is settled before TensorFlow starts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from models.dataset.features import Features, load_events, load_features, positive_label
+from models.ranking.config import RankingConfig
+from models.ranking.pairing import choose_pairs
+from models.ranking.rows import GroupSource
+from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
+from models.ranking.sources import training_sources
+from workflows.core import console
+from workflows.core.run import Run
+
+__all__ = ["RankingTask", "load_task"]
+
+
+class RankingTask(msgspec.Struct, frozen=True):
+    """A training.
+
+    Attributes:
+        config: with what the log decided where it says "auto".
+        features: of the run.
+        label: to predict; "" where every event is a positive one.
+        pair_inputs: the pair features, in order.
+        training_rows: logged impressions, or positives beside drawn negatives.
+        train: to learn from.
+        valid: to stop by and to calibrate on; None where nothing is left to hold out.
+        both: both together, to refit on; None as above.
+    """
+
+    config: RankingConfig
+    features: Features
+    label: str
+    pair_inputs: list[str]
+    training_rows: Literal["impressions", "sampled"]
+    train: GroupSource
+    valid: GroupSource | None
+    both: GroupSource | None
+
+    @property
+    def calibrated_on(self) -> Literal["valid", "train"]:
+        """The rows whose labels the probabilities are compared with."""
+        return "train" if self.valid is None else "valid"
+
+
+def load_task(run: Run, config: RankingConfig) -> RankingTask:
+    """Look at the log, decide what "auto" leaves open, and say so.
+
+    Raises:
+        ConfigError: the label is not one of the data's, or impressions are asked for without one.
+    """
+    features = load_features(run)
+    label = positive_label(features.schema, config.label)
+    counts = count_labels(load_events(run, "train"), label, features.num_users)
+    sampled = trains_on_samples(counts, label, config)
+    config = msgspec.structs.replace(config, use_user_id=wants_user_id(counts, config, sampled=sampled))
+    names = choose_pairs(config, sampled=sampled)
+    _say(config, label, names, sampled=sampled)
+    train, valid, both = training_sources(run, config, features, label, names, sampled)
+    if valid is None:
+        console.say(
+            f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
+            "kept; calibration is measured on the training rows"
+        )
+    return RankingTask(config, features, label, names, "sampled" if sampled else "impressions", train, valid, both)
+
+
+def _say(config: RankingConfig, label: str, names: list[str], *, sampled: bool) -> None:
+    positives = f"events with {label} = 1" if label else "events"
+    trained_on = (
+        f"{positives}, each beside {config.negatives_per_positive} drawn negatives"
+        if sampled
+        else (f"logged events, label {label}")
+    )
+    console.say(
+        f"train-ranking: on {trained_on}; pair features {', '.join(names) or 'none'}, "
+        f"{'with' if config.use_user_id else 'without'} a user id"
+    )

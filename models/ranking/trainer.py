@@ -1,0 +1,92 @@
+"""Fit, calibrate, refit and export one ranker. Imports TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.metrics.classification import classification_metrics
+from models.onnx.export import full_float32
+from models.ranking.calibrate import fit_platt
+from models.ranking.export import export_ranker
+from models.ranking.fit import fit, predict, sigmoid
+from models.ranking.meta import Calibration
+from models.ranking.model import Ranker
+from models.ranking.rows import GroupSource
+from models.ranking.task import RankingTask
+from models.retrieval.checkpoint import Checkpoint
+from models.training.refit import epochs_to_best, refitting
+from models.training.team import Team
+from workflows.core import console
+
+__all__ = ["Trainer"]
+
+REFIT = "refit"
+SCAN_ROWS = 100_000
+LEAST_SPREAD = 1e-5
+
+History = list[dict[str, Any]]
+
+
+class Trainer:
+    """One ranker from its first weights to its files; of several processes, each calls the same methods.
+
+    Args:
+        task: what it learns.
+        scratch: where checkpoints are kept.
+        mark: identifies config and inputs in a checkpoint.
+        team: the processes that train together.
+    """
+
+    def __init__(self, task: RankingTask, scratch: Path, mark: str, team: Team) -> None:
+        tf.keras.utils.set_random_seed(task.config.seed)
+        self._task, self._scratch, self._mark, self._team = task, scratch, mark, team
+        num_pairs = len(task.pair_inputs)
+        mean, scale = _moments(task.train, num_pairs)
+        self.model = Ranker(task.features.schema, task.config, mean, scale, np.full(num_pairs, 1.0 / max(num_pairs, 1)))
+
+    def fit(self) -> History:
+        """Learn until what is held out says to stop; a record per epoch."""
+        task, checkpoint = self._task, Checkpoint(self._scratch, self._mark)
+        train = task.train.share(self._team.shard)
+        return fit(self.model, train, task.valid, task.config, checkpoint, self._mark, self._team)
+
+    def calibrate(self) -> Calibration:
+        """How probabilities are made of the logits, and how they fit; before a refit has seen what is held out."""
+        task = self._task
+        held_out = task.train if task.valid is None else task.valid
+        labels, logits = predict(self.model, held_out, task.config.batch_size).flat()
+        factor, offset = fit_platt(labels, logits) if task.training_rows == "sampled" else (1.0, 0.0)
+        figures = classification_metrics(labels, sigmoid(factor * logits + offset))
+        defined = {name: value if np.isfinite(value) else None for name, value in figures.items()}
+        return Calibration(on=task.calibrated_on, factor=factor, offset=offset, **defined)
+
+    def refit(self, history: History) -> History:
+        """Go on over train and valid, as long as the best epoch suggests; a record per epoch, none where not wanted."""
+        task, config = self._task, self._task.config
+        if not config.refit_share or task.both is None:
+            return []
+        more = refitting(config, epochs_to_best(history), seed=config.seed + config.max_epochs)
+        console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
+        checkpoint = Checkpoint(self._scratch / REFIT, self._mark)
+        return fit(self.model, task.both.share(self._team.shard), None, more, checkpoint, self._mark, self._team)
+
+    def export(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
+        """Write the calibrated model's graphs and arrays; what `export_ranker` says of their shape."""
+        self.model.rescale(calibration.factor, calibration.offset)
+        with full_float32():
+            return export_ranker(folder, self.model, self._task.features, self._task.config.max_stored_mb)
+
+
+def _moments(train: GroupSource, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the pair features over the training rows, float32 [P] each; 1 of a constant."""
+    if not num_pairs:
+        return np.zeros(0, np.float32), np.ones(0, np.float32)
+    group = next(iter(train.batches(SCAN_ROWS, seed=0)))
+    values = group.pair[group.mask]
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    # Dividing a constant by next to nothing would leave the compiled ranker nothing but rounding.
+    return mean, np.where(spread > LEAST_SPREAD * np.maximum(np.abs(mean), 1.0), spread, np.float32(1.0))
