@@ -13,7 +13,6 @@ from workflows.core.record import Meta
 
 if TYPE_CHECKING:
     from models.index.advise import Advice
-    from models.index.config import IndexConfig
     from models.index.workload import Workload
 
 __all__ = ["IndexMeta"]
@@ -69,14 +68,14 @@ class IndexMeta(Meta, frozen=True, kw_only=True):
     measured: tuple[Tried, ...]
 
     @classmethod
-    def of(cls, advice: Advice, workload: Workload, config: IndexConfig) -> IndexMeta:
-        """What was advised, for which workload."""
+    def of(cls, advice: Advice, workload: Workload, target: float) -> IndexMeta:
+        """What was advised for a workload, to reach a recall target."""
         picked = msgspec.structs.asdict(advice.picked)
         del picked["verdict"]
         return cls(
             **picked,
             recall_cutoff=workload.cutoff,
-            target_index_recall=config.target_index_recall,
+            target_index_recall=target,
             num_queries=len(workload.queries),
             num_candidates=workload.num_candidates,
             share_eligible=float(workload.eligible.mean()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from workflows.core import console, device
 from workflows.core.artefacts import Manifest
 from workflows.core.quiet import quiet
 from workflows.core.run import Run, run_stage
+
+if TYPE_CHECKING:
+    from models.index.workload import Workload
 
 __all__ = ["Serving", "build_index", "sample_queries"]
 
@@ -68,33 +71,40 @@ def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, f
 
 
 def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Mapping[str, Any]:
+    """Load, measure, write."""
     quiet()
     from models.index.advise import advise
     from models.index.meta import IndexMeta
-    from models.index.workload import Workload
 
     chosen = device.choose(config.device, "faiss")
     device.announce("build-index", chosen)
     embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
     embeddings = embeddings.view(np.ndarray)
-    users, queries = sample_queries(run, config.num_queries)
-    state = load_state(run, "eval")
-    eligible = np.ones(len(embeddings), bool) if serving.eligible is None else serving.eligible()
-    workload = Workload(
-        queries=queries,
-        blocked=[np.asarray(state.seen(int(user) if serving.filter_seen else -1)) for user in users],
-        eligible=eligible,
-        num_candidates=serving.num_candidates,
-        cutoff=min(config.recall_cutoff, serving.num_candidates, len(embeddings)),
+    workload = _workload(run, config, serving, len(embeddings))
+    meta = IndexMeta.of(
+        advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu"), workload, config.target_index_recall
     )
-    advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
-    meta = IndexMeta.of(advice, workload, config)
     meta.save(folder)
     console.say(
         f"index: {meta.kind} ({meta.why}), index_recall_at_{meta.recall_cutoff} = {meta.index_recall_at_k:.4f}, "
         f"{meta.ms_per_query:.3f} ms a query, {meta.index_bytes / MIB:,.1f} MiB beside the embeddings"
     )
     return {name: getattr(meta, name) for name in ("kind", "nlist", "nprobe", "index_recall_at_k", "ms_per_query")}
+
+
+def _workload(run: Run, config: IndexConfig, serving: Serving, num_items: int) -> Workload:
+    """What users with a history will ask, behind the filters of the chain."""
+    from models.index.workload import Workload
+
+    users, queries = sample_queries(run, config.num_queries)
+    state = load_state(run, "eval")
+    return Workload(
+        queries=queries,
+        blocked=[np.asarray(state.seen(int(user) if serving.filter_seen else -1)) for user in users],
+        eligible=np.ones(num_items, bool) if serving.eligible is None else serving.eligible(),
+        num_candidates=serving.num_candidates,
+        cutoff=min(config.recall_cutoff, serving.num_candidates, num_items),
+    )
 
 
 def sample_queries(run: Run, num_queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from workflows.core import console
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
+
+if TYPE_CHECKING:
+    from models.neighbours.choose import Choice
+    from models.neighbours.weights import Weights
 
 __all__ = ["fit_neighbours"]
 
@@ -38,23 +42,18 @@ def fit_neighbours(run: Run, config: NeighboursConfig, force: bool = False) -> M
 
 
 def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
+    """Fit on train, choose on valid, refit what was chosen on both, write."""
     from models.neighbours.choose import choose
-    from models.neighbours.weights import fit_weights, to_lists
+    from models.neighbours.weights import fit_weights
 
     announce("fit-neighbours", Device("cpu", "sparse counts and small systems, which need no GPU"))
     weights = fit_weights(load_state(run, "train"), config, config.l2, config.walk_powers)
     choice = choose(weights, _asked(run, config), config)
-    num_entries = {}
+    num_entries = {"train": _write(weights, choice, choice.ridge, choice.walk, config.longest_list, folder / "train")}
+    del weights  # the largest thing here
     l2, power = config.l2[choice.ridge], config.walk_powers[choice.walk]
-    regression, walks = weights.regressions[choice.ridge], weights.walks[choice.walk]
-    for moment in ("train", "eval"):
-        if moment == "eval":
-            del weights  # the largest thing here
-            weights = fit_weights(load_state(run, moment), config, [l2], [power])
-            regression, walks = weights.regressions[0], weights.walks[0]
-        lists = to_lists(choice.blend.matrix(regression, walks), config.longest_list)
-        lists.save(folder / moment)
-        num_entries[moment] = len(lists.rows)
+    refitted = fit_weights(load_state(run, "eval"), config, [l2], [power])
+    num_entries["eval"] = _write(refitted, choice, 0, 0, config.longest_list, folder / "eval")
     meta = NeighboursMeta(
         tower_weight=choice.tower_weight,
         neighbour_weight=choice.neighbour_weight,
@@ -66,15 +65,26 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
         measured=tuple(choice.measured),
     )
     meta.save(folder)
+    _say(meta)
+    chosen = ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")
+    return {name: getattr(meta, name) for name in chosen}
+
+
+def _write(weights: Weights, choice: Choice, ridge: int, walk: int, longest: int, folder: Path) -> int:
+    """Write the lists of one ridge and one power of the walks; how many entries they have."""
+    from models.neighbours.weights import to_lists
+
+    lists = to_lists(choice.blend.matrix(weights.regressions[ridge], weights.walks[walk]), longest)
+    lists.save(folder)
+    return len(lists.rows)
+
+
+def _say(meta: NeighboursMeta) -> None:
     console.say(
-        f"neighbours: l2 {l2:g}, walk power {power:g} and share {choice.blend.walk_share:g}, "
-        f"recency {choice.recency.boost:g} * {choice.recency.decay:g}^age, weights of towers and neighbours "
-        f"{choice.tower_weight:.3g} and {choice.neighbour_weight:.3g}"
+        f"neighbours: l2 {meta.l2:g}, walk power {meta.walk_power:g} and share {meta.blend.walk_share:g}, "
+        f"recency {meta.recency.boost:g} * {meta.recency.decay:g}^age, weights of towers and neighbours "
+        f"{meta.tower_weight:.3g} and {meta.neighbour_weight:.3g}"
     )
-    return {
-        name: getattr(meta, name)
-        for name in ("l2", "blend", "recency", "tower_weight", "neighbour_weight", "num_entries")
-    }
 
 
 def _asked(run: Run, config: NeighboursConfig) -> Any:
