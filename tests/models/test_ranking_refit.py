@@ -50,7 +50,7 @@ def item_fields(run):
 
 @pytest.mark.parametrize("training_rows", ["sampled", "impressions"])
 def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, monkeypatch):
-    import models.ranking.sources as module
+    import models.ranking.task as module
 
     sources = []
     true_sources = module.training_sources

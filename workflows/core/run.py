@@ -113,7 +113,7 @@ def run_stage(
             helper()
             return read_manifest(run.folder(stage))
         with _write_then_rename(run, stage) as folder, console.timed(stage):
-            info = msgspec.to_builtins(body(folder) or {})
+            info = msgspec.json.decode(msgspec.json.encode(body(folder) or {}))  # as the next command reads it
             (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
             manifest = write_manifest(folder, _blank(stage, mark, resolved, info, upstream), volatile)
         shutil.rmtree(run.scratch(stage), ignore_errors=True)
