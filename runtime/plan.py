@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import PlanError
+from runtime.records import from_record
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import RequestStep, Step, make_step
 
@@ -55,7 +56,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every node, a node after those that it reads; the last one gives the answer."""
+    """The nodes of a chain.
+
+    Attributes:
+        nodes: a node after those that it reads; the last one gives the answer.
+    """
 
     nodes: tuple[Node, ...]
 
@@ -105,20 +110,16 @@ class Plan:
         """Read `folder`/plan.json.
 
         Raises:
-            ValueError: written in another format version.
+            ValueError: written in another format version, or a key is missing, unknown or of another type.
             OSError: the file is missing.
         """
         record = json.loads((folder / PLAN_FILE).read_text())
-        if (version := record.get("format_version")) != FORMAT_VERSION:
+        version = record.pop("format_version", None) if isinstance(record, dict) else None
+        if version != FORMAT_VERSION:
             raise ValueError(
                 f"{PLAN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
             )
-        return cls(
-            tuple(
-                Node(**{**node, "parents": tuple(node["parents"]), "files": tuple(node["files"])})
-                for node in record["nodes"]
-            )
-        )
+        return from_record(cls, record, PLAN_FILE)
 
 
 def wire(nodes: Sequence[Node], spec: ChainSpec) -> Plan:

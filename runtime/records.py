@@ -19,8 +19,8 @@ def from_record(kind: type[Record], record: Any, where: str) -> Record:
     """Make a dataclass of a JSON object.
 
     Args:
-        kind: the dataclass; its fields are bool, int, float, str, None, dataclasses, and tuples, dicts and unions of
-            these.
+        kind: the dataclass; its fields are bool, int, float, str, None, anything, dataclasses, and tuples, dicts and
+            unions of these.
         record: what `json` read.
         where: the file and, within it, the path to the object, for the sentence.
 
@@ -52,6 +52,8 @@ def _dataclass(kind: Any, record: Any, where: str) -> Any:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     """One value as the type that a field is annotated with."""
+    if kind is Any:
+        return value
     if is_dataclass(kind):
         return _dataclass(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)

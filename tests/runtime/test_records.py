@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pytest
 
 from runtime.index.settings import Settings
+from runtime.plan import PLAN_FILE, Plan
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record
 from runtime.spec import CHAIN_FILE, ChainSpec
+from runtime.standard import standard_plan
 from tests.golden.chains import GOLDEN
 
 
@@ -25,11 +28,12 @@ class Tree:
     leaves: tuple[Leaf, ...]
     sizes: dict[str, int]
     first: Leaf | None = None
+    settings: Any = None
     is_old: bool = False
 
 
 def test_what_was_written_is_read_again():
-    tree = Tree((Leaf("a"), Leaf("b", 0.5)), {"x": 3}, Leaf("c"), True)
+    tree = Tree((Leaf("a"), Leaf("b", 0.5)), {"x": 3}, Leaf("c"), {"a": [1, None]}, True)
     assert from_record(Tree, json.loads(json.dumps(asdict(tree))), "t.json") == tree
     assert from_record(Tree, {"leaves": [], "sizes": {}, "first": None}, "t.json") == Tree((), {})
     whole = from_record(Leaf, {"name": "a", "share": 2}, "t.json").share
@@ -83,3 +87,24 @@ def test_a_chain_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, change
     (tmp_path / CHAIN_FILE).write_text(json.dumps(record))
     with pytest.raises(ValueError, match=sentence):
         ChainSpec.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda record: record.pop("nodes"), "plan.json lacks 'nodes'"),
+        (lambda record: record["nodes"][1].pop("step"), r"plan.json: nodes\[1\] lacks 'step'"),
+        (lambda record: record["nodes"][0].update(colour=1), r"plan.json: nodes\[0\] has the unknown keys 'colour'"),
+        (lambda record: record["nodes"][0].update(parents="a"), r"nodes\[0\]: parents is 'a', expected tuple"),
+        (lambda record: record.update(format_version=99), "plan.json has format version 99, this runtime reads"),
+    ],
+)
+def test_a_plan_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, change, sentence):
+    plan = standard_plan(ChainSpec.load(GOLDEN[0] / "chain"))
+    plan.save(tmp_path)
+    assert Plan.load(tmp_path) == plan
+    record = json.loads((tmp_path / PLAN_FILE).read_text())
+    change(record)
+    (tmp_path / PLAN_FILE).write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=sentence):
+        Plan.load(tmp_path)

@@ -13,6 +13,7 @@ from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
+from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from scripts.artefacts_page import PAGE, keys_of, page
 from workflows.core.artefacts import Manifest
@@ -31,6 +32,7 @@ KINDS = (
     IndexMeta,
     RankingMeta,
     ChainSpec,
+    Plan,
 )
 
 
