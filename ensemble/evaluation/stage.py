@@ -33,7 +33,7 @@ from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
 
-__all__ = ["STAGES_READ", "evaluate", "print_summary"]
+__all__ = ["STAGES_READ", "drawn_for_truth", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
 FORMAT_VERSION = 1
@@ -171,9 +171,8 @@ def _add_share_of_best(
     data, queries = run.folder("data"), setting.queries
     if (reason := why_no_truth(data, queries)) is not None:
         return [f"The share of the best possible is not stated: {reason}."]
-    rng = np.random.default_rng(config.evaluate.seed)
-    num_asked = min(config.evaluate.num_truth_users, len(queries))
-    asked = np.sort(rng.choice(len(queries), num_asked, replace=False))
+    asked = drawn_for_truth(config, len(queries))
+    num_asked = len(asked)
     label = queries.facts["relevant_label"]
     shares = share_of_best(
         {source: answer.rows for source, answer in answers.items()},
@@ -192,6 +191,12 @@ def _add_share_of_best(
         INFORMED_NOTE if reason is None else f"The informed bound is not stated: {reason}.",
         *([POLICY_SENTENCE] if queries.displayed is None else []),
     ]
+
+
+def drawn_for_truth(config: Config, num_queries: int) -> NDArray[np.int64]:
+    """The queries whose best possible slate is worked out, ascending; all of few."""
+    num_asked = min(config.evaluate.num_truth_users, num_queries)
+    return np.sort(np.random.default_rng(config.evaluate.seed).choice(num_queries, num_asked, replace=False))
 
 
 def _ids(setting: Setting) -> tuple[NDArray, NDArray]:

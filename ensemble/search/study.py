@@ -31,7 +31,7 @@ from workflows.core.run import STAGES, Run
 if TYPE_CHECKING:
     from optuna.study import Study
 
-__all__ = ["search", "searched_metric"]
+__all__ = ["search", "searched_metric", "trials_left"]
 
 
 def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], command: Command) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _go_on(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     study = _open_study(folder, settings, _mark(run, config), metric)
     _start_with_the_config(study, config, space)
     objective = Objective(run, config.search.stage, space, metric, folder / "trials", check, command)
-    while (left := settings.num_trials - _num_done(study)) > 0:
+    while (left := trials_left(study, settings)) > 0:
         console.say(f"search: {left} trials to go")
         study.optimize(objective, n_trials=1, catch=(TrialFailed,))
         _drop_all_but_the_best(folder, study)
@@ -134,6 +134,11 @@ def _give_up_on_failures(study: Study, settings: SearchConfig) -> None:
     errors = [trial.user_attrs[ERROR] for trial in study.trials if ERROR in trial.user_attrs]
     if len(errors) >= settings.num_warm_up_trials and len(errors) == _num_done(study):
         raise CascadeError(f"search: none of {len(errors)} trials could be trained; the last one: {errors[-1]}")
+
+
+def trials_left(study: Study, settings: SearchConfig) -> int:
+    """Trials that the search still needs; 0 or less where it has them."""
+    return settings.num_trials - _num_done(study)
 
 
 def _num_done(study: Study) -> int:

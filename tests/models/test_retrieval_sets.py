@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import models.retrieval
 from models.dataset.features import Features, Shard
 from models.onnx.export import session
 from models.retrieval.config import EventsConfig, RetrievalConfig, SetsConfig, WindowsConfig
 from models.retrieval.rows import refitting_rows, training_rows
 from models.retrieval.sets import OWNER, set_batches
-from models.retrieval.settled import settled
+from models.retrieval.settled import TowerTraining, settled
 from models.retrieval.stage import train_retrieval
 from tests.models.checkerboard import LENGTH, NUM_ITEMS, NUM_USERS, SCHEMA, checkerboard_run
 from tests.models.facts import FACTS, ORDERED, training_of
@@ -180,6 +183,15 @@ def test_the_defaults_come_to_the_published_training(rows, facts):
     # Windows run all of the epochs over which their learning rate falls.
     epochs = settled(RetrievalConfig(), msgspec.structs.replace(facts, can_validate=False)).max_epochs
     assert epochs == (12 if rows == "windows" else 10)
+
+
+def test_every_number_of_the_training_is_read_by_it():
+    """Being settled on is no effect: some code of the stage, the loop, the towers or the losses has to ask for it."""
+    folder = Path(models.retrieval.__file__).parent
+    deciding = {"config.py", "settled.py", "unused.py"}
+    code = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name not in deciding)
+    for name in TowerTraining.__struct_fields__:
+        assert re.search(rf"\b(config|training)\.{name}\b", code), name
 
 
 @pytest.mark.parametrize("facts", [ORDERED, FACTS, msgspec.structs.replace(FACTS, context=("device",))])

@@ -1,0 +1,200 @@
+"""Keys of [chain], [evaluate] and [search]."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from ensemble.config import Config
+from tests.ensemble.every_key.case import Case
+from tests.ensemble.every_key.tables import eligible
+from tests.ensemble.synthetic import make_run
+
+__all__ = ["CASES"]
+
+
+def chain(config: Config, folder: Path) -> Any:
+    """What the compiled chain says of itself."""
+    from ensemble.export.compile import compile_chain
+
+    run, made = make_run(folder / "run")
+    compile_chain(run, msgspec.structs.replace(made, chain=config.chain), folder / "chain", "serve")
+    return json.loads((folder / "chain" / "chain.json").read_text())
+
+
+def repository(config: Config, folder: Path) -> list[str]:
+    """The configs of the exported models."""
+    from ensemble.export.stage import export
+
+    run, made = make_run(folder / "run")
+    export(run, msgspec.structs.replace(made, chain=config.chain))
+    found = sorted(run.folder("repo").rglob("config.pbtxt"))
+    return [str(path.relative_to(run.root)) + path.read_text() for path in found]
+
+
+def rule(**keys: str) -> str:
+    """One eligibility rule, with some other keys."""
+    keys = {"column": "'number'", "op": "'<'", "value": "9.0"} | keys
+    return "chain.rules=[{" + ", ".join(f"{name}={value}" for name, value in keys.items()) + "}]"
+
+
+RULE = (rule(),)
+SMALL = tuple(f"chain.{each}" for each in ("num_candidates=30", "slate_size=5", "max_slate_size=20"))
+SMALL = (*SMALL, "evaluate.cutoffs=[5, 10]")
+CHAIN = [
+    *(
+        Case(f"chain.{change}", chain, SMALL)
+        for change in (
+            *("num_candidates=40", "slate_size=7", "max_slate_size=21", "max_batch_size=7", "instances=77"),
+            *("max_list_length=77", "filter_seen=false"),
+        )
+    ),
+    Case(rule(column="'item_id'"), eligible, RULE, of="chain.rules[N].column"),
+    Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),
+    Case(rule(value="3.0"), eligible, RULE, of="chain.rules[N].value"),
+    Case("chain.layouts=['fused']", repository, SMALL),
+    Case("chain.onnx_steps=onnxruntime", repository, SMALL),
+]
+
+
+def measured(config: Config, folder: Path) -> Any:
+    """The figures of two sources on a synthetic run."""
+    from ensemble.evaluation.measure import Slates
+    from ensemble.evaluation.setting import open_setting
+    from ensemble.evaluation.stage import measure
+    from tests.ensemble.test_evaluation import make_evaluated_run
+
+    run, made = make_evaluated_run(folder / "run")
+    config = msgspec.structs.replace(made, evaluate=config.evaluate)
+    setting = open_setting(run, config)
+    rng = np.random.default_rng(1)
+    rows = np.stack([rng.permutation(300)[:20] for _ in range(len(setting.queries))])
+    scores = np.tile(np.linspace(1, 0, 20, dtype=np.float32), (len(rows), 1))
+    answers = {name: Slates(name, rows[:, ::step], scores, 1.0) for name, step in (("chain", 1), ("retrieval", -1))}
+    found = measure(run, config, setting, answers)
+    return json.dumps({name: found[name] for name in ("cutoffs", "sources", "slices", "data")}, default=str)
+
+
+def examples(config: Config, folder: Path) -> list[int]:
+    """The users that the report shows."""
+    from ensemble.evaluation.examples import _draw
+    from ensemble.evaluation.measure import Slates
+    from ensemble.evaluation.setting import open_setting
+    from tests.ensemble.test_evaluation import make_evaluated_run
+
+    run, made = make_evaluated_run(folder / "run")
+    config = msgspec.structs.replace(made, evaluate=config.evaluate)
+    queries = open_setting(run, config).queries
+    rows = np.zeros((len(queries), 20), np.int64)
+    found: list[int] = _draw(config, queries, Slates("chain", rows, rows * 1.0, 1.0)).tolist()
+    return found
+
+
+def label(config: Config, folder: Path) -> str:
+    """What makes a test event relevant."""
+    from ensemble.evaluation.queries import relevant_label
+
+    return relevant_label(config)
+
+
+def truth(config: Config, folder: Path) -> list[int]:
+    """The users whose best slate is worked out."""
+    from ensemble.evaluation.stage import drawn_for_truth
+
+    found: list[int] = drawn_for_truth(config, 50).tolist()
+    return found
+
+
+def peers(config: Config, folder: Path) -> Any:
+    """Who is measured beside the chain, and what each is tuned over."""
+    from models.baselines.peers import chosen_peers, why_not
+
+    chosen = chosen_peers(config.evaluate.peers, config.evaluate.knn_neighbours)
+    return [(peer.name, dict(peer.grid), why_not(peer, config.evaluate.peers, 100)) for peer in chosen]
+
+
+def tuned(config: Config, folder: Path) -> Any:
+    """How far a search comes, over users of the valid split."""
+    from models.baselines.fitted import load_validation
+    from models.baselines.tuning import search
+    from tests.ensemble.test_evaluation import make_evaluated_run
+
+    run, _ = make_evaluated_run(folder / "run")
+    own = config.evaluate.peers
+    users = load_validation(run, own.tuning_users, config.evaluate.seed).users.tolist()
+    return users, len(search({"a": (1, 2, 3)}, lambda params: time.sleep(0.02) or 0.0, own.budget_s).trials)
+
+
+def targets(config: Config, folder: Path) -> Any:
+    """What becomes of the lines to reach."""
+    from ensemble.evaluation.targets import check_targets
+
+    metrics = {"sources": {name: {"recall@10": {"value": v}} for name, v in (("chain", 0.5), ("ease", 0.4))}}
+    return check_targets(metrics, config.evaluate.targets)
+
+
+def target(**keys: str) -> str:
+    """One line to reach, with some other keys."""
+    keys = {"value": "'sources.chain.recall@10'", "above": "0.4"} | keys
+    return "evaluate.targets=[{" + ", ".join(f"{name}={value}" for name, value in keys.items() if value) + "}]"
+
+
+TARGET, PEERS = (target(),), ("evaluate.peers.use=true",)
+EVALUATE = [
+    *(
+        Case(f"evaluate.{change}", measured, SMALL)
+        for change in ("cutoffs=[5, 20]", "num_users=9", "num_bootstrap=50", "segments=['age_group']", "seed=2")
+    ),
+    Case("evaluate.knn_neighbours=[7]", peers),
+    Case("evaluate.relevant_label=buy", label),
+    Case("evaluate.num_truth_users=9", truth, base="shop"),
+    Case("evaluate.num_examples=2", examples, SMALL),
+    Case("evaluate.peers.use=true", peers),
+    Case("evaluate.peers.names=['ease']", peers, PEERS),
+    Case("evaluate.peers.ease_up_to_items=50", peers, PEERS),
+    Case("evaluate.peers.budget_s=0.01", tuned),
+    Case("evaluate.peers.tuning_users=9", tuned),
+    Case(target(value="'sources.ease.recall@10'"), targets, TARGET, of="evaluate.targets[N].value"),
+    Case(target(name="'a line'"), targets, TARGET, of="evaluate.targets[N].name"),
+    Case(target(above="0.9"), targets, TARGET, of="evaluate.targets[N].above"),
+    Case(target(above="", at_least="0.9"), targets, TARGET, of="evaluate.targets[N].at_least"),
+    Case(target(above="", below="0.9"), targets, TARGET, of="evaluate.targets[N].below"),
+    Case(target(times="2.0"), targets, TARGET, of="evaluate.targets[N].times"),
+]
+
+
+def study(config: Config, folder: Path) -> Any:
+    """What the search opens: its metric, its space, when it prunes, what it draws first."""
+    pytest.importorskip("optuna", reason="the extra 'search' is not installed")
+    from ensemble.search.space import parse_space
+    from ensemble.search.study import _open_study, searched_metric
+
+    found = _open_study(folder, config.search, "m", searched_metric(config))
+    pruner, draws = vars(found.pruner), [found.ask().suggest_float("x", 0, 1) for _ in range(3)]
+    return searched_metric(config), parse_space(config.search.params), str(sorted(map(str, pruner.items()))), draws
+
+
+def trials(config: Config, folder: Path) -> int:
+    """How many trials are trained."""
+    pytest.importorskip("optuna", reason="the extra 'search' is not installed")
+    from ensemble.search.study import _open_study, searched_metric, trials_left
+
+    found = _open_study(folder, config.search, "m", searched_metric(config))
+    return trials_left(found, config.search)
+
+
+SPACE = ("search.params={'retrieval.temperature'='uniform(0.1, 0.2)'}",)
+SEARCH = [
+    Case("search.params={'retrieval.temperature'='uniform(0.1, 0.3)'}", study, SPACE),
+    *(Case(f"search.{change}", study, SPACE) for change in ("stage=ranking", "metric=loss", "seed=2")),
+    *(Case(f"search.{change}", study, SPACE) for change in ("num_warm_up_trials=9", "num_warm_up_epochs=9")),
+    Case("search.num_trials=3", trials, SPACE),
+]
+
+CASES = [*CHAIN, *EVALUATE, *SEARCH]
