@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
-from models.retrieval.settled import check_rows
+from models.retrieval.settled import MAX_EPOCHS, check_rows, possible_rows
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.tables.labels import label_conditions
@@ -15,7 +15,19 @@ __all__ = ["problems"]
 
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
-    for rule in (_sources, _split, _columns, _features, _labels, _retrieval, _index, _chain, _filters, _evaluation):
+    for rule in (
+        _sources,
+        _split,
+        _columns,
+        _features,
+        _labels,
+        _retrieval,
+        _ranking,
+        _index,
+        _chain,
+        _filters,
+        _evaluation,
+    ):
         for problem in rule(config):
             yield f"config: {problem}"
 
@@ -110,6 +122,30 @@ def _retrieval(config: Config) -> Iterator[str]:
         )
     except ConfigError as error:
         yield str(error)
+
+    own, ordered = config.retrieval.windows, config.data.timestamp is not None
+    if "windows" not in possible_rows(config.retrieval.rows, ordered=ordered, has_context=False):
+        return
+    if config.retrieval.embedding_dim % own.num_heads:
+        yield (
+            f"retrieval.windows.num_heads is {own.num_heads}, expected a divisor of retrieval.embedding_dim, "
+            f"{config.retrieval.embedding_dim}"
+        )
+    if own.max_epochs == "auto" and own.min_epochs > MAX_EPOCHS["windows"]:
+        yield (
+            f"retrieval.windows.min_epochs = {own.min_epochs} is more than the {MAX_EPOCHS['windows']} epochs of "
+            "retrieval.windows.max_epochs = 'auto'; set retrieval.windows.max_epochs instead"
+        )
+
+
+def _ranking(config: Config) -> Iterator[str]:
+    own = config.ranking
+    num_drawn = round(own.retrieved_negatives * own.negatives_per_positive)
+    if own.training_rows != "impressions" and num_drawn > own.candidate_pool:
+        yield (
+            f"ranking.candidate_pool = {own.candidate_pool} is less than the {num_drawn} retrieved ones of "
+            f"ranking.negatives_per_positive = {own.negatives_per_positive}; raise the pool"
+        )
 
 
 def _index(config: Config) -> Iterator[str]:

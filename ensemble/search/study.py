@@ -95,6 +95,11 @@ def _check_keys(
                 f"search: {key} is not a key of [{settings.stage}], the stage that is searched: its trials read the "
                 "other stages of the run; drop it or set search.stage"
             )
+        if key.endswith(".refit_share"):
+            raise ConfigError(
+                f"search: {key} has no effect on the epochs that a trial is judged by, and trials leave the refit out; "
+                "drop it"
+            )
         config = check([f"{key}={msgspec.json.encode(distribution.values[0]).decode()}"])
         refuse_after_features(run, config, [settings.stage])
 

@@ -40,8 +40,9 @@ def unused_on_catalogue(config: IndexConfig, num_items: int) -> Iterator[Unused]
         why = f"{size} and is searched exactly"
         if config.exact_up_to < num_items:
             yield Unused("index.exact_up_to", f"{why}, as any of fewer than {FEWEST_ITEMS} is", "drop it")
+        remedy = f"drop it, or set index.exact_up_to below {num_items}" if num_items >= FEWEST_ITEMS else "drop it"
         for key in ("exact_within_ms", "target_index_recall", *OF_A_COMPARISON):
-            yield Unused(f"index.{key}", why, f"drop it, or set index.exact_up_to below {num_items}")
+            yield Unused(f"index.{key}", why, remedy)
     if config.kind not in ("auto", "exact", *OF_ONE_PLAN) and num_items <= config.sample_items:
         for key in ("max_build_s", "max_index_mb"):
             why = f"{size}, which are compared without a sample (index.sample_items = {config.sample_items:,})"

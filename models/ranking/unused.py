@@ -35,6 +35,10 @@ def unused_on_log(config: RankingConfig, *, label: str, sampled: bool, has_valid
         has_valid: whether the valid split has an event.
     """
     if sampled:
+        width = 1 + config.negatives_per_positive
+        if config.batch_size < width:
+            why = f"a positive and its negatives are {width} rows, which go into a step together"
+            yield Unused("ranking.batch_size", why, f"set it to {width} or more")
         return
     yield from _of_sampled_rows(
         f"label {label!r} is 0 and 1 in the log, so that ranking.training_rows = 'auto' takes its impressions"

@@ -16,7 +16,7 @@ from workflows.tables.info import DataInfo
 if TYPE_CHECKING:
     from models.dataset.features import Events, Features
 
-__all__ = ["LogFacts", "TowerTraining", "check_rows", "log_facts", "possible_rows", "settled"]
+__all__ = ["MAX_EPOCHS", "LogFacts", "TowerTraining", "check_rows", "log_facts", "possible_rows", "settled"]
 
 # "auto" epochs of each kind, and those of all but windows where nothing can end training early: their bound is one that
 # early stopping is expected to undercut. Windows run all of theirs, over which their learning rate falls to 0.

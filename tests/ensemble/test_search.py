@@ -126,6 +126,8 @@ def test_without_optuna_the_extra_is_named(study, monkeypatch):
 def test_keys_of_another_stage_are_refused(study):
     with pytest.raises(ConfigError, match=r"ranking.dropout is not a key of \[retrieval\]"):
         study(1, params={"ranking.dropout": "uniform(0, 1)"})
+    with pytest.raises(ConfigError, match=r"retrieval.refit_share has no effect on the epochs that a trial is"):
+        study(1, params={"retrieval.refit_share": "uniform(0, 1)"})
     with pytest.raises(ConfigError, match="expected keys to vary, got none"):
         study(1, params={})
 

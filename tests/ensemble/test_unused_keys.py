@@ -116,6 +116,9 @@ BY_CONFIG = [
     (SHOP, ["evaluate.knn_neighbours=[9]", "evaluate.peers.budget_s=9.0"], "so that nothing is tuned"),
     (GOODBOOKS, ["evaluate.num_truth_users=9"], "known in the simulated shop alone"),
     (ANIME, ["retrieval.rows=windows"], "retrieval.rows is 'windows', but the events have no timestamps"),
+    (SHOP, ["retrieval.windows.num_heads=3"], "num_heads is 3, expected a divisor of retrieval.embedding_dim, 64"),
+    (SHOP, ["retrieval.windows.min_epochs=13"], "min_epochs = 13 is more than the 12 epochs of retrieval.windows.max"),
+    (SHOP, ["ranking.negatives_per_positive=201"], "candidate_pool = 200 is less than the 201 retrieved ones of"),
     (SHOP, ["retrieval.rows=sets"], "retrieval.rows is 'sets', one row a user, but features.context has device, hour"),
 ]
 
@@ -299,7 +302,10 @@ def test_the_stages_refuse_what_the_log_leaves_without_effect(tmp_path: Path) ->
     kept = ("retrieval.events.patience", "ranking.patience", "neighbours.validation_users", "ranking.refit_share")
     refuse_after_features(found, with_given(Config(), *kept))
     sampled = msgspec.structs.replace(Config().ranking, training_rows="sampled")
-    refuse_after_features(found, with_given(Config(), "ranking.candidate_pool", ranking=sampled))
+    refuse_after_features(found, with_given(Config(), "ranking.candidate_pool", "ranking.batch_size", ranking=sampled))
+    torn = msgspec.structs.replace(sampled, batch_size=20)
+    with pytest.raises(ConfigError, match=r"ranking.batch_size has no effect, since a positive and its negatives"):
+        refuse_after_features(found, with_given(Config(), "ranking.batch_size", ranking=torn))
 
 
 def test_without_valid_events_nothing_can_be_stopped_or_chosen_by(tmp_path: Path) -> None:
