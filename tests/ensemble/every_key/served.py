@@ -28,6 +28,12 @@ def chain(config: Config, folder: Path) -> Any:
     return json.loads((folder / "chain" / "chain.json").read_text())
 
 
+def plan(config: Config, folder: Path) -> str:
+    """What the graph compiles into."""
+    chain(config, folder)
+    return (folder / "chain" / "plan.json").read_text()
+
+
 def repository(config: Config, folder: Path) -> list[str]:
     """The configs of the exported models."""
     from ensemble.export.stage import export
@@ -58,6 +64,7 @@ CHAIN = [
     Case(rule(column="'item_id'"), eligible, RULE, of="chain.rules[N].column"),
     Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),
     Case(rule(value="3.0"), eligible, RULE, of="chain.rules[N].value"),
+    Case("chain.graph=tests.ensemble.graphs:without_ranker", plan, SMALL),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
 ]
