@@ -1,8 +1,8 @@
 """Writes the golden chains of the format that this code exports: `python -m tests.golden.make`, once a format.
 
 tests/golden/format_N/NAME/ holds `chain/`, a compiled chain of a synthetic run, and `answers.json`, requests with the
-slates that it gave when it was written. Later releases have to open it and give the same ones, or convert it; so what
-is committed is never written again.
+slates that it gave when it was written. Later releases have to open it and give the same ones, or convert it. So what
+a release has written is never written again; while a format is being made, remove its folder first.
 """
 
 from __future__ import annotations
