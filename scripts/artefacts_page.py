@@ -25,6 +25,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGE, TEMPLATE = DOCS / "ARTEFACTS.md", DOCS / "templates" / "ARTEFACTS.md"
 PLACE = re.compile(r"^\{\{ ([\w.]+)\.(\w+) \}\}$", re.MULTILINE)
 WIDTH = 120
+NOTE = (
+    "<!-- Written by python -m scripts.artefacts_page from docs/templates/ARTEFACTS.md and the types' docstrings. -->\n"
+)
 PLAIN = {bool: "bool", int: "int", float: "float", str: "string", type(None): "null", Any: "any value"}
 
 
@@ -34,7 +37,7 @@ def page() -> str:
     Raises:
         ValueError: a key has no line in the docstring of its type, or a type is none that JSON files hold.
     """
-    return PLACE.sub(lambda found: _list(_load(*found.groups())), TEMPLATE.read_text())
+    return NOTE + PLACE.sub(lambda found: _list(_load(*found.groups())), TEMPLATE.read_text())
 
 
 def keys_of(kind: Any, prefix: str = "", shown: dict[Any, str] | None = None) -> Iterator[tuple[list[str], str, str]]:

@@ -54,9 +54,21 @@ RANKING = RankingConfig(
 )
 
 
+def _with_half_batches(config: RetrievalConfig | RankingConfig) -> RetrievalConfig | RankingConfig:
+    """Two processes share the rows of a step."""
+    if isinstance(config, RankingConfig):
+        return msgspec.structs.replace(config, batch_size=config.batch_size // 2)
+    halved = {
+        rows: msgspec.structs.replace(section, batch_size=section.batch_size // 2)
+        for rows in ("events", "windows", "sets")
+        if isinstance((section := getattr(config, rows)).batch_size, int)
+    }
+    return msgspec.structs.replace(config, **halved)
+
+
 def start_two(run: Run, stage: str, config: RetrievalConfig | RankingConfig, dies_after: str = ""):
     """(Exit status, standard error) of both; the second one dies after that many epochs."""
-    half = msgspec.json.encode(msgspec.structs.replace(config, batch_size=config.batch_size // 2)).decode()
+    half = msgspec.json.encode(_with_half_batches(config)).decode()
     with ExitStack() as sockets:
         free = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in free]}
