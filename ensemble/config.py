@@ -11,6 +11,7 @@ from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
 from workflows.core.given import Given
+from models.sources.config import SourcesConfig
 from workflows.core.section import Count, NonNegative, Section
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
@@ -74,6 +75,7 @@ class Sections(Section, frozen=True):
     features: FeaturesConfig = FeaturesConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     neighbours: NeighboursConfig = NeighboursConfig()
+    sources: SourcesConfig = SourcesConfig()
     index: IndexConfig = IndexConfig()
     ranking: RankingConfig = RankingConfig()
     chain: ChainConfig = ChainConfig()

@@ -10,6 +10,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.export import export
 from scripts.fit_neighbours import fit_neighbours
+from scripts.fit_sources import fit_sources
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -31,7 +32,8 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, prepare, train_retrieval, fit_neighbours, build_index, train_ranking, evaluate, export),
+    *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
+    *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, tables, doctor, demo),
 )
 for command in COMMANDS:

@@ -13,6 +13,7 @@ from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_
 from scripts.evaluate import evaluate_stage
 from scripts.export import PublishOption, export_stage
 from scripts.fit_neighbours import fit_neighbours_stage
+from scripts.fit_sources import fit_sources_stage
 from scripts.prepare import prepare_stage
 from scripts.train_ranking import train_ranking_stage
 from scripts.train_retrieval import train_retrieval_stage
@@ -25,8 +26,8 @@ __all__ = ["all_stages", "model_stages", "run"]
 
 def model_stages(run: Run, config: Config, force: bool) -> None:
     """From the tables to trained models, with a config that is already checked."""
-    stages = (prepare_stage, train_retrieval_stage, fit_neighbours_stage, build_index_stage, train_ranking_stage)
-    for stage in stages:
+    sources = (train_retrieval_stage, fit_neighbours_stage, fit_sources_stage)
+    for stage in (prepare_stage, *sources, build_index_stage, train_ranking_stage):
         stage(run, config, force)
 
 
@@ -46,7 +47,10 @@ def run(
     publish: PublishOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Run all stages: prepare, train-retrieval, fit-neighbours, build-index, train-ranking, evaluate, export."""
+    """Run all stages.
+
+    They are prepare, train-retrieval, fit-neighbours, fit-sources, build-index, train-ranking, evaluate and export.
+    """
     with console.timed("run"):
         all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")

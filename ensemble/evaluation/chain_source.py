@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.request_columns import request_column
 from runtime.chain import Chain
+from runtime.sources.base import Source
 from runtime.spec import ChainSpec
 from runtime.step import Arrays
 from workflows.core.console import progress
@@ -24,8 +26,8 @@ CANDIDATES, SCORES = "candidates", "retrieval_score"
 
 
 def ask_chain(
-    folder: Path, queries: Queries, user_ids: NDArray, item_ids: NDArray, longest: int
-) -> tuple[Slates, Slates]:
+    folder: Path, queries: Queries, user_ids: NDArray, item_ids: NDArray, longest: int, further: Sequence[Source] = ()
+) -> list[Slates]:
     """Ask a compiled chain about every query.
 
     Args:
@@ -34,13 +36,17 @@ def ask_chain(
         user_ids: raw ids by user_row.
         item_ids: raw ids by item_row, ascending.
         longest: K.
+        further: sources that the chain does not serve.
 
     Returns:
-        "retrieval": the first K candidates by retrieval score, and "chain": the slates of K ranked items.
+        Every retrieval source alone under its name, K items each, "retrieval": the first K candidates by retrieval
+        score, and "chain": the slates of K ranked items.
     """
     chain = Chain.load(folder)
     spec = chain.spec
     num_queries = len(queries)
+    sources = [*_served(chain), *_opened(further, folder, spec)]
+    alone = {source.name: _Alone(num_queries, longest) for source in sources}
     retrieved = np.full((num_queries, longest), -1, np.int32)
     slates = retrieved.copy()
     retrieval_scores, scores = (np.zeros((num_queries, longest), np.float32) for _ in range(2))
@@ -53,6 +59,8 @@ def ask_chain(
                 started_at = time.perf_counter()
                 node.run(batch)
                 seconds[node.name] += time.perf_counter() - started_at
+            for source in sources:
+                source.ask(batch, part, alone[source.name])
             num_candidates = min(longest, batch[CANDIDATES].shape[1])
             retrieved[part, :num_candidates] = batch[CANDIDATES][:, :num_candidates]
             retrieval_scores[part, :num_candidates] = batch[SCORES][:, :num_candidates]
@@ -63,10 +71,58 @@ def ask_chain(
             bar.advance(bar.task_ids[0], len(part))
     last = next(place for place, node in enumerate(chain.plan.nodes) if CANDIDATES in node.gives.values())
     retrieval_seconds = sum(seconds[node.name] for node in chain.nodes[: last + 1])
-    return (
+    return [
+        *(Slates(name, kept.rows, kept.scores, kept.seconds) for name, kept in alone.items()),
         Slates("retrieval", retrieved, retrieval_scores, retrieval_seconds),
         Slates("chain", slates, scores, sum(seconds.values())),
-    )
+    ]
+
+
+class _Alone:
+    """What one source found, K items a query by its own score."""
+
+    def __init__(self, num_queries: int, longest: int) -> None:
+        self.rows = np.full((num_queries, longest), -1, np.int32)
+        self.scores, self.seconds = np.zeros((num_queries, longest), np.float32), 0.0
+
+    def keep(self, part: NDArray[np.int64], rows: NDArray, scores: NDArray) -> None:
+        """Keep the best of [B, M] rows, -1 where there is none, and their scores; ties by row."""
+        values = np.where(rows >= 0, -scores.astype(np.float64), np.inf)
+        order = np.lexsort((rows, values), axis=1)[:, : self.rows.shape[1]]
+        width = order.shape[1]
+        self.rows[part, :width] = np.take_along_axis(rows, order, axis=1)
+        self.scores[part, :width] = np.take_along_axis(scores, order, axis=1)
+
+
+class _Asked:
+    """A source of the chain, or one beside it, as the evaluation asks it."""
+
+    def __init__(self, source: Source, arrays: tuple[str, str] | None) -> None:
+        self.name, self._source, self._arrays = source.name, source, arrays
+
+    def ask(self, batch: Arrays, part: NDArray[np.int64], kept: _Alone) -> None:
+        started_at = time.perf_counter()
+        if self._arrays is not None:
+            rows, scores = (batch[name] for name in self._arrays)
+        else:
+            found = self._source(batch)
+            rows, scores = found[f"{self.name}_items"], found[f"{self.name}_scores"]
+        kept.seconds += time.perf_counter() - started_at
+        kept.keep(part, rows, scores)
+
+
+def _served(chain: Chain) -> Iterator[_Asked]:
+    """The sources whose arrays the chain holds already; one that waits for unknown users says nothing of the others."""
+    for node, planned in zip(chain.nodes, chain.plan.nodes, strict=True):
+        if isinstance(node.step, Source) and not node.step.only_unknown:
+            items, scores = (planned.gives[f"{node.step.name}_{what}"] for what in ("items", "scores"))
+            yield _Asked(node.step, (items, scores))
+
+
+def _opened(further: Sequence[Source], folder: Path, spec: ChainSpec) -> Iterator[_Asked]:
+    for source in further:
+        source.open(folder, spec)
+        yield _Asked(source, None)
 
 
 def _request(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from ensemble.evaluation.tables import INFORMED
 from ensemble.export.compile import compile_chain
 from models.baselines.base import Baseline
 from models.baselines.fitted import PeerRecord, fitted_baselines, interaction_matrix
+from models.sources.meta import load_sources
+from runtime.sources.base import Source
+from runtime.step import make_step
 from workflows.core import console
 from workflows.core.run import Run
 
@@ -61,11 +65,21 @@ def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:
     return Slates(model.name, rows, scores, time.perf_counter() - started_at)
 
 
-def _chain(run: Run, config: Config, setting: Setting) -> tuple[Slates, Slates]:
+def _chain(run: Run, config: Config, setting: Setting) -> list[Slates]:
     """The same compiled chain that serving uses, with the state before the test split and slates as long as K."""
     longest = max(config.evaluate.cutoffs)
     chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
     folder = run.scratch("report") / "chain"
     shutil.rmtree(folder, ignore_errors=True)
-    compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval")
-    return ask_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest)
+    further = list(_not_served(run))
+    compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval", further)
+    return ask_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest, further)
+
+
+def _not_served(run: Run) -> Iterator[Source]:
+    """The sources that were fitted and have no place; popularity is a baseline already."""
+    for name, record in load_sources(run).sources.items():
+        if record.skipped is None and not (record.weight or record.quota) and name != "popularity":
+            step = make_step(record.step, {})
+            if isinstance(step, Source):
+                yield step

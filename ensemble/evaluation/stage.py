@@ -35,7 +35,7 @@ from workflows.core.run import Run, run_stage
 
 __all__ = ["STAGES_READ", "drawn_for_truth", "evaluate", "print_summary"]
 
-STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
+STAGES_READ = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking")
 FORMAT_VERSION = 1
 INFORMED_NOTE = (
     "The informed bound knows the items, the contexts and the logging policy, and infers the tastes and budgets of "

@@ -26,6 +26,8 @@ from workflows.core.run import Run
 
 __all__ = ["ChainFiles"]
 
+# Where the chain keeps the files of fit-sources.
+SOURCES = "sources/"
 TOP_FILE = "top.npz"
 ITEM_FILES = {STORED: ("item_fields.npy", "item_hidden.npy"), GATHERED: (TABLES_FOLDER,)}
 PAIR_FILES = {POPULARITY: ("item_popularity.npy",)}
@@ -74,11 +76,23 @@ class ChainFiles:
         Raises:
             ConfigError: no file of that name can be made.
         """
+        further = self._run.folder("sources") / self._state / name.removeprefix(SOURCES)
+        if name.startswith(SOURCES) and further.exists():
+            self._write_further(further, folder / name)
+            return
         if name not in self._writers:
             raise ConfigError(
                 f"chain.graph: a step opens '{name}', which no stage makes; give it to the operator with files="
             )
         self._writers[name](folder / name)
+
+    def _write_further(self, source: Path, target: Path) -> None:
+        """A file of the stage fit-sources; of an order the items that may be shown."""
+        if source.name != "order.npy":
+            place(source, target)
+            return
+        order = np.load(source, allow_pickle=False)
+        _save(target, order[self._eligible_items()[order]])
 
     def _eligible_items(self) -> NDArray[np.bool_]:
         if self._eligible is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,11 @@ from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
+from models.sources.meta import SourcesMeta, load_sources
 from runtime.encoders import Encoder
 from runtime.plan import Plan
 from runtime.spec import ChainSpec, SourceSpec, Tensor
+from runtime.step import Step
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -28,12 +31,14 @@ from workflows.tables.info import DataInfo
 
 __all__ = ["STAGES_READ", "compile_chain"]
 
-STAGES_READ = ("data", "features", "retrieval", "neighbours", "index", "ranking")
+STAGES_READ = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 CONTEXT_DTYPES = {**ID_DTYPES, "float64": "FP64", "float32": "FP32"}
 
 
-def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval", "serve"]) -> Plan:
+def compile_chain(
+    run: Run, config: Config, folder: Path, state: Literal["eval", "serve"], also: Sequence[Step] = ()
+) -> Plan:
     """Gather what serving needs: the sizes, the plan of the graph, and the files that the plan's steps open.
 
     Args:
@@ -41,6 +46,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
         config: its config; `chain.graph` names the graph.
         folder: where to write; created, must be empty or absent.
         state: whose histories, seen items and popularity: "eval" is before the test split, "serve" after every event.
+        also: steps beside the plan's whose files are wanted too.
 
     Returns:
         The plan.
@@ -58,7 +64,8 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
     plan, brought = plan_of(folder, config.chain.graph)
     plan.save(folder)
     files = ChainFiles(run, config, features, spec, state)
-    for name in plan.files():
+    wanted = dict.fromkeys([*plan.files(), *(name for step in also for name in step.files(spec))])
+    for name in wanted:
         if name in brought:
             place(brought[name], folder / name)
         else:
@@ -69,6 +76,7 @@ def compile_chain(run: Run, config: Config, folder: Path, state: Literal["eval",
 def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
     info = DataInfo.load(run.folder("data"))
     retrieval, neighbours = RetrievalMeta.load(run.folder("retrieval")), NeighboursMeta.load(run.folder("neighbours"))
+    sources = load_sources(run)
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
     return ChainSpec(
@@ -93,14 +101,19 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         index=IndexMeta.load(run.folder("index")).settings,
         recency_boost=neighbours.recency.boost,
         recency_decay=neighbours.recency.decay,
-        sources=(
-            SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours.tower_weight),
-            SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight),
-            SourceSpec("popularity", "runtime.sources.item_scores:Popularity"),
-        ),
-        fallback="popularity",
+        sources=tuple(_sources(neighbours, sources, chain.num_candidates)),
+        fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
     )
+
+
+def _sources(neighbours: NeighboursMeta, further: SourcesMeta, num_candidates: int) -> Iterator[SourceSpec]:
+    """Towers and lists, which the ranker sees; of the others those that have a place, and the fallback."""
+    yield SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours.tower_weight)
+    yield SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight)
+    for name, record in further.sources.items():
+        if record.weight or record.quota or name == further.fallback:
+            yield SourceSpec(name, record.step, record.weight, round(record.quota * num_candidates))
 
 
 def _check_sizes(run: Run, info: DataInfo, features: Features, retrieval: RetrievalMeta) -> None:

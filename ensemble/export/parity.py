@@ -25,6 +25,8 @@ __all__ = ["NUM_USERS", "BruteForce", "check_parity"]
 
 NUM_USERS = 16
 # Rounding of float32 sums of this size; what is further apart is a mistake.
+# The sources that every chain has.
+PLAIN = ("towers", "neighbours")
 LOGIT_TOLERANCE, RETRIEVAL_TOLERANCE, MERGED_TOLERANCE = 2e-3, 1e-5, 5e-5
 
 
@@ -75,6 +77,8 @@ class BruteForce:
         self.embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
         self._lists = NeighbourLists.load(run.folder("neighbours") / "eval")
         self._folder, self._chain = run.folder("ranking"), chain_folder
+        self._further = {s.name: s for s in spec.sources if (s.weight or s.quota) and s.name not in PLAIN}
+        self._sources = run.folder("sources") / "serve"
 
     def inputs(self, user: int, context: Mapping[str, NDArray] | None = None) -> dict[str, NDArray]:
         """Encoded query features [1, ...] of a known user; context features [1, 1], all null where none are given."""
@@ -90,15 +94,31 @@ class BruteForce:
 
     def scores(self, user: int, inputs: dict[str, NDArray]) -> dict[str, NDArray]:
         """Both sources' scores of every item, by the name of their pair feature, [N] each."""
-        return {
-            TOWER_SCORE: np.asarray(self.embeddings @ self.query(inputs)),
-            NEIGHBOUR_SCORE: self._said(user),
-        }
+        query = self.query(inputs)
+        further = {name: self._further_scores(name, query) for name in self._further}
+        return {TOWER_SCORE: np.asarray(self.embeddings @ query), NEIGHBOUR_SCORE: self._said(user), **further}
+
+    def _further_scores(self, name: str, query: NDArray) -> NDArray:
+        """What a source beside towers and lists says of every item, [N]; -inf of those that it never gives."""
+        if name == "popularity":
+            counts = np.asarray(self._state.popularity)
+            return counts / max(float(counts.max()), 1.0)
+        scores = np.full(len(self.embeddings), -np.inf)
+        if name == "content":
+            rows, vectors = (np.load(self._sources / name / f"{part}.npy") for part in ("rows", "vectors"))
+            scores[rows] = vectors @ query
+        else:
+            order = np.load(self._sources / name / "order.npy")
+            scores[order] = np.load(self._sources / name / "scores.npy")[order]
+        return scores
 
     def merged(self, scores: dict[str, NDArray]) -> NDArray:
         """The score that orders the candidates, [N]."""
         weights = {source.name: source.weight for source in self._spec.sources}
-        return weights["towers"] * scores[TOWER_SCORE] + weights["neighbours"] * scores[NEIGHBOUR_SCORE]
+        merged = weights["towers"] * scores[TOWER_SCORE] + weights["neighbours"] * scores[NEIGHBOUR_SCORE]
+        for name, source in self._further.items():
+            merged = merged + source.weight * np.where(np.isfinite(scores[name]), scores[name], 0)
+        return merged
 
     def allowed(self, user: int) -> NDArray[np.bool_]:
         """Which items the user may be shown, bool [N]."""
@@ -120,7 +140,9 @@ class BruteForce:
             return ""
         surely, perhaps = self._retrieved(scores, allowed, count)
         logits = np.full(len(allowed), np.nan)
-        logits[perhaps] = self.logits(inputs, perhaps, {name: values[perhaps] for name, values in scores.items()})
+        logits[perhaps] = self.logits(
+            inputs, perhaps, {name: scores[name][perhaps] for name in (TOWER_SCORE, NEIGHBOUR_SCORE)}
+        )
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
         with np.errstate(divide="ignore"):
             shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
@@ -143,22 +165,34 @@ class BruteForce:
 
     def _retrieved(self, scores: dict[str, NDArray], allowed: NDArray, count: int) -> tuple[NDArray, NDArray]:
         """Item rows that are surely among the candidates, and those that rounding may bring there."""
-        tower, said = scores[TOWER_SCORE], scores[NEIGHBOUR_SCORE]
+        said = scores[NEIGHBOUR_SCORE]
+        meant = {TOWER_SCORE: allowed, NEIGHBOUR_SCORE: allowed & (said > 0)}
+        meant |= {name: allowed & np.isfinite(scores[name]) for name in self._further}
         merged = self.merged(scores)
-        usable = allowed & (said > 0)
-        last = np.sort(tower[allowed])[-count], np.sort(said[usable])[-min(count, int(usable.sum()) or 1) :][:1]
+
+        def best(name: str, wanted: int, margin: float) -> NDArray[np.bool_]:
+            """The best of a source, by more than the margin; of a negative margin, those that may be among them."""
+            usable, found = meant[name], scores[name]
+            if int(usable.sum()) <= wanted:
+                return usable
+            last = np.sort(found[usable])[-wanted]
+            of_source: NDArray[np.bool_] = usable & (found > last + margin)
+            return of_source
 
         def union(margin: float) -> NDArray[np.bool_]:
-            of_lists = usable & (said > last[1] + margin) if len(last[1]) else usable
-            found: NDArray[np.bool_] = (allowed & (tower > last[0] + margin)) | of_lists
+            found: NDArray[np.bool_] = np.any([best(name, count, margin) for name in meant], axis=0)
             return found
 
+        quotas = {name: source.quota for name, source in self._further.items() if source.quota}
+        kept = np.any([best(n, q, -RETRIEVAL_TOLERANCE) for n, q in quotas.items()], axis=0) if quotas else ~allowed
+        left = max(count - sum(quotas.values()), 1)
         # The most that the cut can be, and the least.
-        high, low = (np.sort(merged[union(m)])[-count:][:1] for m in (-RETRIEVAL_TOLERANCE, RETRIEVAL_TOLERANCE))
+        high = np.sort(merged[union(-RETRIEVAL_TOLERANCE)])[-left:][:1]
+        low = np.sort(merged[union(RETRIEVAL_TOLERANCE)])[-count:][:1]
         low = low if int(union(RETRIEVAL_TOLERANCE).sum()) >= count else np.array([-np.inf])
-        step = MERGED_TOLERANCE * max(1.0, float(np.abs(merged).max()))
+        step = MERGED_TOLERANCE * max(1.0, float(np.abs(merged[np.isfinite(merged)]).max()))
         surely = np.flatnonzero(union(RETRIEVAL_TOLERANCE) & (merged > high + step))
-        perhaps = np.flatnonzero(union(-RETRIEVAL_TOLERANCE) & (merged > low - step))
+        perhaps = np.flatnonzero(kept | (union(-RETRIEVAL_TOLERANCE) & (merged > low - step)))
         return surely, perhaps
 
     def _order_problem(self, logits: NDArray, rows: NDArray, surely: NDArray, perhaps: NDArray) -> str:

@@ -49,6 +49,11 @@ class Oracle:
         self.speaks_for = [list(zip(rows[a:b], weights[a:b], strict=True)) for a, b in pairwise(indptr)]
         self.merge = json.loads((root / "neighbours/meta.json").read_text())
         self.load_ranker(root / "ranking")
+        self.sources = json.loads((root / "sources/meta.json").read_text())["sources"]
+        folder = root / "sources" / state
+        self.said = {name: np.load(folder / name / "scores.npy").tolist() for name in ("trending", "latest")}
+        self.few = np.load(folder / "content/rows.npy").tolist()
+        self.vectors = np.load(folder / "content/vectors.npy").astype(np.float64)
 
     def load_ranker(self, folder: Path) -> None:
         name = "ranker_query.onnx" if self.meta["factored"] else "ranker.onnx"
@@ -94,7 +99,9 @@ class Oracle:
         similarity = {i: float(np.dot(self.embeddings[i].astype(np.float64), query)) for i in allowed}
         stored = [item for item in self.history[row].tolist() if item >= 0] if row >= 0 else []
         support = self.support(owned, [*stored, *(item for item in recent_rows if item >= 0)][-6:])
-        found = self.retrieve(allowed, similarity, support)
+        further = {name: dict(enumerate(said)) for name, said in self.said.items()}
+        further["content"] = {i: float(vector @ query) for i, vector in zip(self.few, self.vectors, strict=True)}
+        found = self.retrieve(allowed, similarity, support, further)
         logits = {i: self.logit(inputs, i, similarity[i], support[i]) for i in found}
         best = sorted(found, key=lambda i: (-round(logits[i], 5), i))[:size]
         path = "known_user" if row >= 0 else "history" if known_recent else "context"
@@ -110,8 +117,10 @@ class Oracle:
                 said[other] += count * weight
         return said
 
-    def retrieve(self, allowed: list[int], similarity: dict[int, float], support: list[float]) -> list[int]:
-        """The C best of each source, then the C best of those by the merged score."""
+    def retrieve(
+        self, allowed: list[int], similarity: dict[int, float], support: list[float], further: dict[str, dict]
+    ) -> list[int]:
+        """The C best of each source, then the C best of those by the merged score, and what quotas keep."""
         count = self.chain.num_candidates
         near = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[:count]
         said = sorted((i for i in allowed if support[i] > 0), key=lambda i: (-round(support[i], 6), i))[:count]
@@ -119,7 +128,23 @@ class Oracle:
             i: self.merge["tower_weight"] * similarity[i] + self.merge["neighbour_weight"] * support[i]
             for i in {*near, *said}
         }
-        return sorted(merged, key=lambda i: (-round(merged[i], 5), i))[:count]
+        kept: set[int] = set()
+        for name, record in self.sources.items():
+            if not (record["weight"] or record["quota"]):
+                continue
+            of_source = further[name]
+            best = sorted((i for i in allowed if i in of_source), key=lambda i: (-round(of_source[i], 6), i))[:count]
+            kept |= set(best[: round(record["quota"] * count)])
+            for i in best:
+                tower, neighbour = self.merge["tower_weight"], self.merge["neighbour_weight"]
+                merged.setdefault(i, tower * similarity[i] + neighbour * support[i])
+        for name, record in self.sources.items():
+            for i in merged:
+                merged[i] += record["weight"] * further.get(name, {}).get(i, 0.0)
+        order = sorted(merged, key=lambda i: (-round(merged[i], 5), i))
+        if len(order) <= count:
+            return order
+        return [*kept, *[i for i in order if i not in kept][: count - len(kept)]]
 
     def inputs(self, row: int, context: dict, recent: list[int]) -> dict[str, np.ndarray]:
         known = row >= 0

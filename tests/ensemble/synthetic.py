@@ -39,6 +39,8 @@ TOWER_WEIGHT, NEIGHBOUR_WEIGHT, RECENCY = 1.5, 0.75, Recency(boost=1.5, decay=0.
 CALIBRATION = Calibration(
     on="valid", factor=1.0, offset=0.0, auc=0.5, logloss=0.7, ece=0.0, positive_share=0.5, mean_probability=0.5
 )
+# Weight and quota.
+FURTHER = {"trending": (0.5, 0.0), "latest": (0.0, 0.1), "content": (0.3, 0.2)}
 DEVICES = ["desktop", "phone", "tablet"]
 
 
@@ -53,6 +55,7 @@ def make_run(
     gathered: bool = False,
     seed: int = 0,
     chain: ChainConfig | None = None,
+    further: bool = False,
 ) -> tuple[Run, Config]:
     """Write every artefact that export reads.
 
@@ -66,6 +69,7 @@ def make_run(
         gathered: whether the factored form gathers its item parts from tables.
         seed: of every number.
         chain: its [chain] section; 30 candidates and slates of 5 when absent.
+        further: whether sources beside towers and lists have a place: trending by weight, latest and content by quota.
     """
     rng = np.random.default_rng(seed)
     run, config = Run(root), _config(chain)
@@ -75,6 +79,7 @@ def make_run(
     _write_features(run, schema, tables)
     embeddings = _write_retrieval(run, rng, schema, num_items)
     _write_neighbours(run, rng, num_items)
+    _write_sources(run, num_items, further)
     _write_index(run, embeddings, index)
     _write_ranking(run, rng, schema, num_items, factored, gathered)
     return run, config
@@ -263,6 +268,31 @@ def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> Non
         measured=(),
     ).save(folder)
     _finish(folder, "neighbours", {})
+
+
+def _write_sources(run: Run, num_items: int, further: bool) -> None:
+    """A stream of random numbers of its own: the other artefacts are the same with and without."""
+    folder, rng = _folder(run, "sources"), np.random.default_rng(num_items)
+    place = FURTHER if further else dict.fromkeys(FURTHER, (0.0, 0.0))
+    steps = {"trending": "item_scores:Trending", "latest": "item_scores:Latest", "content": "content:Content"}
+    records = {
+        name: {"step": f"runtime.sources.{step}", "weight": place[name][0], "quota": place[name][1]}
+        for name, step in steps.items()
+    }
+    records["popularity"] = {"step": "runtime.sources.item_scores:Popularity", "weight": 0.0, "quota": 0.0}
+    few = np.sort(rng.choice(num_items, num_items // 4, replace=False)).astype(np.int32)
+    scores = {name: rng.random(num_items).astype(np.float32) for name in ("trending", "latest")}
+    vectors = _unit(rng.normal(size=(len(few), D)))
+    for moment in ("eval", "serve"):
+        for name, values in scores.items():
+            (folder / moment / name).mkdir(parents=True)
+            np.save(folder / moment / name / "scores.npy", values)
+            np.save(folder / moment / name / "order.npy", np.argsort(-values, kind="stable").astype(np.int32))
+        (folder / moment / "content").mkdir()
+        np.save(folder / moment / "content/rows.npy", few)
+        np.save(folder / moment / "content/vectors.npy", vectors)
+    _json(folder / "meta.json", {"format_version": 1, "fallback": "popularity", "sources": records})
+    _finish(folder, "sources", {})
 
 
 def _write_index(run: Run, embeddings: np.ndarray, kind: str) -> None:

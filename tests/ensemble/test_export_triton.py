@@ -57,7 +57,8 @@ class Served:
 @pytest.fixture(scope="module", params=[False, True], ids=["int", "text"])
 def exported(request, tmp_path_factory) -> tuple[Path, Chain, bool]:
     root = tmp_path_factory.mktemp("triton")
-    run, config = make_run(root / "run", text_ids=request.param, index="ivf" if request.param else "exact")
+    index = "ivf" if request.param else "exact"
+    run, config = make_run(root / "run", text_ids=request.param, index=index, further=request.param)
     export(run, config)
     compile_chain(run, config, root / "chain", "serve")
     return run.root, Chain.load(root / "chain"), request.param

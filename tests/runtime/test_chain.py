@@ -21,6 +21,7 @@ VARIANTS = {
     "text ids, ivf index, plain": {"text_ids": True, "index": "ivf", "factored": False},
     "text ids, exact index, factored": {"text_ids": True, "index": "exact", "factored": True},
     "int ids, ivf index, gathered": {"text_ids": False, "index": "ivf", "gathered": True},
+    "int ids, exact index, further sources": {"text_ids": False, "further": True},
 }
 
 

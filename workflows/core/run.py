@@ -22,7 +22,7 @@ from workflows.core.record import Info
 
 __all__ = ["STAGES", "Run", "run_stage"]
 
-STAGES = ("data", "features", "retrieval", "neighbours", "index", "ranking", "report", "repo")
+STAGES = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking", "report", "repo")
 VERSIONED_PACKAGES = (
     "cascade",
     "merlin-models",
