@@ -10,8 +10,8 @@ from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
-from workflows.core.given import Given
 from models.sources.config import SourcesConfig
+from workflows.core.given import Given
 from workflows.core.section import Count, NonNegative, Section
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
