@@ -16,6 +16,7 @@ from ensemble.config_file import load_config
 from models.training.processes import Processes
 from workflows.core import console
 from workflows.core.errors import CascadeError, ConfigError
+from workflows.core.own import modules_of_this_folder
 from workflows.core.run import Run
 
 __all__ = ["ConfigOption", "ForceOption", "OutOption", "SetOption", "one_sentence_errors", "resolve"]
@@ -37,6 +38,7 @@ def resolve(config: Path, out: Path, overrides: list[str], *, by_many_processes:
     Raises:
         ConfigError: the config cannot be used, or a launcher started several processes of a command that is for one.
     """
+    modules_of_this_folder()
     found = load_config(config, overrides)
     processes = Processes.from_environment()
     if processes.size > 1 and not by_many_processes:

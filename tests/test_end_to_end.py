@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,14 +21,25 @@ from ensemble.serving.triton import TritonServer
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
-STAGES = ("data", "features", "retrieval", "neighbours", "index", "ranking", "report", "repo")
+STAGES = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking", "report", "repo")
 USERS = [1, 2, 3, 17, 42, 299, 987_654_321]
 
 
-def _cascade(*arguments: str) -> str:
-    command = [sys.executable, "-c", "from scripts.cli import main; main()", *arguments]
-    environment = {**os.environ, "COLUMNS": "300"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment, check=False)
+def _cascade(*arguments: str, folder: Path = ROOT) -> str:
+    return _python("-c", "from scripts.cli import main; main()", *arguments, folder=folder)
+
+
+def _python(*arguments: str, folder: Path = ROOT) -> str:
+    environment = {**os.environ, "COLUMNS": "300", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=folder,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -42,6 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "features",
         "train-retrieval",
         "fit-neighbours",
+        "fit-sources",
         "build-index",
         "train-ranking",
         "evaluate",
@@ -61,8 +74,8 @@ def test_a_second_run_does_nothing(run: Path) -> None:
 def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_the_report_alone(run: Path) -> None:
     sizes = ("--items", "200", "--users", "300", "--candidates", "50", "--slate", "10")
     effort = ("--seconds", "0.05", "--rounds", "1", "--compared", "20")
-    said = _cascade(
-        *("benchmark", "serving", "--config", "configs/smoke.toml", "--out", str(run)),
+    said = _python(
+        *("-m", "benchmarks", "serving", "--config", "configs/smoke.toml", "--out", str(run)),
         *sizes,
         *effort,
         "--full-training",
@@ -81,10 +94,14 @@ def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_th
 
 def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
     metrics = msgspec.json.decode((run / "report" / "metrics.json").read_bytes())
-    assert set(metrics["sources"]) == {"popularity", "item_knn", "retrieval", "chain", "informed"}
+    alone = {"towers", "neighbours", "trending", "latest", "content"}
+    assert set(metrics["sources"]) == {"popularity", "item_knn", *alone, "retrieval", "chain", "informed"}
     shares = {name: values["share_of_best@10"]["value"] for name, values in metrics["sources"].items()}
     assert shares["popularity"] < shares["informed"] < 1
     assert shares["informed"] == max(shares.values())
+    # What no event of train and valid tells is found by its features.
+    cold = metrics["slices"]["cold_items"]
+    assert cold["content"]["recall@20"]["value"] > cold["towers"]["recall@20"]["value"] == 0
     table = pq.read_table(run / "report" / "recommendations.parquet")
     assert table.column_names == ["source", "user_id", "rank", "item_id", "score"]
     assert set(table["source"].to_pylist()) == {"retrieval", "chain"}
@@ -106,6 +123,31 @@ def test_a_search_trains_its_trials_on_the_prepared_run_and_goes_on(run: Path) -
     assert default["value"] != found["trials"][1 if found["trials"][0] == default else 0]["value"]
     best = run / "search" / "retrieval" / "trials" / f"{found['best']['number']:04}"
     assert (best / "retrieval" / "item_embeddings.npy").is_file()
+
+
+def test_a_source_of_ones_own_is_fitted_measured_and_served(run: Path, tmp_path: Path) -> None:
+    """The example of docs/ADD_A_SOURCE.md, word for word but for the column's name."""
+    page = (ROOT / "docs/ADD_A_SOURCE.md").read_text()
+    code, section = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "toml"))
+    assert code.count("\n") <= 60
+    (tmp_path / "margins.py").write_text(code.replace('"margin"', '"price"'))
+    (tmp_path / "config.toml").write_text((ROOT / "configs/smoke.toml").read_text() + "\n" + section)
+    shutil.copytree(run, tmp_path / "run")
+    options = ("--config", "config.toml", "--out", "run")
+    said = _cascade("run", *options, folder=tmp_path)
+    assert "ranking: up to date" in said and "sources: margins: recall alone" in said
+    metrics = msgspec.json.decode((tmp_path / "run/report/metrics.json").read_bytes())
+    assert "margins" in metrics["sources"]
+    for layout in ("fused", "ensemble"):
+        lib = next((tmp_path / "run/repo" / layout).glob("*/1/lib/margins.py"))
+        assert lib.read_text() == (tmp_path / "margins.py").read_text()
+    plan = msgspec.json.decode((tmp_path / "run/repo/fused/cascade/1/chain/plan.json").read_bytes())
+    assert "margins" in [node["name"] for node in plan["nodes"]]
+    with (
+        TritonServer(find_repository(tmp_path / "run", "ensemble")) as server,
+        CascadeClient(server.grpc_url) as client,
+    ):
+        assert len(client.recommend([USERS[0]], slate_size=5)[0].item_ids) == 5
 
 
 @pytest.fixture(scope="module", params=["fused", "ensemble", "published"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import Step
 from workflows.core.errors import ConfigError
+from workflows.core.own import modules_of_this_folder
 from workflows.core.quiet import quiet
 
 __all__ = ["code_of_graph", "find_graph", "plan_of"]
@@ -73,8 +73,7 @@ def find_graph(name: str) -> Callable[[Path], Any]:
         ConfigError: there is none.
     """
     module, _, function = name.partition(":")
-    if (here := os.fspath(Path.cwd())) not in sys.path:
-        sys.path.append(here)
+    modules_of_this_folder()
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:

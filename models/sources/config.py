@@ -69,7 +69,7 @@ class SourcesConfig(Section, frozen=True):
 
     Attributes:
         popularity, trending, latest, content: the built-in ones.
-        own: further ones, "module:class" each, see docs/ADD_A_SOURCE.md; their weight and quota are chosen.
+        own: further ones and their places, "module:class" each, see docs/ADD_A_SOURCE.md.
         fallback: the source for users of whom nothing is known.
         quotas: shares of the candidates to choose from.
         weights: to choose from, in units of the distance of the first and the last candidate's merged score.
@@ -81,7 +81,7 @@ class SourcesConfig(Section, frozen=True):
     trending: TrendingConfig = TrendingConfig()
     latest: LatestConfig = LatestConfig()
     content: ContentConfig = ContentConfig()
-    own: tuple[str, ...] = ()
+    own: dict[str, PlaceConfig] = {}
     fallback: Literal["popularity", "trending", "latest"] = "popularity"
     quotas: Annotated[tuple[Fraction, ...], msgspec.Meta(min_length=1)] = (0.05, 0.1)
     weights: Positives = (0.1, 0.3)

@@ -73,10 +73,10 @@ def _fits(config: SourcesConfig) -> Iterator[tuple[SourceFit, PlaceConfig]]:
     yield TrendingFit(config.trending), config.trending
     yield LatestFit(config.latest), config.latest
     yield PopularityFit(), config.popularity
-    for path in config.own:
+    for path, place in config.own.items():
         module, _, name = path.partition(":")
         try:
-            yield getattr(importlib.import_module(module), name)(), PlaceConfig()
+            yield getattr(importlib.import_module(module), name)(), place
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"sources.own: '{path}' cannot be used ({error}); see docs/ADD_A_SOURCE.md") from error
 
