@@ -18,7 +18,7 @@ from ensemble.evaluation.tables import INFORMED
 from ensemble.export.compile import compile_chain
 from models.baselines.base import Baseline
 from models.baselines.fitted import PeerRecord, fitted_baselines, interaction_matrix
-from models.sources.meta import load_sources
+from models.sources.meta import SourcesMeta
 from runtime.sources.base import Source
 from runtime.step import make_step
 from workflows.core import console
@@ -78,8 +78,8 @@ def _chain(run: Run, config: Config, setting: Setting) -> list[Slates]:
 
 def _not_served(run: Run) -> Iterator[Source]:
     """The sources that were fitted and have no place; popularity is a baseline already."""
-    for name, record in load_sources(run).sources.items():
-        if record.skipped is None and not (record.weight or record.quota) and name != "popularity":
+    for name, record in SourcesMeta.load(run.folder("sources")).sources.items():
+        if record.skipped is None and not record.is_served and name != "popularity":
             step = make_step(record.step, {})
             if isinstance(step, Source):
                 yield step

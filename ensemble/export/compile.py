@@ -18,7 +18,7 @@ from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
-from models.sources.meta import SourcesMeta, load_sources
+from models.sources.meta import SourcesMeta
 from runtime.encoders import Encoder
 from runtime.plan import Plan
 from runtime.spec import ChainSpec, SourceSpec, Tensor
@@ -76,7 +76,7 @@ def compile_chain(
 def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
     info = DataInfo.load(run.folder("data"))
     retrieval, neighbours = RetrievalMeta.load(run.folder("retrieval")), NeighboursMeta.load(run.folder("neighbours"))
-    sources = load_sources(run)
+    sources = SourcesMeta.load(run.folder("sources"))
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
     return ChainSpec(
@@ -112,7 +112,7 @@ def _sources(neighbours: NeighboursMeta, further: SourcesMeta, num_candidates: i
     yield SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours.tower_weight)
     yield SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight)
     for name, record in further.sources.items():
-        if record.weight or record.quota or name == further.fallback:
+        if record.is_served or name == further.fallback:
             yield SourceSpec(name, record.step, record.weight, round(record.quota * num_candidates))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +12,7 @@ from models.metrics.bootstrap import Resamples, estimates
 from models.neighbours.merged import MergedRetriever
 from models.retrieval.validation import ValidationSet
 from models.sources.base import NOT_MEANT, Fitted
+from models.sources.meta import PlaceTried
 
 __all__ = ["Candidates", "Place", "earns_a_place", "recall_of"]
 
@@ -120,11 +120,18 @@ def recall_of(relevant: NDArray, merged: NDArray, kept: Sequence[NDArray], count
     return float(np.isin(relevant, chosen).mean())
 
 
-def earns_a_place(before: NDArray[np.float64], after: NDArray[np.float64], seed: int) -> dict[str, Any]:
-    """Gain in recall with its interval over resampled users, and whether it is above chance."""
-    difference = estimates({"gain": after - before}, Resamples(NUM_RESAMPLES, seed))["gain"]
-    earned = difference.low is not None and difference.low > 0
-    return {"gain": difference.value, "low": difference.low, "high": difference.high, "earned": earned}
+def earns_a_place(place: Place, before: NDArray[np.float64], after: NDArray[np.float64], seed: int) -> PlaceTried:
+    """Gain in recall with its interval over resampled users, and whether it is above chance.
+
+    Args:
+        place: that was tried.
+        before: recall by user without it, float64 [V].
+        after: with it.
+        seed: of the resamples.
+    """
+    gain = estimates({"gain": after - before}, Resamples(NUM_RESAMPLES, seed))["gain"]
+    earned = gain.low is not None and gain.low > 0
+    return PlaceTried(place.weight, place.quota, round(gain.value, 5), gain.low, gain.high, earned)
 
 
 def _best(scores: NDArray, merged: NDArray, count: int) -> NDArray[np.int64]:

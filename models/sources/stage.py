@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from models.sources.base import AsOf, Fitted, Moment, SourceFit, descending, known_at
@@ -15,7 +14,7 @@ from models.sources.choose import Candidates, Place, earns_a_place
 from models.sources.config import PlaceConfig, SourcesConfig
 from models.sources.content import ContentFit
 from models.sources.item_scores import LatestFit, PopularityFit, TrendingFit
-from models.sources.meta import SourceRecord, SourcesMeta
+from models.sources.meta import PlaceTried, SourceRecord, SourcesMeta
 from workflows.core import console
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
@@ -60,8 +59,7 @@ def _fit(run: Run, config: SourcesConfig, num_candidates: int, folder: Path) -> 
         for fit, _ in fits:
             if records[fit.name].skipped is None:
                 _write(_at(fit, as_of, settings[fit.name]), folder / moment)
-    meta = SourcesMeta(fallback=config.fallback, sources=records)
-    (folder / "meta.json").write_bytes(msgspec.json.format(msgspec.json.encode(meta), indent=1))
+    SourcesMeta(fallback=config.fallback, sources=records).save(folder)
     for name, record in records.items():
         console.say(f"sources: {name}: {_sentence(record)}")
     return {name: {"weight": record.weight, "quota": record.quota} for name, record in records.items()}
@@ -108,14 +106,14 @@ def _choose(
             quota=chosen.quota,
             setting=getattr(fitted, "setting", None),
             recall_alone=round(max(recalls), 5),
-            measured=measured,
+            measured=tuple(measured),
         )
     return records, settings
 
 
 def _place(
     config: SourcesConfig, place: PlaceConfig, users: Candidates, placed: list[tuple[Fitted, Place]], fitted: Fitted
-) -> tuple[Place, list[dict[str, Any]]]:
+) -> tuple[Place, list[PlaceTried]]:
     """The place of one source beside those that are placed already, and what was measured."""
     given = Place(*(0.0 if value == "auto" else float(value) for value in (place.weight, place.quota)))
     if "auto" not in (place.weight, place.quota) or not len(users.users):
@@ -126,10 +124,10 @@ def _place(
     tried = [*(Place(w, given.quota) for w in weights), *(Place(given.weight, q) for q in quotas if q)]
     measured, best, best_gain = [], given, 0.0
     for option in tried:
-        result = earns_a_place(before, users.recall([*placed, (fitted, option)]), config.seed)
-        measured.append({"weight": option.weight, "quota": option.quota, **result})
-        if result["earned"] and result["gain"] > best_gain:
-            best, best_gain = option, result["gain"]
+        tried_here = earns_a_place(option, before, users.recall([*placed, (fitted, option)]), config.seed)
+        measured.append(tried_here)
+        if tried_here.earned and tried_here.gain > best_gain:
+            best, best_gain = option, tried_here.gain
     return best, measured
 
 
@@ -167,6 +165,6 @@ def _write(fitted: Fitted | None, folder: Path) -> None:
 def _sentence(record: SourceRecord) -> str:
     if record.skipped is not None:
         return f"not fitted: {record.skipped}"
-    if not (record.weight or record.quota):
+    if not record.is_served:
         return f"recall alone {record.recall_alone:.4f}, not served: it adds nothing beyond chance on valid"
     return f"recall alone {record.recall_alone:.4f}, weight {record.weight:g}, {record.quota:.0%} of the candidates"

@@ -23,6 +23,7 @@ from models.neighbours.blend import Blend
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import Calibration, RankingMeta
 from models.retrieval.meta import RetrievalMeta
+from models.sources.meta import SourceRecord, SourcesMeta
 from runtime.neighbours import Recency
 from runtime.ranker.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
@@ -275,11 +276,8 @@ def _write_sources(run: Run, num_items: int, further: bool) -> None:
     folder, rng = _folder(run, "sources"), np.random.default_rng(num_items)
     place = FURTHER if further else dict.fromkeys(FURTHER, (0.0, 0.0))
     steps = {"trending": "item_scores:Trending", "latest": "item_scores:Latest", "content": "content:Content"}
-    records = {
-        name: {"step": f"runtime.sources.{step}", "weight": place[name][0], "quota": place[name][1]}
-        for name, step in steps.items()
-    }
-    records["popularity"] = {"step": "runtime.sources.item_scores:Popularity", "weight": 0.0, "quota": 0.0}
+    records = {name: SourceRecord(f"runtime.sources.{step}", *place[name]) for name, step in steps.items()}
+    records["popularity"] = SourceRecord("runtime.sources.item_scores:Popularity", 0.0, 0.0)
     few = np.sort(rng.choice(num_items, num_items // 4, replace=False)).astype(np.int32)
     scores = {name: rng.random(num_items).astype(np.float32) for name in ("trending", "latest")}
     vectors = _unit(rng.normal(size=(len(few), D)))
@@ -291,7 +289,7 @@ def _write_sources(run: Run, num_items: int, further: bool) -> None:
         (folder / moment / "content").mkdir()
         np.save(folder / moment / "content/rows.npy", few)
         np.save(folder / moment / "content/vectors.npy", vectors)
-    _json(folder / "meta.json", {"format_version": 1, "fallback": "popularity", "sources": records})
+    SourcesMeta(fallback="popularity", sources=records).save(folder)
     _finish(folder, "sources", {})
 
 

@@ -11,11 +11,12 @@ from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
+from models.sources.meta import SourcesMeta
 from runtime.index.settings import Settings
 from tests.ensemble.synthetic import make_run
 from workflows.core.errors import ArtefactError
 
-KINDS = (RetrievalMeta, NeighboursMeta, IndexMeta, RankingMeta)
+KINDS = (RetrievalMeta, NeighboursMeta, SourcesMeta, IndexMeta, RankingMeta)
 KEYS = [(kind, key) for kind in KINDS for key in kind.__struct_fields__]
 
 

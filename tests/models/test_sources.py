@@ -171,9 +171,9 @@ def test_a_source_that_brings_what_is_missing_earns_a_place_and_another_does_not
     assert before.tolist() == [0.5] * 40
     after = candidates.recall([(helpful, Place(quota=0.5))])
     assert after.tolist() == [1.0] * 40
-    assert earns_a_place(before, after, 1)["earned"]
+    assert earns_a_place(Place(), before, after, 1).earned
     assert candidates.recall([(helpful, Place(weight=10.0))]).tolist() == [1.0] * 40
-    assert not earns_a_place(before, candidates.recall([(useless, Place(quota=0.5))]), 1)["earned"]
+    assert not earns_a_place(Place(), before, candidates.recall([(useless, Place(quota=0.5))]), 1).earned
     assert candidates.alone(helpful).tolist() == [1.0] * 40
     assert candidates.spread() == 2.0
 

@@ -13,6 +13,7 @@ from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
+from models.sources.meta import SourcesMeta
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from scripts.artefacts_page import PAGE, keys_of, page
@@ -29,6 +30,7 @@ KINDS = (
     FeaturesInfo,
     RetrievalMeta,
     NeighboursMeta,
+    SourcesMeta,
     IndexMeta,
     RankingMeta,
     ChainSpec,

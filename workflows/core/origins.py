@@ -16,6 +16,7 @@ COMMANDS = {
     "features": "prepare",
     "retrieval": "train-retrieval",
     "neighbours": "fit-neighbours",
+    "sources": "fit-sources",
     "index": "build-index",
     "ranking": "train-ranking",
     "report": "evaluate",
