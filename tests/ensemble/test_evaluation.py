@@ -30,7 +30,8 @@ from workflows.core.errors import DataError
 from workflows.shop.config import ShopConfig
 from workflows.shop.world import draw_world
 
-SOURCES = ["popularity", "item_knn", "retrieval", "chain"]
+ALONE = ["towers", "neighbours", "trending", "latest", "content"]
+SOURCES = ["popularity", "item_knn", *ALONE, "retrieval", "chain"]
 CUTOFFS = (5, 20)
 
 
@@ -316,6 +317,7 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
     metrics = metrics_of(run)
     assert list(metrics["sources"]) == [
         *("popularity", "segment_popularity", "item_knn", "rp3beta", "ease"),
+        *ALONE,
         *("retrieval", "chain"),
     ]
     assert metrics["peers"]["ease"]["picked"] == metrics["peers"]["ease"]["trials"][0]["params"]
@@ -365,7 +367,7 @@ def test_a_context_value_that_one_user_lacks_is_left_out_for_that_user_alone(tmp
     queries = load_queries(run, config, load_state(run, "eval"))
     compile_chain(run, config, tmp_path / "chain", "eval")
     users, items = (np.load(run.folder("data") / "ids" / f"{side}.npy") for side in ("users", "items"))
-    _, slates = ask_chain(tmp_path / "chain", queries, users, items, 20)
+    *_, slates = ask_chain(tmp_path / "chain", queries, users, items, 20)
     chain = Chain.load(tmp_path / "chain")
     for query, user in enumerate(queries.user_rows.tolist()):
         request = {"user_id": users[[[user]]], "slate_size": np.array([[20]], np.int32)}
