@@ -48,7 +48,8 @@ class ChainConfig(Section, frozen=True):
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns; together with the stock they must leave at least one item.
         graph: the function that draws the graph, "module:function"; see `ensemble.graph.chain`, the default.
-        layouts: which repository layouts export writes.
+        layouts: which repository layouts export writes: "fused", "ensemble" or both, and beside them "merlin", the
+            reference in Merlin Systems' own operators, which needs TensorFlow where it is served.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
             onnxruntime inside, runs everywhere) or "onnxruntime" (Triton's own backend, in the official images).
     """
@@ -62,8 +63,13 @@ class ChainConfig(Section, frozen=True):
     filter_seen: bool = True
     rules: list[FilterRule] = []
     graph: str = "ensemble.graph:chain"
-    layouts: tuple[Literal["fused", "ensemble"], ...] = ("fused", "ensemble")
+    layouts: tuple[Literal["fused", "ensemble", "merlin"], ...] = ("fused", "ensemble")
     onnx_steps: Literal["python", "onnxruntime"] = "python"
+
+    @property
+    def product_layouts(self) -> tuple[Literal["fused", "ensemble"], ...]:
+        """The layouts that are published: all but the reference."""
+        return tuple(layout for layout in self.layouts if layout != "merlin")
 
 
 class Sections(Section, frozen=True):

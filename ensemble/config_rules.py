@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ensemble.config import Config
+from ensemble.config import ChainConfig, Config
 from models.retrieval.settled import MAX_EPOCHS, check_rows, possible_rows
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
@@ -165,7 +165,14 @@ def _chain(config: Config) -> Iterator[str]:
             f"chain.max_slate_size = {chain.max_slate_size} is more than chain.num_candidates = {chain.num_candidates}"
         )
     if not chain.layouts:
-        yield "chain.layouts is empty; allowed: 'fused', 'ensemble'"
+        yield "chain.layouts is empty; allowed: 'fused', 'ensemble', and 'merlin' beside one of them"
+    elif not chain.product_layouts:
+        yield "chain.layouts has 'merlin' alone, which is the reference for the others; add 'fused' or 'ensemble'"
+    if "merlin" in chain.layouts and chain.graph != ChainConfig().graph:
+        yield (
+            f"chain.layouts has 'merlin', which knows the standard graph alone, but chain.graph = {chain.graph!r}; "
+            "drop one of them"
+        )
     if max(config.evaluate.cutoffs) > chain.num_candidates:
         yield (
             f"evaluate.cutoffs has {max(config.evaluate.cutoffs)}, more than "

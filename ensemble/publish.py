@@ -18,6 +18,7 @@ from pathlib import Path
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
+from ensemble.merlin.needs import refuse_to_publish
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from runtime.triton import CHAIN_FOLDER
@@ -52,7 +53,7 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
     Raises:
         ArtefactError: the export is missing, altered or older than its stages, lacks the layout, or
             `target` holds somebody else's `cascade`; or another process publishes to it.
-        CascadeError: the disk is full or unwritable; the served version stays.
+        CascadeError: the layout is "merlin"; or the disk is full or unwritable, and the served version stays.
     """
     with hold(run.root, reads=["repo"]):
         return _publish(run, config, target, layout, keep)
@@ -60,6 +61,7 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
 
 def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> int:
     """`publish` while nobody else writes the export."""
+    refuse_to_publish(layout)
     exported = run.require("repo") / layout
     check_origins(run.root, ["repo"])
     if not (exported / MODEL_NAME).is_dir():

@@ -38,7 +38,7 @@ def demo(
     from ensemble.serving.repository import find_repository
     from ensemble.serving.triton import TritonServer
 
-    with TritonServer(find_repository(out, resolved.chain.layouts[0])) as server:
+    with TritonServer(find_repository(out, resolved.chain.product_layouts[0])) as server:
         for url in (server.grpc_url, server.http_url):
             console.say(f"demo: asking {url}")
             recommend_command(url, user_id, slate_size=min(5, resolved.chain.slate_size))

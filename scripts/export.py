@@ -28,7 +28,7 @@ def export_stage(run: Run, config: Config, publish: Path | None, force: bool) ->
     say_shortages(run, config)
     stage(run, config, force=force)
     if publish is not None:
-        publish_version(run, config, publish, config.chain.layouts[0])
+        publish_version(run, config, publish, config.chain.product_layouts[0])
 
 
 @one_sentence_errors

@@ -15,7 +15,7 @@ __all__ = ["serve"]
 @one_sentence_errors
 def serve(
     path: Annotated[Path, typer.Argument(help="Run directory with an export, or a model repository.")],
-    layout: Annotated[str, typer.Option("--layout", help="fused or ensemble; for a run directory.")] = "fused",
+    layout: Annotated[str, typer.Option("--layout", help="fused, ensemble or merlin; for a run directory.")] = "fused",
     host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 in containers.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option("--http-port", help="0 takes a free one.")] = 8000,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="0 takes a free one.")] = 8001,

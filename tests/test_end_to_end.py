@@ -85,9 +85,11 @@ def test_the_serving_benchmark_finds_every_variant_answering_alike_and_leaves_th
     answers = {row[0]: row[1] for table in result.figures if table.title == "Answers" for row in table.rows}
     assert "no" not in answers.values() and 20 in answers.values()
     assert answers["largest difference of stock's probabilities from NumPy's"] < 1e-4
+    assert answers["largest difference of its probabilities from NumPy's"] < 1e-4
+    assert answers["share of it that the layout merlin shows"] > 0.99
     assert all(target.value is not None for target in result.targets)
     names = [row[0] for table in result.figures if table.title == "1 client, 1 user" for row in table.rows]
-    assert len(names) == 10 and not any("refused" in note for note in result.notes)
+    assert len(names) == 11 and not any("refused" in note for note in result.notes)
     assert "report: up to date" in _cascade("run", "--config", "configs/smoke.toml", "--out", str(run))
     assert result_path(run, "serving").is_file()
 

@@ -1,1 +1,1 @@
-"""`python -m benchmarks serving`: our layouts, a floor, a limit and stock Merlin Systems, interleaved in one run."""
+"""`python -m benchmarks serving`: the layouts, a floor, a limit and stock Merlin Systems, interleaved in one run."""

@@ -38,6 +38,8 @@ class Agreement(msgspec.Struct, frozen=True):
         chain_overlap: mean share of the exact slate, over the whole catalogue, that the chain has.
         stock_overlap: the same of stock; null where it was not measured.
         stock_score_difference: the largest difference of a probability that stock answered from the reference's.
+        merlin_overlap: as stock_overlap, of the layout `merlin`.
+        merlin_score_difference: as stock_score_difference.
     """
 
     compared: int
@@ -46,6 +48,8 @@ class Agreement(msgspec.Struct, frozen=True):
     chain_overlap: float
     stock_overlap: float | None = None
     stock_score_difference: float | None = None
+    merlin_overlap: float | None = None
+    merlin_score_difference: float | None = None
 
     @property
     def identical(self) -> bool:

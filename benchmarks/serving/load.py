@@ -45,7 +45,7 @@ class Generator:
         self._bodies: dict[tuple, list[bytes]] = {}
 
     def run(self, job: dict[str, Any]) -> Slice:
-        """One job: {"protocol", "port", "clients", "batch", "seconds", "flat"}."""
+        """One job: {"protocol", "port", "clients", "batch", "seconds"}."""
         requests = self._requests(job)
         if (job["protocol"], job["clients"]) == ("grpc", 1):
             return ask_alone(requests, **{k: job[k] for k in ("port", "batch", "seconds")})
@@ -54,15 +54,12 @@ class Generator:
         )
 
     def _requests(self, job: dict[str, Any]) -> list[bytes]:
-        key = (job["protocol"], job["batch"], job["flat"])
+        key = (job["protocol"], job["batch"])
         if key not in self._bodies:
             serialise = {"grpc": _grpc_body, "http": _http_body}[job["protocol"]]
             starts = range(0, len(self._questions.user_rows), job["batch"])
             batches = [self._questions.batch(start, job["batch"]) for start in starts]
-            self._bodies[key] = [
-                serialise({n: v[:, 0] if job["flat"] else v for n, v in batch.items()}, self._questions.datatypes)
-                for batch in batches
-            ]
+            self._bodies[key] = [serialise(batch, self._questions.datatypes) for batch in batches]
         return self._bodies[key]
 
 

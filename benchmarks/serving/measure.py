@@ -18,7 +18,7 @@ from benchmarks.serving.reference import Answer, Reference, ask_chain, ask_serve
 from benchmarks.serving.repositories import artefact_bytes, write_identity, write_with_instances
 from benchmarks.serving.rounds import figures_of, interleave
 from benchmarks.serving.settings import Settings
-from benchmarks.serving.stock.helper import REPOSITORY
+from benchmarks.serving.stock.helper import MERLIN_REPOSITORY, STOCK_REPOSITORY
 from benchmarks.serving.summary import CHAIN_LOOP, PATCHED_LOOP, summarise
 from benchmarks.serving.variants import (
     FULL_BATCH,
@@ -33,7 +33,7 @@ from benchmarks.serving.variants import (
 )
 from benchmarks.serving.worker import Worker
 from ensemble.config import Config
-from ensemble.serving.repository import LAYOUTS, find_repository
+from ensemble.serving.repository import find_repository
 from runtime.chain import Chain
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
@@ -44,7 +44,8 @@ from workflows.core.run import Run
 __all__ = ["measure"]
 
 PACKAGE = "benchmarks.serving"
-STOCK, IDENTITY, OTHER = "stock", "identity", "fused, instances: {}"
+STOCK, MERLIN, IDENTITY, OTHER = "stock", "merlin", "identity", "fused, instances: {}"
+OURS = ("fused", "ensemble")
 # One slate of stock takes as long as hundreds of ours.
 MAX_COMPARED_STOCK = 50
 NUM_QUESTIONS = 4096
@@ -67,7 +68,7 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
     """
     quiet()
     started_at = time.perf_counter()
-    repositories = {layout: find_repository(run.root, layout) for layout in LAYOUTS}
+    repositories = {layout: find_repository(run.root, layout) for layout in OURS}
     chain_folder = repositories["fused"] / "cascade/1/chain"
     spec = ChainSpec.load(chain_folder)
     questions = draw_questions(run, spec, NUM_QUESTIONS, settings.seed)
@@ -79,9 +80,10 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
         num_instances = max(1, spec.num_instances // 2) if spec.num_instances > 1 else 2
         other = OTHER.format(num_instances)
         repositories[other] = write_with_instances(scratch / "other", chain_folder, spec, num_instances)
-        helper = _start_stock(stack, run, config, asked, scratch) if settings.stock else None
+        helper = _start_stock(stack, run, config, chain_folder, asked, scratch) if settings.stock else None
         if helper is not None:
-            repositories[STOCK] = scratch / STOCK / REPOSITORY
+            repositories[STOCK] = scratch / STOCK / STOCK_REPOSITORY
+            repositories[MERLIN] = scratch / STOCK / MERLIN_REPOSITORY
         servers = {name: stack.enter_context(started(path)) for name, path in repositories.items()}
         console.say(f"benchmark: serving {', '.join(servers)}")
         agreement = _compare(run, config, settings, servers, chain_folder, questions)
@@ -102,25 +104,25 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
     return summarise(findings, config, settings, time.perf_counter() - started_at)
 
 
-def _start_stock(stack: ExitStack, run: Run, config: Config, asked: Path, scratch: Path) -> Worker:
-    """The helper, once it has exported stock to SCRATCH/stock/repository."""
+def _start_stock(stack: ExitStack, run: Run, config: Config, chain: Path, asked: Path, scratch: Path) -> Worker:
+    """The helper, once it has exported stock and the layout `merlin` into SCRATCH/stock."""
     folder, resolved = scratch / STOCK, scratch / "config.json"
     folder.mkdir()
     resolved.write_bytes(msgspec.json.encode(config))
     helper = stack.enter_context(
-        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(asked), str(folder))
+        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(chain), str(asked), str(folder))
     )
-    console.say("benchmark: exporting stock Merlin Systems")
+    console.say("benchmark: exporting stock Merlin Systems and the layout merlin")
     helper.ask(export=True)
     return helper
 
 
 def _served(name: str, server: Server, generator: Worker) -> list[Variant]:
-    if name == STOCK:
-        # Stock's columns are [B], it flattens the candidates of all users of a request into one list, and what a
-        # protocol costs is lost in its time.
-        return [ServedVariant(name, "grpc", server, generator, flat=True, largest=1)]
-    protocols = PROTOCOLS if name in (*LAYOUTS, IDENTITY) else PROTOCOLS[:1]
+    if name in (STOCK, MERLIN):
+        # Merlin's operators flatten the candidates of all users of a request into one list, and what a protocol costs
+        # is lost in their time.
+        return [ServedVariant(name, "grpc", server, generator, largest=1)]
+    protocols = PROTOCOLS if name in (*OURS, IDENTITY) else PROTOCOLS[:1]
     return [ServedVariant(name, protocol, server, generator) for protocol in protocols]
 
 
@@ -141,16 +143,18 @@ def _compare(
     reference = Reference(run, config, chain_folder, questions, settings.compared)
     ours = ask_chain(Chain.load(chain_folder), questions, settings.compared, item_ids)
     like_chain = {}
-    for layout in LAYOUTS:
+    for layout in OURS:
         for url, batch in ((servers[layout].grpc_url, 1), (servers[layout].http_url, 32)):
             answers = ask_server(url, questions, settings.compared, batch, item_ids)
             name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
             like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
     rows = [answer.rows for answer in ours]
     stock: list[Answer] = []
+    merlin: list[Answer] = []
     if STOCK in servers:
         count = min(settings.compared, MAX_COMPARED_STOCK)
         stock = ask_stock(servers[STOCK].grpc_url, questions, count)
+        merlin = ask_server(servers[MERLIN].grpc_url, questions, count, 1, item_ids)
     return Agreement(
         compared=settings.compared,
         like_chain=like_chain,
@@ -158,4 +162,6 @@ def _compare(
         chain_overlap=overlap(rows, reference.exact),
         stock_overlap=overlap([a.rows for a in stock], reference.exact[: len(stock)]) if stock else None,
         stock_score_difference=reference.worst_score(stock) if stock else None,
+        merlin_overlap=overlap([a.rows for a in merlin], reference.exact[: len(merlin)]) if merlin else None,
+        merlin_score_difference=reference.worst_score(merlin) if merlin else None,
     )

@@ -179,7 +179,7 @@ def ask_stock(url: str, questions: Questions, count: int) -> list[Answer]:
 
 
 def _ask_stock(transport: Transport, questions: Questions, start: int) -> Answer:
-    inputs = [Tensor(n, questions.datatypes[n], values[:, 0]) for n, values in questions.batch(start, 1).items()]
+    inputs = [Tensor(n, questions.datatypes[n], values) for n, values in questions.batch(start, 1).items()]
     found = transport.infer(inputs)
     return Answer(found["ordered_ids"].reshape(-1).astype(np.int64), found["ordered_scores"].reshape(-1).tolist())
 

@@ -26,7 +26,7 @@ NOTES = (
     "A loop without a server is one client, whatever the load's number of clients.",
 )
 SUMMARY = """One user's slate: {candidates} candidates retrieved from {items} items, filtered, ranked, ordered, {slate}
-shown. `fused` and `ensemble` are Cascade's two layouts; `identity` is the floor, a Triton model with the same tensors
+shown. `fused` and `ensemble` are Cascade's own layouts; `identity` is the floor, a Triton model with the same tensors
 that computes nothing; `fused, instances: N` serves from N processes instead of one a core; `chain, in a loop` is the
 limit, the same chain without a server.{stock}All were served by the same Triton at the same time and asked in turn, in
 short slices, by a load generator in its own process: known users at random, each with the context of a random event,
@@ -36,8 +36,9 @@ STOCK_SUMMARY = """
 `stock` is the same towers, ranker and fitted NVTabular workflows in Merlin Systems' own operators
 (`TransformWorkflow`, `PredictTensorflow`, `QueryFaiss` on the same index file, `FilterCandidates`, `UnrollFeatures`,
 `SoftmaxSampling`), exported by `Ensemble.export`. TensorFlow and the workflows run in process, as this Triton has no
-TensorFlow backend; raw features come from frames in memory instead of Feast; and the towers alone retrieve, as stock
-has no item-item lists: all three favour it. `stock patched` is the same graph in a loop without a server, each node
+TensorFlow backend; raw features come from files in memory instead of Feast; and the towers alone retrieve, as stock
+has no item-item lists: all three favour it. `merlin` is the layout of that name: the same operators with what they lack
+beside ours, so that it answers as `fused` does. `stock patched` is stock's graph in a loop without a server, each node
 run once, with nvtabular_cpp's lookups and NumPy in place of pandas.
 
 """
@@ -132,6 +133,9 @@ def _agreement_table(agreement: Agreement) -> Table:
     if agreement.stock_overlap is not None:
         rows.append(["share of it that stock shows, whose last operator samples", agreement.stock_overlap])
         rows.append(["largest difference of stock's probabilities from NumPy's", agreement.stock_score_difference])
+    if agreement.merlin_overlap is not None:
+        rows.append(["share of it that the layout merlin shows", agreement.merlin_overlap])
+        rows.append(["largest difference of its probabilities from NumPy's", agreement.merlin_score_difference])
     return Table("Answers", ["comparison", "result", ""], [row + [""] * (3 - len(row)) for row in rows])
 
 

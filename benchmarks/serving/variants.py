@@ -87,7 +87,6 @@ class ServedVariant:
         protocol: "grpc" or "http".
         server: ready.
         generator: the load generator.
-        flat: whether the model takes [B] instead of [B, 1].
         largest: most users a request.
     """
 
@@ -97,15 +96,13 @@ class ServedVariant:
         protocol: WireProtocol,
         server: Server,
         generator: Worker,
-        flat: bool = False,
         largest: int = 1 << 30,
     ) -> None:
         self.name = f"{name}, {'gRPC' if protocol == 'grpc' else 'HTTP'}"
-        self._protocol, self._server, self._generator, self._flat, self._largest = (
+        self._protocol, self._server, self._generator, self._largest = (
             protocol,
             server,
             generator,
-            flat,
             largest,
         )
 
@@ -122,7 +119,6 @@ class ServedVariant:
             clients=load.clients,
             batch=load.batch,
             seconds=seconds,
-            flat=self._flat,
         )
         return found, cpu_seconds(self._server.pid) - before
 

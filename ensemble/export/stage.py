@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.config import ChainConfig, Config
+from ensemble.merlin.needs import MERLIN, require_artefacts, require_packages
 from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint
 from workflows.core.run import Run, run_stage
@@ -47,16 +48,31 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
     from ensemble.export.layouts import Names, write_layout
 
+    if MERLIN in config.chain.layouts:
+        require_packages("export: the layout 'merlin' in chain.layouts")
+        require_artefacts(run.root)
     console.say("export: on CPU (compiling and checking are numpy, FAISS and ONNX Runtime)")
     chain = folder / "chain"
     plan = compile_chain(run, config, chain, "serve")
     num_checked = _check(run, config, chain)
     names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
-    for layout in config.chain.layouts:
+    for layout in config.chain.product_layouts:
         write_layout(chain, plan, folder / layout, layout, names)
         console.say(f"export: wrote the layout '{layout}'")
+    if MERLIN in config.chain.layouts:
+        _write_merlin(run, config, chain, folder / MERLIN)
     shutil.rmtree(chain)
     return {"layouts": list(config.chain.layouts), "num_users_compared": num_checked}
+
+
+def _write_merlin(run: Run, config: Config, chain: Path, repository: Path) -> None:
+    from workflows.core.quiet import quiet
+
+    quiet()
+    from ensemble.merlin.export import write_merlin
+
+    num_checked = write_merlin(run, config, chain, repository)
+    console.say(f"export: wrote the layout '{MERLIN}', whose slates are the same for {num_checked} users")
 
 
 def _check(run: Run, config: Config, chain: Path) -> int:
@@ -82,5 +98,8 @@ def _code_mark(config: Config) -> str:
     """Changes with the code that is copied into the repository, so that an upgrade is exported again."""
     from ensemble.export.graph import code_of_graph
     from ensemble.export.layouts import runtime_sources
+    from ensemble.merlin.code import sources
 
-    return fingerprint({str(n): p.read_text() for p, n in [*runtime_sources(), *code_of_graph(config.chain.graph)]})
+    copied = [*runtime_sources(), *code_of_graph(config.chain.graph)]
+    copied += sources() if MERLIN in config.chain.layouts else ()
+    return fingerprint({str(n): p.read_text() for p, n in copied})

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from merlin.dag import Graph, Node
-from merlin.dag.executors import LocalExecutor
+from merlin.dag import Graph
 from merlin.dag.runtime import Runtime
 from merlin.systems.dag.ensemble import Ensemble
 from merlin.table import TensorTable
 
 from ensemble.export.layouts import Names, write_layout
+from ensemble.merlin.executor import MemoExecutor
 from ensemble.operators.operator import ChainOperator
 from ensemble.operators.plan import compile_plan
 from runtime.errors import PlanError
 from runtime.spec import ChainSpec
 
-__all__ = ["MemoExecutor", "RepositoryRuntime"]
-
-
-class MemoExecutor(LocalExecutor):
-    """Merlin's executor with a memo: a node that several others read runs once. One object a transform."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._memo: dict[int, Any] = {}
-
-    def _execute_node(self, node: Node, *args: Any, **kwargs: Any) -> Any:
-        if id(node) not in self._memo:
-            self._memo[id(node)] = super()._execute_node(node, *args, **kwargs)
-        return self._memo[id(node)]
+__all__ = ["RepositoryRuntime"]
 
 
 class RepositoryRuntime(Runtime):

@@ -13,7 +13,7 @@ from workflows.core.run import STAGES
 __all__ = ["LAYOUTS", "MODEL_NAME", "STEP_MODEL", "find_repository"]
 
 MODEL_NAME = "cascade"
-LAYOUTS = ("fused", "ensemble")
+LAYOUTS = ("fused", "ensemble", "merlin")
 # How `export --publish` writes which version is served, and names the step models of a version.
 SERVED_VERSION = re.compile(r"version_policy\s*\{\s*specific\s*\{\s*versions:\s*\[\s*(\d+)")
 STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(\d+)_")
@@ -24,7 +24,7 @@ def find_repository(path: Path, layout: str = "fused") -> Path:
 
     Args:
         path: a run directory, a folder with one repository a layout, or a repository itself.
-        layout: "fused" or "ensemble"; not looked at when `path` is itself a repository.
+        layout: one of LAYOUTS; not looked at when `path` is itself a repository.
 
     Returns:
         The folder that holds the folder of the model `cascade`.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ensemble.merlin.needs import is_merlin, require_packages
 from ensemble.serving.backoff import Backoff
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.guard import guard
@@ -42,7 +43,7 @@ def serve(
 
     Args:
         path: a run directory with an export, or a model repository.
-        layout: "fused" or "ensemble".
+        layout: "fused", "ensemble" or "merlin".
         host: address to listen on.
         http_port: 0 takes a free one; so do the other two.
         grpc_port: see http_port.
@@ -56,9 +57,11 @@ def serve(
     Raises:
         ArtefactError: no repository at `path`, or an altered one.
         ServingError: the server could not start, or ended by itself and was not or could not be started again; the
-            sentence names the reason and the log.
+            sentence names the reason and the log. Or the layout "merlin" lacks a package.
     """
     repository = find_repository(path, layout)
+    if is_merlin(repository):
+        require_packages("serve: the layout 'merlin'")
     is_export = repository.is_relative_to((path / "repo").resolve())
     if is_export and (reason := why_stale(path, ["repo"])) is not None:
         console.say(f"serve: the export is served as it is, but {reason}")

@@ -54,7 +54,7 @@ class Features(msgspec.Struct, frozen=True):
         """The user features of some users.
 
         Args:
-            user_row: int [B]; -1 is an unknown user: out of vocabulary as `user_id`, null elsewhere.
+            user_row: int [B]; -1 is an unknown user: out of vocabulary as `user_id`, null elsewhere, nothing in lists.
 
         Returns:
             Feature name -> [B, 1], or [B, L] for a list.
@@ -187,9 +187,9 @@ def _dtype(feature: Feature) -> type[np.int32] | type[np.float32]:
 def _unknown_row(feature: Feature) -> NDArray:
     """What an unknown user has for a feature: [] or [L]."""
     row = np.zeros(feature.length or (), _dtype(feature))
-    if feature.kind == "categorical":
-        # A list without values is one null followed by padding.
-        row[... if feature.length == 0 else 0] = OOV if feature.name == USER_ID else NULL
+    # A list without values is all padding, as its encoder has it.
+    if feature.kind == "categorical" and feature.length == 0:
+        row[...] = OOV if feature.name == USER_ID else NULL
     return row
 
 

@@ -24,7 +24,7 @@ class EncodeRequest(RequestStep):
     """Look the user up, append the request's recent items to the stored history, encode the context.
 
     The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
-    out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere and 0.0 for numbers.
+    out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere, nothing in lists and 0.0 for numbers.
     """
 
     name = "features"
@@ -37,7 +37,7 @@ class EncodeRequest(RequestStep):
         self._parser = RequestParser(spec, users, items)
         self._history = load_array(folder / "state/history.npy")
         self._item_codes = load_array(folder / "items/item_id.npy")
-        self._users = [(t.name, _columns(load_array(folder / "users" / f"{t.name}.npy"))) for t in spec.user_features]
+        self._users = [(t.name, load_array(folder / "users" / f"{t.name}.npy")) for t in spec.user_features]
         self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
         # Numbers seldom repeat; nor would one that is not a number be found again.
         self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
@@ -91,11 +91,10 @@ class EncodeRequest(RequestStep):
     def _user_feature(self, name: str, values: NDArray, user_row: NDArray, unknown: NDArray) -> NDArray:
         rows: NDArray = values[user_row]
         if len(unknown):
-            rows[unknown] = 0
-            if values.dtype.kind == "i":
-                # A list without values is one null followed by padding.
-                rows[unknown, 0] = OOV if name == "user_id" else NULL
-        return rows
+            # A list without values is all padding, as its encoder has it.
+            is_code = values.dtype.kind == "i" and values.ndim == 1
+            rows[unknown] = (OOV if name == "user_id" else NULL) if is_code else 0
+        return _columns(rows)
 
     def _history_codes(self, user_row: NDArray, unknown: NDArray, recent: NDArray) -> NDArray[np.int32]:
         """int32 [B, L] item id codes, oldest first, padded right with 0."""

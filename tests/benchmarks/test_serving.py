@@ -23,7 +23,6 @@ from benchmarks.serving.usage import cpu_seconds, resident_bytes
 from benchmarks.serving.variants import FULL_BATCH, MANY, ONE, Load
 from benchmarks.serving.worker import Slice, Worker
 from ensemble.config import Config
-from tests.ensemble.synthetic import index_meta
 from workflows.core.errors import CascadeError
 
 
@@ -207,29 +206,3 @@ def test_no_ratio_counts_while_a_slate_differs() -> None:
 def test_the_result_survives_its_file() -> None:
     result = summarise(_findings(), Config(), Settings(), 60.0)
     assert msgspec.json.decode(msgspec.json.encode(result), type=type(result)) == result
-
-
-@pytest.mark.parametrize("kind", ["exact", "ivf", "ivf_fastscan", "hnsw"])
-def test_stock_searches_the_same_index_as_thoroughly(tmp_path, kind):
-    import faiss
-    from merlin.systems.dag.ops.faiss import QueryFaiss
-    from merlin.table import TensorTable
-
-    from benchmarks.serving.stock.graph import _index_file
-    from models.index.factory import build
-    from workflows.core.run import Run
-
-    run = Run(tmp_path / "run")
-    for name in ("index", "retrieval", "for_stock"):
-        (tmp_path / "run" / name).mkdir(parents=True)
-    embeddings = np.random.default_rng(0).standard_normal((600, 8)).astype(np.float32)
-    np.save(run.folder("retrieval") / "item_embeddings.npy", embeddings)
-    if kind != "exact":
-        faiss.write_index(build(kind, embeddings), str(run.folder("index") / "index.faiss"))
-    index_meta(kind, len(embeddings)).save(run.folder("index"))
-    operator = QueryFaiss(_index_file(run, tmp_path / "run/for_stock"), topk=20)
-    operator.load_artifacts("")
-    query = embeddings[:1] + 0.1
-    found = operator.transform(None, TensorTable({"query": query}))["candidate_ids"].values
-    best = np.argsort(-(embeddings @ query[0]))[:20]
-    assert np.isin(found, best).mean() >= 0.9

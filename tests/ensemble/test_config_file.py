@@ -40,7 +40,7 @@ def test_every_committed_config_is_sound(path: Path) -> None:
         ("chain.num_candidates=50", "chain.max_slate_size = 100 is more than chain.num_candidates = 50"),
         ("evaluate.cutoffs=[500]", "evaluate.cutoffs has 500, more than chain.num_candidates = 200"),
         ("evaluate.cutoffs=[]", "evaluate.cutoffs: expected `array` of length >= 1, got []"),
-        ("chain.layouts=[]", "chain.layouts is empty; allowed: 'fused', 'ensemble'"),
+        ("chain.layouts=[]", "chain.layouts is empty; allowed: 'fused', 'ensemble', and 'merlin' beside one of them"),
         ("chain.rules=[{column='price', op='in', value=3}]", "chain.rules[0].value must be a list for op = 'in'"),
         ("chain.rules=[{column='price', op='<', value=[3]}]", "chain.rules[0].value must be a single value for op"),
         ("data.events=x.parquet", "data.source = 'shop' writes its own tables"),

@@ -23,8 +23,9 @@ quiet()
 
 from ensemble.graph import chain as drawn_chain  # noqa: E402
 from ensemble.graph import request_table  # noqa: E402
+from ensemble.merlin.executor import MemoExecutor  # noqa: E402
 from ensemble.operators.operator import ChainOperator  # noqa: E402
-from ensemble.operators.runtime import MemoExecutor, RepositoryRuntime  # noqa: E402
+from ensemble.operators.runtime import RepositoryRuntime  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["int", "text"])

@@ -27,7 +27,7 @@ def test_unknown_users_get_the_documented_codes(run):
     inputs = features.query_inputs(np.array([5, -1]), {"device": np.array([3, 1])}, history)
     assert inputs["user_id"].tolist() == [[8], [2]]
     assert inputs["age"][1].tolist() == [0.0]
-    assert inputs["interests"][1].tolist() == [1, 0, 0]
+    assert inputs["interests"][1].tolist() == [0, 0, 0]  # as a known user without interests
     assert inputs["interests"][0].tolist() == features.users["interests"][5].tolist()
     assert {n: (v.dtype, v.shape[1]) for n, v in inputs.items()} == {
         "user_id": (np.int32, 1),

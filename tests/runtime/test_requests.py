@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
 from runtime.errors import BadRequest
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from runtime.spec import ChainSpec, encoded
+from runtime.steps.features import EncodeRequest
 from runtime.triton import SERVER_FAULT, answer_all
 from tests.ensemble.synthetic import item_id, make_run, user_id
 
@@ -150,3 +153,16 @@ def test_ids_without_a_gap_are_found_whatever_the_width_of_the_integers():
         asked = np.array([[100], [-100], [7], [-1]], dtype)
         assert ids.rows("user_id", asked)[:, 0].tolist() == [200, 0, 107, 99]
     assert ids.rows("user_id", np.array([2**63 + 5, 101], np.uint64)).tolist() == [-2, -2]
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_an_unknown_user_has_nothing_in_lists(tmp_path, length):
+    compile_chain(*make_run(tmp_path / "run"), tmp_path / "chain", "serve")
+    spec = ChainSpec.load(tmp_path / "chain")
+    np.save(tmp_path / "chain/users/age_group.npy", np.full((spec.num_users, length), 7, np.int32))
+    features = [replace(t, length=length) if t.name == "age_group" else t for t in spec.user_features]
+    step = EncodeRequest()
+    step.open(tmp_path / "chain", replace(spec, user_features=tuple(features)))
+    got = step({"user_id": np.array([[10**9], [user_id(4, False)]])})
+    assert got[encoded("age_group")].tolist() == [[0] * length, [7] * length]
+    assert got[encoded("user_id")][0].tolist() == [2] and got[encoded("spend")][0].tolist() == [0.0]

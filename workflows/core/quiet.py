@@ -19,6 +19,8 @@ KNOWN_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (r"pkg_resources is deprecated as an API", DeprecationWarning),
     (r"Initializing an NVTabular Dataset in CPU mode", UserWarning),
     (r"The `merlin\.loader` package has been moved to `merlin\.dataloader`", DeprecationWarning),
+    # Merlin Systems' export reads its executor model so.
+    (r"path is deprecated\. Use files\(\) instead", DeprecationWarning),
     (r"The `nvtabular\.loader` module has moved to a new repository", DeprecationWarning),
 )
 # The towers and the ranker are saved for reading weights back, not for training on.

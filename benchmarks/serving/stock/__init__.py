@@ -1,1 +1,1 @@
-"""The same chain in Merlin Systems' own operators: what Cascade is compared with."""
+"""The layout `merlin` and what is stock in it, exported and patched in a process of its own."""

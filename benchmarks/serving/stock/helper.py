@@ -1,6 +1,6 @@
-"""Builds and exports stock in a process of its own, then runs the patched one there in a loop.
+"""Exports stock and the layout `merlin` in a process of its own, then runs the patched graph there in a loop.
 
-Started as `python -m benchmarks.serving.stock.helper RUN CONFIG QUESTIONS FOLDER`. TensorFlow, pandas and what
+Started as `python -m benchmarks.serving.stock.helper RUN CONFIG CHAIN QUESTIONS FOLDER`. TensorFlow, pandas and what
 they do to a process stay in it: among others, Merlin's operator switches protobuf to its slow Python implementation.
 """
 
@@ -19,25 +19,30 @@ from ensemble.config import Config
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
 
-__all__ = ["REPOSITORY"]
+__all__ = ["MERLIN_REPOSITORY", "STOCK_REPOSITORY"]
 
-REPOSITORY = "repository"
+STOCK_REPOSITORY, MERLIN_REPOSITORY = "stock", "merlin"
 
 
-def main(run_root: str, config_path: str, questions_path: str, folder: str) -> None:
-    """Answer jobs: {"export": true} writes FOLDER/repository, {"batch", "seconds"} loops over the patched graph."""
+def main(run_root: str, config_path: str, chain: str, questions_path: str, folder: str) -> None:
+    """Answer jobs: {"export": true} waits for FOLDER/stock and FOLDER/merlin, {"batch", "seconds"} loops in process."""
     quiet()
     run, config = Run(Path(run_root)), msgspec.json.decode(Path(config_path).read_bytes(), type=Config)
     questions = Questions.load(Path(questions_path))
-    from benchmarks.serving.stock.graph import export_stock, patched_chain, stock_ensemble
-    from ensemble.serving.repository import MODEL_NAME
+    from benchmarks.serving.stock.patched import patched_chain
+    from ensemble.merlin.artefacts import prepare
+    from ensemble.merlin.export import STOCK, export_graph, write_merlin
+    from ensemble.merlin.graph import stock_ensemble
 
-    export_stock(stock_ensemble(run, config, questions, Path(folder)), Path(folder) / REPOSITORY, MODEL_NAME)
-    patched = patched_chain(run, config, questions, Path(folder))
+    artefacts = Path(folder) / "artefacts"
+    prepare(run, config, Path(chain), artefacts)
+    export_graph(stock_ensemble(run, artefacts), Path(folder) / STOCK_REPOSITORY, STOCK)
+    write_merlin(run, config, Path(chain), Path(folder) / MERLIN_REPOSITORY)
+    patched = patched_chain(run, artefacts)
 
     def answer(job: dict[str, Any]) -> Any:
         if "export" in job:
-            return REPOSITORY
+            return [STOCK_REPOSITORY, MERLIN_REPOSITORY]
         return timed_loop(patched, questions, job["batch"], job["seconds"])
 
     answer_jobs(answer)

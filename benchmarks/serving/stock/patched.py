@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,16 @@ from merlin.table import TensorTable
 from numpy.typing import NDArray
 from nvtabular import Workflow
 
+from ensemble.merlin.graph import stock_ensemble
+from ensemble.merlin.parity import ask
+from ensemble.merlin.workflow import WORKFLOWS
 from runtime.encoders import Encoder, latest, split_text
+from workflows.core.run import Run
+from workflows.features.graphs import load_workflow
 from workflows.features.operators import Codes, ListCodes
-from workflows.features.schema import NULL
+from workflows.features.schema import NULL, Side
 
-__all__ = ["PatchedWorkflow"]
+__all__ = ["PatchedWorkflow", "patched_chain"]
 
 
 class PatchedWorkflow(TransformWorkflow):
@@ -60,8 +67,28 @@ class PatchedWorkflow(TransformWorkflow):
         codes = np.full(len(values), NULL, np.int32)
         if not nulls.all():
             there = values if not nulls.any() else values[~nulls]
+            if self._nodes[name].op.elements == "int64":
+                there = there.astype(np.int64)
             codes[~nulls] = self._lookups[name].transform(ColumnSelector([name]), {name: there})[name]
         return codes
+
+
+def patched_chain(run: Run, folder: Path) -> Callable[[dict[str, NDArray]], Any]:
+    """Stock's graph with patched workflows, each node once a request: input name -> [1, 1], to stock's outputs.
+
+    Args:
+        run: see `ensemble.merlin.graph.stock_ensemble`.
+        folder: see there.
+    """
+
+    def patched(folder: Path, side: Side) -> PatchedWorkflow:
+        workflow = load_workflow(folder / WORKFLOWS / side)
+        return PatchedWorkflow(workflow, Encoder.load(run.folder("features") / "encoders", side))
+
+    graph = stock_ensemble(run, folder, patched)
+    for node in postorder_iter_nodes(graph.graph.output_node):
+        node.op.load_artifacts("")
+    return lambda request: ask(graph, request)
 
 
 def _elements(op: ListCodes, value: Any) -> list[Any]:
