@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run the install steps of Dockerfile.serve-cpu without Docker, in an empty virtual environment, up to a served slate.
-# Usage: docker/check_serve_cpu.sh RUN_OR_REPOSITORY [PYTHON] [USER_ID]
+# Usage: docker/check_serve_cpu.sh RUN_OR_REPOSITORY [PYTHON_3.12] [USER_ID]
 set -euo pipefail
-served=$(realpath "$1") python=${2:-python3} user_id=${3:-1}
+served=$(realpath "$1") python=${2:-python3.12} user_id=${3:-1}
 top=$(realpath "$(dirname "$0")/..")
 work=$(mktemp -d)
 server=
@@ -24,7 +24,7 @@ say "the wheel, then the requirements and the wheel in an empty environment"
 "$python" -m venv "$work/build"
 "$work/src/docker/build_wheel.sh" "$work/build/bin/python3" "$work/src" "$work/wheels" >"$work/log" 2>&1
 "$python" -m venv "$work/venv"
-"$top/docker/install_wheel.sh" "$work/venv/bin/python3" "$top/requirements/serve.txt" "$work/wheels" >>"$work/log" 2>&1
+"$top/docker/install_wheel.sh" "$work/venv/bin/python3" "$top/requirements/serve-py312.txt" "$work/wheels" >>"$work/log" 2>&1
 
 say "serve, with nothing of this shell's environment"
 cd "$work"

@@ -144,6 +144,8 @@ def pad_columns(blocks: Sequence[NDArray]) -> NDArray:
 
 def _latest_of_each(values: NDArray, limit: int) -> NDArray:
     """The last `limit` values of each row, its padding left out first; [B, R] -> [B, limit]."""
+    if values.dtype.kind == "u":  # holds no -1, so nothing of it is padding
+        return values[:, -limit:]
     is_text = values.dtype.kind in "OSU"
     padding = b"" if is_text else -1
     latest = np.full((len(values), limit), padding, object if is_text else values.dtype)

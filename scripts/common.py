@@ -14,6 +14,7 @@ import typer
 from ensemble.config import Config
 from ensemble.config_file import load_config
 from models.training.processes import Processes
+from scripts.needs import check_needs
 from workflows.core import console
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import modules_of_this_folder
@@ -50,11 +51,15 @@ def resolve(config: Path, out: Path, overrides: list[str], *, by_many_processes:
 
 
 def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print an expected error as one sentence and exit with status 1; a bug keeps its traceback."""
+    """Print an expected error as one sentence and exit with status 1; a bug keeps its traceback.
+
+    A command that cannot run in this environment is such an error, and said before it starts.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            check_needs(command.__name__.replace("_", "-"))
             return command(*args, **kwargs)
         except CascadeError as error:
             console.fail(str(error))

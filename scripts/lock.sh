@@ -2,14 +2,18 @@
 # Resolve the hash-pinned requirements files. Usage: scripts/lock.sh UV
 set -euo pipefail
 uv=$1
-lock() {
+compile() {
   local out=$1
   shift
-  "$uv" pip compile pyproject.toml "$@" --output-file "requirements/$out.txt" --universal --fork-strategy fewest \
-    --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-    --no-strip-extras --quiet
+  "$uv" pip compile pyproject.toml --output-file "requirements/$out.txt" "$@" \
+    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras --quiet
 }
+lock() { compile "$@" --universal --fork-strategy fewest --python-version 3.10; }
+lock312() { compile "$@" --python-version 3.12 --python-platform x86_64-manylinux_2_35 --only-binary :all:; }
 lock cpu --extra cpu --extra serve --extra peers --extra search --extra dev
 lock gpu --extra gpu
 lock serve --extra serve
+# numpy 1 in the first, since nvidia-pytriton's Triton needs it; numpy 2 in the second, for all that needs no Triton.
+lock312 serve-py312 --extra serve
+lock312 light-py312 --extra evaluate --extra test
 docker/lock.sh "$(realpath "$uv")"

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.dataset.shard import Shard
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema
@@ -19,7 +19,6 @@ __all__ = [
     "MEMORY_BUDGET_BYTES",
     "Batch",
     "Events",
-    "Shard",
     "load_events",
     "positive_label",
     "read_parts",
@@ -28,13 +27,6 @@ __all__ = [
 Batch = dict[str, NDArray]
 
 MEMORY_BUDGET_BYTES = 4 << 30
-
-
-class Shard(msgspec.Struct, frozen=True):
-    """Which share of the events this process trains on: rows rank, rank + size, ... of the shuffled order."""
-
-    rank: int = 0
-    size: int = 1
 
 
 class Events:

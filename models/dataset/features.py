@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.events import Batch, Events, Shard, load_events, positive_label, read_parts
+from models.dataset.events import Batch, Events, load_events, positive_label, read_parts
+from models.dataset.shard import Shard
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 from workflows.features.schema import HISTORY, ITEM_ID, NULL, OOV, PADDING, USER_ID, Feature, FeatureSchema

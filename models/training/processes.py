@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from models.dataset.events import Shard
+from models.dataset.shard import Shard
 from workflows.core.errors import ConfigError
 
 __all__ = ["Processes"]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from models.dataset.events import Shard
+from models.dataset.shard import Shard
 from models.training.processes import LAUNCHERS, Processes
 from models.training.rendezvous import meet
 from workflows.core.errors import CascadeError, ConfigError

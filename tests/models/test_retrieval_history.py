@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.dataset.events import Events, Shard
+from models.dataset.events import Events
 from models.dataset.features import load_events, load_features, load_state
+from models.dataset.shard import Shard
 from models.onnx.export import session
 from models.retrieval.config import RetrievalConfig, WindowsConfig
 from models.retrieval.rows import training_rows

@@ -88,6 +88,12 @@ def test_a_very_long_unknown_id_is_an_unknown_user(chains):
     assert answer["num_items"][0, 0] == 5
 
 
+def test_long_lists_of_unsigned_integers_are_cut_to_their_latest(chains):
+    items = np.array([[item_id(row, False) for row in range(60)]])
+    answers = [chains[False].recommend({"user_id": USER, "recent_item_ids": items.astype(kind)}) for kind in "qQ"]
+    assert answers[0]["item_id"].tolist() == answers[1]["item_id"].tolist()
+
+
 def test_recent_lists_over_the_limit_are_cut_to_their_latest_and_padding_is_not_counted(chains):
     for text_ids, chain in chains.items():
         padding = b"" if text_ids else -1

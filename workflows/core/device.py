@@ -62,6 +62,8 @@ def announce(stage: str, device: Device) -> None:
 def _why_no_gpu(library: str) -> str | None:
     if num_gpus() == 0:
         return "no CUDA device was found"
+    if importlib.util.find_spec(library) is None:
+        return f"{GPU_PACKAGE.get(library, library)} is not installed"
     if library == "tensorflow":
         import tensorflow as tf
 
@@ -70,4 +72,4 @@ def _why_no_gpu(library: str) -> str | None:
         import faiss
 
         return None if hasattr(faiss, "StandardGpuResources") else "this FAISS build has no GPU support"
-    return None if importlib.util.find_spec(library) else f"{GPU_PACKAGE.get(library, library)} is not installed"
+    return None

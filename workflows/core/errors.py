@@ -9,12 +9,17 @@ __all__ = [
     "DataError",
     "RequestError",
     "ServingError",
+    "SetupError",
     "TrainingError",
 ]
 
 
 class CascadeError(Exception):
     """Any failure that the user can act on: what was expected, what came, how to fix it."""
+
+
+class SetupError(CascadeError):
+    """A Python or a package that a command needs and that is not here."""
 
 
 class ConfigError(CascadeError):

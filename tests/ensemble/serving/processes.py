@@ -24,9 +24,9 @@ ROLES = {
 
 
 @contextmanager
-def serving(path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def serving(path: Path, *options: str, python: str = sys.executable) -> Iterator[subprocess.Popen[str]]:
     """The command on `path`; killed at the end: no process, folder or shared memory of it may be left then."""
-    command = [sys.executable, "-m", "scripts.serve", str(path), *FREE_PORTS, *options]
+    command = [python, "-m", "scripts.serve", str(path), *FREE_PORTS, *options]
     scratch = path.parent / f"{path.name}_scratch"
     scratch.mkdir()
     process = subprocess.Popen(

@@ -150,6 +150,14 @@ def test_no_tritonserver_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
         binary.find_triton(tmp_path)
 
 
+def test_pytriton_beside_numpy_2_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binary, "installed_triton", lambda: None)
+    monkeypatch.setattr(binary.importlib.metadata, "version", lambda name: "2.3.1")
+    with pytest.raises(ServingError, match=r"built for numpy 1, and its answers are empty beside numpy 2\.3\.1: serve"):
+        binary.find_triton(tmp_path)
+    assert "numpy 1" in str(binary.why_not_pytriton())
+
+
 def test_an_installed_tritonserver_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "tritonserver"
     program.write_text("#!/bin/sh\n")

@@ -1,0 +1,109 @@
+"""What each command needs beyond the light dependencies, and the one sentence where it is not here."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from workflows.core.errors import SetupError
+
+__all__ = ["COMMANDS", "PACKAGES", "Needs", "check_needs", "missing", "trains_here", "why_no_training"]
+
+LAST_TO_TRAIN = (3, 11)
+# Import name -> the distributions that bring it, any one of them.
+PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "training": {
+        "nvtabular": ["nvtabular"],
+        "merlin.models": ["merlin-models"],
+        "merlin.systems": ["merlin-systems"],
+        "tensorflow": ["tensorflow-cpu", "tensorflow"],
+        "tf2onnx": ["tf2onnx"],
+        "pandas": ["pandas"],
+        "duckdb": ["duckdb"],
+    },
+    "tables": {"pyarrow": ["pyarrow"], "onnx": ["onnx"]},
+    "measuring": {
+        "scipy": ["scipy"],
+        "numba": ["numba"],
+        "threadpoolctl": ["threadpoolctl"],
+        "jinja2": ["jinja2"],
+        "matplotlib": ["matplotlib"],
+    },
+    "runtime": {"onnxruntime": ["onnxruntime"], "faiss": ["faiss-cpu", "faiss-gpu-cu12"]},
+    "client": {"tritonclient": ["tritonclient"]},
+}
+
+
+class Needs(NamedTuple):
+    """Groups of PACKAGES, and the extras of pyproject.toml that bring them."""
+
+    extras: str
+    groups: tuple[str, ...]
+
+
+TRAINING = Needs("cpu", ("training", "tables", "runtime"))
+STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
+# What is not named here runs on the light dependencies.
+COMMANDS: Mapping[str, Needs] = {
+    "prepare": TRAINING,
+    "train-retrieval": TRAINING,
+    "train-ranking": TRAINING,
+    "run": STAGES,
+    "search": STAGES,
+    "demo": Needs("cpu,serve", (*STAGES.groups, "client")),
+    "fit-neighbours": Needs("evaluate", ("tables", "measuring")),
+    "build-index": Needs("export", ("tables", "runtime")),
+    "evaluate": Needs("evaluate", ("tables", "measuring", "runtime")),
+    "export": Needs("export", ("tables", "runtime")),
+    "serve": Needs("serve", ("runtime", "client")),
+    "recommend": Needs("serve", ("client",)),
+    "reload": Needs("serve", ("client",)),
+    "rollback": Needs("serve", ("runtime",)),
+}
+
+
+def check_needs(command: str) -> None:
+    """Refuse a command that cannot run in this environment, before it reads or writes anything.
+
+    Raises:
+        SetupError: names the command, what is missing and the way out.
+    """
+    needs = COMMANDS.get(command, Needs("", ()))
+    if "training" in needs.groups and (reason := why_no_training()):
+        raise SetupError(f"cascade {command} is a part of training; {reason}")
+    if names := [name for group in needs.groups for name in missing(group)]:
+        raise SetupError(
+            f"cascade {command} needs {', '.join(names)}, not installed for {sys.executable}; run make setup, "
+            f"or in the folder of Cascade: uv pip install '.[{needs.extras}]'"
+        )
+
+
+def missing(group: str) -> list[str]:
+    """The distributions of a group that are not installed here; of several that bring one package, the first."""
+    return [distributions[0] for package, distributions in PACKAGES[group].items() if not _is_found(package)]
+
+
+def trains_here() -> bool:
+    """Whether the packages that train have builds for this Python."""
+    return sys.version_info[:2] <= LAST_TO_TRAIN
+
+
+def why_no_training() -> str:
+    """A sentence where this Python is too new for the packages that train and they are not here; else empty."""
+    if trains_here() or not missing("training"):
+        return ""
+    return (
+        f"training needs Python 3.10 or 3.11, and this is {platform.python_version()}: Merlin 23 and TensorFlow 2.12 "
+        "have no builds for it; train there (make setup brings such a Python), then evaluate, export and serve the run "
+        "here"
+    )
+
+
+def _is_found(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of what it lies in
+        return False
