@@ -31,6 +31,7 @@ class Example(Meta, frozen=True, kw_only=True):
 
 
 EXAMPLE = Example(names=("a", "b"), part=Part(0.5), parts=(Part(1.0), Part(2.0)))
+REQUIRED = [field.name for field in msgspec.structs.fields(DataInfo) if field.required]
 AGAIN = "run cascade build-index again with --force$"
 
 
@@ -84,7 +85,7 @@ def test_info_goes_through_the_manifest(tmp_path):
     assert DataInfo.load(run.folder("data")) == info
 
 
-@pytest.mark.parametrize("key", DataInfo.__struct_fields__)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_info_that_lacks_a_key_is_named_with_the_command(tmp_path, key):
     run, info = Run(tmp_path), msgspec.to_builtins(data_info(3, 4))
     del info[key]
@@ -93,3 +94,10 @@ def test_info_that_lacks_a_key_is_named_with_the_command(tmp_path, key):
         ArtefactError, match=f"info in .*data/manifest.json is not .*field `{key}`.*; run cascade prepare again with"
     ):
         DataInfo.load(run.folder("data"))
+
+
+def test_info_of_a_release_that_did_not_know_a_key_is_read(tmp_path):
+    run, info = Run(tmp_path), msgspec.to_builtins(data_info(3, 4))
+    del info["valid_given"]
+    run_stage(run, "data", config={}, after=(), body=lambda folder: info)
+    assert not DataInfo.load(run.folder("data")).valid_given
