@@ -29,11 +29,11 @@ $(UV):
 	python3 -m venv $(VENV)/.bootstrap
 	$(VENV)/.bootstrap/bin/pip install --quiet uv==$(UV_VERSION)
 
-$(VENV)/.ready: $(UV) $(REQUIREMENTS) pyproject.toml
+$(VENV)/.ready: $(UV) $(REQUIREMENTS) pyproject.toml client/pyproject.toml
 	@scripts/bring_python.sh $(UV) '$(PYTHON_RANGE)'
 	$(UV) venv --quiet --allow-existing --python '$(PYTHON_RANGE)' $(VENV)
 	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes --compile-bytecode $(REQUIREMENTS)
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable client --editable .
 	@touch $@
 
 requirements: $(UV)  ## resolve the hash-pinned requirements files again

@@ -6,7 +6,8 @@ compile() {
   local out=$1
   shift
   "$uv" pip compile pyproject.toml --output-file "requirements/$out.txt" "$@" \
-    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras --quiet
+    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras \
+    --no-emit-package cascade-client --quiet
 }
 lock() { compile "$@" --universal --fork-strategy fewest --python-version 3.10; }
 lock312() { compile "$@" --python-version 3.12 --python-platform x86_64-manylinux_2_35 --only-binary :all:; }

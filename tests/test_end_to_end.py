@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.result import load, result_path
-from ensemble.serving.client import CascadeClient
+from cascade_client import CascadeClient
 from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
 

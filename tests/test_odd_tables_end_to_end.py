@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ensemble.serving.address import parse_url
-from ensemble.serving.client import CascadeClient
+from cascade_client import CascadeClient, parse_url
+from cascade_client.tensors import encode_column, encode_context
+from cascade_client.transport import connect
 from ensemble.serving.repository import find_repository
-from ensemble.serving.tensors import encode_column, encode_context
-from ensemble.serving.transport import connect
 from ensemble.serving.triton import TritonServer
 from runtime.spec import encoded
 from tests.ensemble.context_columns import COLUMNS
@@ -153,11 +152,11 @@ def test_a_request_has_the_codes_that_training_saw(run: Path, server: TritonServ
     assert set(CONTEXT) < set(kinds)
     if server.repository.name == "fused":  # where the first step is no model of its own
         return
-    transport = connect(parse_url(url), "cascade_features", 10.0)
+    transport = connect(parse_url(url), "cascade_features")
     for split in ("train", "test"):
         users, context, wanted = logged(run, split)
         tensors = [encode_context(name, values, kinds[name]) for name, values in context.items()]
-        got = transport.infer([encode_column("user_id", users, "BYTES"), *tensors])
+        got = transport.infer([encode_column("user_id", users, "BYTES"), *tensors], 10.0)
         for name, codes in wanted.items():
             np.testing.assert_array_equal(got[encoded(name)][:, 0], codes, err_msg=name)
     transport.close()

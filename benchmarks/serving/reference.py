@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.serving.questions import Questions
+from cascade_client import CascadeClient, parse_url
+from cascade_client.exchange import TIMEOUT_S
+from cascade_client.tensors import Tensor
+from cascade_client.transport import Transport, connect
 from ensemble.config import Config
 from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import BruteForce
-from ensemble.serving.address import parse_url
-from ensemble.serving.client import TIMEOUT_S, CascadeClient
-from ensemble.serving.repository import MODEL_NAME
-from ensemble.serving.tensors import Tensor
-from ensemble.serving.transport import Transport, connect
 from runtime.chain import Chain
 from runtime.encoders import NULL_INT
 from runtime.index.allowed import Allowed
@@ -171,7 +170,7 @@ def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray)
 
 def ask_stock(url: str, questions: Questions, count: int) -> list[Answer]:
     """What stock shows the first users, one user a request; rows, not ids."""
-    transport = connect(parse_url(url), MODEL_NAME, TIMEOUT_S)
+    transport = connect(parse_url(url))
     try:
         return [_ask_stock(transport, questions, start) for start in range(count)]
     finally:
@@ -180,7 +179,7 @@ def ask_stock(url: str, questions: Questions, count: int) -> list[Answer]:
 
 def _ask_stock(transport: Transport, questions: Questions, start: int) -> Answer:
     inputs = [Tensor(n, questions.datatypes[n], values) for n, values in questions.batch(start, 1).items()]
-    found = transport.infer(inputs)
+    found = transport.infer(inputs, TIMEOUT_S)
     return Answer(found["ordered_ids"].reshape(-1).astype(np.int64), found["ordered_scores"].reshape(-1).tolist())
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.serving.usage import cpu_seconds, resident_bytes
 from benchmarks.serving.worker import Slice, Worker
-from ensemble.serving.address import Protocol as WireProtocol
+from cascade_client.address import Protocol as WireProtocol
 from ensemble.serving.triton import TritonServer
 
 __all__ = [

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.serving.client import TIMEOUT_S, CascadeClient
-from ensemble.serving.slates import Slates
+from cascade_client import CascadeClient, Slates
+from cascade_client.exchange import TIMEOUT_S
+from ensemble.serving.client_errors import as_ours
 from workflows.core import console
 from workflows.core.errors import RequestError
 
@@ -48,7 +49,8 @@ def recommend_command(
         RequestError: a value is not of the server's type, or the server refused the request.
         ServingError: no server answered, or not in time.
     """
-    with CascadeClient(url, timeout_s=timeout_s) as client:
+    # Nothing is tried again: whoever types a command wants to read at once that there is no server.
+    with as_ours(), CascadeClient(url, timeout_s=timeout_s, retry=None) as client:
         recent = _typed(client, "recent_item_ids", recent_item_ids)
         excluded = _typed(client, "exclude_item_ids", exclude_item_ids)
         slates = client.recommend(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from ensemble.serving.address import Address
+from cascade_client import Address
+from cascade_client.failures import of_grpc
+from cascade_client.grpc_channel import channel_args
 from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX
-from ensemble.serving.transport import channel_args, clear_errors
-from workflows.core.errors import CascadeError
+from ensemble.serving.client_errors import as_ours
+from workflows.core.errors import CascadeError, ServingError
 
 __all__ = ["Loaded", "ModelControl"]
 
@@ -136,12 +139,12 @@ class ModelControl:
 
         go = InferInput("go", [1], "BOOL")
         go.set_data_from_numpy(np.array([True]))
-        with clear_errors(self._address, model, self._timeout_s):
+        with _clear_errors(self._address, model, self._timeout_s):
             result = self._client.infer(model, [go], client_timeout=self._timeout_s)
         return bytes(result.as_numpy(output).reshape(-1)[0])
 
     def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        with clear_errors(self._address, str(arguments[0] if arguments else ""), self._timeout_s):
+        with _clear_errors(self._address, str(arguments[0] if arguments else ""), self._timeout_s):
             return getattr(self._client, method)(*arguments, **named, **self._options)
 
     def close(self) -> None:
@@ -155,6 +158,22 @@ class ModelControl:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _clear_errors(address: Address, model: str, timeout_s: float) -> Iterator[None]:
+    """One sentence for a call that failed."""
+    from tritonclient.utils import InferenceServerException
+
+    with as_ours(), of_grpc(address, model, timeout_s):
+        try:
+            yield
+        except InferenceServerException as error:
+            if "protocol is restricted" not in str(error.message()):
+                raise
+            raise ServingError(
+                f"the server at {address} refused the admin key; set CASCADE_ADMIN_KEY as it was set there"
+            ) from error
 
 
 def _another_name(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ensemble.serving.address import Address, parse_url
+from cascade_client import Address, parse_url
 
 __all__ = ["Endpoints"]
 

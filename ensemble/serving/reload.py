@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ensemble.serving.address import parse_url
+from cascade_client import parse_url
+from ensemble.serving.client_errors import as_ours
 from ensemble.serving.control import ModelControl
 from ensemble.serving.rehearsal import rehearse
 from ensemble.serving.repository import MODEL_NAME, STEP_MODEL
@@ -34,7 +35,8 @@ def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tupl
         ServingError: no server answered, not in time, it speaks HTTP only here, or the key is not the server's.
         RequestError: the published version cannot be loaded.
     """
-    address = parse_url(url)
+    with as_ours():
+        address = parse_url(url)
     if address.protocol != "grpc":
         raise ServingError(f"reload talks gRPC, got {url}; give the gRPC endpoint, by default localhost:8001")
     with ModelControl(address, admin_key, timeout_s) as control:

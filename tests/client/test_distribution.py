@@ -81,6 +81,12 @@ def test_what_is_exported_is_there_and_documented() -> None:
         assert f"`{name}" in text
 
 
+def test_both_distributions_have_the_version_that_one_asks_for() -> None:
+    version = re.search(r'^version = "(.*)"', (ROOT / "client/pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert f'"cascade-client=={version[1]}"' in (ROOT / "pyproject.toml").read_text()
+
+
 @pytest.mark.parametrize("name", ["address", "aio", "client"])
 def test_the_examples_of_docstrings_run(name: str) -> None:
     done = doctest.testmod(importlib.import_module(f"cascade_client.{name}"))
@@ -89,7 +95,7 @@ def test_the_examples_of_docstrings_run(name: str) -> None:
 
 @pytest.mark.triton
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("file", "num_blocks"), [("client/README.md", 2)])
+@pytest.mark.parametrize(("file", "num_blocks"), [("client/README.md", 2), ("README.md", 1)])
 def test_the_code_of_the_readmes_runs(
     file: str, num_blocks: int, toy_server: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

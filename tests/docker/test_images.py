@@ -72,9 +72,13 @@ def test_what_is_copied_exists_and_is_in_the_build_context(name: str) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile.train", "Dockerfile.serve-cpu"])
 def test_the_wheel_is_installed_not_the_tree(name: str) -> None:
     build, final = stages(name)
-    assert {"workflows", "models", "ensemble", "scripts"} <= {rest.split()[0] for word, rest in build if word == "COPY"}
+    assert {"client", "workflows", "models", "ensemble", "scripts"} <= {
+        rest.split()[0] for word, rest in build if word == "COPY"
+    }
     assert not any(
-        rest.startswith(("workflows", "models", "ensemble", "scripts")) for word, rest in final if word == "COPY"
+        rest.startswith(("client", "workflows", "models", "ensemble", "scripts"))
+        for word, rest in final
+        if word == "COPY"
     )
     assert not any("--editable" in rest or " -e " in rest for _, rest in final)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cascade_client.tensors import encode_context
 from ensemble.request_columns import request_column
-from ensemble.serving.tensors import encode_context
 from runtime.encoders import NULL, OOV, Encoder
 from runtime.plan import Node, Plan
 from runtime.spec import ChainSpec, encoded
@@ -151,13 +151,13 @@ class TestServed:
     def test_the_client(
         self, protocol: Any, server: Any, prepared: tuple[Run, Path, ChainSpec], trained: dict[str, np.ndarray]
     ) -> None:
-        from ensemble.serving.address import parse_url
-        from ensemble.serving.tensors import encode_column
-        from ensemble.serving.transport import connect
+        from cascade_client import parse_url
+        from cascade_client.tensors import encode_column
+        from cascade_client.transport import connect
 
-        transport = connect(parse_url(getattr(server, f"{protocol}_url")), "cascade", 10.0)
+        transport = connect(parse_url(getattr(server, f"{protocol}_url")))
         users = encode_column("user_id", [row % NUM_USERS for row in range(len(trained["code_text"]))], "INT64")
-        check(transport.infer([users, *tensors(prepared[2])]), trained)
+        check(transport.infer([users, *tensors(prepared[2])], 10.0), trained)
         transport.close()
 
     def test_plain_json(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from cascade_client import CascadeClient
 from ensemble.serving.backoff import Backoff
-from ensemble.serving.client import CascadeClient
 from ensemble.serving.control import ModelControl
 from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
@@ -81,7 +81,7 @@ def status(url: str) -> int:
 
 def all_answer(server: TritonServer, num: int = 8) -> bool:
     """Whether that many requests in a row, which take turns among the processes, are answered."""
-    with CascadeClient(server.grpc_url) as client:
+    with CascadeClient(server.grpc_url, retry=None) as client:
         return [client.recommend([3], slate_size=1)[0].item_ids for _ in range(num)] == [[3000]] * num
 
 
@@ -174,7 +174,7 @@ def test_the_command_says_ready_once_and_counts_on_its_metrics_page(make_toy: Ca
         os.kill(processes_of(repository)["server"], signal.SIGKILL)
         eventually(lambda: "cascade_server_restarts_total 1\n" in page())
         eventually(lambda: "cascade_ready 1\n" in page(), timeout_s=60)
-        with CascadeClient(grpc_url) as client:
+        with CascadeClient(grpc_url, retry=None) as client:
             assert client.recommend([3], slate_size=1)[0].item_ids == [3000]
         os.kill(processes_of(repository)["model"], signal.SIGKILL)
         eventually(lambda: 'cascade_model_process_deaths_total{model="cascade"} 1\n' in page())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble.serving.client import CascadeClient
+from cascade_client import CascadeClient
 from tests.ensemble.serving.processes import ROLES, eventually, processes_of, ready_urls, serving
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble.serving.client import CascadeClient
+from cascade_client import CascadeClient
 from ensemble.serving.triton import TritonServer
 from tests.ensemble.serving.processes import processes_of
 from workflows.core.errors import ServingError

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from cascade_client import CascadeClient, RequestRefused
 from ensemble.export.stage import export
-from ensemble.serving.client import CascadeClient
 from ensemble.serving.reload import reload_model
 from ensemble.serving.repository import find_repository
 from ensemble.serving.triton import TritonServer
 from ensemble.serving.workspace import PLAIN, link, make_workspace
 from tests.ensemble.serving.processes import ready_urls, serving
 from tests.ensemble.synthetic import make_run, user_id
-from workflows.core.errors import RequestError, ServingError
+from workflows.core.errors import ServingError
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
 # All in one folder's name: each breaks a shell, a format or a glob by itself.
@@ -56,7 +56,7 @@ def test_an_exported_chain_answers_from_a_folder_of_any_name(tmp_path: Path, lay
     with TritonServer(find_repository(moved, layout)) as server, CascadeClient(server.grpc_url) as client:
         assert len(client.recommend([user_id(4, False)], slate_size=3)[0].item_ids) == 3
         # What fails inside a model is said, and costs no process.
-        with pytest.raises(RequestError, match="from 1 to"):
+        with pytest.raises(RequestRefused, match="from 1 to"):
             client.recommend([user_id(4, False)], slate_size=100_000)
         assert len(client.recommend([user_id(4, False)], slate_size=3)[0].item_ids) == 3
 
