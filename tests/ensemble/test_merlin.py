@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cascade_client import CascadeClient, RequestRefused
+from cascade_client.tensors import encode_context
 from ensemble.export.compile import compile_chain
-from ensemble.serving.client import CascadeClient
-from ensemble.serving.tensors import encode_context
 from ensemble.serving.triton import TritonServer
 from runtime.chain import Chain
 from tests.ensemble.merlin_worlds import COLUMNS, NUM_CANDIDATES, text_world, typed_world
-from workflows.core.errors import RequestError
 from workflows.core.quiet import quiet
 
 quiet()
@@ -162,12 +161,12 @@ def test_it_is_served_alone_and_says_what_it_cannot_do(world: World, server: Tri
             (bare,) = client.recommend([user])
             local = ask(world.graph, {**world.user(world.users[number]), **world.nulls()})
             assert bare.item_ids == local["item_id"][0, : len(bare.item_ids)].tolist()
-        with pytest.raises(RequestError, match="answers one user a request, got 2; ask one by one"):
+        with pytest.raises(RequestRefused, match="answers one user a request, got 2; ask one by one"):
             client.recommend(users[:2])
-        with pytest.raises(RequestError, match="has nothing for an unknown user without context"):
+        with pytest.raises(RequestRefused, match="has nothing for an unknown user without context"):
             client.recommend(["nobody" if world.kind == TEXT else 10**12])
         for name, given in (("recent_item_ids", [[1]]), ("exclude_item_ids", [[1]]), ("slate_size", 3)):
-            with pytest.raises(RequestError, match=f"takes no input '{name}'"):
+            with pytest.raises(RequestRefused, match=f"takes no input '{name}'"):
                 client.recommend(users[:1], **{name: given})
 
 
