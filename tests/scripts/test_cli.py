@@ -14,7 +14,7 @@ from scripts.cli import app
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [command.name for command in app.registered_commands]
-STAGES = ["prepare", "train_retrieval", "fit_neighbours", "build_index", "train_ranking", "evaluate", "export"]
+STAGES = ["prepare", "train_retrieval", "fit_neighbours", "fit_sources", "build_index", "train_ranking", "evaluate", "export"]
 
 
 def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    stages = "prepare train-retrieval fit-neighbours build-index train-ranking evaluate export"
+    stages = "prepare train-retrieval fit-neighbours fit-sources build-index train-ranking evaluate export"
     wanted = f"run {stages} search serve recommend reload rollback tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())
 

@@ -80,7 +80,8 @@ def test_the_light_dependencies_are_enough_for_help_doctor_and_tables(tmp_path: 
 
 
 def test_the_packages_of_a_command_are_in_the_extras_that_its_sentence_names() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {**project["optional-dependencies"], "": project["dependencies"]}
 
     def brought(extra: str) -> set[str]:
         names: set[str] = set()
@@ -92,7 +93,7 @@ def test_the_packages_of_a_command_are_in_the_extras_that_its_sentence_names() -
         return names
 
     for command, (named, groups) in needs.COMMANDS.items():
-        there = set().union(*map(brought, named.split(",")))
+        there = brought("").union(*map(brought, named.split(",")))
         for group in groups:
             for distributions in needs.PACKAGES[group].values():
                 assert there & set(distributions), (command, group, distributions)
