@@ -14,7 +14,8 @@ from scripts.cli import app
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [command.name for command in app.registered_commands]
-STAGES = ["prepare", "train_retrieval", "fit_neighbours", "fit_sources", "build_index", "train_ranking", "evaluate", "export"]
+SOURCES = ["train_retrieval", "fit_neighbours", "fit_sources"]
+STAGES = ["prepare", *SOURCES, "build_index", "train_ranking", "evaluate", "export"]
 
 
 def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
