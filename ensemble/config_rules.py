@@ -15,19 +15,9 @@ __all__ = ["problems"]
 
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
-    for rule in (
-        _sources,
-        _split,
-        _columns,
-        _features,
-        _labels,
-        _retrieval,
-        _ranking,
-        _index,
-        _chain,
-        _filters,
-        _evaluation,
-    ):
+    of_tables = (_sources, _split, _columns, _features, _labels)
+    of_models = (_retrieval, _ranking, _fallback, _index)
+    for rule in (*of_tables, *of_models, _chain, _filters, _evaluation):
         for problem in rule(config):
             yield f"config: {problem}"
 
@@ -146,6 +136,12 @@ def _ranking(config: Config) -> Iterator[str]:
             f"ranking.candidate_pool = {own.candidate_pool} is less than the {num_drawn} retrieved ones of "
             f"ranking.negatives_per_positive = {own.negatives_per_positive}; raise the pool"
         )
+
+
+def _fallback(config: Config) -> Iterator[str]:
+    own, ordered = config.sources, config.data.timestamp is not None
+    if not ordered and (own.fallback == "trending" or (own.fallback == "latest" and not own.latest.column)):
+        yield f"sources.fallback = {own.fallback!r} needs data.timestamp; set it, or use 'popularity'"
 
 
 def _index(config: Config) -> Iterator[str]:

@@ -10,6 +10,7 @@ from models.neighbours import unused as of_neighbours
 from models.ranking import unused as of_ranking
 from models.retrieval import unused as of_retrieval
 from models.retrieval.settled import possible_rows
+from models.sources import unused as of_sources
 from workflows.core.given import Unused
 from workflows.features.checks import named_specs
 from workflows.features.unused import unused_by_kind
@@ -24,6 +25,8 @@ def unused_keys(config: Config) -> Iterator[Unused]:
     yield from unused_by_kind(config.features)
     yield from _retrieval(config)
     yield from of_neighbours.unused_by_config(config.neighbours)
+    ordered, has_features = config.data.timestamp is not None, bool(config.features.items)
+    yield from of_sources.unused_by_config(config.sources, ordered=ordered, has_features=has_features)
     yield from of_index.unused_by_config(config.index)
     has_numbers = any(spec.kind == "continuous" for _, _, spec in named_specs(config.features))
     yield from of_ranking.unused_by_config(config.ranking, has_numbers=has_numbers)

@@ -11,7 +11,7 @@ from workflows.tables.info import DataInfo
 
 __all__ = ["refuse_after_data", "refuse_after_features"]
 
-SECTIONS = ("retrieval", "neighbours", "index", "ranking")
+SECTIONS = ("retrieval", "neighbours", "sources", "index", "ranking")
 
 
 def refuse_after_data(run: Run, config: Config) -> None:
@@ -74,6 +74,16 @@ def _neighbours(run: Run, config: Config) -> Iterator[Unused]:
         yield from unused_without_users()
 
 
+def _sources(run: Run, config: Config) -> Iterator[Unused]:
+    from models.dataset.features import load_features, load_state, positive_label
+    from models.sources.unused import unused_without_cold_items, unused_without_users
+
+    if not _can_validate(run, positive_label(load_features(run).schema, "")):
+        yield from unused_without_users()
+    if (load_state(run, "serve").popularity > config.sources.content.max_events).all():
+        yield from unused_without_cold_items(config.sources)
+
+
 def _index(run: Run, config: Config) -> Iterator[Unused]:
     from models.dataset.features import load_features
     from models.index.unused import unused_on_catalogue
@@ -106,6 +116,7 @@ def _can_validate(run: Run, label: str) -> bool:
 UNUSED: dict[str, Callable[[Run, Config], Iterator[Unused]]] = {
     "retrieval": _retrieval,
     "neighbours": _neighbours,
+    "sources": _sources,
     "index": _index,
     "ranking": _ranking,
 }

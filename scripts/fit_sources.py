@@ -13,8 +13,10 @@ __all__ = ["fit_sources", "fit_sources_stage"]
 
 def fit_sources_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
+    from ensemble.unused_by_data import refuse_after_features
     from models.sources.stage import fit_sources as stage
 
+    refuse_after_features(run, config, ["sources"])
     stage(run, config.sources, config.chain.num_candidates, force=force)
 
 

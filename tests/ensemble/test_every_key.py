@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ensemble.every_key import models, served, tables
+from tests.ensemble.every_key import models, served, sources, tables
 from tests.ensemble.every_key.case import Case, differs, keys
 
-CASES = [*tables.CASES, *models.CASES, *served.CASES]
+CASES = [*tables.CASES, *models.CASES, *sources.CASES, *served.CASES]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from ensemble.config_file import load_config
 from ensemble.unused_by_data import refuse_after_data, refuse_after_features
 from models.retrieval.settled import LogFacts
 from models.retrieval.unused import unused_on_log
+from models.sources.config import ContentConfig, SourcesConfig
 from tests.ensemble.synthetic import make_run
 from tests.models.checkerboard import checkerboard_run
 from tests.models.facts import FACTS, ORDERED
@@ -119,6 +121,20 @@ BY_CONFIG = [
     (SHOP, ["retrieval.windows.num_heads=3"], "num_heads is 3, expected a divisor of retrieval.embedding_dim, 64"),
     (SHOP, ["retrieval.windows.min_epochs=13"], "min_epochs = 13 is more than the 12 epochs of retrieval.windows.max"),
     (SHOP, ["ranking.negatives_per_positive=201"], "candidate_pool = 200 is less than the 201 retrieved ones of"),
+    (ANIME, ["sources.trending.half_life_days=[1.0]"], "without data.timestamp nothing is trending"),
+    (ANIME, ["sources.latest.weight=0.5"], "neither data.timestamp nor sources.latest.column says what is new"),
+    (
+        ANIME,
+        ["sources.fallback=latest"],
+        "sources.fallback = 'latest' needs data.timestamp; set it, or",
+    ),
+    (SHOP, ["features.items={}", "sources.content.l2=[1.0]"], "there is no features.items to go by"),
+    (
+        SHOP,
+        [f"sources.{name}.quota=0.1" for name in ("popularity", "trending", "latest", "content")]
+        + ["sources.quotas=[0.2]"],
+        "sources.quotas has no effect, since every source has a quota that is set",
+    ),
     (SHOP, ["retrieval.rows=sets"], "retrieval.rows is 'sets', one row a user, but features.context has device, hour"),
 ]
 
@@ -308,6 +324,21 @@ def test_the_stages_refuse_what_the_log_leaves_without_effect(tmp_path: Path) ->
         refuse_after_features(found, with_given(Config(), "ranking.batch_size", ranking=torn))
 
 
+def test_content_has_no_effect_where_every_item_has_events(tmp_path: Path) -> None:
+    found = checkerboard_run(tmp_path)
+    (moment,) = (found.folder("data") / "state").glob("eval")
+    shutil.copytree(moment, moment.with_name("serve"), dirs_exist_ok=True)
+    none = msgspec.structs.replace(
+        Config().sources, content=msgspec.structs.replace(Config().sources.content, max_events=0)
+    )
+    with pytest.raises(
+        ConfigError, match=r"sources.content.l2 has no effect, since every item has more than .* = 0 posit"
+    ):
+        refuse_after_features(found, with_given(Config(), "sources.content.l2", sources=none), ["sources"])
+    all_of_them = SourcesConfig(content=ContentConfig(max_events=10**6))
+    refuse_after_features(found, with_given(Config(), "sources.content.l2", sources=all_of_them), ["sources"])
+
+
 def test_without_valid_events_nothing_can_be_stopped_or_chosen_by(tmp_path: Path) -> None:
     found = checkerboard_run(tmp_path)
     for part in (found.folder("features") / "valid").glob("*.parquet"):
@@ -316,6 +347,7 @@ def test_without_valid_events_nothing_can_be_stopped_or_chosen_by(tmp_path: Path
         ("retrieval.events.patience", "nothing tells one epoch from another"),
         ("retrieval.refit_share", "the valid split has no positive to go on with"),
         ("neighbours.validation_cutoff", "so the first values are taken"),
+        ("sources.weights", "so that no place is chosen"),
         ("ranking.patience", "the valid split is empty"),
         ("ranking.refit_share", "the valid split is empty"),
     ):
