@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Placeholders", "looked_up", "placeholders"]
 
-# Rows of a stand-in. Its values are marks that no trained weight has: its number from here on, exact in float32.
-NUM_ROWS, FIRST_MARK = 3, 2.0**60
+# Rows of a placeholder. All its values are one marker that no trained weight has: from here on, exact in float32.
+NUM_ROWS, FIRST_MARKER = 3, 2.0**60
 LOOKUPS = {"ResourceGather"}
 
 
@@ -27,7 +27,7 @@ def looked_up(function: Any) -> list[Any]:
 
 
 class Placeholders:
-    """Finds the large variables again in what was made with their stand-ins.
+    """Finds the large variables again in what was made with their placeholders.
 
     Args:
         variables: the large ones.
@@ -36,15 +36,15 @@ class Placeholders:
     def __init__(self, variables: Sequence[Any]) -> None:
         self.variables = list(variables)
 
-    def mark(self, number: int) -> float:
-        """The value that fills the stand-in of a variable."""
-        return FIRST_MARK * (1 + number / 1024)
+    def marker(self, number: int) -> float:
+        """The value that fills the placeholder of a variable."""
+        return FIRST_MARKER * (1 + number / 1024)
 
     def number_of(self, values: NDArray) -> int | None:
-        """Whose stand-in an array is; None where it is none."""
+        """The variable whose placeholder an array is; None where it is none."""
         if values.ndim == 0 or values.shape[0] != NUM_ROWS or values.dtype != np.float32:
             return None
-        return next((n for n in range(len(self.variables)) if bool((values == np.float32(self.mark(n))).all())), None)
+        return next((n for n in range(len(self.variables)) if bool((values == np.float32(self.marker(n))).all())), None)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def placeholders(variables: Sequence[Any]) -> Iterator[Placeholders]:
 
     found = Placeholders(variables)
     small = [
-        tf.Variable(tf.fill([NUM_ROWS, *variable.shape[1:]], np.float32(found.mark(number))))
+        tf.Variable(tf.fill([NUM_ROWS, *variable.shape[1:]], np.float32(found.marker(number))))
         for number, variable in enumerate(variables)
     ]
     handles = [variable._handle for variable in variables]

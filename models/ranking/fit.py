@@ -126,7 +126,7 @@ def fit(
         if valid is None or record["valid_loss"] < _best_loss(progress):
             progress.best_epoch, best = epoch, model.get_weights()
         counted = [team.stack(v.numpy()) for v in own]
-        if team.leads:
+        if team.is_chief:
             checkpoint.save(progress, [*(v.numpy() for v in variables), *counted], best)
         console.say(_line(record))
     check_weights("ranking", best, _remedies(config))
@@ -277,7 +277,7 @@ def _resume(
     """
     progress, best = Progress(mark), list[NDArray]()
     stacked = [team.stack(variable.numpy()) for variable in own]
-    if team.leads and (found := checkpoint.load()) is not None:
+    if team.is_chief and (found := checkpoint.load()) is not None:
         progress, current, best = found
         console.say(f"ranking: resumes after epoch {len(progress.history)}")
         assign(variables, current[: len(variables)])

@@ -22,7 +22,7 @@ __all__ = ["MAX_EPOCHS", "LogFacts", "TowerTraining", "check_rows", "log_facts",
 # early stopping is expected to undercut. Windows run all of theirs, over which their learning rate falls to 0.
 MAX_EPOCHS: dict[RowKind, int] = {"events": 60, "windows": 12, "sets": 60}
 UNVALIDATED_EPOCHS = 10
-# "auto" of windows; and ids hidden where features can stand in for them.
+# "auto" of windows; and ids hidden where features can take their place.
 WINDOW_BATCH = 2048
 ID_DROPOUT = 0.1
 

@@ -68,7 +68,7 @@ def train(
     variables = [*towers.variables, *optimizer.variables]
     num_weights = len(towers.variables)
     progress, best = Progress(mark), [v.numpy() for v in towers.variables]
-    if team.leads and (saved := checkpoint.load()) is not None:
+    if team.is_chief and (saved := checkpoint.load()) is not None:
         progress, current, best = saved
         assign(variables, current)
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
@@ -84,7 +84,7 @@ def train(
         progress.history.append(record)
         if progress.best_epoch < 0 or record.get(metric, epoch) > progress.history[progress.best_epoch].get(metric, -1):
             progress.best_epoch, best = epoch, [v.numpy() for v in towers.variables]
-        if team.leads:
+        if team.is_chief:
             checkpoint.save(progress, [v.numpy() for v in variables], best)
         console.say(_line(record))
     check_weights("retrieval", best, _remedies(config))

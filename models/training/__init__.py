@@ -1,1 +1,1 @@
-"""What every training shares: batches ahead, optimizer, processes, refits."""
+"""What every training shares: prefetched batches, optimizer, processes, refits."""

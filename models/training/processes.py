@@ -53,7 +53,7 @@ class Processes(msgspec.Struct, frozen=True):
     """This process among all that train one model.
 
     Attributes:
-        rank: 0 to size - 1; the process of rank 0 leads: it alone writes and reports.
+        rank: 0 to size - 1; the process of rank 0 is the chief: it alone writes and reports.
         size: how many there are.
         local_rank: the same within this machine; decides the GPU.
         addresses: host:port of each, by rank; empty when there is only one.
@@ -65,7 +65,7 @@ class Processes(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ()
 
     @property
-    def leads(self) -> bool:
+    def is_chief(self) -> bool:
         """Whether this process writes the stage folder and speaks."""
         return self.rank == 0
 

@@ -40,7 +40,7 @@ class Team:
     def __init__(self, processes: Processes | None = None) -> None:
         """Describe the team; `connect` makes it meet."""
         self.processes = processes or Processes()
-        self.size, self.leads, self.shard = self.processes.size, self.processes.leads, self.processes.shard
+        self.size, self.is_chief, self.shard = self.processes.size, self.processes.is_chief, self.processes.shard
         self._strategy: Any = None
         self._calls = 0
 
@@ -109,7 +109,7 @@ class Team:
         """Give every process the values that the first one's variables have."""
         if self.size > 1:
             for variable in variables:
-                variable.assign(self._sum(variable.numpy() if self.leads else np.zeros_like(variable.numpy())))
+                variable.assign(self._sum(variable.numpy() if self.is_chief else np.zeros_like(variable.numpy())))
 
     def stack(self, value: NDArray) -> NDArray:
         """Every process's array, by rank: [size, ...]."""
@@ -125,7 +125,9 @@ class Team:
         Where as many processes were not there then, each gets an equal part of the sum.
         """
         size = int(self.first(lambda: len(everybody), int))
-        total = everybody if self.size == 1 or self.leads else np.zeros((size, *everybody.shape[1:]), everybody.dtype)
+        total = (
+            everybody if self.size == 1 or self.is_chief else np.zeros((size, *everybody.shape[1:]), everybody.dtype)
+        )
         total = total if self.size == 1 else self._sum(total)
         part: NDArray = total[self.processes.rank] if size == self.size else total.sum(axis=0) / self.size
         return part
@@ -138,7 +140,7 @@ class Team:
         """What the first process computes, told to all: decisions made from it are the same everywhere."""
         if self.size == 1:
             return compute()
-        told = np.frombuffer(msgspec.msgpack.encode(compute()), np.uint8) if self.leads else np.zeros(0, np.uint8)
+        told = np.frombuffer(msgspec.msgpack.encode(compute()), np.uint8) if self.is_chief else np.zeros(0, np.uint8)
         padded = np.zeros(int(self._sum(np.int32(len(told)))), np.int32)
         padded[: len(told)] = told
         return msgspec.msgpack.decode(self._sum(padded).astype(np.uint8).tobytes(), type=kind)
@@ -214,10 +216,10 @@ def run_stage_together(
             after=after,
             body=lambda folder: body(folder, team),
             volatile=volatile,
-            helper=None if team.leads else help_the_first,
+            helper=None if team.is_chief else help_the_first,
             force=force,
         )
-        if team.leads:
+        if team.is_chief:
             team.wait()
     return manifest
 
@@ -229,7 +231,7 @@ def _one_sentence_when_left(team: Team, stage: str) -> Iterator[None]:
         yield
         return
     quiet(log_level="3")
-    if not team.leads:
+    if not team.is_chief:
         console.hush()
     try:
         yield

@@ -41,7 +41,7 @@ def open_index(path: Path, num_items: int) -> Any:
     if index.ntotal != num_items:
         raise ValueError(f"{path} holds {index.ntotal} items, the embeddings {num_items}: build the index again")
     if hasattr(index, "invlists"):
-        # FAISS would start up to 32 threads a query to read mapped lists ahead.
+        # FAISS would start up to 32 threads a query to prefetch mapped lists.
         faiss.downcast_InvertedLists(index.invlists).prefetch_nthread = 0
     return index
 

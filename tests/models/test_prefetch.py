@@ -1,4 +1,4 @@
-"""Batches made ahead: the same ones in the same order, errors in their place, no thread left behind."""
+"""Prefetched batches: the same ones in the same order, errors in their place, no thread left behind."""
 
 from __future__ import annotations
 

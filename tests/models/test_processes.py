@@ -31,7 +31,7 @@ def found(monkeypatch, **variables) -> Processes:
 def test_without_a_launcher_there_is_one_process(monkeypatch):
     alone = found(monkeypatch)
     assert alone == Processes(0, 1, 0, ())
-    assert alone.leads
+    assert alone.is_chief
     assert alone.shard == Shard(0, 1)
     assert found(monkeypatch, RANK="0", WORLD_SIZE="1", TF_CONFIG={"cluster": {"worker": ["a:1"]}}) == alone
 
@@ -43,7 +43,7 @@ def test_every_launcher_on_one_machine(monkeypatch, names):
     assert found(monkeypatch, **variables) == Processes(2, 4, 2, addresses)
     moved = found(monkeypatch, MASTER_PORT="5000")
     assert moved.addresses[2] == "127.0.0.1:5003"
-    assert not moved.leads
+    assert not moved.is_chief
 
 
 def test_horovod_under_open_mpi_agrees_with_it(monkeypatch):
