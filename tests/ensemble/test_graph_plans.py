@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -147,6 +148,21 @@ def test_the_plan_says_what_each_node_reads_gives_and_opens(world, tmp_path):
     for node in nodes:
         for name in node["files"]:
             assert any(path == name or path.startswith(name + "/") for path in present), name
+
+
+def test_the_step_of_the_page_promotes_what_its_file_says(world, tmp_path):
+    page = (Path(__file__).parents[2] / "docs/CHANGE_THE_CHAIN.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Promote" in block)
+    names: dict = {}
+    exec(code, names)
+    compile_chain(*world, tmp_path, "serve")
+    spec = ChainSpec.load(tmp_path)
+    np.save(tmp_path / "boosts.npy", np.arange(spec.num_items, dtype=np.float32))
+    step = names["Promote"](factor=2.0)
+    step.open(tmp_path, spec)
+    batch = {"candidates": np.array([[3, -1]]), "ranking_score": np.array([[0.5, 0]], np.float32)}
+    assert step(batch)["ranking_score"].tolist() == [[6.5, 0.0]]
+    assert [tensor.name for tensor in step.inputs(spec)] == list(batch)
 
 
 def test_the_plan_without_merlin_is_the_one_that_the_graph_compiles_to(world, tmp_path):
