@@ -15,7 +15,10 @@ OF_ROWS = (
     *("negatives", "num_uniform_negatives", "all_negatives_up_to", "logq"),
     *("batch_size", "learning_rate", "max_epochs", "patience", "id_dropout", "history_dropout"),
 )
-RENAMED = {"retrieval.sets.up_to_cells": "retrieval.sets_up_to_cells"}
+RENAMED = {
+    "retrieval.sets.up_to_cells": "retrieval.sets_up_to_cells",
+    "evaluate.peers": "evaluate.baselines",
+}
 WHERE: dict[RowKind, str] = {
     "windows": "for events with timestamps",
     "sets": "for users whose events have no order",

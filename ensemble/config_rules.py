@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
+from ensemble.evaluation.metrics_file import path_of_today
 from models.retrieval.settled import MAX_EPOCHS, check_rows, possible_rows
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
@@ -194,3 +195,6 @@ def _evaluation(config: Config) -> Iterator[str]:
         if len(target.bounds) != 1:
             given = len(target.bounds) or "none"
             yield f"evaluate.targets[{number}] needs one of above, at_least and below, got {given}"
+        for path in (target.value, *(bound for bound in target.bounds if isinstance(bound, str))):
+            if (renamed := path_of_today(path)) != path:
+                yield f"evaluate.targets[{number}] names {path}, which is now {renamed}; rename it"

@@ -50,18 +50,16 @@ def _retrieval(config: Config) -> Iterator[Unused]:
 
 
 def _evaluate(config: Config) -> Iterator[Unused]:
-    peers = config.evaluate.peers
-    if not peers.use:
+    baselines, section = config.evaluate.baselines, "evaluate.baselines"
+    if not baselines.use:
         for key in ("names", "ease_up_to_items"):
-            yield Unused(
-                f"evaluate.peers.{key}", "evaluate.peers.use = false", "set it to true, as evaluate --peers does"
-            )
+            yield Unused(f"{section}.{key}", f"{section}.use = false", "set it to true, as evaluate --baselines does")
         if len(config.evaluate.knn_neighbours) == 1:
             for key in ("budget_s", "tuning_users"):
-                why = "evaluate.peers.use = false and evaluate.knn_neighbours has one value, so that nothing is tuned"
-                yield Unused(f"evaluate.peers.{key}", why, "drop it, or set evaluate.peers.use = true")
-    elif "ease" not in peers.names:
-        yield Unused("evaluate.peers.ease_up_to_items", "evaluate.peers.names lacks 'ease'", "drop it")
+                why = f"{section}.use = false and evaluate.knn_neighbours has one value, so that nothing is tuned"
+                yield Unused(f"{section}.{key}", why, f"drop it, or set {section}.use = true")
+    elif "ease" not in baselines.names:
+        yield Unused(f"{section}.ease_up_to_items", f"{section}.names lacks 'ease'", "drop it")
     if config.data.source != "shop":
         why = "the best possible slate is known in the simulated shop alone"
         yield Unused("evaluate.num_truth_users", why, "drop it")

@@ -8,6 +8,7 @@ import typer
 
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
 __all__ = ["evaluate", "evaluate_stage"]
@@ -20,9 +21,14 @@ def evaluate_stage(run: Run, config: Config, force: bool) -> None:
     stage(run, config, force=force)
 
 
-PeersOption = Annotated[
-    bool, typer.Option("--peers", help="Also tune and measure every peer, as --set evaluate.peers.use=true does.")
+BaselinesOption = Annotated[
+    bool,
+    typer.Option(
+        "--baselines", help="Also tune and measure every baseline, as --set evaluate.baselines.use=true does."
+    ),
 ]
+# The name that older releases gave it: refused with the new one, as a renamed key of the config is.
+RenamedOption = Annotated[bool, typer.Option("--peers", hidden=True)]
 
 
 @one_sentence_errors
@@ -31,10 +37,13 @@ def evaluate(
     out: OutOption,
     overrides: SetOption = [],
     force: ForceOption = False,
-    peers: PeersOption = False,
+    baselines: BaselinesOption = False,
+    peers: RenamedOption = False,
 ) -> None:
     """Measure the chain, retrieval alone and the baselines; write the report."""
-    given = [*overrides, *(["evaluate.peers.use=true"] if peers else [])]
+    if peers:
+        raise ConfigError("--peers is now --baselines; rename it")
+    given = [*overrides, *(["evaluate.baselines.use=true"] if baselines else [])]
     evaluate_stage(*resolve(config, out, given), force)
 
 

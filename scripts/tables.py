@@ -18,17 +18,14 @@ def tables(
     column: Annotated[list[str], typer.Option("--column", help="Metric such as recall@10; repeatable.")] = [],
 ) -> None:
     """Print each run's metrics, differences with win, tie or loss, what was tuned, and how several runs differ."""
-    import msgspec
-
     from ensemble.evaluation.markdown import report_text
+    from ensemble.evaluation.metrics_file import read_metrics
     from ensemble.evaluation.spread import spread_table
     from workflows.core import console
     from workflows.core.origins import why_stale
     from workflows.core.run import Run
 
-    found = {
-        str(root): msgspec.json.decode((Run(root).require("report") / "metrics.json").read_bytes()) for root in runs
-    }
+    found = {str(root): read_metrics(Run(root).require("report")) for root in runs}
     for root in runs:
         if (reason := why_stale(root, ["report"])) is not None:
             console.say(f"tables: {reason}")

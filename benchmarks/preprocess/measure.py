@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.preprocess.peers import PEERS
+from benchmarks.preprocess.baselines import BASELINES
 from benchmarks.preprocess.wide import CATEGORICAL, CONTINUOUS, write_wide
 from benchmarks.result import Benchmark, Cell, Table, Target, command_line, judge
 from workflows.core import console
@@ -31,7 +31,7 @@ SUMMARY = """One table of {num_rows:,} events with 12 categorical columns (10 to
 strings) and 4 continuous ones, 3% null. The same work is: these 16 columns read from Parquet, vocabularies and
 moments fitted, encoded, and written as Parquet with the same compression (stock NVTabular: its default). In
 that time Cascade also saves the fitted NVTabular workflow and its lookup tables; pandas keeps nothing but the
-output. Cascade and Polars use all cores, pandas and NVTabular one. The whole stage does more than any peer: it
+output. Cascade and Polars use all cores, pandas and NVTabular one. The whole stage does more than any baseline: it
 verifies the checksums of what it reads, writes rows, instants, labels and histories of the events too, encodes
 users and items, checks the lookup tables against NVTabular on random rows and hashes every file. Each round
 runs every way once in one process; figures are medians of the rounds after the first, ratios those within a
@@ -40,7 +40,7 @@ NVTabular, which brings TensorFlow. The same output means: every code equal, eve
 
 
 def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
-    """Time the features stage and its peers on one wide table.
+    """Time the features stage and its baselines on one wide table.
 
     Args:
         out: the run directory; the table and what is made of it go to a folder of their own in it.
@@ -48,13 +48,13 @@ def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
         rounds: how often each way runs, in turn; one more comes first and stands apart.
 
     Returns:
-        The result, with a sentence for each peer that is not installed.
+        The result, with a sentence for each baseline that is not installed.
     """
     run = Run(out / "preprocess")
     features = write_wide(run, num_rows)
     source = run.folder("data") / "train" / "part_00000.parquet"
-    missing = [peer for peer, module in MODULES.items() if importlib.util.find_spec(module) is None]
-    ways = [OURS, *(peer for peer in PEERS if peer not in missing)]
+    missing = [way for way, module in MODULES.items() if importlib.util.find_spec(module) is None]
+    ways = [OURS, *(way for way in BASELINES if way not in missing)]
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     outputs = {way: run.root / f"{way.replace(',', '').replace(' ', '_')}.parquet" for way in ways}
     outputs[OURS] = run.folder("features") / "train"
@@ -64,7 +64,7 @@ def measure_preprocess(out: Path, num_rows: int, rounds: int) -> Benchmark:
             if way == OURS:
                 prepare_features(run, features, force=True)
             else:
-                PEERS[way](source, outputs[way])
+                BASELINES[way](source, outputs[way])
             took = time.perf_counter() - started_at
             seconds[way].append(took)
             console.say(f"preprocess: {way}: {took:.2f} s")
@@ -122,7 +122,7 @@ def _result(
             _target("rows/s of the same work over plain pandas, same output", SAME_WORK, ratios, same, BOUND),
             _target("rows/s of the whole stage over plain pandas, same output", OURS, ratios, same, BOUND_STAGE),
         ],
-        notes=[f"{peer} is not installed and was left out; it comes with the extra `benchmark`." for peer in missing],
+        notes=[f"{way} is not installed and was left out; it comes with the extra `benchmark`." for way in missing],
     )
 
 

@@ -156,7 +156,7 @@ def _torch_loops(
 
         return run
 
-    # Beside other work its threads wait for each other: the better of one and all is the peer.
+    # Beside other work its threads wait for each other: the better of one and all is the baseline.
     return {f"PyTorch, {n} thread{'s' * (n > 1)}": loop(n) for n in sorted({1, torch.get_num_threads()})}
 
 

@@ -32,7 +32,7 @@ SUMMARY = """Training of the DLRM (batches of 4,096 impressions) and of the two 
 in-batch negatives) on random encoded events with 12 categorical and 4 continuous features and a history of 20,
 default sizes. "One batch" repeats one batch that is in place already: what is lost to it is the loader's.
 PyTorch is the same network, loss and dropout, with fused Adam and all columns joined in memory, on one thread
-and on all; the faster is the peer. Every loop runs in each round; figures are medians of the rounds, ratios
+and on all; the faster is the baseline. Every loop runs in each round; figures are medians of the rounds, ratios
 those within a round. The second table is a step of the DLRM alone at different numbers of item ids."""
 
 

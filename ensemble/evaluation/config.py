@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from models.baselines.config import PeersConfig
+from models.baselines.config import BaselinesConfig
 from workflows.core.section import Count, NonNegative, Positive, Section
 
 __all__ = ["EvaluateConfig", "TargetConfig"]
@@ -17,8 +17,8 @@ class TargetConfig(Section, frozen=True):
 
     Attributes:
         value: a path into metrics.json, keys with dots between them, such as "sources.chain.recall@10" or
-            "chain_minus.ease.recall@10.low"; an estimate stands for its value, "best_peer" for the baseline with the
-            highest mean of the metric.
+            "chain_minus.ease.recall@10.low"; an estimate stands for its value, "best_baseline" for the baseline with
+            the highest mean of the metric.
         name: what the report calls it; empty: the path.
         above, at_least, below: the bound, a number or another such path.
         times: factor on the bound.
@@ -50,7 +50,7 @@ class EvaluateConfig(Section, frozen=True):
         num_users: test users drawn; 0: all.
         num_bootstrap: resamples of users behind each interval.
         knn_neighbours: neighbours kept per item by the item-kNN baseline; of several, the best on valid is taken.
-        peers: the tuned recommenders measured beside the chain.
+        baselines: the tuned recommenders measured beside the chain.
         relevant_label: label that makes a test event relevant; empty: the ranker's label, or every event.
         segments: columns of the users table; each of their values is a slice of the report.
         targets: lines to reach, checked in the report.
@@ -63,7 +63,7 @@ class EvaluateConfig(Section, frozen=True):
     num_users: NonNegative = 0
     num_bootstrap: Count = 500
     knn_neighbours: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (10, 5, 20, 50, 100, 200, 500)
-    peers: PeersConfig = PeersConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     relevant_label: str = ""
     segments: tuple[str, ...] = ()
     targets: tuple[TargetConfig, ...] = ()

@@ -1,4 +1,4 @@
-"""A finished report as Markdown, as docs/QUALITY.md holds it: sources, differences, how the peers were tuned."""
+"""A finished report as Markdown, as docs/QUALITY.md holds it: sources, differences, how the baselines were tuned."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ensemble.evaluation.verdict import order_sentence
 
 __all__ = [
     "all_pairs_table",
+    "baseline_table",
     "difference_table",
-    "peer_table",
     "picked_words",
     "random_display_table",
     "report_text",
@@ -50,7 +50,7 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
             for subject in ("chain", "retrieval")
             if metrics.get(f"{subject}_minus")
         ),
-        peer_table(metrics.get("peers", {})),
+        baseline_table(metrics.get("baselines", {})),
         slice_table(metrics),
         target_table(metrics.get("targets", [])),
         ranker_text(metrics["ranker"]),
@@ -129,17 +129,17 @@ def target_table(targets: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n" if targets else ""
 
 
-def peer_table(peers: Mapping[str, Any]) -> str:
+def baseline_table(baselines: Mapping[str, Any]) -> str:
     """What the search on valid picked for every tuned source, or why a source is missing; empty without any."""
     rows = []
-    for source, peer in peers.items():
+    for source, baseline in baselines.items():
         label = LABELS.get(source, source)
-        if peer["skipped"]:
-            rows.append(f"| {label} | {peer['skipped']} | - | - | - |")
-        elif peer["trials"]:
-            trials = f"{len(peer['trials'])}{'' if peer['ended'] else ' (budget)'}"
-            seconds = f"{peer['tuning_seconds']:.0f} | {peer['fit_seconds']:.1f}"
-            rows.append(f"| {label} | {picked_words(peer['picked'])} | {trials} | {seconds} |")
+        if baseline["skipped"]:
+            rows.append(f"| {label} | {baseline['skipped']} | - | - | - |")
+        elif baseline["trials"]:
+            trials = f"{len(baseline['trials'])}{'' if baseline['ended'] else ' (budget)'}"
+            seconds = f"{baseline['tuning_seconds']:.0f} | {baseline['fit_seconds']:.1f}"
+            rows.append(f"| {label} | {picked_words(baseline['picked'])} | {trials} | {seconds} |")
     header = "| tuned on valid | picked | trials | tuning, s | fit, s |\n|---|---|---:|---:|---:|\n"
     return header + "\n".join(rows) + "\n" if rows else ""
 
@@ -176,17 +176,18 @@ def classifier_table(ranker: Mapping[str, Any]) -> str:
     """
     rows = []
     kinds = [("minus", "")] + ([("minus_frozen", ", frozen")] if "minus_frozen" in ranker else [])
-    for name, peer in ranker.get("peers", {}).items():
+    for name, baseline in ranker.get("baselines", {}).items():
         label = LABELS.get(name, name)
-        if peer["skipped"]:
-            rows.append(f"| {label} | {peer['skipped']} | - | - | - | - |")
+        if baseline["skipped"]:
+            rows.append(f"| {label} | {baseline['skipped']} | - | - | - | - |")
             continue
         for kind, words in kinds:
-            gaps, figures = ranker[kind][name], peer["frozen"] if words else peer
+            gaps, figures = ranker[kind][name], baseline["frozen"] if words else baseline
             better = {**gaps["logloss"], "low": -gaps["logloss"]["high"], "high": -gaps["logloss"]["low"]}
             rows.append(
-                f"| {label}{words} | {picked_words(peer['picked'])} | {figures['auc']:.4f} | {figures['logloss']:.4f} "
-                f"| {_difference(gaps['auc'])} | {signed_gap(gaps['logloss'])} {outcome(better)} |"
+                f"| {label}{words} | {picked_words(baseline['picked'])} | {figures['auc']:.4f} "
+                f"| {figures['logloss']:.4f} | {_difference(gaps['auc'])} "
+                f"| {signed_gap(gaps['logloss'])} {outcome(better)} |"
             )
     header = "| classifier | picked | AUC | logloss | ranker's AUC minus | ranker's logloss minus |\n"
     return header + "|---|---|---:|---:|---:|---:|\n" + "\n".join(rows) + "\n" if rows else ""

@@ -53,7 +53,7 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     found = {UP_TO_EVENT: probabilities} | _frozen(run)
     if FROZEN in found:
         quality[FROZEN] = _figures(labels, found[FROZEN])
-    if config.evaluate.peers.use:
+    if config.evaluate.baselines.use:
         quality |= measure_classifiers(run, config, meta.label, labels, found)
     return quality
 
@@ -71,9 +71,9 @@ def measure_classifiers(
         ours: "up_to_event" and, where events are ordered, "frozen" -> [R], the ranker's probabilities.
 
     Returns:
-        "peers": name -> figures, those with frozen histories as "frozen", and how it was tuned, or why it is missing;
-        "minus": name -> "auc" and "logloss" -> the ranker's minus the other's, with its interval; "minus_frozen": the
-        same with frozen histories.
+        "baselines": name -> figures, those with frozen histories as "frozen", and how it was tuned, or why it is
+        missing; "minus": name -> "auc" and "logloss" -> the ranker's minus the other's, with its interval;
+        "minus_frozen": the same with frozen histories.
     """
     from models.classifiers.fitted import fitted_classifiers
 
@@ -81,18 +81,18 @@ def measure_classifiers(
     rows = classifier_rows(run, load_features(run), label, settings.seed)
     resamples = Resamples(settings.num_bootstrap, settings.seed)
     scored = {known: Scored.of(labels, probabilities) for known, probabilities in ours.items()}
-    record: dict[str, dict[str, Any]] = {"peers": {}, "minus": {}}
+    record: dict[str, dict[str, Any]] = {"baselines": {}, "minus": {}}
     if FROZEN in ours:
         record["minus_frozen"] = {}
-    for name, model, how in fitted_classifiers(rows.train, rows.valid, rows.both, settings.peers.budget_s):
-        record["peers"][name] = msgspec.to_builtins(how)
+    for name, model, how in fitted_classifiers(rows.train, rows.valid, rows.both, settings.baselines.budget_s):
+        record["baselines"][name] = msgspec.to_builtins(how)
         if model is None:
             continue
         for known, table in rows.test.items():
             found = model.probabilities(table)
             gaps = paired_differences(scored[known], Scored.of(table.labels, found), table.user_row, resamples)
             record["minus" if known == UP_TO_EVENT else "minus_frozen"][name] = msgspec.to_builtins(gaps)
-            record["peers"][name] |= (
+            record["baselines"][name] |= (
                 classification_quality(table.labels, found)
                 if known == UP_TO_EVENT
                 else {FROZEN: _figures(table.labels, found)}

@@ -14,6 +14,7 @@ from ensemble.config import Config
 from ensemble.evaluation.console_table import console_tables
 from ensemble.evaluation.examples import example_users
 from ensemble.evaluation.measure import Slates
+from ensemble.evaluation.metrics_file import read_metrics
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.tables import LABELS, was_displayed_by_chance
 from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, outside_sentence
@@ -73,7 +74,7 @@ def print_summary(root: Path) -> None:
         ArtefactError: evaluate has not finished.
     """
     folder = Run(root).require("report")
-    _say(msgspec.json.decode((folder / "metrics.json").read_bytes()))
+    _say(read_metrics(folder))
     console.say(f"report: {folder / 'index.html'}")
 
 

@@ -17,7 +17,7 @@ from ensemble.evaluation.setting import Setting
 from ensemble.evaluation.tables import INFORMED
 from ensemble.export.compile import compile_chain
 from models.baselines.base import Baseline
-from models.baselines.fitted import PeerRecord, fitted_baselines, interaction_matrix
+from models.baselines.fitted import BaselineRecord, fitted_baselines, interaction_matrix
 from models.sources.meta import SourcesMeta
 from runtime.sources.base import Source
 from runtime.step import make_step
@@ -29,7 +29,7 @@ __all__ = ["ask_all"]
 CHUNK_USERS = 1_000
 
 
-def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slates], dict[str, PeerRecord]]:
+def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slates], dict[str, BaselineRecord]]:
     """Slates of max(cutoffs) items from the baselines, retrieval alone, the chain and, on the simulated shop, the
     informed bound, in this order, by name.
 
@@ -39,7 +39,9 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
     answers: dict[str, Slates] = {}
     records = {}
     settings, segment = config.evaluate, next(iter(setting.segments.values()), None)
-    for name, model, record in fitted_baselines(run, settings.peers, settings.knn_neighbours, settings.seed, segment):
+    for name, model, record in fitted_baselines(
+        run, settings.baselines, settings.knn_neighbours, settings.seed, segment
+    ):
         records[name] = record
         if model is not None:
             answers[name] = _ask_baseline(model, config, setting)

@@ -26,7 +26,7 @@ from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.unmeasured import no_slates, nothing_measured, why_unmeasured
 from ensemble.evaluation.verdict import POLICY_SENTENCE
 from ensemble.evaluation.write import write_recommendations
-from models.baselines.fitted import PeerRecord
+from models.baselines.fitted import BaselineRecord
 from models.index.meta import IndexMeta
 from models.metrics.bootstrap import Resamples
 from workflows.core.artefacts import Manifest
@@ -36,7 +36,7 @@ from workflows.core.run import Run, run_stage
 __all__ = ["STAGES_READ", "drawn_for_truth", "evaluate", "print_summary"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of metrics.json; `metrics_file` reads 1 as well
 INFORMED_NOTE = (
     "The informed bound knows the items, the contexts and the logging policy, and infers the tastes and budgets of "
     "the users from the tables that the chain has."
@@ -73,11 +73,11 @@ def _body(run: Run, config: Config, folder: Path) -> dict[str, Any]:
 
     announce("evaluate", Device("cpu", "it runs the same steps as the server, which need no GPU here"))
     setting = open_setting(run, config)
-    answers, peers = dict[str, Slates](), dict[str, PeerRecord]()
+    answers, baselines = dict[str, Slates](), dict[str, BaselineRecord]()
     if why_unmeasured(config, setting.queries) is None:
-        answers, peers = ask_all(run, config, setting)
+        answers, baselines = ask_all(run, config, setting)
     metrics = measure(run, config, setting, answers)
-    metrics["peers"] = msgspec.to_builtins(peers)
+    metrics["baselines"] = msgspec.to_builtins(baselines)
     metrics["ranker"] = ranker_quality(run, config)
     metrics["targets"] = check_targets(metrics, config.evaluate.targets)
     metrics["recommendation_rows"] = write_recommendations(

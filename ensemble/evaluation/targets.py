@@ -7,9 +7,9 @@ from typing import Any
 
 from ensemble.evaluation.config import TargetConfig
 
-__all__ = ["BEST_PEER", "check_targets", "look_up"]
+__all__ = ["BEST_BASELINE", "check_targets", "look_up"]
 
-BEST_PEER = "best_peer"
+BEST_BASELINE = "best_baseline"
 ALWAYS_MEASURED = {"popularity", "item_knn"}
 
 
@@ -21,7 +21,7 @@ def check_targets(metrics: Mapping[str, Any], targets: Sequence[TargetConfig]) -
         targets: of the config, in order.
 
     Returns:
-        One {"name", "value", "target", "met", "missing"} each; where a path leads nowhere (a peer that was not
+        One {"name", "value", "target", "met", "missing"} each; where a path leads nowhere (a baseline that was not
         measured), "missing" names it and "met" is null.
     """
     return [_check(metrics, target) for target in targets]
@@ -30,14 +30,14 @@ def check_targets(metrics: Mapping[str, Any], targets: Sequence[TargetConfig]) -
 def look_up(metrics: Mapping[str, Any], path: str) -> float | None:
     """The number at a path of keys with dots between them; an estimate stands for its value; None: nothing is there.
 
-    "best_peer" stands for that baseline of the report with the highest mean of the metric that the path goes on with;
-    it leads nowhere where only popularity and item-kNN were measured.
+    "best_baseline" stands for that baseline of the report with the highest mean of the metric that the path goes on
+    with; it leads nowhere where only popularity and item-kNN were measured.
     """
     node: Any = metrics
     keys = path.split(".")
     for place, key in enumerate(keys):
-        if key == BEST_PEER:
-            key = _best_peer(metrics, keys[place + 1]) if place + 1 < len(keys) else ""
+        if key == BEST_BASELINE:
+            key = _best_baseline(metrics, keys[place + 1]) if place + 1 < len(keys) else ""
         if not isinstance(node, Mapping) or key not in node:
             return None
         node = node[key]
@@ -61,10 +61,10 @@ def _check(metrics: Mapping[str, Any], target: TargetConfig) -> dict[str, Any]:
     return {"name": target.name or target.value, "value": value, "target": limit, "met": met, "missing": missing}
 
 
-def _best_peer(metrics: Mapping[str, Any], metric: str) -> str:
+def _best_baseline(metrics: Mapping[str, Any], metric: str) -> str:
     means = {
         name: metrics["sources"][name][metric]["value"]
-        for name in metrics.get("peers", {})
+        for name in metrics.get("baselines", {})
         if metric in metrics["sources"].get(name, {})
     }
     return max(means, key=means.__getitem__) if means.keys() - ALWAYS_MEASURED else ""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.baselines.base import Baseline
-from models.baselines.config import PeersConfig
-from models.baselines.peers import Peer, chosen_peers, why_not
+from models.baselines.choices import Choice, chosen_baselines, why_not
+from models.baselines.config import BaselinesConfig
 from models.baselines.tuning import METRIC, Params, Trial, Validation, search
 from models.dataset.features import State, load_events, load_state, positive_label
 from workflows.core import console
@@ -22,10 +22,10 @@ from workflows.features.schema import FeatureSchema
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["PeerRecord", "fitted_baselines", "interaction_matrix", "load_validation"]
+__all__ = ["BaselineRecord", "fitted_baselines", "interaction_matrix", "load_validation"]
 
 
-class PeerRecord(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a baseline came about, for the report.
 
     Attributes:
@@ -59,13 +59,13 @@ def interaction_matrix(state: State) -> csr_matrix:
 
 
 def fitted_baselines(
-    run: Run, config: PeersConfig, knn_neighbours: Sequence[int], seed: int, segment: NDArray | None = None
-) -> Iterator[tuple[str, Baseline | None, PeerRecord]]:
-    """Popularity, item-kNN and the peers that are asked for, one at a time, so that only one is held in memory.
+    run: Run, config: BaselinesConfig, knn_neighbours: Sequence[int], seed: int, segment: NDArray | None = None
+) -> Iterator[tuple[str, Baseline | None, BaselineRecord]]:
+    """Popularity, item-kNN and the baselines that are asked for, one at a time, so that only one is held in memory.
 
     Args:
         run: its data and features stages have finished.
-        config: which peers, and how long each may be tuned.
+        config: which baselines, and how long each may be tuned.
         knn_neighbours: sizes that item-kNN may have.
         seed: of the validation users drawn.
         segment: the segment of every user, [U], for popularity within it; None: there are none.
@@ -76,18 +76,18 @@ def fitted_baselines(
     state = load_state(run, "eval")
     known, popularity = interaction_matrix(state), np.asarray(state.popularity)
     validation = load_validation(run, config.tuning_users, seed)
-    for peer in chosen_peers(config, knn_neighbours, segment):
-        if reason := why_not(peer, config, known.shape[1]):
+    for choice in chosen_baselines(config, knn_neighbours, segment):
+        if reason := why_not(choice, config, known.shape[1]):
             console.say(f"evaluate: {reason}")
-            yield peer.name, None, PeerRecord(skipped=reason)
+            yield choice.name, None, BaselineRecord(skipped=reason)
             continue
-        record = _tuned(peer, validation, config.budget_s)
+        record = _tuned(choice, validation, config.budget_s)
         started_at = time.perf_counter()
-        model = peer.build(**record.picked)
+        model = choice.build(**record.picked)
         model.fit(known, popularity)
         fit_seconds = time.perf_counter() - started_at
-        console.say(f"evaluate: {peer.name} {_words(record)}, fitted in {fit_seconds:.1f} s")
-        yield peer.name, model, msgspec.structs.replace(record, fit_seconds=fit_seconds)
+        console.say(f"evaluate: {choice.name} {_words(record)}, fitted in {fit_seconds:.1f} s")
+        yield choice.name, model, msgspec.structs.replace(record, fit_seconds=fit_seconds)
 
 
 def load_validation(run: Run, num_users: int, seed: int) -> Validation:
@@ -110,31 +110,31 @@ def load_validation(run: Run, num_users: int, seed: int) -> Validation:
     return Validation(seen, np.asarray(state.popularity), users, indptr, item)
 
 
-def _tuned(peer: Peer, validation: Validation, budget_s: float) -> PeerRecord:
+def _tuned(choice: Choice, validation: Validation, budget_s: float) -> BaselineRecord:
     """Search the grid; where valid is empty or there is one point only, that or the first one is taken."""
-    first = {name: values[0] for name, values in peer.grid.items()}
-    if not len(validation.users) or all(len(values) == 1 for values in peer.grid.values()):
-        return PeerRecord(picked=first)
+    first = {name: values[0] for name, values in choice.grid.items()}
+    if not len(validation.users) or all(len(values) == 1 for values in choice.grid.values()):
+        return BaselineRecord(picked=first)
     started_at = time.perf_counter()
-    with console.progress(f"evaluate: tuning {peer.name}", None, "trials") as bar:
+    with console.progress(f"evaluate: tuning {choice.name}", None, "trials") as bar:
 
         def measure(params: Params) -> float:
-            value = validation.measure(peer.build(**params))
+            value = validation.measure(choice.build(**params))
             bar.advance(bar.task_ids[0])
             return value
 
-        found = search(peer.grid, measure, budget_s)
-    return PeerRecord(
+        found = search(choice.grid, measure, budget_s)
+    return BaselineRecord(
         picked=found.best,
         metric=METRIC,
-        grid=dict(peer.grid),
+        grid=dict(choice.grid),
         trials=found.trials,
         ended=found.ended,
         tuning_seconds=time.perf_counter() - started_at,
     )
 
 
-def _words(record: PeerRecord) -> str:
+def _words(record: BaselineRecord) -> str:
     if not record.trials:
         return "as it is"
     picked = ", ".join(f"{name} {value}" for name, value in record.picked.items())

@@ -75,7 +75,7 @@ def fitted_classifiers(
         `value` of a trial is the negative log loss.
     """
     for choice in CHOICES:
-        missing = why_missing(choice.package, choice.distribution, "peers")
+        missing = why_missing(choice.package, choice.distribution, "baselines")
         if missing:
             missing += ", then use --force"
         elif not len(valid):

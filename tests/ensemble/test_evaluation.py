@@ -21,7 +21,7 @@ from ensemble.evaluation.queries import load_queries
 from ensemble.evaluation.stage import evaluate, print_summary
 from ensemble.evaluation.tables import best_sources, markdown_table
 from ensemble.export.compile import compile_chain
-from models.baselines.config import PeersConfig
+from models.baselines.config import BaselinesConfig
 from models.dataset.features import load_state
 from models.metrics.bootstrap import Resamples
 from runtime.chain import Chain
@@ -88,8 +88,8 @@ def ranker_scores(monkeypatch):
 
         gap = {"value": 0.0123, "low": -0.01, "high": 0.03}
         quality = {"label": "click", "rows": "rows", **classification_quality(labels, probabilities)}
-        peer = {"skipped": None, "picked": {"num_leaves": 15}, "auc": 0.9, "logloss": 0.3}
-        return quality | {"peers": {"lightgbm": peer}, "minus": {"lightgbm": {"auc": gap, "logloss": gap}}}
+        baseline = {"skipped": None, "picked": {"num_leaves": 15}, "auc": 0.9, "logloss": 0.3}
+        return quality | {"baselines": {"lightgbm": baseline}, "minus": {"lightgbm": {"auc": gap, "logloss": gap}}}
 
     monkeypatch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", ranker_quality)
 
@@ -305,12 +305,12 @@ def test_the_markdown_table_holds_values_intervals_and_marks_the_best():
     assert best_sources({"a": {"novelty@10": estimate(9.0)}}, "novelty@10") == []
 
 
-def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path):
+def test_the_baselines_are_measured_with_paired_differences_when_asked_for(tmp_path):
     run, config = make_evaluated_run(tmp_path / "r")
     asked = {
-        "peers": PeersConfig(use=True, names=("rp3beta", "ease"), budget_s=1e-9),
+        "baselines": BaselinesConfig(use=True, names=("rp3beta", "ease"), budget_s=1e-9),
         "segments": ("age_group",),
-        "targets": (TargetConfig(value="chain_minus.best_peer.recall@20.low", above=0.0),),
+        "targets": (TargetConfig(value="chain_minus.best_baseline.recall@20.low", above=0.0),),
     }
     config = msgspec.structs.replace(config, evaluate=msgspec.structs.replace(config.evaluate, **asked))
     evaluate(run, config)
@@ -320,7 +320,7 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
         *ALONE,
         *("retrieval", "chain"),
     ]
-    assert metrics["peers"]["ease"]["picked"] == metrics["peers"]["ease"]["trials"][0]["params"]
+    assert metrics["baselines"]["ease"]["picked"] == metrics["baselines"]["ease"]["trials"][0]["params"]
     assert set(metrics["retrieval_minus"]) == set(metrics["sources"]) - {"retrieval"}
     for subject in ("retrieval", "chain"):
         for source, gaps in metrics[f"{subject}_minus"].items():
@@ -329,8 +329,8 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
             assert gap["low"] <= gap["value"] <= gap["high"]
     page = (run.folder("report") / "index.html").read_text()
     assert "EASE" in page
-    assert f"l2 = {metrics['peers']['ease']['picked']['l2']}" in page
-    best = max(metrics["peers"], key=lambda name: metrics["sources"][name]["recall@20"]["value"])
+    assert f"l2 = {metrics['baselines']['ease']['picked']['l2']}" in page
+    best = max(metrics["baselines"], key=lambda name: metrics["sources"][name]["recall@20"]["value"])
     low = metrics["chain_minus"][best]["recall@20"]["low"]
     [target] = metrics["targets"]
     assert target == {"name": target["name"], "value": low, "target": 0.0, "met": low > 0, "missing": None}
@@ -339,8 +339,8 @@ def test_the_peers_are_measured_with_paired_differences_when_asked_for(tmp_path)
     assert sum(metrics["slices"][name]["num_users"] for name in ages) == metrics["data"]["num_users_measured"]
     text = report_text("r", metrics)
     assert "### r:" in text
-    assert "chain_minus.best_peer.recall@20.low" in text
-    assert "chain_minus.best_peer.recall@20.low" in page
+    assert "chain_minus.best_baseline.recall@20.low" in text
+    assert "chain_minus.best_baseline.recall@20.low" in page
     assert "num_leaves = 15" in page
     assert "+0.0123 (-0.0100 to +0.0300) tie" in text
 

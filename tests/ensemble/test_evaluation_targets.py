@@ -20,20 +20,26 @@ METRICS = {
         "ease": {"recall@10": estimate(0.2)},
         "chain": {"recall@10": estimate(0.21)},
     },
-    "peers": {"popularity": {}, "ease": {}, "als": {"skipped": "no"}},
+    "baselines": {"popularity": {}, "ease": {}, "als": {"skipped": "no"}},
     "chain_minus": {"popularity": {"recall@10": estimate(0.11)}, "ease": {"recall@10": estimate(0.005)}},
     "ranker": {"auc": 0.75, "rows": "rows"},
 }
 
 
-def test_a_path_leads_to_a_number_an_estimate_or_the_best_peer():
+def test_a_path_leads_to_a_number_an_estimate_or_the_best_baseline():
     assert look_up(METRICS, "ranker.auc") == 0.75
     assert look_up(METRICS, "sources.chain.recall@10") == 0.21
-    assert look_up(METRICS, "sources.best_peer.recall@10") == 0.2
-    assert look_up(METRICS, "chain_minus.best_peer.recall@10.low") == pytest.approx(-0.005)
-    for nowhere in ("ranker.rows", "sources.als.recall@10", "sources.best_peer", "sources.best_peer.ndcg@10", "x"):
+    assert look_up(METRICS, "sources.best_baseline.recall@10") == 0.2
+    assert look_up(METRICS, "chain_minus.best_baseline.recall@10.low") == pytest.approx(-0.005)
+    for nowhere in (
+        "ranker.rows",
+        "sources.als.recall@10",
+        "sources.best_baseline",
+        "sources.best_baseline.ndcg@10",
+        "x",
+    ):
         assert look_up(METRICS, nowhere) is None
-    assert look_up(METRICS | {"peers": {"popularity": {}}}, "sources.best_peer.recall@10") is None
+    assert look_up(METRICS | {"baselines": {"popularity": {}}}, "sources.best_baseline.recall@10") is None
 
 
 @pytest.mark.parametrize(
@@ -74,3 +80,21 @@ def test_a_target_needs_one_bound(bounds, tmp_path):
         ConfigError, match=r"evaluate.targets\[0\] needs one of above, at_least and below, got (none|2)"
     ):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "value = 'chain_minus.best_peer.mrr@9', above = 0",
+            "chain_minus.best_peer.mrr@9, which is now chain_minus.best_",
+        ),
+        ("value = 'ranker.auc', above = 'ranker.peers.ease.auc'", "which is now ranker.baselines.ease.auc; rename it"),
+    ],
+)
+def test_a_path_of_an_older_config_is_told_its_name_of_today(target, message, tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(f"[data]\nsource = 'shop'\ntimestamp = 't'\n[evaluate]\ntargets = [{{ {target} }}]\n")
+    with pytest.raises(ConfigError, match=r"config: evaluate.targets\[0\] names ") as raised:
+        load_config(path)
+    assert message in str(raised.value)

@@ -108,14 +108,14 @@ BY_CONFIG = [
         "ranking.bottom has no effect, since no feature is continuous",
     ),
     (SHOP, ["chain.layouts=['fused']", "chain.onnx_steps=python"], "chain.layouts lacks 'ensemble'"),
-    (SHOP, ["evaluate.peers.names=['ease']"], "set it to true, as evaluate --peers does"),
-    (SHOP, ["evaluate.peers.ease_up_to_items=9"], "evaluate.peers.use = false"),
+    (SHOP, ["evaluate.baselines.names=['ease']"], "set it to true, as evaluate --baselines does"),
+    (SHOP, ["evaluate.baselines.ease_up_to_items=9"], "evaluate.baselines.use = false"),
     (
         SHOP,
-        ["evaluate.peers.use=true", "evaluate.peers.names=['als']", "evaluate.peers.ease_up_to_items=9"],
+        ["evaluate.baselines.use=true", "evaluate.baselines.names=['als']", "evaluate.baselines.ease_up_to_items=9"],
         "lacks 'ease'",
     ),
-    (SHOP, ["evaluate.knn_neighbours=[9]", "evaluate.peers.budget_s=9.0"], "so that nothing is tuned"),
+    (SHOP, ["evaluate.knn_neighbours=[9]", "evaluate.baselines.budget_s=9.0"], "so that nothing is tuned"),
     (GOODBOOKS, ["evaluate.num_truth_users=9"], "known in the simulated shop alone"),
     (ANIME, ["retrieval.rows=windows"], "retrieval.rows is 'windows', but the events have no timestamps"),
     (SHOP, ["retrieval.windows.num_heads=3"], "num_heads is 3, expected a divisor of retrieval.embedding_dim, 64"),
@@ -164,6 +164,8 @@ def test_defaults_are_nobodys_wish(path: Path) -> None:
         ("retrieval.batch_size=9", "retrieval.batch_size is now retrieval.windows.batch_size (for events with"),
         ("retrieval.negatives=all", "retrieval.negatives is now retrieval.windows.negatives"),
         ("retrieval.sets.up_to_cells=9", "retrieval.sets.up_to_cells is now retrieval.sets_up_to_cells; rename it"),
+        ("evaluate.peers.use=true", "config: evaluate.peers is now evaluate.baselines; rename it"),
+        ("evaluate.peers=3", "config: evaluate.peers is now evaluate.baselines; rename it"),
     ],
 )
 def test_a_key_of_an_older_config_is_told_its_new_place(override: str, message: str) -> None:

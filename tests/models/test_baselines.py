@@ -104,7 +104,7 @@ def test_popularity_ties_go_to_the_smaller_row():
     assert popularity_rank(np.array([2, 5, 5, 0], np.float32)).tolist() == [2, 0, 1, 3]
 
 
-# recall@10, recall@20, NDCG@20 of tuned peers, from the table beside the data; implicit's item-kNN keeps 20
+# recall@10, recall@20, NDCG@20 of tuned baselines, from the table beside the data; implicit's item-kNN keeps 20
 # neighbours and counts the item itself among them, which leaves 19.
 PUBLISHED = {
     ("goodbooks", "book_id", "popularity"): (0.0504, 0.0917, 0.0484),
@@ -146,7 +146,7 @@ def test_the_published_table_is_reproduced(key, shared_data):
 
 
 class _ByHistory(ItemKNN):
-    """The peers' direction: every item of the history votes for its own neighbours."""
+    """The direction of other libraries: every item of the history votes for its own neighbours."""
 
     def fit(self, interactions, popularity):
         super().fit(interactions, popularity)

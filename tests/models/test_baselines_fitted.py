@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.baselines.config import PeersConfig
+from models.baselines.config import BaselinesConfig
 from models.baselines.fitted import fitted_baselines, interaction_matrix
 from models.dataset.features import State, load_state
 from workflows.core.artefacts import Manifest, write_manifest
@@ -53,7 +53,7 @@ def write_valid(run, pairs):
 
 
 def fit_all(run, neighbours, **settings):
-    found = list(fitted_baselines(run, PeersConfig(**settings), neighbours, seed=1))
+    found = list(fitted_baselines(run, BaselinesConfig(**settings), neighbours, seed=1))
     return {name: model for name, model, _ in found}, {name: record for name, _, record in found}
 
 
@@ -85,8 +85,8 @@ def test_the_baselines_are_fitted_on_what_was_known_before_the_test_split(run):
     assert (scores[~other_group] > 0).mean() > 0.9
 
 
-def test_every_peer_is_tuned_and_finds_the_groups(run):
-    pytest.importorskip("implicit", reason="the extra 'peers' is not installed")
+def test_every_baseline_is_tuned_and_finds_the_groups(run):
+    pytest.importorskip("implicit", reason="the extra 'baselines' is not installed")
     models, records = fit_all(run, (7,), use=True, budget_s=1e-9)
     assert list(models) == ["popularity", "item_knn", "bm25_knn", "rp3beta", "als", "bpr", "ease"]
     seen = interaction_matrix(load_state(run, "eval"))
@@ -98,7 +98,7 @@ def test_every_peer_is_tuned_and_finds_the_groups(run):
             assert (slates % 3 == np.arange(NUM_USERS)[:, None] % 3).all(), name
 
 
-def test_a_peer_that_cannot_be_measured_says_why_and_the_others_go_on(run, monkeypatch, capsys):
+def test_a_baseline_that_cannot_be_measured_says_why_and_the_others_go_on(run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "implicit", None)
     names = ("als", "rp3beta", "ease")
     models, records = fit_all(run, (7,), use=True, names=names, budget_s=1e-9, ease_up_to_items=23)

@@ -84,7 +84,7 @@ def test_no_row_that_vectors_are_fitted_on_sees_its_own_label(checkerboard):
 
 def test_a_taste_that_only_the_history_shows_is_found(checkerboard):
     """A weight for each user and each item cannot tell the parities apart; what resembles the history can."""
-    pytest.importorskip("sklearn", reason="the extra 'peers' is missing")
+    pytest.importorskip("sklearn", reason="the extra 'baselines' is missing")
     run, features = checkerboard
     rows = classifier_rows(run, features, "click", seed=1)
     assert list(rows.test) == [UP_TO_EVENT]  # nothing is ordered here

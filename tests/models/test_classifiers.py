@@ -73,7 +73,9 @@ def test_means_are_smoothed_and_out_of_fold():
 
 @pytest.mark.parametrize("model", [Logistic(1.0), BoostedTrees(7), BoostedTrees(7, id_means=False)])
 def test_planted_effects_are_found(model):
-    pytest.importorskip("sklearn" if model.name == "logistic" else "lightgbm", reason="the extra 'peers' is missing")
+    pytest.importorskip(
+        "sklearn" if model.name == "logistic" else "lightgbm", reason="the extra 'baselines' is missing"
+    )
     (train, _), (valid, _), (test, chance) = (planted(seed=seed) for seed in (0, 1, 2))
     model.fit(train, valid)
     found = model.probabilities(test)
@@ -82,7 +84,7 @@ def test_planted_effects_are_found(model):
 
 
 def test_the_search_keeps_the_model_with_the_smallest_log_loss_and_says_what_is_missing(monkeypatch, capsys):
-    pytest.importorskip("sklearn", reason="the extra 'peers' is missing")
+    pytest.importorskip("sklearn", reason="the extra 'baselines' is missing")
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     (train, _), (valid, _) = planted(600), planted(600, seed=1)
     models, records = {}, {}
@@ -102,7 +104,7 @@ def test_the_search_keeps_the_model_with_the_smallest_log_loss_and_says_what_is_
 
 
 def test_refitted_trees_are_as_many_as_valid_asked_for_and_know_both_splits():
-    pytest.importorskip("lightgbm", reason="the extra 'peers' is missing")
+    pytest.importorskip("lightgbm", reason="the extra 'baselines' is missing")
     (train, _), (valid, _), (test, _) = planted(400), planted(400, seed=1), planted(seed=2)
     model = BoostedTrees(7)
     model.fit(train, valid)

@@ -67,6 +67,12 @@ def test_a_wrong_key_is_refused_by_every_stage_before_anything_is_written(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_renamed_flag_is_refused_with_its_new_name(tmp_path: Path) -> None:
+    done = _cascade("evaluate", "--peers", "--config", "configs/smoke.toml", "--out", str(tmp_path / "run"))
+    assert (done.returncode, done.stderr) == (1, "error: --peers is now --baselines; rename it\n")
+    assert "--peers" not in _cascade("evaluate", "--help").stdout
+
+
 def test_a_launcher_starts_only_the_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")

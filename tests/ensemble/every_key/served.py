@@ -118,12 +118,12 @@ def truth(config: Config, folder: Path) -> list[int]:
     return found
 
 
-def peers(config: Config, folder: Path) -> Any:
+def baselines(config: Config, folder: Path) -> Any:
     """Who is measured beside the chain, and what each is tuned over."""
-    from models.baselines.peers import chosen_peers, why_not
+    from models.baselines.choices import chosen_baselines, why_not
 
-    chosen = chosen_peers(config.evaluate.peers, config.evaluate.knn_neighbours)
-    return [(peer.name, dict(peer.grid), why_not(peer, config.evaluate.peers, 100)) for peer in chosen]
+    chosen = chosen_baselines(config.evaluate.baselines, config.evaluate.knn_neighbours)
+    return [(choice.name, dict(choice.grid), why_not(choice, config.evaluate.baselines, 100)) for choice in chosen]
 
 
 def tuned(config: Config, folder: Path) -> Any:
@@ -133,7 +133,7 @@ def tuned(config: Config, folder: Path) -> Any:
     from tests.ensemble.test_evaluation import make_evaluated_run
 
     run, _ = make_evaluated_run(folder / "run")
-    own = config.evaluate.peers
+    own = config.evaluate.baselines
     users = load_validation(run, own.tuning_users, config.evaluate.seed).users.tolist()
     return users, len(search({"a": (1, 2, 3)}, lambda params: time.sleep(0.02) or 0.0, own.budget_s).trials)
 
@@ -152,21 +152,21 @@ def target(**keys: str) -> str:
     return "evaluate.targets=[{" + ", ".join(f"{name}={value}" for name, value in keys.items() if value) + "}]"
 
 
-TARGET, PEERS = (target(),), ("evaluate.peers.use=true",)
+TARGET, BASELINES = (target(),), ("evaluate.baselines.use=true",)
 EVALUATE = [
     *(
         Case(f"evaluate.{change}", measured, SMALL)
         for change in ("cutoffs=[5, 20]", "num_users=9", "num_bootstrap=50", "segments=['age_group']", "seed=2")
     ),
-    Case("evaluate.knn_neighbours=[7]", peers),
+    Case("evaluate.knn_neighbours=[7]", baselines),
     Case("evaluate.relevant_label=buy", label),
     Case("evaluate.num_truth_users=9", truth, base="shop"),
     Case("evaluate.num_examples=2", examples, SMALL),
-    Case("evaluate.peers.use=true", peers),
-    Case("evaluate.peers.names=['ease']", peers, PEERS),
-    Case("evaluate.peers.ease_up_to_items=50", peers, PEERS),
-    Case("evaluate.peers.budget_s=0.01", tuned),
-    Case("evaluate.peers.tuning_users=9", tuned),
+    Case("evaluate.baselines.use=true", baselines),
+    Case("evaluate.baselines.names=['ease']", baselines, BASELINES),
+    Case("evaluate.baselines.ease_up_to_items=50", baselines, BASELINES),
+    Case("evaluate.baselines.budget_s=0.01", tuned),
+    Case("evaluate.baselines.tuning_users=9", tuned),
     Case(target(value="'sources.ease.recall@10'"), targets, TARGET, of="evaluate.targets[N].value"),
     Case(target(name="'a line'"), targets, TARGET, of="evaluate.targets[N].name"),
     Case(target(above="0.9"), targets, TARGET, of="evaluate.targets[N].above"),

@@ -1,4 +1,4 @@
-"""The peers: which parameters of each are tried, from where, and what each needs."""
+"""The baselines: which parameters of each are tried, from where, and what each needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.baselines.als import ALS
 from models.baselines.base import Baseline
 from models.baselines.bm25_knn import BM25KNN
 from models.baselines.bpr import BPR
-from models.baselines.config import PeersConfig
+from models.baselines.config import BaselinesConfig
 from models.baselines.ease import EASE
 from models.baselines.item_knn import ItemKNN
 from models.baselines.popularity import Popularity
@@ -21,12 +21,12 @@ from models.baselines.segment_popularity import SegmentPopularity
 from models.baselines.tuning import Grid
 from workflows.core.extras import why_missing
 
-__all__ = ["Peer", "chosen_peers", "why_not"]
+__all__ = ["Choice", "chosen_baselines", "why_not"]
 
 NEIGHBOURS = (200, 10, 20, 50, 100, 500, 1000)
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True):
     """One recommender to beat.
 
     Attributes:
@@ -42,8 +42,8 @@ class Peer(msgspec.Struct, frozen=True):
     package: str = ""
 
 
-PEERS = (
-    Peer(
+BASELINES = (
+    Choice(
         BM25KNN,
         BM25KNN.name,
         {
@@ -54,12 +54,12 @@ PEERS = (
         },
         "implicit",
     ),
-    Peer(
+    Choice(
         RP3beta,
         RP3beta.name,
         {"num_neighbours": NEIGHBOURS, "alpha": (1.0, 0.6, 0.8, 1.2), "beta": (0.5, 0.0, 0.2, 0.3, 0.4, 0.6, 0.7)},
     ),
-    Peer(
+    Choice(
         ALS,
         ALS.name,
         {
@@ -70,7 +70,7 @@ PEERS = (
         },
         "implicit",
     ),
-    Peer(
+    Choice(
         BPR,
         BPR.name,
         {
@@ -81,35 +81,37 @@ PEERS = (
         },
         "implicit",
     ),
-    Peer(EASE, EASE.name, {"l2": (200.0, 100.0, 150.0, 300.0, 50.0, 500.0, 1000.0)}),
+    Choice(EASE, EASE.name, {"l2": (200.0, 100.0, 150.0, 300.0, 50.0, 500.0, 1000.0)}),
 )
 
 
-def chosen_peers(config: PeersConfig, knn_neighbours: Sequence[int], segment: NDArray | None = None) -> list[Peer]:
-    """Popularity and item-kNN, then the other peers that are asked for, in a fixed order.
+def chosen_baselines(
+    config: BaselinesConfig, knn_neighbours: Sequence[int], segment: NDArray | None = None
+) -> list[Choice]:
+    """Popularity and item-kNN, then the other baselines that are asked for, in a fixed order.
 
     Args:
         config: which.
         knn_neighbours: sizes that item-kNN may have.
-        segment: the segment of every user, [U]; given, popularity within it is one more peer.
+        segment: the segment of every user, [U]; given, popularity within it is one more choice.
     """
     shrinkage = (0.0, 5.0, 20.0) if config.use else (0.0,)
     common = [
-        Peer(Popularity, Popularity.name),
-        Peer(ItemKNN, ItemKNN.name, {"num_neighbours": tuple(knn_neighbours), "shrinkage": shrinkage}),
+        Choice(Popularity, Popularity.name),
+        Choice(ItemKNN, ItemKNN.name, {"num_neighbours": tuple(knn_neighbours), "shrinkage": shrinkage}),
     ]
     if config.use and segment is not None:
-        common.insert(1, Peer(functools.partial(SegmentPopularity, segment), name=SegmentPopularity.name))
-    return [*common, *(peer for peer in PEERS if config.use and peer.name in config.names)]
+        common.insert(1, Choice(functools.partial(SegmentPopularity, segment), name=SegmentPopularity.name))
+    return [*common, *(choice for choice in BASELINES if config.use and choice.name in config.names)]
 
 
-def why_not(peer: Peer, config: PeersConfig, num_items: int) -> str | None:
-    """One sentence on why a peer cannot be measured here; None where it can."""
-    if peer.package and (reason := why_missing(peer.package, peer.package, "peers")):
-        return f"{peer.name} {reason}, then use --force"
-    if peer.name == EASE.name and num_items > config.ease_up_to_items:
+def why_not(choice: Choice, config: BaselinesConfig, num_items: int) -> str | None:
+    """One sentence on why a choice cannot be measured here; None where it can."""
+    if choice.package and (reason := why_missing(choice.package, choice.package, "baselines")):
+        return f"{choice.name} {reason}, then use --force"
+    if choice.name == EASE.name and num_items > config.ease_up_to_items:
         return (
-            f"{peer.name} is fitted on catalogues of up to {config.ease_up_to_items:,} items, this one has "
-            f"{num_items:,}: raise evaluate.peers.ease_up_to_items where memory and time allow"
+            f"{choice.name} is fitted on catalogues of up to {config.ease_up_to_items:,} items, this one has "
+            f"{num_items:,}: raise evaluate.baselines.ease_up_to_items where memory and time allow"
         )
     return None

@@ -1,4 +1,4 @@
-"""Each peer against its formula, brute force or a known answer; the search against an exhaustive one."""
+"""Each baseline against its formula, brute force or a known answer; the search against an exhaustive one."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def groups():
     "model", [BM25KNN(7), BM25KNN(7, by_candidate=True), ALS(8), BPR(8, iterations=60)], ids=lambda m: m.name
 )
 def test_the_library_s_models_complete_the_groups_and_fall_back_to_popularity(model, groups):
-    pytest.importorskip("implicit", reason="the extra 'peers' is not installed")
+    pytest.importorskip("implicit", reason="the extra 'baselines' is not installed")
     groups[0] = 0
     groups[:, 23] = 0
     popularity = groups.sum(axis=0)
@@ -117,7 +117,7 @@ def test_the_library_s_models_complete_the_groups_and_fall_back_to_popularity(mo
 
 
 def test_bm25_votes_equal_the_weighted_matrix_s_products():
-    pytest.importorskip("implicit", reason="the extra 'peers' is not installed")
+    pytest.importorskip("implicit", reason="the extra 'baselines' is not installed")
     dense, k1, b = random_matrix(5).astype(np.float64), 1.5, 0.6
     idf = np.log(NUM_ITEMS) - np.log1p(dense.sum(axis=1))  # of a user, the "word" of an item
     length = dense.sum(axis=0)

@@ -24,7 +24,7 @@ from workflows.features.config import FeatureSpec
 from workflows.features.schema import NULL
 from workflows.features.source import Kept, coded, pieces, resolve
 
-__all__ = ["PEERS", "with_cascade", "with_pandas", "with_polars", "with_stock_nvtabular"]
+__all__ = ["BASELINES", "with_cascade", "with_pandas", "with_polars", "with_stock_nvtabular"]
 
 FIRST_CODE = 3
 MEMORY_BYTES = 2 << 30
@@ -124,7 +124,7 @@ def with_stock_nvtabular(source: Path, out: Path) -> None:
     workflow.transform(dataset).to_parquet(str(out))
 
 
-PEERS: dict[str, Callable[[Path, Path], None]] = {
+BASELINES: dict[str, Callable[[Path, Path], None]] = {
     "cascade, the same work": with_cascade,
     "pandas": with_pandas,
     "polars": with_polars,

@@ -9,7 +9,7 @@ from ensemble.config import Config
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.markdown import classifier_table
 from ensemble.evaluation.ranker_rows import measure_classifiers
-from models.baselines.config import PeersConfig
+from models.baselines.config import BaselinesConfig
 from models.classifiers.rows import UP_TO_EVENT
 from models.dataset.features import load_events
 from models.metrics.classification import auc
@@ -20,10 +20,10 @@ GAPS = ("auc", "logloss")
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    pytest.importorskip("sklearn", reason="the extra 'peers' is missing")
-    pytest.importorskip("lightgbm", reason="the extra 'peers' is missing")
+    pytest.importorskip("sklearn", reason="the extra 'baselines' is missing")
+    pytest.importorskip("lightgbm", reason="the extra 'baselines' is missing")
     run = checkerboard_run(tmp_path_factory.mktemp("run"))
-    settings = EvaluateConfig(num_bootstrap=40, peers=PeersConfig(use=True, budget_s=1e-9))
+    settings = EvaluateConfig(num_bootstrap=40, baselines=BaselinesConfig(use=True, budget_s=1e-9))
     labels = load_events(run, "test").columns["click"]
     perfect = np.where(labels > 0.5, 0.99, 0.01)
     ours = {UP_TO_EVENT: perfect}
@@ -32,13 +32,13 @@ def found(tmp_path_factory):
 
 def test_every_classifier_has_its_figures_and_the_difference_to_the_ranker(found):
     labels, perfect, record = found
-    assert list(record["peers"]) == list(record["minus"]) == ["logistic", "lightgbm"]
-    for name, peer in record["peers"].items():
+    assert list(record["baselines"]) == list(record["minus"]) == ["logistic", "lightgbm"]
+    for name, baseline in record["baselines"].items():
         gap = record["minus"][name]["auc"]
-        assert gap["value"] == pytest.approx(auc(labels, perfect) - peer["auc"])
+        assert gap["value"] == pytest.approx(auc(labels, perfect) - baseline["auc"])
         assert gap["low"] <= gap["value"] <= gap["high"]
-        assert peer["num_rows"] == len(labels)
-        assert [trial["params"] for trial in peer["trials"]] == [peer["picked"]]
+        assert baseline["num_rows"] == len(labels)
+        assert [trial["params"] for trial in baseline["trials"]] == [baseline["picked"]]
 
 
 def test_a_smaller_log_loss_is_a_win(found):
@@ -48,7 +48,7 @@ def test_a_smaller_log_loss_is_a_win(found):
     assert [cell.split()[-1] for cell in row.split("|")[5:7]] == ["tie", "win"]
     worse = {"value": 0.1, "low": 0.05, "high": 0.15}
     record = {
-        "peers": {"logistic": record["peers"]["logistic"]},
+        "baselines": {"logistic": record["baselines"]["logistic"]},
         "minus": {"logistic": {"auc": worse, "logloss": worse}},
     }
     cells = classifier_table(record).splitlines()[2].split("|")
@@ -57,7 +57,7 @@ def test_a_smaller_log_loss_is_a_win(found):
 
 
 def test_a_missing_classifier_is_said():
-    table = classifier_table({"peers": {"lightgbm": {"skipped": "it is not installed"}}})
+    table = classifier_table({"baselines": {"lightgbm": {"skipped": "it is not installed"}}})
     assert "| LightGBM | it is not installed |" in table
     assert classifier_table({}) == ""
 
@@ -66,9 +66,9 @@ def test_frozen_histories_stand_beside_those_up_to_each_event(found):
     record = found[2]
     assert "minus_frozen" not in record  # nothing is ordered here
     gap = {"value": -0.02, "low": -0.03, "high": -0.01}
-    peer = record["peers"]["logistic"] | {"frozen": {"auc": 0.7123, "logloss": 0.6123}}
+    baseline = record["baselines"]["logistic"] | {"frozen": {"auc": 0.7123, "logloss": 0.6123}}
     ranker = {
-        "peers": {"logistic": peer},
+        "baselines": {"logistic": baseline},
         "minus": {"logistic": record["minus"]["logistic"]},
         "minus_frozen": {"logistic": {"auc": gap, "logloss": gap}},
     }
