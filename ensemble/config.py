@@ -26,7 +26,7 @@ class FilterRule(Section, frozen=True):
     Attributes:
         column: column of the items table.
         op: comparison; "in" and "not_in" take a list.
-        value: number, string, boolean, date or moment (2024-01-31, without quotes; UTC where it names no zone), or a
+        value: number, string, boolean, date or timestamp (2024-01-31, without quotes; UTC where it names no zone), or a
             list of them.
     """
 

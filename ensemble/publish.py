@@ -2,7 +2,7 @@
 
 A published repository holds the model `cascade` with a folder a version; each has its own manifest and its own copy of
 config.pbtxt. The config.pbtxt beside the folders names the one version that is served, and replacing that file is the
-only moment at which anything changes for a server. In the ensemble layout each version owns its step models
+only step at which anything changes for a server. In the ensemble layout each version owns its step models
 (`cascade_v3_features`), so that an older version stays as it was.
 """
 

@@ -29,7 +29,7 @@ BOUND = "NVTabular runs its graph once a statistic on one thread, and what it fi
 BOUND_STAGE = "It writes five columns more an event, saves and checks everything that it fitted, and hashes every file."
 SUMMARY = """One table of {num_rows:,} events with 12 categorical columns (10 to 100,000 values, half of them
 strings) and 4 continuous ones, 3% null. The same work is: these 16 columns read from Parquet, vocabularies and
-moments fitted, encoded, and written as Parquet with the same compression (stock NVTabular: its default). In
+statistics fitted, encoded, and written as Parquet with the same compression (stock NVTabular: its default). In
 that time Cascade also saves the fitted NVTabular workflow and its lookup tables; pandas keeps nothing but the
 output. Cascade and Polars use all cores, pandas and NVTabular one. The whole stage does more than any baseline: it
 verifies the checksums of what it reads, writes rows, instants, labels and histories of the events too, encodes

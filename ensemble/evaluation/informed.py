@@ -81,8 +81,8 @@ def ask_informed(data: Path, shop: ShopConfig, setting: Setting, *, filter_seen:
         for start in range(0, len(queries), CHUNK_USERS):
             part = slice(start, start + CHUNK_USERS)
             tastes = inference.tastes(users[part], spend[users[part]])
-            moment = {"at": queries.at[part], "device": device_codes(device[part]), "hour": hour[part].astype(np.int64)}
-            chance = tastes.click_probability(**moment)[:, columns]
+            when = {"at": queries.at[part], "device": device_codes(device[part]), "hour": hour[part].astype(np.int64)}
+            chance = tastes.click_probability(**when)[:, columns]
             parts.append(best_allowed(chance, queries.user_rows[part], state, setting.eligible, longest))
             bar.advance(bar.task_ids[0], len(chance))
     rows, best = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))

@@ -30,7 +30,7 @@ def why_no_truth(data: Path, queries: Queries) -> str | None:
 def true_probability(
     data: Path, queries: Queries, user_ids: NDArray, item_ids: NDArray, label: str | None
 ) -> Probability:
-    """Probability of a click (of a purchase, where that is the relevant label) at the moment and context of a query.
+    """Probability of a click (of a purchase, where that is the relevant label) at the time and context of a query.
 
     Args:
         data: the data folder.

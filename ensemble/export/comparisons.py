@@ -31,7 +31,7 @@ def compare(column: pa.ChunkedArray, op: str, value: Any) -> pa.ChunkedArray:
     Args:
         column: [N], of any type.
         op: key of COMPARE.
-        value: of a rule; a list for "in" and "not_in". A moment without a zone is UTC.
+        value: of a rule; a list for "in" and "not_in". A timestamp without a zone is UTC.
 
     Raises:
         pa.ArrowException: the types cannot be compared.
@@ -39,10 +39,10 @@ def compare(column: pa.ChunkedArray, op: str, value: Any) -> pa.ChunkedArray:
     """
     kind = column.type
     if isinstance(value, list):
-        values = [_moment(kind, one) for one in value]
+        values = [_timestamp(kind, one) for one in value]
         whole = pa.types.is_uint64(kind) and all(type(one) is int for one in values)
         return COMPARE[op](column, pa.array(values, kind) if whole else pa.array(values).cast(kind))
-    value = _moment(kind, value)
+    value = _timestamp(kind, value)
     if pa.types.is_integer(kind) and isinstance(value, float):
         if not value.is_integer():  # below 2^53, so that no rounding of an integer passes it
             return COMPARE[op](pc.cast(column, pa.float64(), safe=False), pa.scalar(value))
@@ -56,7 +56,7 @@ def compare(column: pa.ChunkedArray, op: str, value: Any) -> pa.ChunkedArray:
 
 
 def in_words(value: Any) -> str:
-    """A value as a config or a table shows it: dates and moments in ISO 8601."""
+    """A value as a config or a table shows it: dates and timestamps in ISO 8601."""
     if isinstance(value, list):
         return f"[{', '.join(map(in_words, value))}]"
     return value.isoformat() if isinstance(value, date | time) else repr(value)
@@ -67,7 +67,7 @@ def way_out(kind: pa.DataType) -> str:
     if pa.types.is_date(kind):
         return "write a date without quotes, such as value = 2024-01-31"
     if pa.types.is_timestamp(kind):
-        return "write a date or a moment without quotes, such as value = 2024-01-31 or value = 2024-01-31T12:00:00"
+        return "write a date or a timestamp without quotes, such as value = 2024-01-31 or value = 2024-01-31T12:00:00"
     if pa.types.is_boolean(kind):
         return "write true or false, without quotes"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -77,8 +77,8 @@ def way_out(kind: pa.DataType) -> str:
     return "derive a column of numbers, texts, dates or booleans from it and name that in the rule"
 
 
-def _moment(kind: pa.DataType, value: Any) -> Any:
-    """A moment with a zone where the column has one, else the same in UTC without."""
+def _timestamp(kind: pa.DataType, value: Any) -> Any:
+    """A timestamp with a zone where the column has one, else the same in UTC without."""
     if not isinstance(value, datetime):
         return value
     utc = value.astimezone(timezone.utc) if value.tzinfo else value.replace(tzinfo=timezone.utc)

@@ -122,7 +122,7 @@ class ModelControl:
     def clear(self, model: str) -> None:
         """Make the server forget that version 1 of a model could not be loaded.
 
-        Only a load that succeeds does. So the name becomes another name of a model that is loaded, for a moment.
+        Only a load that succeeds does. So the name becomes another name of a model that is loaded, for a short time.
         """
         config = next(
             config

@@ -1,7 +1,7 @@
 """The Python processes of a tritonserver (its "stubs"), as /proc shows them: which model each runs, and which are dead.
 
 Triton does not notice a dead stub before a request fails in it, and never replaces one. It reaps its stubs itself, so
-a stub that died on its own stays behind as a zombie. One that is unloaded is a zombie for a moment as well.
+a stub that died on its own stays behind as a zombie. One that is unloaded is a zombie for a short time as well.
 """
 
 from __future__ import annotations

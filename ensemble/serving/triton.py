@@ -238,7 +238,7 @@ class TritonServer(Endpoints):
         return reserve_ports(self.host, others) | reserve_ports(self.hosts["metrics"], metrics)
 
     def _wait_for_ports(self) -> None:
-        """Until a server whose supervisor was killed is gone as well, which takes the kernel a moment."""
+        """Until a server whose supervisor was killed is gone as well, which takes the kernel a short time."""
         deadline = time.monotonic() + PORTS_TIMEOUT_S
         while True:
             try:

@@ -49,7 +49,7 @@ class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def interaction_matrix(state: State) -> csr_matrix:
-    """The positives known at a moment: 1.0 where the user had the item; float32 [U, N]."""
+    """The positives known as of a snapshot: 1.0 where the user had the item; float32 [U, N]."""
     from scipy.sparse import csr_matrix
 
     shape = (len(state.seen_indptr) - 1, len(state.popularity))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -20,12 +21,16 @@ __all__ = [
     "Events",
     "Features",
     "Shard",
+    "Snapshot",
     "State",
     "load_events",
     "load_features",
     "load_state",
     "positive_label",
 ]
+
+# What is known after the train split, before the test split, and after every event.
+Snapshot = Literal["train", "eval", "serve"]
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -119,7 +124,7 @@ class Features(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is known of each user at one moment, and how popular each item is then.
+    """What is known of each user as of one snapshot, and how popular each item is then.
 
     Attributes:
         history: int32 [U, L] item rows, oldest first, padded right with -1.
@@ -161,13 +166,13 @@ def load_features(run: Run) -> Features:
     )
 
 
-def load_state(run: Run, moment: str) -> State:
+def load_state(run: Run, snapshot: Snapshot) -> State:
     """Read what is known of each user after training ("train"), before the test split ("eval"), or now ("serve").
 
     Raises:
         ArtefactError: the data stage has not finished or a file of the state is missing.
     """
-    folder = run.require("data", check=False) / "state" / moment
+    folder = run.require("data", check=False) / "state" / snapshot
     try:
         names = State.__struct_fields__
         return State(**{name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})

@@ -13,7 +13,7 @@ __all__ = ["cooccurrences", "recent_matrix", "seen_matrix", "thin"]
 
 
 def seen_matrix(state: State) -> sparse.csr_matrix:
-    """float32 [U, N]: 1 where the user has the item at this moment."""
+    """float32 [U, N]: 1 where the user has the item as of this snapshot."""
     shape = (len(state.seen_indptr) - 1, len(state.popularity))
     ones = np.ones(len(state.seen_rows), np.float32)
     matrix = sparse.csr_matrix((ones, np.asarray(state.seen_rows), np.asarray(state.seen_indptr)), shape=shape)

@@ -19,20 +19,20 @@ __all__ = ["MergedRetriever"]
 
 
 class MergedRetriever:
-    """Two towers and item-item weights of one moment.
+    """Two towers and item-item weights of one snapshot.
 
     Args:
         run: whose retrieval and neighbours stages have finished.
-        moment: "train" or "eval", the fit of both.
-        state: what users had at that moment.
+        snapshot: "train" or "eval", the fit of both.
+        state: what users had as of it.
     """
 
-    def __init__(self, run: Run, moment: Literal["train", "eval"], state: State) -> None:
+    def __init__(self, run: Run, snapshot: Literal["train", "eval"], state: State) -> None:
         folder = run.folder("neighbours")
         meta = NeighboursMeta.load(folder)
-        self.tower = Retriever.of(run, moment)
+        self.tower = Retriever.of(run, snapshot)
         self._tower_weight, self._neighbour_weight = meta.tower_weight, meta.neighbour_weight
-        self._weights = score_matrix(NeighbourLists.load(folder / moment))
+        self._weights = score_matrix(NeighbourLists.load(folder / snapshot))
         self._counted = seen_matrix(state)
         if meta.recency.boost:
             recent = recent_matrix(np.asarray(state.history), self._counted.shape[1], meta.recency)

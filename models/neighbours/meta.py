@@ -20,7 +20,7 @@ class NeighboursMeta(Meta, frozen=True, kw_only=True):
         walk_power: of the walks.
         blend: of the regressions and the walks.
         recency: how much more a user's latest items count.
-        num_entries: by moment, "train" and "eval", the length of all lists together.
+        num_entries: by snapshot, "train" and "eval", the length of all lists together.
         measured: what was tried, in order: the value under the name of the setting ("walk_power", "l2", "walk_share",
             "recency_boost", "recency_decay" or "tower_share"), and as "ndcg" the mean over the users of valid.
     """

@@ -1,4 +1,4 @@
-"""The fit-neighbours stage: item-item weights of both moments, and how their score merges with the two towers'."""
+"""The fit-neighbours stage: item-item weights of both snapshots, and how their score merges with the two towers'."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ __all__ = ["Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Item-item weights of one moment, row i holding what the others say for item i.
+    """Item-item weights of one snapshot, row i holding what the others say for item i.
 
     Attributes:
         regressions: float32 [N, N] for each ridge.
@@ -33,10 +33,10 @@ class Weights(msgspec.Struct, frozen=True):
 
 
 def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float], powers: Sequence[float]) -> Weights:
-    """Fit the weights on what users have at one moment.
+    """Fit the weights on what users have as of one snapshot.
 
     Args:
-        state: of the moment.
+        state: of the snapshot.
         config: sizes and powers.
         l2s: a ridge for each regression.
         powers: of popularity, for each kind of walks.

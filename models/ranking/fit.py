@@ -266,7 +266,7 @@ def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
 def _resume(
     variables: list[tf.Variable], own: list[tf.Variable], checkpoint: Checkpoint, mark: str, team: Team
 ) -> tuple[Progress, list[NDArray]]:
-    """How far training has come, with the variables of that moment in place, and the best weights; at first none.
+    """How far training has come, with its variables in place, and the best weights; at first none.
 
     Args:
         variables: the same in every process.

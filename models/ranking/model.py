@@ -32,8 +32,9 @@ __all__ = ["PairDots", "Ranker", "pair_positions"]
 Tensors = Mapping[str, tf.Tensor]
 
 # Combinations of context values that get an embedding each: more are too rare to learn.
-MAX_MOMENTS = 10_000
-MOMENT = "moment"
+MAX_JOINT_CONTEXTS = 10_000
+# Of the table. The draws of training follow from it, so that another name would train another ranker.
+JOINT_CONTEXT = "moment"
 
 
 def pair_positions(num_fields: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -83,7 +84,7 @@ class Ranker(tf.keras.Model):
         self._context = _joint_context(schema)
         if self._context:
             size = math.prod(feature.cardinality for feature in self._context)
-            self._moments = NormalTable(MOMENT, size, dim, config.embedding_spread)
+            self._joint_contexts = NormalTable(JOINT_CONTEXT, size, dim, config.embedding_spread)
         self._bottoms = {
             "query": _bottom(self.query_features, config.bottom, dim),
             "item": _bottom(self.item_features, config.bottom, dim),
@@ -146,7 +147,7 @@ class Ranker(tf.keras.Model):
     @property
     def normal_tables(self) -> list[NormalTable]:
         """Every embedding table, in the order of `looked_up`."""
-        return [*self._tables.values(), *([self._moments] if self._context else [])]
+        return [*self._tables.values(), *([self._joint_contexts] if self._context else [])]
 
     def looked_up(self, inputs: Tensors) -> list[tuple[NormalTable, tf.Tensor]]:
         """Every embedding table, and the codes that some inputs look up in it, int32 [R]; padding among them."""
@@ -156,7 +157,7 @@ class Ranker(tf.keras.Model):
             codes = [tf.reshape(inputs[feature.name], [-1]) for feature in features]
             found.append((table, tf.concat(codes, axis=0)))
         if self._context:
-            found.append((self._moments, self._moment(inputs)[:, 0]))
+            found.append((self._joint_contexts, self._joint_context(inputs)[:, 0]))
         return found
 
     def tables(self, domains: Iterable[str]) -> dict[str, NDArray[np.float32]]:
@@ -191,7 +192,7 @@ class Ranker(tf.keras.Model):
     def _fields(self, side: str, features: Sequence[Feature], inputs: Tensors, noise: tf.Tensor | None) -> tf.Tensor:
         fields = [self._embed(feature, inputs, noise) for feature in features if feature.kind == "categorical"]
         if side == "query" and self._context:
-            fields.append(self._moments.scalar(self._moment(inputs), _seed(noise, MOMENT)))
+            fields.append(self._joint_contexts.scalar(self._joint_context(inputs), _seed(noise, JOINT_CONTEXT)))
         continuous = [inputs[feature.name] for feature in features if feature.kind == "continuous"]
         if continuous:
             dense = tf.concat([tf.cast(values, tf.float32) for values in continuous], axis=1)
@@ -199,7 +200,7 @@ class Ranker(tf.keras.Model):
             dense = tf.ones_like(fields[0][:, :1])
         return tf.stack([*fields, self._bottoms[side](dense)], axis=1)
 
-    def _moment(self, inputs: Tensors) -> tf.Tensor:
+    def _joint_context(self, inputs: Tensors) -> tf.Tensor:
         """The code of the context's values together, [B, 1]."""
         code = tf.zeros_like(inputs[self._context[0].name])
         for feature in self._context:
@@ -229,7 +230,7 @@ def _joint_context(schema: FeatureSchema) -> list[Feature]:
     """The context features that are one field together; none where there are not two, or too many combinations."""
     scalars = [f for f in schema.side("context") if f.kind == "categorical" and not f.length]
     size = math.prod(feature.cardinality for feature in scalars)
-    return scalars if len(scalars) > 1 and size <= MAX_MOMENTS else []
+    return scalars if len(scalars) > 1 and size <= MAX_JOINT_CONTEXTS else []
 
 
 def _bottom(features: Sequence[Feature], widths: Sequence[int], dim: int) -> tf.keras.layers.Layer:

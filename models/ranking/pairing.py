@@ -1,4 +1,4 @@
-"""Pair features in training: the merged retriever and the item counts of one moment."""
+"""Pair features in training: the merged retriever and the item counts of one snapshot."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def choose_pairs(config: RankingConfig, *, sampled: bool) -> list[str]:
 
 
 class PairSource:
-    """Computes the pair features as of one moment.
+    """Computes the pair features as of one snapshot.
 
     Args:
         names: which, in order.
-        retriever: of that moment.
+        retriever: of that snapshot.
         state: what was known then; its counts are the popularity.
     """
 

@@ -21,7 +21,7 @@ __all__ = ["ranking_scores"]
 
 BATCH_ROWS = 8192
 # What was known when a split began.
-MOMENT: dict[str, Literal["train", "eval"]] = {"valid": "train", "test": "eval"}
+SNAPSHOT: dict[str, Literal["train", "eval"]] = {"valid": "train", "test": "eval"}
 
 
 def ranking_scores(
@@ -30,14 +30,14 @@ def ranking_scores(
     """Score a split with the exported plain graph.
 
     A ranker of impressions is scored on the split's impressions, one of sampled rows on the split's positives and
-    negatives drawn as in its training, as of the moment before the split. (The valid split is what a sampled ranker was
-    trained on: only its test figures are held out.)
+    negatives drawn as in its training, as of the snapshot before the split. (The valid split is what a sampled ranker
+    was trained on: only its test figures are held out.)
 
     Args:
         run: its ranking stage has finished.
         split: which.
         history: int32 [U, L], codes that stand for the history of every impression of a user; None: each has its own,
-            as of the moment before it.
+            as of just before it.
 
     Returns:
         Whose rows they are, int64 [R]; labels float32 [R], 1 or 0; and probabilities float64 [R]. R is 0 where the
@@ -83,15 +83,15 @@ def _source(
     from models.ranking.sampling import sample_groups
 
     events, names = load_events(run, split).select(known_items_only=True), meta.pair_inputs
-    state = load_state(run, MOMENT[split])
+    state = load_state(run, SNAPSHOT[split])
     if meta.training_rows == "impressions":
         if not len(events):
             return None
-        pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)
+        pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state)
         return ImpressionGroups(events, meta.label, features, pairs, history), events.columns["user_row"]
     positives = events.select(positives_of=meta.label).columns
     if not is_new(positives, state).any():
         return None
-    pairs = PairSource(names, MergedRetriever(run, MOMENT[split], state), state)
+    pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state)
     groups = sample_groups(positives, features, state, pairs, config)
     return groups, groups.user_row

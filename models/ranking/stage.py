@@ -37,7 +37,7 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
     "sampled": the positives of the valid split, which neither retrieval source was fitted on, with drawn negatives; a
     fifth of the users is held out for early stopping and calibration. Where valid has no such positive, the latest one
     of each user in train; where there is nothing to hold out, all epochs are run and calibration is that of training.
-    The item counts and item-item weights behind the pair features are those of the moment: the train split for the
+    The item counts and item-item weights behind the pair features are those of the snapshot: the train split for the
     training rows, train and valid in what is exported.
 
     Raises:

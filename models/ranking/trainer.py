@@ -45,7 +45,7 @@ class Trainer:
         tf.keras.utils.set_random_seed(task.config.seed)
         self._task, self._scratch, self._mark, self._team = task, scratch, mark, team
         num_pairs = len(task.pair_inputs)
-        mean, scale = _moments(task.train, num_pairs)
+        mean, scale = _mean_and_scale(task.train, num_pairs)
         self.model = Ranker(task.features.schema, task.config, mean, scale, np.full(num_pairs, 1.0 / max(num_pairs, 1)))
 
     def fit(self) -> History:
@@ -81,7 +81,7 @@ class Trainer:
             return export_ranker(folder, self.model, self._task.features, self._task.config.max_stored_mb)
 
 
-def _moments(train: GroupSource, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_scale(train: GroupSource, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the pair features over the training rows, float32 [P] each; 1 of a constant."""
     if not num_pairs:
         return np.zeros(0, np.float32), np.ones(0, np.float32)

@@ -33,15 +33,17 @@ class Retriever:
         self.item_embeddings: NDArray[np.float32] = np.load(folder / "item_embeddings.npy", allow_pickle=False)
 
     @classmethod
-    def of(cls, run: Run, moment: Literal["train", "eval"]) -> Retriever:
+    def of(cls, run: Run, snapshot: Literal["train", "eval"]) -> Retriever:
         """The retriever as of the end of the train split, or the one that is served.
 
         Raises:
-            ArtefactError: the towers of the moment are missing.
+            ArtefactError: the snapshot's towers are missing.
         """
-        folder = run.folder("retrieval") / ("train" if moment == "train" else "")
+        folder = run.folder("retrieval") / ("train" if snapshot == "train" else "")
         if not (folder / META_FILE).is_file():
-            raise ArtefactError(f"{folder} has no towers of the moment {moment!r}; run cascade train-retrieval again")
+            raise ArtefactError(
+                f"{folder} has no towers of the snapshot {snapshot!r}; run cascade train-retrieval again"
+            )
         return cls(folder)
 
     def embed(self, query: Batch) -> NDArray[np.float32]:

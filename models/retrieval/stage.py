@@ -21,12 +21,12 @@ __all__ = ["train_retrieval"]
 STAGE = "retrieval"
 TRAIN = "train"
 AFTER = ("data", "features")
-# Times and running numbers of names; the item embeddings of both moments say what was learned.
+# Times and running numbers of names; the item embeddings of both snapshots say what was learned.
 VOLATILE = ("history.json", "refit.json", "*.onnx", "*_tower/*")
 
 
 def train_retrieval(run: Run, config: RetrievalConfig, force: bool = False) -> Manifest:
-    """Train the two-tower model and write everything that retrieval needs, as of two moments.
+    """Train the two-tower model and write everything that retrieval needs, as of two snapshots.
 
     Early stopping on the valid split chooses the best epoch; its towers are kept for what is tuned or trained on that
     split. Those that are served then go on over both splits.

@@ -1,4 +1,4 @@
-"""What a source is to the fit: from what is known at one moment it scores items, and writes what the server reads."""
+"""What a source is to the fit: as of one snapshot it scores items, and writes what the server reads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.dataset.features import Features, State, load_events, load_features, load_state, positive_label
+from models.dataset.features import Features, Snapshot, State, load_events, load_features, load_state, positive_label
 from models.retrieval.retriever import Retriever
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
 
-__all__ = ["NOT_MEANT", "AsOf", "Fitted", "Moment", "SourceFit", "descending", "known_at"]
+__all__ = ["NOT_MEANT", "AsOf", "Fitted", "SourceFit", "descending", "known_at"]
 
-Moment = Literal["train", "eval", "serve"]
-SPLITS: dict[str, tuple[Literal["train", "valid", "test"], ...]] = {
+SPLITS: dict[Snapshot, tuple[Literal["train", "valid", "test"], ...]] = {
     "train": ("train",),
     "eval": ("train", "valid"),
     "serve": ("train", "valid", "test"),
@@ -28,20 +27,20 @@ NOT_MEANT = -np.inf
 
 
 class AsOf(msgspec.Struct, frozen=True):
-    """What is known at one moment.
+    """What is known as of one snapshot.
 
     Attributes:
         run: for files that a source reads itself.
-        moment: "train" after the train split, "eval" before the test split, "serve" after every event.
+        snapshot: "train" after the train split, "eval" before the test split, "serve" after every event.
         state: histories, seen items and how often each item was a positive.
         features: encoded users and items.
         item_rows: int32 [R], of the positive events of items of the catalogue.
         times: int64 [R], of those events, nanoseconds since 1970; empty where the data has no order.
-        embeddings: float32 [N, D], of the item tower of the moment.
+        embeddings: float32 [N, D], of the item tower of the snapshot.
     """
 
     run: Run
-    moment: Moment
+    snapshot: Snapshot
     state: State
     features: Features
     item_rows: NDArray[np.int32]
@@ -72,7 +71,7 @@ class AsOf(msgspec.Struct, frozen=True):
 
 
 class Fitted(Protocol):
-    """A source at one moment.
+    """A source as of one snapshot.
 
     Attributes:
         files: what the server reads, by the file's name in the chain.
@@ -101,21 +100,21 @@ class SourceFit(Protocol):
         ...
 
 
-def known_at(run: Run, moment: Moment) -> AsOf:
-    """Read what is known at a moment.
+def known_at(run: Run, snapshot: Snapshot) -> AsOf:
+    """Read what is known as of a snapshot.
 
     Raises:
         ArtefactError: an earlier stage has not finished.
     """
     features = load_features(run)
-    events = load_events(run, *SPLITS[moment]).select(
+    events = load_events(run, *SPLITS[snapshot]).select(
         positives_of=positive_label(features.schema, ""), known_items_only=True
     )
     ordered = bool(read_manifest(run.folder("data")).info.get("has_timestamp"))
     parts = [(c["item_row"], c["at"] if ordered else np.zeros(0, np.int64)) for c in events.chunks()]
     rows, times = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    embeddings = Retriever.of(run, "train" if moment == "train" else "eval").item_embeddings
-    return AsOf(run, moment, load_state(run, moment), features, rows, times, embeddings)
+    embeddings = Retriever.of(run, "train" if snapshot == "train" else "eval").item_embeddings
+    return AsOf(run, snapshot, load_state(run, snapshot), features, rows, times, embeddings)
 
 
 def descending(scores: NDArray[np.float32]) -> NDArray[np.int32]:

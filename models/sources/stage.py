@@ -1,4 +1,4 @@
-"""The fit-sources stage: further retrieval sources of every moment, and whether each earns a place."""
+"""The fit-sources stage: further retrieval sources as of every snapshot, and whether each earns a place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from models.sources.base import AsOf, Fitted, Moment, SourceFit, descending, known_at
+from models.dataset.features import Snapshot
+from models.sources.base import AsOf, Fitted, SourceFit, descending, known_at
 from models.sources.choose import Candidates, Place, earns_a_place
 from models.sources.config import PlaceConfig, SourcesConfig
 from models.sources.content import ContentFit
@@ -24,7 +25,7 @@ from workflows.core.run import Run, run_stage
 __all__ = ["fit_sources"]
 
 STAGE = "sources"
-MOMENTS: tuple[Moment, ...] = ("eval", "serve")
+SNAPSHOTS: tuple[Snapshot, ...] = ("eval", "serve")
 
 
 def fit_sources(run: Run, config: SourcesConfig, num_candidates: int, force: bool = False) -> Manifest:
@@ -54,11 +55,11 @@ def _fit(run: Run, config: SourcesConfig, num_candidates: int, folder: Path) -> 
     announce("fit-sources", Device("cpu", "counts and one regression, which need no GPU"))
     fits = list(_fits(config))
     records, settings = _choose(run, config, fits, num_candidates)
-    for moment in MOMENTS:
-        as_of = known_at(run, moment)
+    for snapshot in SNAPSHOTS:
+        as_of = known_at(run, snapshot)
         for fit, _ in fits:
             if records[fit.name].skipped is None:
-                _write(_at(fit, as_of, settings[fit.name]), folder / moment)
+                _write(_at(fit, as_of, settings[fit.name]), folder / snapshot)
     SourcesMeta(fallback=config.fallback, sources=records).save(folder)
     for name, record in records.items():
         console.say(f"sources: {name}: {_sentence(record)}")
@@ -146,7 +147,7 @@ def _validation(run: Run, config: SourcesConfig, as_of: AsOf, num_candidates: in
 
 
 def _at(fit: SourceFit, as_of: AsOf, setting: int) -> Fitted | None:
-    """The source of a later moment under the chosen setting; None where it cannot be fitted there."""
+    """The source of a later snapshot under the chosen setting; None where it cannot be fitted there."""
     found = fit.candidates(as_of)
     return None if isinstance(found, str) else found[min(setting, len(found) - 1)]
 

@@ -46,7 +46,7 @@ class Neighbours(Source):
         reached, sums = neighbour_scores(self._lists, asked.owned, recent, self._recency)
         if not len(reached):
             return reached, sums
-        # Marking a few rows for a moment is many times cheaper than searching among them.
+        # Flagging a few rows for one search is many times cheaper than searching among them.
         self._marked[asked.blocked] = True
         kept = are_set(self._eligible, reached) & ~self._marked[reached]
         self._marked[asked.blocked] = False

@@ -174,8 +174,8 @@ def _write_data(run: Run, rng: np.random.Generator, text_ids: bool, tables: dict
     pq.write_table(
         pa.table({"user_row": [0], "item_row": [0], "at": [0], **context}), folder / "train/part_000.parquet"
     )
-    for moment in ("train", "eval", "serve"):
-        _write_state(folder / "state" / moment, rng, num_users, num_items, tables["popularity"])
+    for snapshot in ("train", "eval", "serve"):
+        _write_state(folder / "state" / snapshot, rng, num_users, num_items, tables["popularity"])
     kind = "string" if text_ids else "int64"
     ids, rows = {"item": kind, "user": kind}, {"train": 1, "valid": 0, "test": 0}
     info = data_info(num_users, num_items, id_type=ids, rows=rows, history_length=L, labels=("click",))
@@ -252,12 +252,12 @@ def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> Non
     # The last items speak for nobody and nobody speaks for them, as without a training event.
     lists = [np.sort(rng.choice(num_items - 3, rng.integers(0, 8), replace=False)) for _ in range(num_items - 3)]
     lists += [np.zeros(0, np.int64)] * 3
-    for moment in ("train", "eval"):
-        (folder / moment).mkdir()
-        np.save(folder / moment / "indptr.npy", np.cumsum([0, *map(len, lists)]).astype(np.int64))
-        np.save(folder / moment / "rows.npy", np.concatenate(lists).astype(np.int32))
-        np.save(folder / moment / "weights.npy", _normal(rng, sum(map(len, lists))))
-    num_entries = {moment: sum(map(len, lists)) for moment in ("train", "eval")}
+    for snapshot in ("train", "eval"):
+        (folder / snapshot).mkdir()
+        np.save(folder / snapshot / "indptr.npy", np.cumsum([0, *map(len, lists)]).astype(np.int64))
+        np.save(folder / snapshot / "rows.npy", np.concatenate(lists).astype(np.int32))
+        np.save(folder / snapshot / "weights.npy", _normal(rng, sum(map(len, lists))))
+    num_entries = {snapshot: sum(map(len, lists)) for snapshot in ("train", "eval")}
     NeighboursMeta(
         tower_weight=TOWER_WEIGHT,
         neighbour_weight=NEIGHBOUR_WEIGHT,
@@ -281,14 +281,14 @@ def _write_sources(run: Run, num_items: int, further: bool) -> None:
     few = np.sort(rng.choice(num_items, num_items // 4, replace=False)).astype(np.int32)
     scores = {name: rng.random(num_items).astype(np.float32) for name in ("trending", "latest")}
     vectors = _unit(rng.normal(size=(len(few), D)))
-    for moment in ("eval", "serve"):
+    for snapshot in ("eval", "serve"):
         for name, values in scores.items():
-            (folder / moment / name).mkdir(parents=True)
-            np.save(folder / moment / name / "scores.npy", values)
-            np.save(folder / moment / name / "order.npy", np.argsort(-values, kind="stable").astype(np.int32))
-        (folder / moment / "content").mkdir()
-        np.save(folder / moment / "content/rows.npy", few)
-        np.save(folder / moment / "content/vectors.npy", vectors)
+            (folder / snapshot / name).mkdir(parents=True)
+            np.save(folder / snapshot / name / "scores.npy", values)
+            np.save(folder / snapshot / name / "order.npy", np.argsort(-values, kind="stable").astype(np.int32))
+        (folder / snapshot / "content").mkdir()
+        np.save(folder / snapshot / "content/rows.npy", few)
+        np.save(folder / snapshot / "content/vectors.npy", vectors)
     SourcesMeta(fallback="popularity", sources=records).save(folder)
     _finish(folder, "sources", {})
 

@@ -167,7 +167,7 @@ def test_a_rule_compares_dates_and_large_integers(tmp_path, column, op, value, e
     ("column", "value", "end"),
     [
         (pa.array(DAYS).cast(pa.date32()), "2024-01-10", "holds 2024-01-01, 2024-02-01; write a date without quotes, "),
-        (pa.array(DAYS), 20240110, "2024-01-01T00:00:00, 2024-02-01T00:00:00; write a date or a moment without"),
+        (pa.array(DAYS), 20240110, "2024-01-01T00:00:00, 2024-02-01T00:00:00; write a date or a timestamp without"),
         (pa.array([1, 2]), dt.date(2024, 1, 10), "holds 1 to 2; write a number that the type can hold"),
         (pa.array([1, 2]), 2**70, "holds 1 to 2; write a number that the type can hold"),
         (pa.array([True, False]), 1, "holds True, False; write true or false"),

@@ -328,8 +328,8 @@ def test_the_stages_refuse_what_the_log_leaves_without_effect(tmp_path: Path) ->
 
 def test_content_has_no_effect_where_every_item_has_events(tmp_path: Path) -> None:
     found = checkerboard_run(tmp_path)
-    (moment,) = (found.folder("data") / "state").glob("eval")
-    shutil.copytree(moment, moment.with_name("serve"), dirs_exist_ok=True)
+    (snapshot,) = (found.folder("data") / "state").glob("eval")
+    shutil.copytree(snapshot, snapshot.with_name("serve"), dirs_exist_ok=True)
     none = msgspec.structs.replace(
         Config().sources, content=msgspec.structs.replace(Config().sources.content, max_events=0)
     )

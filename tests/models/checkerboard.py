@@ -81,8 +81,8 @@ def _write_run(root: Path, items: list[np.ndarray], random: np.random.Generator,
 
 
 def _write_data(folder: Path, train: list[np.ndarray], *, ordered: bool) -> None:
-    for moment in ("train", "eval", "serve"):
-        state = folder / "state" / moment
+    for snapshot in ("train", "eval", "serve"):
+        state = folder / "state" / snapshot
         state.mkdir(parents=True)
         np.save(state / "history.npy", np.array([rows[-LENGTH:] for rows in train], np.int32))
         np.save(state / "seen_indptr.npy", np.arange(0, 8 * len(train) + 1, 8, dtype=np.int64))

@@ -30,8 +30,8 @@ def run(tmp_path):
         valid.append((user, int(own[5])))
     valid.append((0, int(seen[0][0])))  # had before: must not count
     run = Run(tmp_path)
-    for moment in ("train", "eval"):
-        folder = run.folder("data") / "state" / moment
+    for snapshot in ("train", "eval"):
+        folder = run.folder("data") / "state" / snapshot
         folder.mkdir(parents=True)
         np.save(folder / "history.npy", np.full((NUM_USERS, 1), -1, np.int32))
         np.save(folder / "seen_indptr.npy", np.arange(NUM_USERS + 1) * 5)

@@ -107,11 +107,11 @@ def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(run, tr
     assert whole.info["calibration"] == resumed.info["calibration"]
 
 
-def test_towers_without_a_train_moment_are_named(run):
+def test_towers_without_a_train_snapshot_are_named(run):
     kept = run.folder("retrieval") / "kept"
     (run.folder("retrieval") / "train").rename(kept)
     try:
-        with pytest.raises(ArtefactError, match="no towers of the moment 'train'; run cascade train-retrieval again"):
+        with pytest.raises(ArtefactError, match="no towers of the snapshot 'train'; run cascade train-retrieval again"):
             Retriever.of(run, "train")
     finally:
         kept.rename(run.folder("retrieval") / "train")

@@ -1,4 +1,4 @@
-"""Logged impressions as groups: each with its own history, or with what its user had at one moment."""
+"""Logged impressions as groups: each with its own history, or with what its user had as of one snapshot."""
 
 from __future__ import annotations
 

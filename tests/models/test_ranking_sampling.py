@@ -127,7 +127,7 @@ def test_without_context_a_user_is_asked_for_once(events, features, state):
     assert any(len(set(drawn)) > 1 for drawn in negatives.values())  # each positive has its own
 
 
-def test_the_pair_features_are_those_of_the_moment(events, features, state):
+def test_the_pair_features_are_those_of_the_snapshot(events, features, state):
     groups = draw(events, features, state)
     retriever = Retriever()
     scores = retriever.tower.embed(groups.query) @ retriever.tower.item_embeddings.T

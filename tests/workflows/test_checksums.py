@@ -25,7 +25,7 @@ def _sha256(data: bytes) -> str:
 
 @pytest.fixture
 def reads(monkeypatch) -> list[int]:
-    """Bytes of each file that was read for its checksum; what is written counts as settled after a moment."""
+    """Bytes of each file that was read for its checksum; what is written counts as settled after a short time."""
     sizes: list[int] = []
     read = checksums._read
 

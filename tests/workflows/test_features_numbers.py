@@ -1,4 +1,4 @@
-"""Numbers that no model can be trained on, and moments that large numbers survive; worked out by hand or by NumPy."""
+"""Numbers that no model can be trained on, and statistics of large numbers; worked out by hand or by NumPy."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_integers_of_which_there_is_no_logarithm_are_said_too(tmp_path, capsys):
 
 
 def scaled(*parts: list[float]) -> tuple[float, float]:
-    from workflows.features.operators import Scaled, _merged, _moments
+    from workflows.features.operators import Scaled, _merged, _statistics
 
     operator = Scaled()
-    operator.fit_finalize(_merged([_moments(pd.DataFrame({"x": part}, dtype=float), ["x"]) for part in parts]))
+    operator.fit_finalize(_merged([_statistics(pd.DataFrame({"x": part}, dtype=float), ["x"]) for part in parts]))
     return operator.means["x"], operator.stds["x"]
 
 
@@ -103,7 +103,7 @@ def scaled(*parts: list[float]) -> tuple[float, float]:
         np.random.default_rng(3).lognormal(3, 2, 1000),
     ],
 )
-def test_moments_equal_those_of_all_values_however_they_are_cut(values):
+def test_statistics_equal_those_of_all_values_however_they_are_cut(values):
     for cuts in ([], [1], [13, 20], [13, 13, 30]):
         mean, std = scaled(*(part.tolist() for part in np.split(values, cuts)))
         assert (mean, std) == pytest.approx((values.mean(), values.std(ddof=1)), rel=1e-12)

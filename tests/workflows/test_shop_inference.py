@@ -100,14 +100,14 @@ def test_the_log_tells_more_than_the_age_group_and_spend_more_than_nothing(world
 
 def test_expected_clicks_are_closer_to_the_truth_than_those_of_the_mode(world, tastes):
     truth = world.truth
-    moment = {"at": np.full(len(USERS), truth.log_from_to[1]), "hour": np.full(len(USERS), 13)}
-    got = tastes.click_probability(device=np.zeros(len(USERS), np.int64), **moment)
-    wide = {name: value[:, None] for name, value in moment.items()}
+    when = {"at": np.full(len(USERS), truth.log_from_to[1]), "hour": np.full(len(USERS), 13)}
+    got = tastes.click_probability(device=np.zeros(len(USERS), np.int64), **when)
+    wide = {name: value[:, None] for name, value in when.items()}
     expected = truth.click_probability(truth.user_ids[USERS][:, None], truth.item_ids, device=DEVICES[0], **wide)
     assert got.shape == expected.shape
     assert got.mean() == pytest.approx(expected.mean(), rel=0.05)  # the mode alone is too low: sigmoid is convex there
     certain = Tastes(world, tastes.mean, np.zeros_like(tastes.covariance))
-    mode = certain.click_probability(device=np.zeros(len(USERS), np.int64), **moment)
+    mode = certain.click_probability(device=np.zeros(len(USERS), np.int64), **when)
     assert np.square(got - expected).mean() < np.square(mode - expected).mean()
 
 
@@ -118,6 +118,6 @@ def test_a_known_user_has_the_true_probabilities(world):
     at, hour = np.linspace(*truth.log_from_to, 3).astype(np.int64), np.array([0, 9, 23])
     got = known.click_probability(at=at, device=np.array([0, 1, 3]), hour=hour)
     names = np.array([DEVICES[0], DEVICES[1], "unheard of"])
-    moment = {"at": at[:, None], "device": names[:, None], "hour": hour[:, None]}
-    expected = truth.click_probability(truth.user_ids[USERS[:3]][:, None], truth.item_ids, **moment)
+    when = {"at": at[:, None], "device": names[:, None], "hour": hour[:, None]}
+    expected = truth.click_probability(truth.user_ids[USERS[:3]][:, None], truth.item_ids, **when)
     np.testing.assert_allclose(got, expected, rtol=1e-4)

@@ -110,12 +110,12 @@ def test_labels_of_any_kind_stand_side_by_side(tmp_path, label):
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
-def test_moments_of_any_kind_are_one_clock(tmp_path, end):
-    moments = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"])
-    first = ROWS.assign(at=moments.astype("datetime64[ms]"))
-    second = ROWS.assign(at=moments.astype("datetime64[ns]").tz_localize("UTC") if end == "parquet" else moments)
+def test_timestamps_of_any_kind_are_one_clock(tmp_path, end):
+    timestamps = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"])
+    first = ROWS.assign(at=timestamps.astype("datetime64[ms]"))
+    second = ROWS.assign(at=timestamps.astype("datetime64[ns]").tz_localize("UTC") if end == "parquet" else timestamps)
     got = prepare(tmp_path, {"train": ("parquet", first), "test": (end, second)})
-    assert got["train"]["at"].tolist() == got["test"]["at"].tolist() == moments.astype("int64").tolist()
+    assert got["train"]["at"].tolist() == got["test"]["at"].tolist() == timestamps.astype("int64").tolist()
     message = refusal(tmp_path, {"train": ("parquet", ROWS), "test": (end, second)})
     assert "split.test: column 'at' holds timestamp" in message or "column 'at' holds date" in message
     assert f"in DIR/test.{end}, but bigint in DIR/train.parquet (split.train)" in message

@@ -1,4 +1,4 @@
-"""Moments in every way that a CSV or Parquet file holds them; what is none is named with its row."""
+"""Timestamps in every way that a CSV or Parquet file holds them; what is none is named with its row."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def instants(path: object) -> tuple[list[int], str]:
     return [row[0] for row in con.execute(f"SELECT {sql} FROM raw_events ORDER BY __n").fetchall()], unit
 
 
-def text(root, *moments: str):
+def text(root, *timestamps: str):
     path = root / "e.csv"
-    path.write_text("user_id,item_id,at\n" + "".join(f'1,2,"{moment}"\n' for moment in moments))
+    path.write_text("user_id,item_id,at\n" + "".join(f'1,2,"{timestamp}"\n' for timestamp in timestamps))
     return path
 
 
-def parquet(root, moments: pa.Array):
-    ones = [1] * len(moments)
-    pq.write_table(pa.table({"user_id": ones, "item_id": ones, "at": moments}), root / "e.parquet")
+def parquet(root, timestamps: pa.Array):
+    ones = [1] * len(timestamps)
+    pq.write_table(pa.table({"user_id": ones, "item_id": ones, "at": timestamps}), root / "e.parquet")
     return root / "e.parquet"
 
 
 @pytest.mark.parametrize(
-    ("moments", "expected", "unit"),
+    ("timestamps", "expected", "unit"),
     [
         (["2024-02-01", "2024-02-02"], [DAY, DAY + 24 * HOUR], "date"),
         (["2024-02-01", "2024-02-01 10:00"], [DAY, DAY + 10 * HOUR], "datetime"),
@@ -67,8 +67,8 @@ def parquet(root, moments: pa.Array):
         (["007", "8"], [7, 8], "order"),
     ],
 )
-def test_moments_in_text(tmp_path, moments, expected, unit):
-    assert instants(text(tmp_path, *moments)) == (expected, unit)
+def test_timestamps_in_text(tmp_path, timestamps, expected, unit):
+    assert instants(text(tmp_path, *timestamps)) == (expected, unit)
 
 
 def test_hours_count_however_late_they_come(tmp_path):
@@ -79,20 +79,28 @@ def test_hours_count_however_late_they_come(tmp_path):
 @pytest.mark.parametrize(
     ("good", "bad", "reason"),
     [
-        ("2024-02-01", "0000-00-00", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "infinity", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "-infinity", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "epoch", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "2024-02-30", "must hold dates or moments (data.timestamp)"),
-        ("2024-02-01", "1706745600", "must hold dates or moments in every row, as most do, not numbers beside them ("),
+        ("2024-02-01", "0000-00-00", "must hold dates or timestamps (data.timestamp)"),
+        ("2024-02-01", "infinity", "must hold dates or timestamps (data.timestamp)"),
+        ("2024-02-01", "-infinity", "must hold dates or timestamps (data.timestamp)"),
+        ("2024-02-01", "epoch", "must hold dates or timestamps (data.timestamp)"),
+        ("2024-02-01", "2024-02-30", "must hold dates or timestamps (data.timestamp)"),
+        (
+            "2024-02-01",
+            "1706745600",
+            "must hold dates or timestamps in every row, as most do, not numbers beside them (",
+        ),
         (
             "1706745600",
             "2024-02-01 12:00:00",
-            "must hold numbers in every row, as most do, not dates or moments beside",
+            "must hold numbers in every row, as most do, not dates or timestamps beside",
         ),
-        ("1706745600.5", "13/02/2024", "must hold numbers in every row, as most do, not dates or moments beside them"),
-        ("13/02/2024", "2024-02-01 12:00:00", "must hold dates or moments (data.timestamp)"),
-        ("13/02/2024", "02/13/2024", "must hold dates or moments (data.timestamp)"),
+        (
+            "1706745600.5",
+            "13/02/2024",
+            "must hold numbers in every row, as most do, not dates or timestamps beside them",
+        ),
+        ("13/02/2024", "2024-02-01 12:00:00", "must hold dates or timestamps (data.timestamp)"),
+        ("13/02/2024", "02/13/2024", "must hold dates or timestamps (data.timestamp)"),
         ("1706745600", "soon", "must hold numbers, as most rows do (data.timestamp)"),
         ("1706745600", "inf", "must hold neither NaN nor infinity"),
         ("1706745600.5", "nan", "must hold neither NaN nor infinity"),
@@ -103,7 +111,7 @@ def test_hours_count_however_late_they_come(tmp_path):
         ("2024-02-01", "", "must hold no nulls"),
     ],
 )
-def test_the_row_that_is_no_moment_is_named(tmp_path, good, bad, reason):
+def test_the_row_that_is_no_timestamp_is_named(tmp_path, good, bad, reason):
     with pytest.raises(DataError) as caught:
         instants(text(tmp_path, good, good, bad, good))
     message = str(caught.value)
@@ -124,11 +132,13 @@ def test_days_and_months_that_could_be_exchanged_are_refused(tmp_path):
 def test_years_of_two_digits_are_shown_as_they_are_written(tmp_path, short, others):
     with pytest.raises(DataError) as caught:
         instants(text(tmp_path, *others, short))
-    assert "must hold dates or moments with years of four digits (data.timestamp), got 1 row, for" in str(caught.value)
+    assert "must hold dates or timestamps with years of four digits (data.timestamp), got 1 row, for" in str(
+        caught.value
+    )
     assert f"at = '{short}'); write them as 2024-01-31 12:00:00" in str(caught.value)
 
 
-def test_moments_that_stand_as_advised_are_not_advised_so(tmp_path):
+def test_timestamps_that_stand_as_advised_are_not_advised_so(tmp_path):
     for most in ("1706745600", "13/02/2024"):
         with pytest.raises(DataError, match="at = '2024-01-31 12:00:00'") as caught:
             instants(text(tmp_path, most, most, "2024-01-31 12:00:00"))
@@ -136,7 +146,7 @@ def test_moments_that_stand_as_advised_are_not_advised_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("moments", "reason"),
+    ("timestamps", "reason"),
     [
         (pa.array([0, None], pa.timestamp("us")), "must hold no nulls"),
         (pa.array([0, 2**63 - 1], pa.timestamp("us")), "must hold no infinity"),
@@ -159,16 +169,16 @@ def test_moments_that_stand_as_advised_are_not_advised_so(tmp_path):
         (pa.array([1_700_000_000_000, -1_700_000_000, 5]), "must hold one unit, got epoch ms"),
     ],
 )
-def test_the_row_of_parquet_that_is_no_moment_is_named(tmp_path, moments, reason):
+def test_the_row_of_parquet_that_is_no_timestamp_is_named(tmp_path, timestamps, reason):
     with pytest.raises(DataError) as caught:
-        instants(parquet(tmp_path, moments))
+        instants(parquet(tmp_path, timestamps))
     message = str(caught.value)
     assert reason in message
     assert "1 row, for example row 1 " in message
     assert "\n" not in message
 
 
-def test_moments_at_the_ends_of_the_range_are_kept(tmp_path):
+def test_timestamps_at_the_ends_of_the_range_are_kept(tmp_path):
     ends = np.array(["1677-09-22", "2262-04-11"], "datetime64[us]")
     assert instants(parquet(tmp_path, pa.array(ends))) == (
         ends.astype("datetime64[ns]").astype(int).tolist(),
@@ -177,5 +187,5 @@ def test_moments_at_the_ends_of_the_range_are_kept(tmp_path):
 
 
 def test_integers_around_1970_are_one_unit(tmp_path):
-    moments = [-1_000_000_000_000, 2_000_000_000, 1_000_000_000_000]
-    assert instants(parquet(tmp_path, pa.array(moments))) == ([moment * 10**6 for moment in moments], "ms")
+    timestamps = [-1_000_000_000_000, 2_000_000_000, 1_000_000_000_000]
+    assert instants(parquet(tmp_path, pa.array(timestamps))) == ([timestamp * 10**6 for timestamp in timestamps], "ms")

@@ -29,9 +29,9 @@ FAULTS = [
 
 def events() -> pd.DataFrame:
     rows = range(SIZE)
-    moments = [f"2024-01-01 00:00:{second:02}" for second in rows]
+    timestamps = [f"2024-01-01 00:00:{second:02}" for second in rows]
     return pd.DataFrame(
-        {"user": [n % 7 for n in rows], "item": [n % 5 for n in rows], "at": moments, "label": [n % 2 for n in rows]}
+        {"user": [n % 7 for n in rows], "item": [n % 5 for n in rows], "at": timestamps, "label": [n % 2 for n in rows]}
     ).assign(place=1)
 
 
@@ -45,9 +45,11 @@ def write(path: Path, table: pd.DataFrame) -> None:
     if path.suffix == ".csv":
         path.write_text("\n\n" * (path.stem == "1") + table.to_csv(index=False))  # empty lines are no rows
         return
-    moments = pa.array(np.array(["NaT" if moment is None else moment for moment in table["at"]], "datetime64[us]"))
+    timestamps = pa.array(
+        np.array(["NaT" if timestamp is None else timestamp for timestamp in table["at"]], "datetime64[us]")
+    )
     whole = table.drop(columns="at").astype("Int64")
-    pq.write_table(pa.Table.from_pandas(whole, preserve_index=False).append_column("at", moments), path)
+    pq.write_table(pa.Table.from_pandas(whole, preserve_index=False).append_column("at", timestamps), path)
 
 
 def refusal(root: Path, events: object = "", split: SplitConfig | None = None, **options: object) -> str:

@@ -2,8 +2,7 @@
 
 Each process that uses the folder keeps a small file in it, with its name inside and a lock on it. The system drops the
 lock when the process ends, however it ends, and the next command removes the file: nobody has to tell a dead process
-from a living one, on this machine or on another. `.lock` itself is held for moments only, while those files are looked
-at.
+from a living one, on this machine or on another. `.lock` itself is held only while those files are looked at.
 """
 
 from __future__ import annotations

@@ -42,15 +42,15 @@ def compile_workflow(
     Raises:
         DataError: a categorical string is too long.
     """
-    moments = {}
+    statistics = {}
     for node in Graph.get_nodes_by_op_type([workflow.output_node], nvt.ops.Normalize):
-        moments.update({name: (node.op.means[name], node.op.stds[name]) for name in node.op.means})
+        statistics.update({name: (node.op.means[name], node.op.stds[name]) for name in node.op.means})
     records: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     for number, column in enumerate(columns):
         record = _record(column, history_length)
         if column.spec.kind == "continuous":
-            mean, std = moments[column.name]
+            mean, std = statistics[column.name]
             record["mean"] = float(mean) if np.isfinite(mean) else None
             record["std"] = float(std) if std > 0 else 1.0
         if column.spec.kind in ("categorical", "list"):

@@ -42,7 +42,7 @@ def fit_workflow(
     device: Literal["cpu", "gpu"],
     stats: Path,
 ) -> nvt.Workflow:
-    """Fit the workflow of one side, piece by piece: vocabularies by counting, moments by piece through Dask.
+    """Fit the workflow of one side, piece by piece: vocabularies by counting, statistics by piece through Dask.
 
     NVTabular reads a piece once for each statistic and, to sample types, encodes the whole first one. So the pieces are
     kept as far as they fit BUDGET_BYTES, and the first one holds a single row.

@@ -93,7 +93,7 @@ class Scaled(nvt.ops.Normalize):
     def fit(self, col_selector: nvt.ColumnSelector, ddf: Any) -> Any:
         """Count, mean and sum of squared deviations of every partition, and of all together."""
         names = list(col_selector.names)
-        parts = [delayed(_moments)(part, names) for part in ddf[names].to_delayed()]
+        parts = [delayed(_statistics)(part, names) for part in ddf[names].to_delayed()]
         return delayed(_merged)(parts)
 
     def fit_finalize(self, dask_stats: dict[str, tuple[float, float]]) -> None:
@@ -110,7 +110,7 @@ class Scaled(nvt.ops.Normalize):
         return scaled
 
 
-def _moments(df: Any, names: Sequence[str]) -> dict[str, tuple[int, float, float]]:
+def _statistics(df: Any, names: Sequence[str]) -> dict[str, tuple[int, float, float]]:
     """Column -> number of values, their mean, and the sum of their squared deviations from it."""
     found = {}
     for name in names:

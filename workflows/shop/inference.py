@@ -78,7 +78,7 @@ class Tastes:
         approximation (The evidence framework applied to classification networks, 1992).
 
         Args:
-            at: int64 [B], the moment of each user's question, epoch nanoseconds.
+            at: int64 [B], the instant of each user's question, epoch nanoseconds.
             device: int64 [B], codes.
             hour: int64 [B], 0 to 23.
 
@@ -89,7 +89,7 @@ class Tastes:
         vectors, pull = truth.item_vectors.astype(np.float64), TASTE_WEIGHT * _scale(self.world)
         dim = vectors.shape[1]
         cos, sin = (weight[:, None] for weight in truth.drift(at))
-        mean, spread = self.mean, self._of_the_moment(cos, sin)
+        mean, spread = self.mean, self._at_the_instant(cos, sin)
         gap = truth.price_level - mean[:, -1:]
         slope = 2.0 * PRICE_WEIGHT * gap
         squares = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
@@ -100,8 +100,8 @@ class Tastes:
         logit += fixed - PRICE_WEIGHT * (gap**2 + spread[:, -1:, -1])
         return sigmoid(logit / np.sqrt(1.0 + np.pi / 8.0 * variance))
 
-    def _of_the_moment(self, cos: Array, sin: Array) -> Array:
-        """Covariance of (taste at the moment, budget), [B, D + 1, D + 1]."""
+    def _at_the_instant(self, cos: Array, sin: Array) -> Array:
+        """Covariance of (taste at the instant, budget), [B, D + 1, D + 1]."""
         dim = self.mean.shape[1] // 2
         mix = np.zeros((len(self.mean), dim + 1, 2 * dim + 1))
         mix[:, np.arange(dim), np.arange(dim)] = cos

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Kinds", "common_types"]
 
 Kinds = dict[str, Settled]  # column or "data.labels.NAME" of a condition -> its type
-MOMENTS = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
+TIMESTAMPS = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
 
 
 def common_types(
@@ -29,7 +29,7 @@ def common_types(
     keys: Mapping[str, str],
     data: DataConfig,
 ) -> dict[str, Kinds]:
-    """Widen the columns to a type that holds the values of every split: integers, floats and moments to the widest.
+    """Widen the columns to a type that holds the values of every split: integers, floats and timestamps to the widest.
 
     A text in CSV beside integers is one of them when it is written as one; beside text, CSV stays as it is written.
 
@@ -93,7 +93,7 @@ def _widest(types: set[str], key: str) -> str:
         return "BIGINT"
     if types <= INTEGERS | FLOATS:
         return "DOUBLE"
-    if types <= MOMENTS:
+    if types <= TIMESTAMPS:
         return "TIMESTAMP_NS" if "TIMESTAMP_NS" in types else "TIMESTAMP"
     return ""
 

@@ -12,7 +12,7 @@ from workflows.tables.labels import Condition
 __all__ = ["comparison_sql"]
 
 WHOLE = {*INTEGERS, "HUGEINT", "UHUGEINT"}
-MOMENT = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{3}|\.\d{6})?)?([+-]\d\d:\d\d|Z)?)?")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{3}|\.\d{6})?)?([+-]\d\d:\d\d|Z)?)?")
 NANOSECOND_YEARS = range(1678, 2262)
 
 
@@ -70,25 +70,25 @@ def _of_number(column: str, op: str, value: int | float, kind: str) -> str | Non
 def _of_text(column: str, op: str, value: str, kind: str) -> str | None:
     if kind == "VARCHAR" or kind.startswith("ENUM"):
         return f"{column}::VARCHAR {op} '{value.replace(chr(39), chr(39) * 2)}'"
-    moment = _moment(value) if kind == "DATE" or kind.startswith("TIMESTAMP") else None
-    if moment is None:
+    timestamp = _timestamp(value) if kind == "DATE" or kind.startswith("TIMESTAMP") else None
+    if timestamp is None:
         return None
     if kind == "TIMESTAMP WITH TIME ZONE":
         column = f"({column} AT TIME ZONE 'UTC')"
-    elif kind != "TIMESTAMP_NS" or moment.year not in NANOSECOND_YEARS:
+    elif kind != "TIMESTAMP_NS" or timestamp.year not in NANOSECOND_YEARS:
         column = f"{column}::TIMESTAMP"
-    return f"{column} {op} TIMESTAMP '{moment.isoformat(sep=' ')}'"
+    return f"{column} {op} TIMESTAMP '{timestamp.isoformat(sep=' ')}'"
 
 
-def _moment(text: str) -> datetime | None:
-    """An ISO date (its first moment) or moment, in UTC where it names a zone."""
-    if not MOMENT.fullmatch(text.strip()):
+def _timestamp(text: str) -> datetime | None:
+    """An ISO date (its first instant) or timestamp, in UTC where it names a zone."""
+    if not TIMESTAMP.fullmatch(text.strip()):
         return None
     try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        timestamp = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         return None
-    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+    return timestamp.astimezone(timezone.utc).replace(tzinfo=None) if timestamp.tzinfo else timestamp
 
 
 def _remedy(condition: Condition, kind: str) -> str:

@@ -33,13 +33,13 @@ class DataConfig(Section, frozen=True):
         user_id_type, item_id_type: what they are. "auto": as Parquet says; in CSV int64 when every id is a plain
             integer, else string, so that "007" keeps its zeros and "7 " its blank. "int64" reads both as 7; "string"
             keeps all as text.
-        timestamp: integer, float (epoch seconds) or datetime column; in CSV also dates and moments as text: ISO 8601
+        timestamp: integer, float (epoch seconds) or datetime column; in CSV also dates and timestamps as text: ISO 8601
             with or without a zone (then UTC), or day/month/year or month/day/year where the rows tell which. Absent:
             file order decides the split, said aloud, and histories have no order.
         labels: label columns of the events, 0/1 or boolean; or name -> condition on a column, such as
             { liked = "rating >= 8" }, which drops the events where that column is null or NaN; absent: every event is a
             positive. A condition ends in a number, in true or false, or in quotes in a text or, for a column of dates,
-            in '2024-01-31' (its first moment) or '2024-01-31 12:00:00', as UTC. The first label is what the models
+            in '2024-01-31' (its first instant) or '2024-01-31 12:00:00', as UTC. The first label is what the models
             predict and what popularity counts. An event with any of them is an interaction: the user has seen its
             item, which is not shown again, and it is in the histories.
         position: column with the display position: checked and kept in the prepared events, where the informed bound of

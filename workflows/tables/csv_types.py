@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Bad", "Role", "Settled", "Use", "settle"]
 
 Role = Literal[
-    "any", "id", "code", "number", "amount", "integer", "flag", "label", "moment", "comparable", "equal", "text"
+    "any", "id", "code", "number", "amount", "integer", "flag", "label", "timestamp", "comparable", "equal", "text"
 ]
 
 DATES = ("iso", "day first", "month first", "two dates", "timed", "fine")
@@ -35,7 +35,7 @@ ASKED: dict[Role, Sequence[str]] = {
     "integer": ("integral",),
     "label": ("whole", "number", "nan", "flag"),
     "flag": ("flag",),
-    "moment": ("whole", "number", *DATES, "short year"),
+    "timestamp": ("whole", "number", *DATES, "short year"),
     "text": (),
 }
 
@@ -46,8 +46,8 @@ class Use(msgspec.Struct, frozen=True):
     "any": whatever it holds. "comparable": the same, but dates are seen as such. "id": int64, or as it is written.
     "code": a number or boolean where it prints as it is written, so that no two texts become one; else as it is
     written. "equal": the same, but dates are seen as such. "text": as it is written. "number", "amount" (a number of
-    which no digit is lost), "integer", "moment", "flag" (true or false) and "label" (0, 1, true or false) must be that
-    in every row.
+    which no digit is lost), "integer", "timestamp", "flag" (true or false) and "label" (0, 1, true or false) must be
+    that in every row.
     """
 
     column: str
@@ -120,8 +120,8 @@ def settle(con: duckdb.DuckDBPyConnection, relation: str, uses: Sequence[Use]) -
 
 
 def _settled(role: Role, facts: Facts) -> Settled | Bad:
-    if role == "moment":
-        return _moment(facts)
+    if role == "timestamp":
+        return _timestamp(facts)
     if role in ("number", "amount", "label"):
         return _number(role, facts)
     if role == "integer":
@@ -181,7 +181,7 @@ def _number(role: Role, facts: Facts) -> Settled | Bad:
     return facts.bad("number", "numbers", "correct these values, with a point for fractions and nothing for thousands")
 
 
-def _moment(facts: Facts) -> Settled | Bad:
+def _timestamp(facts: Facts) -> Settled | Bad:
     if facts.all("whole"):
         return facts.cast("BIGINT")
     if facts.all("number"):
@@ -192,28 +192,31 @@ def _moment(facts: Facts) -> Settled | Bad:
         return found
     if facts.passed["short year"]:
         condition = test_sql("short year", facts.name)
-        return Bad(condition, "dates or moments with years of four digits", "write them as 2024-01-31 12:00:00")
+        return Bad(condition, "dates or timestamps with years of four digits", "write them as 2024-01-31 12:00:00")
     likely = max(("number", *FORMS), key=lambda test: facts.passed[test])
-    return facts.bad(likely, *_wanted_of_moments(facts, likely))
+    return facts.bad(likely, *_wanted_of_timestamps(facts, likely))
 
 
-def _wanted_of_moments(facts: Facts, likely: str) -> tuple[str, str]:
+def _wanted_of_timestamps(facts: Facts, likely: str) -> tuple[str, str]:
     """What most rows hold, and what to do with the others: they may be fine alone, but not beside these."""
     others = [form for form in FORMS if form != likely and facts.passed[form]]
     if likely != "number":
-        one_form = "write the moments of all rows in one form, such as 2024-01-31 12:00:00"
+        one_form = "write the timestamps of all rows in one form, such as 2024-01-31 12:00:00"
         if facts.passed["whole"]:  # 'infinity' is a number too
-            return "dates or moments in every row, as most do, not numbers beside them", one_form
-        return "dates or moments", f"correct or drop these rows; {one_form}"
+            return "dates or timestamps in every row, as most do, not numbers beside them", one_form
+        return "dates or timestamps", f"correct or drop these rows; {one_form}"
     if others:
-        return "numbers in every row, as most do, not dates or moments beside them", "write all rows as one of the two"
+        return (
+            "numbers in every row, as most do, not dates or timestamps beside them",
+            "write all rows as one of the two",
+        )
     if facts.passed["number"]:
         return "numbers, as most rows do", "correct or drop these rows"
-    return "dates or moments", "correct or drop these rows; write moments as 2024-01-31 12:00:00"
+    return "dates or timestamps", "correct or drop these rows; write timestamps as 2024-01-31 12:00:00"
 
 
 def _dates(facts: Facts) -> Settled | Bad | None:
-    """Dates or moments, all in one form; none where they are not."""
+    """Dates or timestamps, all in one form; none where they are not."""
     if facts.all("day first") and facts.all("month first") and facts.passed["two dates"]:
         return Bad(test_sql("two dates", facts.name), "dates whose day and month are plain", "write them as 2024-01-31")
     for form in FORMS:

@@ -42,7 +42,7 @@ def write_interactions(con: duckdb.DuckDBPyConnection, path: Path, num_users: in
     rows = open_array(path, (total,), np.int32)
     counts = np.zeros(num_users, dtype=np.int64)
     place = 0
-    ordered = f"SELECT user_row, item_row FROM events WHERE {INTERACTION} ORDER BY user_row, moment, n"
+    ordered = f"SELECT user_row, item_row FROM events WHERE {INTERACTION} ORDER BY user_row, instant, n"
     for batch in stream(con, ordered):
         users, items = (column.to_numpy() for column in batch.columns)
         rows[place : place + len(items)] = items

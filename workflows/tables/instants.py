@@ -28,7 +28,7 @@ def instant_sql(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, col
     epoch seconds, kept to the microsecond.
 
     Raises:
-        DataError: another type, nulls, no moments (NaN, infinity), instants out of range, or of two units.
+        DataError: another type, nulls, no timestamps (NaN, infinity), instants out of range, or of two units.
     """
     found, name = shape[column], quoted(column)
     check_no_nulls(con, "events", relation, column)
@@ -49,7 +49,7 @@ def instant_sql(con: duckdb.DuckDBPyConnection, relation: str, shape: Shape, col
 
 
 def _check_range(con: duckdb.DuckDBPyConnection, relation: str, column: str, kind: str) -> None:
-    """Refuse infinite moments, and those that int64 nanoseconds cannot hold."""
+    """Refuse infinite timestamps, and those that int64 nanoseconds cannot hold."""
     name = quoted(column)
     if bad := bad_rows(con, relation, f"NOT isfinite({name})"):
         raise DataError(
@@ -80,7 +80,7 @@ def _check_floats(con: duckdb.DuckDBPyConnection, relation: str, column: str) ->
 
 
 def _unit(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> str:
-    """The unit of integers: by the largest, which must not make moments of 1970 of seconds beside it."""
+    """The unit of integers: by the largest, which must not make timestamps of 1970 of seconds beside it."""
     name = quoted(column)
     smallest, largest = con.execute(f"SELECT min({name}), max(abs({name}::HUGEINT)) FROM {relation}").fetchall()[0]
     if largest < ORDER_BELOW:
@@ -93,7 +93,7 @@ def _unit(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> str:
             "rows"
         )
     smaller = {"s": 0, "ms": LARGEST["s"], "us": LARGEST["ms"], "ns": LARGEST["us"]}[unit]
-    # Moments on both sides of 1970 have some near it, which look like a smaller unit; a stray -1 is no such moment.
+    # Timestamps on both sides of 1970 have some near it, which look like a smaller unit; a stray -1 is no such one.
     is_around_1970 = smallest < -smaller
     odd = f"abs({name}::HUGEINT) BETWEEN {ORDER_BELOW} AND {smaller}"
     if not is_around_1970 and (bad := bad_rows(con, relation, odd)):

@@ -108,7 +108,7 @@ def load(
     Raises:
         DataError: one sentence with the column, the count and an example row.
     """
-    con.execute("SET TimeZone = 'UTC'")  # of moments in CSV files that name no zone
+    con.execute("SET TimeZone = 'UTC'")  # of timestamps in CSV files that name no zone
     items = _read_entities(con, "items", inputs.items, data, uses.get("items", {}))
     users = _read_entities(con, "users", inputs.users, data, uses.get("users", {}))
     events = read_events(con, inputs.events, data, split, uses.get("context", {}))

@@ -27,7 +27,7 @@ ROWS_PER_BATCH = 204_800
 DRAW_SEED = 20_240_101
 BEFORE = (
     f"count(*) FILTER (WHERE {INTERACTION}) OVER "
-    "(PARTITION BY user_row ORDER BY moment RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    "(PARTITION BY user_row ORDER BY instant RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 )
 
 
@@ -75,13 +75,13 @@ def write_parts(
 
 
 def _select(data: DataConfig, place: int) -> str:
-    columns = ["before AS __before", "user_row", "item_row", 'moment AS "at"']
+    columns = ["before AS __before", "user_row", "item_row", 'instant AS "at"']
     columns += [f"label_{k} AS {quoted(label)}" for k, label in enumerate(data.labels)]
     columns += [f"position AS {quoted(data.position)}"] if data.position else []
     columns += [f"propensity AS {PROPENSITY}"] if data.propensity else []
     columns += [f"outside AS {OUTSIDE}"] if SPLITS[place] == "test" else []
     columns += [f"context_{k} AS {quoted(name)}" for k, name in enumerate(data.context)]
-    return f"SELECT {', '.join(columns)} FROM counted WHERE split = {place} ORDER BY moment, n"
+    return f"SELECT {', '.join(columns)} FROM counted WHERE split = {place} ORDER BY instant, n"
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

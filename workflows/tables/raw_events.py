@@ -105,7 +105,7 @@ def _uses(
         elif key == "data.propensity":
             uses[column] = Use(column, "any", key)  # probabilities, or a flag
         else:
-            uses[column] = Use(column, "moment" if key == "data.timestamp" else "integer", key)
+            uses[column] = Use(column, "timestamp" if key == "data.timestamp" else "integer", key)
     for name, condition in conditions.items():
         key = f"data.labels.{name}"
         uses[key] = Use(condition.column, _role(condition, context), key)

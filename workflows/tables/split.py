@@ -48,8 +48,8 @@ def sql_type(kind: str) -> str:
 def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfig, split: SplitConfig) -> Placed:
     """Turn `raw_events` into `placed`, an event a row.
 
-    Columns: n, user_id, item_id, moment, split, positive (the first label), interaction (any label), label_k, position,
-    propensity, context_k.
+    Columns: n, user_id, item_id, instant, split, positive (the first label), interaction (any label), label_k,
+    position, propensity, context_k.
 
     Raises:
         DataError: a bad timestamp or split value, an unknown item (data.unknown_items = "error"), or no train event
@@ -69,7 +69,7 @@ def place_events(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     with watched(con, "placing the events in time", total):
         con.execute(
             f"CREATE TABLE placed AS SELECT __n AS n, {quoted(data.user_id)}::{sql_type(loaded.user_type)} AS user_id, "
-            f"{quoted(data.item_id)}::{sql_type(loaded.item_type)} AS item_id, {at} AS moment, {given} AS split, "
+            f"{quoted(data.item_id)}::{sql_type(loaded.item_type)} AS item_id, {at} AS instant, {given} AS split, "
             f"{', '.join(_columns(data))} FROM raw_events {known}"
         )
     con.execute("DROP TABLE raw_events")
@@ -136,17 +136,17 @@ def _split_by_time(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> None:
     valid_from, test_from = _instant(con, total - num_later), _instant(con, total - num_test)
     for place, start in ((1, valid_from), (2, test_from)):
         if start is not None:
-            con.execute(f"UPDATE placed SET split = {place} WHERE moment >= {start}")
+            con.execute(f"UPDATE placed SET split = {place} WHERE instant >= {start}")
 
 
 def _instant(con: duckdb.DuckDBPyConnection, place: int) -> int | None:
-    found = con.execute(f"SELECT moment FROM placed ORDER BY moment LIMIT 1 OFFSET {place}").fetchall()
+    found = con.execute(f"SELECT instant FROM placed ORDER BY instant LIMIT 1 OFFSET {place}").fetchall()
     return int(found[0][0]) if found else None
 
 
 def _split_last_out(con: duckdb.DuckDBPyConnection) -> None:
     """Each user's last event is test, the one before it valid; users of fewer than three events stay in train."""
-    latest = "row_number() OVER (PARTITION BY user_id ORDER BY moment DESC, n DESC)"
+    latest = "row_number() OVER (PARTITION BY user_id ORDER BY instant DESC, n DESC)"
     place = f"CASE WHEN count(*) OVER (PARTITION BY user_id) < 3 THEN 0 ELSE greatest(0, 3 - {latest}) END"
     con.execute(f"CREATE OR REPLACE TABLE placed AS SELECT * REPLACE (({place})::TINYINT AS split) FROM placed")
 
@@ -163,12 +163,12 @@ def _hold_out_valid(con: duckdb.DuckDBPyConnection, split: SplitConfig, *, lates
     given = int(con.execute("SELECT count(*) FROM placed WHERE split = 1").fetchall()[0][0])
     if given or not split.valid_fraction:
         return given > 0
-    order = "moment DESC, n DESC" if latest else "hash(n), n"
+    order = "instant DESC, n DESC" if latest else "hash(n), n"
     is_held = f"split = 0 AND of_item > 1 AND of_user <= round(own * {split.valid_fraction})"
     numbered = (
         f"SELECT *, row_number() OVER (PARTITION BY user_id, split ORDER BY {order}) AS of_user, "
         "count(*) OVER (PARTITION BY user_id, split) AS own, "
-        "row_number() OVER (PARTITION BY item_id, split ORDER BY moment, n) AS of_item FROM placed"
+        "row_number() OVER (PARTITION BY item_id, split ORDER BY instant, n) AS of_item FROM placed"
     )
     con.execute(
         "CREATE OR REPLACE TABLE placed AS SELECT * EXCLUDE (of_user, own, of_item) "

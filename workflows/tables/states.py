@@ -68,8 +68,8 @@ def _write_history(
 
     Unordered: distinct items in the order of their hash, so that those of one state are mostly those of the next.
     """
-    events = f"SELECT user_row, item_row, moment, n FROM events WHERE {INTERACTION} AND split <= {last}"
-    latest = "moment DESC, n DESC"
+    events = f"SELECT user_row, item_row, instant, n FROM events WHERE {INTERACTION} AND split <= {last}"
+    latest = "instant DESC, n DESC"
     if not ordered:
         events = f"SELECT user_row, item_row FROM seen WHERE split <= {last}"
         latest = "hash(user_row, item_row), item_row"
