@@ -6,6 +6,7 @@ Export compiles the graph into it; every way to run the chain, here or in a serv
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,8 @@ __all__ = ["PLAN_FILE", "WIDTH", "Node", "Plan", "wire"]
 
 PLAN_FILE = "plan.json"
 FORMAT_VERSION = 1
+# A node's name becomes a folder of the repository and the name of a Triton model.
+NODE_NAME = re.compile(r"[a-z0-9_]{1,60}")
 # What the first step says of how many items each user's slate has; whoever gives the slate reads it.
 WIDTH = "num_wanted"
 
@@ -130,13 +133,21 @@ def wire(nodes: Sequence[Node], spec: ChainSpec) -> Plan:
         spec: the sizes of the chain.
 
     Raises:
-        PlanError: an input that no parent gives or two give, or whose type differs; two nodes of one name; a first or
-            last node that cannot be one.
+        PlanError: an input that no parent gives or two give, or whose type differs; two nodes of one name, or a name
+            that cannot be one; a node that gives nothing; a file outside the chain; a first or last node that
+            cannot be one.
     """
+    if odd := [node.name for node in nodes if not NODE_NAME.fullmatch(node.name)]:
+        raise PlanError(
+            f"the operator '{odd[0]}' needs another name: it becomes a folder of the repository, so that it holds 1 to "
+            "60 lower-case letters, digits and '_'"
+        )
     if repeated := [name for name, count in Counter(node.name for node in nodes).items() if count > 1]:
         raise PlanError(f"the graph has two operators called '{repeated[0]}'; give one of them another name")
     steps = {node.name: node.make() for node in nodes}
     given = {node.name: {tensor.name: tensor for tensor in steps[node.name].outputs(spec)} for node in nodes}
+    if silent := [name for name, outputs in given.items() if not outputs]:
+        raise PlanError(f"the operator '{silent[0]}' gives nothing; leave it out")
     names = Counter(name for outputs in given.values() for name in outputs)
     _check_ends(nodes, steps, given, spec)
     wired: list[Node] = []
@@ -148,6 +159,10 @@ def wire(nodes: Sequence[Node], spec: ChainSpec) -> Plan:
             reads[tensor.name] = tensor.name if not parent else _array(parent, tensor.name, names)
         gives = {name: _array(node.name, name, names) for name in given[node.name]}
         files = tuple(dict.fromkeys([*step.files(spec), *node.files]))
+        if odd := [name for name in files if name.startswith("/") or ".." in name.split("/")]:
+            raise PlanError(
+                f"the operator '{node.name}' opens '{odd[0]}'; a file has its place inside the chain's folder"
+            )
         wired.append(replace(node, model=models[node.name], reads=reads, gives=gives, files=files))
     return Plan(tuple(wired))
 

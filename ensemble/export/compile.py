@@ -11,8 +11,10 @@ import numpy as np
 
 from ensemble.config import Config
 from ensemble.export.chain_files import ChainFiles
+from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
+from ensemble.export.own_modules import own_modules
 from models.dataset.features import Features, load_features
 from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
@@ -53,7 +55,7 @@ def compile_chain(
 
     Raises:
         ArtefactError: a stage has not finished, or its artefacts contradict each other.
-        ConfigError: a filter rule or the graph cannot be used.
+        ConfigError: a filter rule or the graph cannot be used, or one of the user's own steps is at fault.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for stage in STAGES_READ:
@@ -70,6 +72,8 @@ def compile_chain(
             place(brought[name], folder / name)
         else:
             files.write(name, folder)
+    if own_modules(plan):
+        check_steps(run, folder, plan)
     return plan
 
 

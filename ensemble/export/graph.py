@@ -12,13 +12,14 @@ from typing import Any
 import ensemble
 import runtime
 from ensemble.config import ChainConfig
+from ensemble.export.own_modules import check_own_modules
 from runtime.errors import PlanError
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import Step
-from workflows.core.errors import ConfigError
-from workflows.core.own import modules_of_this_folder
+from workflows.core.errors import CascadeError, ConfigError
+from workflows.core.own import modules_of_this_folder, place_of
 from workflows.core.quiet import quiet
 
 __all__ = ["code_of_graph", "find_graph", "plan_of"]
@@ -35,15 +36,30 @@ def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
         ConfigError: there is no such function, or what it returns cannot be served.
     """
     if importlib.util.find_spec("merlin") is None:
-        return _without_merlin(folder, graph), {}
+        plan, files = _without_merlin(folder, graph), dict[str, Path]()
+    else:
+        plan, files = _with_merlin(folder, graph)
+    check_own_modules(plan)
+    return plan, files
+
+
+def _with_merlin(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
     quiet()
     from ensemble.operators.plan import compile_plan, own_files
 
+    function = find_graph(graph)
     try:
-        made = find_graph(graph)(folder)
-        return compile_plan(made, ChainSpec.load(folder)), own_files(made)
+        made = function(folder)
+        plan, files = compile_plan(made, ChainSpec.load(folder)), own_files(made)
     except PlanError as error:
         raise ConfigError(f"chain.graph = '{graph}' cannot be served: {error}") from error
+    except CascadeError:
+        raise
+    except Exception as error:  # the function is the user's: whatever it raises, the config cannot be used
+        raise ConfigError(f"chain.graph = '{graph}' cannot be drawn ({place_of(error)})") from error
+    if lost := [f"'{name}' ({path})" for name, path in files.items() if not Path(path).exists()]:
+        raise ConfigError(f"chain.graph = '{graph}': an operator brings the file {lost[0]}, which does not exist")
+    return plan, files
 
 
 def _without_merlin(folder: Path, graph: str) -> Plan:
@@ -76,10 +92,10 @@ def find_graph(name: str) -> Callable[[Path], Any]:
     modules_of_this_folder()
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module is the user's, and importing it runs it
         raise ConfigError(
-            f"chain.graph = '{name}' cannot be found ({error}); name a function as 'module:function', the module "
-            "installed or in the folder where the command runs"
+            f"chain.graph = '{name}' cannot be found ({place_of(error)}); name a function as 'module:function', the "
+            "module installed or in the folder where the command runs"
         ) from error
     if not callable(found):
         raise ConfigError(f"chain.graph = '{name}' is no function of a folder that returns a graph")

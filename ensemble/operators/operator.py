@@ -32,7 +32,7 @@ class ChainOperator(BaseOperator):
 
     def __init__(self, step: Step, chain: Path, name: str = "", files: Mapping[str, Path] | None = None) -> None:
         super().__init__()
-        self.step, self.chain, self.name = step, Path(chain), name or step.name
+        self.step, self.chain, self.name = step, Path(chain), name or getattr(step, "name", "")
         self.own_files = dict(files or {})
         self.spec = ChainSpec.load(self.chain)
         self._opened: Step | None = None
@@ -100,7 +100,15 @@ class ChainOperator(BaseOperator):
 
 
 def schema_of(tensors: tuple[Tensor, ...]) -> Schema:
-    """The Merlin schema of dense arrays: (batch, length), the length open where requests differ."""
+    """The Merlin schema of dense arrays: (batch, length), the length open where requests differ.
+
+    Raises:
+        PlanError: an array of a type that Triton does not know.
+    """
+    if odd := [tensor for tensor in tensors if tensor.dtype not in MERLIN_DTYPES]:
+        raise PlanError(
+            f"'{odd[0].name}' has the type {odd[0].dtype!r}; a Tensor has one of {', '.join(MERLIN_DTYPES)}"
+        )
     return Schema([ColumnSchema(t.name, dtype=MERLIN_DTYPES[t.dtype], dims=(None, _bounds(t.length))) for t in tensors])
 
 
