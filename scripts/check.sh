@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lint, types, import contract, Dockerfile lint, the light half of the tests on Python 3.12, tests. Usage: scripts/check.sh BIN essential|all|rest
+# Lint, types, import contract, Dockerfile lint, the light half of the tests on Python 3.12, tests.
+# Usage: scripts/check.sh BIN essential|all|rest
 set -euo pipefail
 bin=$1 which=$2
 step() { printf '\n== %s\n' "$1" >&2; shift; "$@"; }
@@ -20,4 +21,6 @@ if [ "$which" != rest ]; then
     step "the tests that train nothing, on Python 3.12" .venv-light/bin/pytest -m "not slow and not long" @tests/light.txt
   fi
 fi
-step "tests ($which)" "$bin/pytest" --require-triton --durations=15 -m "$selection"
+# A file's tests stay together, since they share what is trained for them; each process takes some 2 GB.
+num_processes=$(($(nproc) < 4 ? $(nproc) : 4))
+step "tests ($which)" "$bin/pytest" --require-triton --durations=15 -m "$selection" -n "$num_processes" --dist loadfile
