@@ -1,6 +1,6 @@
-"""Item-item weights as the server reads them, and the sum over what a user has. NumPy alone: the server runs this file.
+"""Item-item lists as the server reads them, and the sum over a user's seen items. NumPy alone: the server runs this.
 
-The list of an item holds the items that it speaks for, with a weight each.
+The list of an item holds the items whose scores it contributes to, with a weight each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class NeighbourLists:
 
     Attributes:
         indptr: int64 [N + 1]; the list of item j is at indptr[j] : indptr[j + 1].
-        rows: int32 [E], the items spoken for, ascending within a list.
+        rows: int32 [E], the items that the list contributes to, ascending within a list.
         weights: float32 [E].
     """
 
@@ -81,22 +81,22 @@ class Recency:
 
 
 def neighbour_scores(
-    lists: NeighbourLists, owned: NDArray, recent: NDArray, recency: Recency
+    lists: NeighbourLists, seen: NDArray, recent: NDArray, recency: Recency
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The items that a user's items speak for, each with the sum of its weights times what the user's items count.
+    """The neighbour scores of a user: each item's weights in the lists of the seen items, times what those items count.
 
     Args:
         lists: the weights.
-        owned: int item rows, ascending, distinct.
-        recent: int item rows among the owned ones, oldest first.
+        seen: int item rows, ascending, distinct.
+        recent: int item rows among the seen items, oldest first.
         recency: how much more the recent ones count.
 
     Returns:
-        Item rows int64 [R], ascending, and scores float32 [R]. Summed in float64 in ascending order of the owned items,
+        Item rows int64 [R], ascending, and scores float32 [R]. Summed in float64 in ascending order of the seen items,
         so that the same items give the same score to the last bit.
     """
-    starts = lists.indptr[owned]
-    counts = lists.indptr[owned + 1] - starts
+    starts = lists.indptr[seen]
+    counts = lists.indptr[seen + 1] - starts
     total = int(counts.sum())
     if not total:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -104,7 +104,7 @@ def neighbour_scores(
     reached = lists.rows[entries]
     weights = lists.weights[entries].astype(np.float64)
     if len(recent):
-        weights *= np.repeat(recency.counts(owned, recent), counts)
+        weights *= np.repeat(recency.counts(seen, recent), counts)
     num_items = len(lists.indptr) - 1
     if num_items <= ITEMS_PER_ENTRY * total:
         is_reached = np.zeros(num_items, bool)
@@ -116,7 +116,7 @@ def neighbour_scores(
 
 
 def look_up(wanted: NDArray, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The scores of some items, 0 where none of the user's items speaks for them.
+    """The scores of some items, 0 where none of the user's items contributes to them.
 
     Args:
         wanted: int item rows [C].

@@ -24,7 +24,7 @@ PLAN_FILE = "plan.json"
 FORMAT_VERSION = 1
 # A node's name becomes a folder of the repository and the name of a Triton model.
 NODE_NAME = re.compile(r"[a-z0-9_]{1,60}")
-# What the first step says of how many items each user's slate has; whoever gives the slate reads it.
+# The array in which the first step gives each user's slate size; the step that gives the slate reads it.
 WIDTH = "num_wanted"
 
 

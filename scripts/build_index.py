@@ -13,12 +13,12 @@ __all__ = ["build_index", "build_index_stage"]
 
 def build_index_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
-    from ensemble.export.eligibility import asked_of_index
+    from ensemble.export.eligibility import index_workload
     from ensemble.unused_by_data import refuse_after_features
     from models.index.stage import build_index as stage
 
     refuse_after_features(run, config, ["index"])
-    stage(run, config.index, asked_of_index(run, config), force=force)
+    stage(run, config.index, index_workload(run, config), force=force)
 
 
 @one_sentence_errors

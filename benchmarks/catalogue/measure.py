@@ -40,7 +40,7 @@ SUMMARY = f"""What a catalogue costs as it grows. Items are synthetic: unit embe
 12 of them, as trained ones use few, around cluster centres (some two hundred items each, some far more, half of each
 vector its own), five encoded features an item as in the simulated shop, a vocabulary of at most a million item ids;
 queries lie near items; 95% of the items are eligible and every one of {NUM_USERS:,} users has seen 20, of which each
-speaks for 16 others. Towers and ranker are the real ones of the default config, untrained, and export, the index
+contributes to 16 others. Towers and ranker are the real ones of the default config, untrained, and export, the index
 advisor and the chain are those of the product. {NUM_CANDIDATES} candidates, 20 shown. Each size was built in one
 process and served in another, on one thread. Searches are timed on the processor's clock, the chain by the wall's."""
 NOTES = (

@@ -1,4 +1,4 @@
-"""A compiled chain asked for one user after the other, in a process that has nothing else in it.
+"""A compiled chain queried for one user after the other, in a process that has nothing else in it.
 
 Started as `python -m benchmarks.catalogue.serve CHAIN`; prints one JSON line.
 """

@@ -38,7 +38,7 @@ def timed_steps(steps: Sequence[Any], questions: Questions, batch: int, count: i
 
     Args:
         steps: the nodes of a chain, opened.
-        questions: what is asked.
+        questions: the users and contexts of the requests.
         batch: users a request.
         count: requests.
 

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.result import Benchmark
 from benchmarks.serving.findings import Agreement, Findings, ServerFacts
 from benchmarks.serving.questions import Questions, draw_questions
-from benchmarks.serving.reference import Answer, Reference, ask_chain, ask_server, ask_stock, overlap
+from benchmarks.serving.reference import Answer, Reference, overlap, query_chain, query_server, query_stock
 from benchmarks.serving.repositories import artefact_bytes, write_identity, write_with_instances
 from benchmarks.serving.rounds import figures_of, interleave
 from benchmarks.serving.settings import Settings
@@ -74,21 +74,21 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
     questions = draw_questions(run, spec, NUM_QUESTIONS, settings.seed)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cascade-benchmark-")))
-        asked = scratch / "questions.npz"
-        questions.save(asked)
+        questions_file = scratch / "questions.npz"
+        questions.save(questions_file)
         repositories[IDENTITY] = write_identity(scratch / IDENTITY, spec, Plan.load(chain_folder))
         num_instances = max(1, spec.num_instances // 2) if spec.num_instances > 1 else 2
         other = OTHER.format(num_instances)
         repositories[other] = write_with_instances(scratch / "other", chain_folder, spec, num_instances)
-        helper = _start_stock(stack, run, config, chain_folder, asked, scratch) if settings.stock else None
+        helper = _start_stock(stack, run, config, chain_folder, questions_file, scratch) if settings.stock else None
         if helper is not None:
             repositories[STOCK] = scratch / STOCK / STOCK_REPOSITORY
             repositories[MERLIN] = scratch / STOCK / MERLIN_REPOSITORY
         servers = {name: stack.enter_context(started(path)) for name, path in repositories.items()}
         console.say(f"benchmark: serving {', '.join(servers)}")
         agreement = _compare(run, config, settings, servers, chain_folder, questions)
-        generator = stack.enter_context(Worker(f"{PACKAGE}.load", str(asked)))
-        loop = stack.enter_context(Worker(f"{PACKAGE}.loop", str(chain_folder), str(asked)))
+        generator = stack.enter_context(Worker(f"{PACKAGE}.load", str(questions_file)))
+        loop = stack.enter_context(Worker(f"{PACKAGE}.loop", str(chain_folder), str(questions_file)))
         variants: list[Variant] = [
             *(served for name, s in servers.items() for served in _served(name, s, generator)),
             LoopVariant(CHAIN_LOOP, loop),
@@ -104,13 +104,15 @@ def measure(run: Run, config: Config, settings: Settings) -> Benchmark:
     return summarise(findings, config, settings, time.perf_counter() - started_at)
 
 
-def _start_stock(stack: ExitStack, run: Run, config: Config, chain: Path, asked: Path, scratch: Path) -> Worker:
+def _start_stock(
+    stack: ExitStack, run: Run, config: Config, chain: Path, questions_file: Path, scratch: Path
+) -> Worker:
     """The helper, once it has exported stock and the layout `merlin` into SCRATCH/stock."""
     folder, resolved = scratch / STOCK, scratch / "config.json"
     folder.mkdir()
     resolved.write_bytes(msgspec.json.encode(config))
     helper = stack.enter_context(
-        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(chain), str(asked), str(folder))
+        Worker(f"{PACKAGE}.stock.helper", str(run.root), str(resolved), str(chain), str(questions_file), str(folder))
     )
     console.say("benchmark: exporting stock Merlin Systems and the layout merlin")
     helper.ask(export=True)
@@ -141,11 +143,11 @@ def _compare(
     """Ask the first users of everybody: alone over one protocol, side by side over the other."""
     item_ids = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
     reference = Reference(run, config, chain_folder, questions, settings.compared)
-    ours = ask_chain(Chain.load(chain_folder), questions, settings.compared, item_ids)
+    ours = query_chain(Chain.load(chain_folder), questions, settings.compared, item_ids)
     like_chain = {}
     for layout in OURS:
         for url, batch in ((servers[layout].grpc_url, 1), (servers[layout].http_url, 32)):
-            answers = ask_server(url, questions, settings.compared, batch, item_ids)
+            answers = query_server(url, questions, settings.compared, batch, item_ids)
             name = f"{layout}, {url.partition(':')[0]}, {batch} users a request"
             like_chain[name] = all(a == b for a, b in zip(answers, ours, strict=True))
     rows = [answer.rows for answer in ours]
@@ -153,8 +155,8 @@ def _compare(
     merlin: list[Answer] = []
     if STOCK in servers:
         count = min(settings.compared, MAX_COMPARED_STOCK)
-        stock = ask_stock(servers[STOCK].grpc_url, questions, count)
-        merlin = ask_server(servers[MERLIN].grpc_url, questions, count, 1, item_ids)
+        stock = query_stock(servers[STOCK].grpc_url, questions, count)
+        merlin = query_server(servers[MERLIN].grpc_url, questions, count, 1, item_ids)
     return Agreement(
         compared=settings.compared,
         like_chain=like_chain,

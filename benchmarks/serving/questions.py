@@ -1,4 +1,4 @@
-"""What every variant is asked: random known users, each with the context of a random event."""
+"""The requests that every variant gets: random known users, each with the context of a random event."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from runtime.steps.order import sigmoid
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema
 
-__all__ = ["Answer", "Reference", "ask_chain", "ask_server", "ask_stock", "overlap"]
+__all__ = ["Answer", "Reference", "overlap", "query_chain", "query_server", "query_stock"]
 
 # Logits nearer than this are a tie: two sums of the same terms in another order differ by less.
 TIE = 1e-4
@@ -63,7 +63,7 @@ class Answer:
 
 
 class Slate(msgspec.Struct, frozen=True):
-    """What the reference says of one user.
+    """The reference's slate of one user.
 
     Attributes:
         rows: item rows, best first.
@@ -121,11 +121,11 @@ class Reference:
             near[:] = False
             near[self._reached(self._oracle.query(inputs), allowed)] = True
             near &= allowed
-        said = allowed & (scores[NEIGHBOUR_SCORE] > 0)
+        contributed = allowed & (scores[NEIGHBOUR_SCORE] > 0)
         known, rows = (
             np.union1d(
                 _best(scores[TOWER_SCORE], near, SCORE_STEP, count),
-                _best(scores[NEIGHBOUR_SCORE], said, SCORE_STEP, count),
+                _best(scores[NEIGHBOUR_SCORE], contributed, SCORE_STEP, count),
             )
             for count in (self.spec.num_candidates + SPARE, self.spec.num_candidates)
         )
@@ -147,7 +147,7 @@ class Reference:
         return found_by.nearest(query, np.zeros(0, np.int64), self.spec.num_candidates + SPARE)[0]
 
 
-def ask_server(url: str, questions: Questions, count: int, batch: int, item_ids: NDArray) -> list[Answer]:
+def query_server(url: str, questions: Questions, count: int, batch: int, item_ids: NDArray) -> list[Answer]:
     """The slates of the first users from a server of ours, `batch` users a request."""
     answers: list[Answer] = []
     with CascadeClient(url) as client:
@@ -158,7 +158,7 @@ def ask_server(url: str, questions: Questions, count: int, batch: int, item_ids:
     return answers[:count]
 
 
-def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray) -> list[Answer]:
+def query_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray) -> list[Answer]:
     """The slates of the first users from the chain in this process, one user at a time."""
     answers = []
     for start in range(count):
@@ -168,16 +168,16 @@ def ask_chain(chain: Chain, questions: Questions, count: int, item_ids: NDArray)
     return answers
 
 
-def ask_stock(url: str, questions: Questions, count: int) -> list[Answer]:
+def query_stock(url: str, questions: Questions, count: int) -> list[Answer]:
     """What stock shows the first users, one user a request; rows, not ids."""
     transport = connect(parse_url(url))
     try:
-        return [_ask_stock(transport, questions, start) for start in range(count)]
+        return [_query_stock(transport, questions, start) for start in range(count)]
     finally:
         transport.close()
 
 
-def _ask_stock(transport: Transport, questions: Questions, start: int) -> Answer:
+def _query_stock(transport: Transport, questions: Questions, start: int) -> Answer:
     inputs = [Tensor(n, questions.datatypes[n], values) for n, values in questions.batch(start, 1).items()]
     found = transport.infer(inputs, TIMEOUT_S)
     return Answer(found["ordered_ids"].reshape(-1).astype(np.int64), found["ordered_scores"].reshape(-1).tolist())

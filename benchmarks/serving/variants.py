@@ -35,7 +35,7 @@ PROTOCOLS: tuple[WireProtocol, ...] = ("grpc", "http")
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How a variant is asked: `clients` at once, each waiting for its answer; `batch` users a request."""
+    """How requests are sent to a variant: `clients` at once, each waiting for its answer; `batch` users a request."""
 
     name: str
     clients: int

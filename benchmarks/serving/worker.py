@@ -29,7 +29,7 @@ class Slice(msgspec.Struct, frozen=True):
         latencies_ms: of every answered request.
         num_users: users answered.
         wall_s: from the first request to the last answer.
-        own_cpu_s: processor time of the process that asked.
+        own_cpu_s: processor time of the process that sent the requests.
         error: the first refusal; empty where every request was answered.
     """
 

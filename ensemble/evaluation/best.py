@@ -25,7 +25,7 @@ def share_of_best(
     queries: Queries,
     probability: Probability,
     *,
-    asked: NDArray[np.int64],
+    measured: NDArray[np.int64],
     state: State | None,
     eligible: NDArray[np.bool_],
     cutoffs: Sequence[int],
@@ -40,19 +40,19 @@ def share_of_best(
         slates: source -> item rows [Q, K].
         queries: the Q queries.
         probability: the truth.
-        asked: query numbers to measure.
+        measured: query numbers.
         state: seen items, never part of the ideal slate; None where seen items may be shown.
         eligible: [N].
         cutoffs: every k.
 
     Returns:
-        source -> "share_of_best@k" -> float64 [Q], NaN for queries that were not asked.
+        source -> "share_of_best@k" -> float64 [Q], NaN for the other queries.
     """
     longest = max(cutoffs)
     table = {source: {f"share_of_best@{k}": np.full(len(queries), np.nan) for k in cutoffs} for source in [*slates]}
     step = max(1, CHUNK_CELLS // len(eligible))
-    for start in range(0, len(asked), step):
-        part = asked[start : start + step]
+    for start in range(0, len(measured), step):
+        part = measured[start : start + step]
         truth = probability(part)
         ideal_rows = best_allowed(truth, queries.user_rows[part], state, eligible, longest)[0]
         best = _gains(truth, ideal_rows, longest)

@@ -19,16 +19,16 @@ from runtime.spec import ChainSpec
 from runtime.step import Arrays
 from workflows.core.console import progress
 
-__all__ = ["ask_chain"]
+__all__ = ["query_chain"]
 
 # What the retriever alone is judged by: its candidates, best first.
 CANDIDATES, SCORES = "candidates", "retrieval_score"
 
 
-def ask_chain(
+def query_chain(
     folder: Path, queries: Queries, user_ids: NDArray, item_ids: NDArray, longest: int, further: Sequence[Source] = ()
 ) -> list[Slates]:
-    """Ask a compiled chain about every query.
+    """Run a compiled chain on every query.
 
     Args:
         folder: a compiled chain whose largest slate is at least `longest`.
@@ -51,7 +51,7 @@ def ask_chain(
     slates = retrieved.copy()
     retrieval_scores, scores = (np.zeros((num_queries, longest), np.float32) for _ in range(2))
     seconds = dict.fromkeys((node.name for node in chain.nodes), 0.0)
-    with progress("evaluate: asking the chain", num_queries, "users") as bar:
+    with progress("evaluate: query the chain", num_queries, "users") as bar:
         for start in range(0, num_queries, spec.max_batch_size):
             part = np.arange(start, min(start + spec.max_batch_size, num_queries))
             batch: Arrays = _request(queries, part, spec, user_ids, longest)
@@ -60,7 +60,7 @@ def ask_chain(
                 node.run(batch)
                 seconds[node.name] += time.perf_counter() - started_at
             for source in sources:
-                source.ask(batch, part, alone[source.name])
+                source.query(batch, part, alone[source.name])
             num_candidates = min(longest, batch[CANDIDATES].shape[1])
             retrieved[part, :num_candidates] = batch[CANDIDATES][:, :num_candidates]
             retrieval_scores[part, :num_candidates] = batch[SCORES][:, :num_candidates]
@@ -94,13 +94,13 @@ class _Alone:
         self.scores[part, :width] = np.take_along_axis(scores, order, axis=1)
 
 
-class _Asked:
-    """A source of the chain, or one beside it, as the evaluation asks it."""
+class _QueriedSource:
+    """A source of the chain, or one beside it, as the evaluation queries it."""
 
     def __init__(self, source: Source, arrays: tuple[str, str] | None) -> None:
         self.name, self._source, self._arrays = source.name, source, arrays
 
-    def ask(self, batch: Arrays, part: NDArray[np.int64], kept: _Alone) -> None:
+    def query(self, batch: Arrays, part: NDArray[np.int64], kept: _Alone) -> None:
         started_at = time.perf_counter()
         if self._arrays is not None:
             rows, scores = (batch[name] for name in self._arrays)
@@ -111,18 +111,18 @@ class _Asked:
         kept.keep(part, rows, scores)
 
 
-def _served(chain: Chain) -> Iterator[_Asked]:
-    """The sources whose arrays the chain holds already; one that waits for unknown users says nothing of the others."""
+def _served(chain: Chain) -> Iterator[_QueriedSource]:
+    """The sources whose arrays the chain holds already, without one that serves unknown users alone."""
     for node, planned in zip(chain.nodes, chain.plan.nodes, strict=True):
         if isinstance(node.step, Source) and not node.step.only_unknown:
             items, scores = (planned.gives[f"{node.step.name}_{what}"] for what in ("items", "scores"))
-            yield _Asked(node.step, (items, scores))
+            yield _QueriedSource(node.step, (items, scores))
 
 
-def _opened(further: Sequence[Source], folder: Path, spec: ChainSpec) -> Iterator[_Asked]:
+def _opened(further: Sequence[Source], folder: Path, spec: ChainSpec) -> Iterator[_QueriedSource]:
     for source in further:
         source.open(folder, spec)
-        yield _Asked(source, None)
+        yield _QueriedSource(source, None)
 
 
 def _request(

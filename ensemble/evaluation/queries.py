@@ -1,4 +1,4 @@
-"""The questions of the evaluation: one a test user, asked at the start of the test split, and what would be right."""
+"""The queries of the evaluation, one a test user as of the start of the test split, and the relevant items."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
 
     A relevant item is one with a positive test event of the user, counted once. Items that the user had already had in
     train or valid are left out where the chain filters seen items: no source may show them. Events of items outside the
-    catalogue are left out, and the pairs they make are counted. Users without a relevant item are not asked about;
+    catalogue are left out, and the pairs they make are counted. Users without a relevant item get no query;
     where nobody has one, there is no query (`ensemble.evaluation.unmeasured` says why).
 
     Args:
@@ -82,14 +82,14 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
     keys = np.unique(user[usable] * num_items + item[usable])
     new = ~_is_seen(keys, state, num_items) if config.chain.filter_seen else np.ones(len(keys), bool)
     users, relevant = np.divmod(keys[new], num_items)
-    asked = _draw(np.unique(users), config)
-    chosen = np.isin(users, asked)
+    queried = _draw(np.unique(users), config)
+    chosen = np.isin(users, queried)
     outside_users, num_outside = _outside(events, positive)
     first_user, first = np.unique(user, return_index=True)
-    at_first = first[np.searchsorted(first_user, asked)]
+    at_first = first[np.searchsorted(first_user, queried)]
     return Queries(
-        user_rows=asked,
-        indptr=np.append(0, np.searchsorted(users[chosen], asked, side="right")),
+        user_rows=queried,
+        indptr=np.append(0, np.searchsorted(users[chosen], queried, side="right")),
         rows=relevant[chosen],
         at=np.asarray(events["at"].to_numpy(), np.int64)[at_first],
         context={name: events[name].combine_chunks().take(pa.array(at_first)) for name in config.data.context},
@@ -99,15 +99,15 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
             "num_positive_events_outside_catalogue": int((positive & (item < 0)).sum()),
             "num_repeated_pairs_left_out": int((~new).sum()),
             "num_users_with_relevant_items": len(np.unique(users)),
-            "num_users_measured": len(asked),
+            "num_users_measured": len(queried),
             "num_relevant": int(chosen.sum()),
             "num_relevant_pairs": len(users),
             "num_relevant_pairs_outside_catalogue": int(num_outside.sum()),
             "num_users_with_relevant_items_only_outside": int((~np.isin(outside_users, users)).sum()),
             "relevant_label": label or None,
         },
-        outside=_counts_of(asked, outside_users, num_outside),
-        displayed=_displayed(events, positive, asked, state, config) if config.data.propensity else None,
+        outside=_counts_of(queried, outside_users, num_outside),
+        displayed=_displayed(events, positive, queried, state, config) if config.data.propensity else None,
     )
 
 
@@ -122,36 +122,36 @@ def _outside(events: pa.Table, positive: NDArray[np.bool_]) -> tuple[NDArray[np.
 
 
 def _counts_of(
-    asked: NDArray[np.int64], users: NDArray[np.int64], counts: NDArray[np.int64]
+    queried: NDArray[np.int64], users: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
-    """The counts of `users` for those who are asked about, 0 for the others; None without any."""
+    """The counts of `users` for the queried users, 0 for the others; None without any."""
     if not len(users):
         return None
-    place = np.minimum(np.searchsorted(users, asked), len(users) - 1)
-    return np.where(users[place] == asked, counts[place], 0)
+    place = np.minimum(np.searchsorted(users, queried), len(users) - 1)
+    return np.where(users[place] == queried, counts[place], 0)
 
 
 def _displayed(
-    events: pa.Table, positive: NDArray[np.bool_], asked: NDArray[np.int64], state: State, config: Config
+    events: pa.Table, positive: NDArray[np.bool_], queried: NDArray[np.int64], state: State, config: Config
 ) -> Displayed:
-    """What chance displayed to the users who are asked about, by the same rules as what is relevant.
+    """What chance displayed to the queried users, by the same rules as what is relevant.
 
     Args:
         events: the test split, R rows.
         positive: bool [R].
-        asked: int64 [Q], ascending.
+        queried: int64 [Q], ascending.
         state: what is known before the test split.
         config: whether seen items are left out.
     """
     user, item = (np.asarray(events[name].to_numpy(), np.int64) for name in ("user_row", "item_row"))
     propensity = np.asarray(events[PROPENSITY].to_numpy(), np.float64)
-    by_chance = (propensity > 0) & np.isin(user, asked)  # NaN: a policy chose
+    by_chance = (propensity > 0) & np.isin(user, queried)  # NaN: a policy chose
     num_items = len(state.popularity)
     if config.chain.filter_seen:
         by_chance &= ~(_is_seen(user * num_items + item, state, num_items) & (item >= 0))
     rows = np.flatnonzero(by_chance & positive)
     rows = rows[np.argsort(user[rows], kind="stable")]
-    return Displayed(np.searchsorted(asked, user[rows]), item[rows], 1.0 / propensity[rows], int(by_chance.sum()))
+    return Displayed(np.searchsorted(queried, user[rows]), item[rows], 1.0 / propensity[rows], int(by_chance.sum()))
 
 
 def read_segment(users: Path, column: str) -> NDArray:

@@ -39,7 +39,7 @@ class Displayed(msgspec.Struct, frozen=True):
         owner: int64 [D], query numbers, ascending.
         rows: int64 [D], item rows; -1: outside the catalogue, which nobody can show.
         weights: float64 [D], 1 / propensity.
-        num_displays: test events that chance displayed to the users who were asked about, clicked or not.
+        num_displays: test events that chance displayed to the queried users, clicked or not.
     """
 
     owner: NDArray[np.int64]

@@ -65,11 +65,11 @@ def measure_slices(
     owner = np.repeat(np.arange(len(queries)), np.diff(queries.indptr))
     for name, kept in _item_slices(queries, state):
         if kept.any():
-            asked, counts = np.unique(owner[kept], return_counts=True)
+            with_one, counts = np.unique(owner[kept], return_counts=True)
             indptr, rows = np.append(0, np.cumsum(counts)), queries.rows[kept]
-            found = {s: per_user(answer.rows[asked], indptr, rows, cutoffs) for s, answer in slates.items()}
+            found = {s: per_user(answer.rows[with_one], indptr, rows, cutoffs) for s, answer in slates.items()}
             part = {s: {m: values[m] for m in wanted if m in values} for s, values in found.items()}
-            table[name] = _record(len(asked), part, resamples)
+            table[name] = _record(len(with_one), part, resamples)
     return table
 
 

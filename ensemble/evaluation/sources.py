@@ -1,4 +1,4 @@
-"""Everybody who is asked: the baselines, retrieval, the chain, the informed bound, with the same queries and rules."""
+"""The sources that are compared, with the same queries and rules: baselines, retrieval, the chain, informed bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from ensemble.config import Config
-from ensemble.evaluation.chain_source import ask_chain
+from ensemble.evaluation.chain_source import query_chain
 from ensemble.evaluation.informed import ask_informed, why_not_informed
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.setting import Setting
@@ -75,7 +75,7 @@ def _chain(run: Run, config: Config, setting: Setting) -> list[Slates]:
     shutil.rmtree(folder, ignore_errors=True)
     further = list(_not_served(run))
     compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval", further)
-    return ask_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest, further)
+    return query_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest, further)
 
 
 def _not_served(run: Run) -> Iterator[Source]:

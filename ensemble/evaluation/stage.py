@@ -102,7 +102,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
     Args:
         run: for the truth and the index.
         config: cutoffs, resamples, seeds.
-        setting: what the sources were asked with.
+        setting: what the sources were queried with.
         answers: source -> its slates; "chain" among them, or none where no slate can be judged.
     """
     cutoffs, queries = sorted(set(config.evaluate.cutoffs)), setting.queries
@@ -171,14 +171,14 @@ def _add_share_of_best(
     data, queries = run.folder("data"), setting.queries
     if (reason := why_no_truth(data, queries)) is not None:
         return [f"The share of the best possible is not stated: {reason}."]
-    asked = drawn_for_truth(config, len(queries))
-    num_asked = len(asked)
+    measured = drawn_for_truth(config, len(queries))
+    num_users = len(measured)
     label = queries.facts["relevant_label"]
     shares = share_of_best(
         {source: answer.rows for source, answer in answers.items()},
         queries,
         true_probability(data, queries, setting.user_ids, setting.item_ids, label),
-        asked=asked,
+        measured=measured,
         state=setting.state if config.chain.filter_seen else None,
         eligible=setting.eligible,
         cutoffs=cutoffs,
@@ -187,7 +187,7 @@ def _add_share_of_best(
         columns[source] |= table
     reason = None if INFORMED in answers else why_not_informed(data, config.shop, queries)
     return [
-        f"The share of the best possible is the mean over {num_asked:,} users and uses the true {label} probabilities.",
+        f"The share of the best possible is the mean over {num_users:,} users and uses the true {label} probabilities.",
         INFORMED_NOTE if reason is None else f"The informed bound is not stated: {reason}.",
         *([POLICY_SENTENCE] if queries.displayed is None else []),
     ]
@@ -195,8 +195,8 @@ def _add_share_of_best(
 
 def drawn_for_truth(config: Config, num_queries: int) -> NDArray[np.int64]:
     """The queries whose best possible slate is worked out, ascending; all of few."""
-    num_asked = min(config.evaluate.num_truth_users, num_queries)
-    return np.sort(np.random.default_rng(config.evaluate.seed).choice(num_queries, num_asked, replace=False))
+    num_users = min(config.evaluate.num_truth_users, num_queries)
+    return np.sort(np.random.default_rng(config.evaluate.seed).choice(num_queries, num_users, replace=False))
 
 
 def _ids(setting: Setting) -> tuple[NDArray, NDArray]:

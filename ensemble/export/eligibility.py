@@ -18,7 +18,7 @@ from models.index.stage import Serving
 from workflows.core.errors import ConfigError, DataError
 from workflows.core.run import Run
 
-__all__ = ["asked_of_index", "count_words", "eligible_items", "pack", "popularity_order"]
+__all__ = ["count_words", "eligible_items", "index_workload", "pack", "popularity_order"]
 
 MAX_SHOWN = 5
 
@@ -65,8 +65,8 @@ def count_words(items: Path, config: Config) -> str:
     return _words(list(_conditions(items, config)))
 
 
-def asked_of_index(run: Run, config: Config) -> Serving:
-    """What the chain of this config asks of the index: candidates and filters."""
+def index_workload(run: Run, config: Config) -> Serving:
+    """What the index must serve for the chain of this config: candidates and filters."""
     chain, stock = config.chain, config.data.stock
     return Serving(
         num_candidates=chain.num_candidates,

@@ -20,7 +20,7 @@ def check_graph(run: Run, folder: Path, graph: str) -> int:
     """Compare the plan with the graph on users spread over the table.
 
     Args:
-        run: whose users are asked about.
+        run: whose users are queried.
         folder: the compiled chain.
         graph: "module:function".
 

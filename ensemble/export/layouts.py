@@ -90,13 +90,13 @@ def tied_config(spec: ChainSpec, plan: Plan, names: Names) -> str:
     response = plan.response(spec)
     # The answer's arrays go by the names of the response, all others by those of the plan.
     final = {plan.nodes[-1].gives[tensor.name]: tensor.name for tensor in response}
-    asked = {tensor.name for tensor in spec.request}
+    requested = {tensor.name for tensor in spec.request}
     prefix = _prefix(spec, plan)
     first = plan.models[0]
     mapped = []
     for model in plan.models:
         reads, gives = plan.boundary(model, spec)
-        inputs = {t.name: t.name if model == first and t.name in asked else prefix + t.name for t in reads}
+        inputs = {t.name: t.name if model == first and t.name in requested else prefix + t.name for t in reads}
         outputs = {t.name: final.get(t.name, prefix + t.name) for t in gives}
         if (node := _onnx_node(plan, model, names)) is not None:
             inputs = {_plain(own): inputs[array] for own, array in node.reads.items()}
@@ -181,10 +181,10 @@ def _onnx_node(plan: Plan, model: str, names: Names) -> Node | None:
 
 def _prefix(spec: ChainSpec, plan: Plan) -> str:
     """What to put before the arrays between two parts, where a column of the request is called like one of them."""
-    asked = {tensor.name for tensor in spec.request}
+    requested = {tensor.name for tensor in spec.request}
     between = {array for node in plan.nodes for array in node.gives.values()}
     prefix = ""
-    while asked & {prefix + name for name in between}:
+    while requested & {prefix + name for name in between}:
         prefix += "_"
     return prefix
 

@@ -96,10 +96,14 @@ class BruteForce:
         """Both sources' scores of every item, by the name of their pair feature, [N] each."""
         query = self.query(inputs)
         further = {name: self._further_scores(name, query) for name in self._further}
-        return {TOWER_SCORE: np.asarray(self.embeddings @ query), NEIGHBOUR_SCORE: self._said(user), **further}
+        return {
+            TOWER_SCORE: np.asarray(self.embeddings @ query),
+            NEIGHBOUR_SCORE: self._neighbour_scores(user),
+            **further,
+        }
 
     def _further_scores(self, name: str, query: NDArray) -> NDArray:
-        """What a source beside towers and lists says of every item, [N]; -inf of those that it never gives."""
+        """The scores of a source beside towers and lists, [N]; -inf for items that it never gives."""
         if name == "popularity":
             counts = np.asarray(self._state.popularity)
             return counts / max(float(counts.max()), 1.0)
@@ -151,22 +155,21 @@ class BruteForce:
             return "a score differs"
         return self._order_problem(logits, rows, surely, perhaps)
 
-    def _said(self, user: int) -> NDArray[np.float64]:
-        """What a user's items say for every item, float64 [N], item by item."""
+    def _neighbour_scores(self, user: int) -> NDArray[np.float64]:
+        """The neighbour score of every item, float64 [N], summed item by item."""
         recent = [item for item in self._state.history[user].tolist() if item >= 0]
         counts = dict.fromkeys([*self._state.seen(user).tolist(), *recent], 1.0)
         for age, item in enumerate(reversed(recent)):
             counts[item] += self._spec.recency_boost * self._spec.recency_decay**age
-        said = np.zeros(len(self.embeddings))
+        scores = np.zeros(len(self.embeddings))
         for item, count in counts.items():
             span = slice(int(self._lists.indptr[item]), int(self._lists.indptr[item + 1]))
-            said[self._lists.rows[span]] += count * self._lists.weights[span]
-        return said
+            scores[self._lists.rows[span]] += count * self._lists.weights[span]
+        return scores
 
     def _retrieved(self, scores: dict[str, NDArray], allowed: NDArray, count: int) -> tuple[NDArray, NDArray]:
         """Item rows that are surely among the candidates, and those that rounding may bring there."""
-        said = scores[NEIGHBOUR_SCORE]
-        meant = {TOWER_SCORE: allowed, NEIGHBOUR_SCORE: allowed & (said > 0)}
+        meant = {TOWER_SCORE: allowed, NEIGHBOUR_SCORE: allowed & (scores[NEIGHBOUR_SCORE] > 0)}
         meant |= {name: allowed & np.isfinite(scores[name]) for name in self._further}
         merged = self.merged(scores)
 

@@ -1,4 +1,4 @@
-"""What every baseline is: fitted on a user-item matrix, asked for slates of item rows."""
+"""What every baseline is: fitted on a user-item matrix, it gives slates of item rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Baseline(ABC):
     """A recommender fitted on `interactions`, a sparse matrix [U, N].
 
     Row u of the matrix is the user of user_row u, column i the item of item_row i; a stored value is 1.0 where the user
-    had a positive event with the item in train or valid. Row b of a slate matrix belongs to the b-th user asked about.
+    had a positive event with the item in train or valid. Row b of a slate matrix belongs to the b-th queried user.
     """
 
     name: str

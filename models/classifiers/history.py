@@ -52,9 +52,9 @@ class Past:
         """How many events each user had strictly before an instant, and how many of them were positive; [B] each."""
         first = np.searchsorted(self._users, user_row)
         instants, inverse = np.unique(np.concatenate([self._at, at]), return_inverse=True)
-        known, asked = inverse[: len(self._at)], inverse[len(self._at) :]
+        known, wanted = inverse[: len(self._at)], inverse[len(self._at) :]
         keys = self._users * len(instants) + known
-        last = np.maximum(np.searchsorted(keys, user_row * len(instants) + asked), first)
+        last = np.maximum(np.searchsorted(keys, user_row * len(instants) + wanted), first)
         return last - first, self._positives[last] - self._positives[first]
 
 

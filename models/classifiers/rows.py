@@ -1,4 +1,4 @@
-"""The labelled events of a run as the tables that classifiers are tuned on, fitted on and asked about."""
+"""The labelled events of a run as the tables that classifiers are tuned on, fitted on and compared on."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def advise(
 
     Args:
         embeddings: float32 [N, D] by item_row; may be memory-mapped.
-        workload: what the index will be asked.
+        workload: the queries and filters that it must serve.
         config: the target, the bounds, and a kind where one is forced.
         folder: index.faiss is left here unless the search is exact.
         on_gpu: build inverted lists on the first GPU, and measure exact and inverted-list search there too.

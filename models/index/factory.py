@@ -60,8 +60,8 @@ PLANS = (Plan(IVF, 1), Plan(IVF, 4), Plan(IVF_FASTSCAN, 1), Plan(IVF_FASTSCAN, 2
 
 def plans_for(kind: str | None, num_items: int) -> list[Plan]:
     """The plans of a kind, or of all, without those that a small catalogue has too few items for."""
-    asked = [plan for plan in PLANS if kind in (None, plan.kind)]
-    distinct = {(plan.kind, num_lists(num_items, plan.lists_per_root)): plan for plan in reversed(asked)}
+    possible = [plan for plan in PLANS if kind in (None, plan.kind)]
+    distinct = {(plan.kind, num_lists(num_items, plan.lists_per_root)): plan for plan in reversed(possible)}
     return sorted(distinct.values(), key=PLANS.index)
 
 

@@ -35,8 +35,8 @@ class IndexMeta(Meta, frozen=True, kw_only=True):
         build_s: time of the build, in seconds.
         index_bytes: size of index.faiss.
         recall_cutoff: k of `index_recall_at_k`.
-        target_index_recall: the least of it that was asked for.
-        num_queries: how many users' queries were asked.
+        target_index_recall: the least that the config demands.
+        num_queries: how many users' queries were measured.
         num_candidates: items wanted of each.
         share_eligible: share of the items that may be shown.
         mean_blocked: items that a user must not see, on average.

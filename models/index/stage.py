@@ -58,13 +58,13 @@ def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, f
         ConfigError: a GPU was asked for and FAISS has none.
     """
     serving = serving or Serving()
-    asked = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.mark}
+    workload = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.mark}
     return run_stage(
         run,
         STAGE,
         config={STAGE: config},
         after=("data", "features", "retrieval"),
-        inputs={"serving": asked},
+        inputs={"serving": workload},
         body=lambda folder: _build(run, config, serving, folder),
         force=force,
     )

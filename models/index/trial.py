@@ -72,7 +72,7 @@ class Catalogue:
 
     Args:
         embeddings: float32 [N, D].
-        workload: what is asked of it.
+        workload: the queries and filters that it must serve.
         config: the target.
         folder: where index files are written, one a plan.
     """

@@ -1,4 +1,4 @@
-"""What an index will be asked, and how well and how fast it answers: real queries with their filters on."""
+"""The workload of an index, real queries with their filters on, and how well and how fast it answers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The item-item source: which items speak for which, and how its score is merged with the two towers'."""
+"""The item-item source: which items contribute to the scores of which, and how these merge with the towers'."""

@@ -18,7 +18,7 @@ from models.neighbours.weights import Weights, spread
 from models.retrieval.validation import ValidationSet
 from runtime.neighbours import Recency
 
-__all__ = ["Asked", "Choice", "choose", "ndcg"]
+__all__ = ["Choice", "ValidationUsers", "choose", "ndcg"]
 
 BLOCK_CELLS = 20_000_000
 SCALE_USERS = 500
@@ -38,7 +38,7 @@ class Choice(msgspec.Struct, frozen=True):
         recency: how much more a user's latest items count.
         tower_weight, neighbour_weight: of the two scores in the merged one.
         measured: {"walk_power", "l2", "walk_share", "recency_boost", "recency_decay" or "tower_share": value, "ndcg":
-            mean over the users asked} in order.
+            mean over the validation users} in order.
     """
 
     ridge: int
@@ -50,19 +50,19 @@ class Choice(msgspec.Struct, frozen=True):
     measured: list[dict[str, float]]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ValidationUsers(msgspec.Struct, frozen=True):
     """The validation users, aligned.
 
     Attributes:
-        users: their inputs, relevant and seen items.
-        owned: float32 [V, N], what they had at the end of training.
+        valid: their inputs, relevant and seen items.
+        seen: float32 [V, N], what they had seen at the end of training.
         history: int32 [V, L], the latest of it, oldest first, padded right with -1.
         embedded: float32 [V, D], their query embeddings.
         item_embeddings: float32 [N, D].
     """
 
-    users: ValidationSet
-    owned: sparse.csr_matrix
+    valid: ValidationSet
+    seen: sparse.csr_matrix
     history: NDArray[np.int32]
     embedded: NDArray[np.float32]
     item_embeddings: NDArray[np.float32]
@@ -73,32 +73,32 @@ class Asked(msgspec.Struct, frozen=True):
         return scores
 
     def neighbours(self, weights: sparse.csr_matrix, recency: Recency = PLAIN) -> Scores:
-        """The item-item scores of the whole catalogue; `weights` by the item spoken for."""
+        """The item-item scores of the whole catalogue; `weights` [N, N] by the item that is scored."""
         by_source = weights.T.tocsr()
-        counted = (self.owned + recent_matrix(self.history, self.owned.shape[1], recency)).tocsr()
+        counted = (self.seen + recent_matrix(self.history, self.seen.shape[1], recency)).tocsr()
         return lambda positions: np.asarray((counted[positions] @ by_source).toarray(), np.float32)
 
 
-def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
-    """Choose one after the other; the first value of each where there is no user to ask.
+def choose(weights: Weights, users: ValidationUsers, config: NeighboursConfig) -> Choice:
+    """Choose one after the other; the first value of each where there is no validation user.
 
     Args:
         weights: fitted on the train split.
-        asked: users of the valid split.
+        users: those of the valid split.
         config: the values to choose from.
     """
     measured: list[dict[str, float]] = []
 
     def best(name: str, values: Sequence[float], scores_of: Callable[[float], Scores]) -> float:
-        if len(values) == 1 or not len(asked.users):
+        if len(values) == 1 or not len(users.valid):
             return values[0]
-        found = [ndcg(asked.users, scores_of(value), config.validation_cutoff) for value in values]
+        found = [ndcg(users.valid, scores_of(value), config.validation_cutoff) for value in values]
         measured.extend({name: v, "ndcg": round(q, 5)} for v, q in zip(values, found, strict=True))
         return values[int(np.argmax(found))]
 
-    some = np.arange(min(len(asked.users), SCALE_USERS))
-    scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.regressions]
-    walk_scales = [spread(asked.neighbours(matrix)(some)) for matrix in weights.walks]
+    some = np.arange(min(len(users.valid), SCALE_USERS))
+    scales = [spread(users.neighbours(matrix)(some)) for matrix in weights.regressions]
+    walk_scales = [spread(users.neighbours(matrix)(some)) for matrix in weights.walks]
 
     def blend(ridge: int, walk: int, share: float) -> Blend:
         return Blend(share, scales[ridge], walk_scales[walk])
@@ -107,7 +107,7 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
         return blend(ridge, walk, share).matrix(weights.regressions[ridge], weights.walks[walk])
 
     def blended(ridge: int, walk: int, share: float) -> Scores:
-        return asked.neighbours(matrix(ridge, walk, share))
+        return users.neighbours(matrix(ridge, walk, share))
 
     powers, l2s = config.walk_powers, config.l2
     # In equal parts: the walks that are best alone need not be those that know what the regression does not.
@@ -117,17 +117,17 @@ def choose(weights: Weights, asked: Asked, config: NeighboursConfig) -> Choice:
     weighed = matrix(ridge, walk, walk_share)
 
     def recent(boost: float, decay: float) -> Scores:
-        return asked.neighbours(weighed, Recency(boost, decay))
+        return users.neighbours(weighed, Recency(boost, decay))
 
     decay = config.recency_decays[0]
     boost = best("recency_boost", config.recency_boosts, lambda value: recent(value, decay))
     if boost:
         decay = best("recency_decay", config.recency_decays, lambda value: recent(boost, value))
     item_item = recent(boost, decay)
-    tower_scale, item_scale = spread(asked.towers(some)), spread(item_item(some))
+    tower_scale, item_scale = spread(users.towers(some)), spread(item_item(some))
 
     def merged(share: float) -> Scores:
-        return lambda at: share / tower_scale * asked.towers(at) + (1 - share) / item_scale * item_item(at)
+        return lambda at: share / tower_scale * users.towers(at) + (1 - share) / item_scale * item_item(at)
 
     tower_share = best("tower_share", config.tower_shares, merged)
     return Choice(

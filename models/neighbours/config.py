@@ -22,7 +22,7 @@ class NeighboursConfig(Section, frozen=True):
     Of several values the best on the valid split is taken; the first where it has no user to ask.
 
     Attributes:
-        regressed: items that may speak for one item in the local ridge regression; 0: the walks are all there is.
+        regressed: items that may contribute to one item in the local ridge regression; 0: the walks are all there is.
         walked: items kept per item of the two-step walks.
         l2: ridges to choose from.
         walk_powers: the walks to an item, and from it, are divided by its count to this power, to choose from: where
@@ -31,7 +31,7 @@ class NeighboursConfig(Section, frozen=True):
         recency_boosts: how much more than others the latest item counts in a user's item-item score, to choose from.
         recency_decays: of that, per step into the past, to choose from.
         tower_shares: share of the two towers in the merged retrieval score, to choose from.
-        longest_list: items kept of those that one item speaks for, by absolute weight: what a request costs.
+        longest_list: items kept in the list of one item, by absolute weight: what a request costs.
         user_power: a user with n items counts n**-user_power: long lists say less about each pair.
         popularity_power: the regression's weights for an item are divided by its count to this power.
         max_pairs: item pairs counted over all users; where there are more, the longest lists are thinned.

@@ -48,7 +48,7 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
 
     announce("fit-neighbours", Device("cpu", "sparse counts and small systems, which need no GPU"))
     weights = fit_weights(load_state(run, "train"), config, config.l2, config.walk_powers)
-    choice = choose(weights, _asked(run, config), config)
+    choice = choose(weights, _validation_users(run, config), config)
     num_entries = {"train": _write(weights, choice, choice.ridge, choice.walk, config.longest_list, folder / "train")}
     del weights  # the largest thing here
     l2, power = config.l2[choice.ridge], config.walk_powers[choice.walk]
@@ -87,11 +87,11 @@ def _say(meta: NeighboursMeta) -> None:
     )
 
 
-def _asked(run: Run, config: NeighboursConfig) -> Any:
-    """Users of the valid split with what they had at the end of training."""
+def _validation_users(run: Run, config: NeighboursConfig) -> Any:
+    """Users of the valid split with what they had seen at the end of training."""
     from scipy import sparse
 
-    from models.neighbours.choose import Asked
+    from models.neighbours.choose import ValidationUsers
     from models.retrieval.retriever import Retriever
     from models.retrieval.validation import validation_set
 
@@ -101,10 +101,10 @@ def _asked(run: Run, config: NeighboursConfig) -> Any:
     tower = Retriever.of(run, "train")
     indptr = np.cumsum([0, *map(len, users.seen)])
     indices = np.concatenate([*users.seen, np.zeros(0, np.int32)])
-    owned = sparse.csr_matrix(
+    seen = sparse.csr_matrix(
         (np.ones(len(indices), np.float32), indices, indptr), shape=(len(users), features.num_items)
     )
     dim = tower.item_embeddings.shape[1]
     embedded = tower.embed(users.inputs) if len(users) else np.zeros((0, dim), np.float32)
     history = np.asarray(state.history[users.user_row])
-    return Asked(users, owned, history, embedded, tower.item_embeddings)
+    return ValidationUsers(users, seen, history, embedded, tower.item_embeddings)

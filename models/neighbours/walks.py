@@ -27,7 +27,7 @@ def walk_weights(
         num_neighbours: kept per item.
 
     Returns:
-        float32 [N, N]; row i holds the items that speak for item i, never i itself.
+        float32 [N, N]; row i holds the items that contribute to item i, never i itself.
     """
     damping = np.maximum(popularity, 1.0).astype(np.float32) ** np.float32(-power)
     columns, values = strongest(counts, damping, min(num_neighbours, counts.shape[0]))

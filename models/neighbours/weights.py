@@ -21,7 +21,7 @@ __all__ = ["Weights", "fit_weights", "score_matrix", "spread", "to_lists"]
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Item-item weights of one snapshot, row i holding what the others say for item i.
+    """Item-item weights of one snapshot, row i holding what the others contribute to item i.
 
     Attributes:
         regressions: float32 [N, N] for each ridge.
@@ -55,10 +55,10 @@ def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float], po
 
 
 def to_lists(weights: sparse.csr_matrix, longest: int) -> NeighbourLists:
-    """Weights [N, N] by the item spoken for -> lists by the item that speaks, its `longest` strongest weights each.
+    """Weights [N, N] by the scored item -> lists by the contributing item, its `longest` strongest weights each.
 
-    Popular items speak for thousands, and most users have some: cutting their lists made requests several times
-    faster and cost no accuracy that could be measured.
+    Popular items contribute to thousands of others, and most users have some: cutting their lists made requests several
+    times faster and cost no accuracy that could be measured.
     """
     by_source = weights.T.tocsr()
     by_source.sort_indices()

@@ -39,7 +39,7 @@ def export_ranker(
         max_stored_mb: see RankingConfig.
 
     Returns:
-        What meta.json says of the shape, and `factored`: whether the arrays give the model's logits and top items.
+        The shape as meta.json describes it, and `factored`: whether the arrays give the model's logits and top items.
 
     Raises:
         ArtefactError: an ONNX graph differs from the TensorFlow model.

@@ -63,19 +63,19 @@ def sample_groups(
     ends = np.append(first, len(targets))
     with console.progress("ranking: draw negatives", len(targets), "positives") as bar:
         for start in range(0, len(first), step):
-            asked = slice(start, start + step)
-            users, bounds = user_row[first[asked]], ends[start : start + step + 1]
+            block = slice(start, start + step)
+            users, bounds = user_row[first[block]], ends[start : start + step + 1]
             span = slice(bounds[0], bounds[-1])
             owner = np.repeat(np.arange(len(users)), np.diff(bounds))
             neighbour = pairs.retriever.neighbour_scores(users)
-            scores = pairs.retriever.merged_scores(embedded[asked], neighbour)
+            scores = pairs.retriever.merged_scores(embedded[block], neighbour)
             for place, user in enumerate(users):
                 scores[place, state.seen(int(user))] = -np.inf
             is_candidate[span] = _among_best(scores, owner, targets[span], config.candidate_pool)
             for place, user in enumerate(users):
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores, owner)
-            pair[span] = pairs.of_block(embedded[asked], neighbour, item_rows[span], owner)
+            pair[span] = pairs.of_block(embedded[block], neighbour, item_rows[span], owner)
             bar.advance(bar.task_ids[0], len(owner))
     groups = SampledGroups(query, item_rows, pair, user_row, features)
     # What retrieval does not find is never ranked: learning to prefer it would only draw other weak candidates up.

@@ -75,7 +75,7 @@ class Trainer:
         return fit(self.model, task.both.share(self._team.shard), None, more, checkpoint, self._mark, self._team)
 
     def export(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
-        """Write the calibrated model's graphs and arrays; what `export_ranker` says of their shape."""
+        """Write the calibrated model's graphs and arrays; the shape as `export_ranker` describes it."""
         self.model.rescale(calibration.factor, calibration.offset)
         with full_float32():
             return export_ranker(folder, self.model, self._task.features, self._task.config.max_stored_mb)

@@ -52,7 +52,7 @@ class EventsConfig(ContrastConfig, frozen=True):
         batch_size: rows a step, of each process where several train together.
         learning_rate: of Adam.
         max_epochs: upper bound; early stopping usually ends sooner. "auto": 60, and 10 where no user of the valid split
-            can be asked.
+            can be queried.
         patience: epochs without a better validation recall before training stops.
     """
 
@@ -102,7 +102,7 @@ class SetsConfig(Section, frozen=True):
         batch_size: users a step, of each process where several train together.
         learning_rate: of Adam; there are few steps an epoch, each over all items.
         max_epochs: upper bound; early stopping usually ends sooner. "auto": 60, fewer of large data, and 10 where no
-            user of the valid split can be asked.
+            user of the valid split can be queried.
         max_cells: logits computed in all, which bounds the epochs where they are "auto": users times items are those of
             one epoch.
         patience: epochs without a better validation recall; more than for rows of events, as epochs are shorter.

@@ -51,7 +51,7 @@ class EventRows:
         return self.config.learning_rate * falling
 
     def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
-        """What the query tower is asked with, of a batch's inputs; `noise`, int32 [2], seeds what is random in it."""
+        """The query tower's inputs, of a batch's; `noise`, int32 [2], seeds what is random in it."""
         return inputs
 
     def catalogue_loss(

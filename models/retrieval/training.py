@@ -176,8 +176,8 @@ def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
         query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
         with tf.GradientTape() as tape:
-            asked = rows.query_inputs(towers, query_inputs, noise)
-            query = towers.query({f.name: asked[f.name] for f in towers.query_features}, training=True)
+            inputs = rows.query_inputs(towers, query_inputs, noise)
+            query = towers.query({f.name: inputs[f.name] for f in towers.query_features}, training=True)
             hidden = _with_dropout(item_inputs if contrast else catalogue, towers.item_features, config, noise)
             items = towers.item(hidden, training=True)
             if contrast is not None:

@@ -67,7 +67,7 @@ def _fit(run: Run, config: SourcesConfig, num_candidates: int, folder: Path) -> 
 
 
 def _fits(config: SourcesConfig) -> Iterator[tuple[SourceFit, PlaceConfig]]:
-    """Every source with what the config says of its place, in the order in which they are tried."""
+    """Every source with its place as the config gives it, in the order in which they are tried."""
     yield ContentFit(config.content, config.seed), config.content
     yield TrendingFit(config.trending), config.trending
     yield LatestFit(config.latest), config.latest

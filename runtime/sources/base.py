@@ -1,4 +1,4 @@
-"""What a retrieval source is to the chain: a step that gives items with scores, and what the merge may ask of it."""
+"""What a retrieval source is to the chain: a step that gives items with scores, and what the merge needs of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.seen import SEEN_FILES, SeenItems
 from runtime.spec import POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step
 
-__all__ = ["Asked", "Found", "Scorer", "Source", "pad_rows", "real"]
+__all__ = ["Found", "QueriedUser", "Scorer", "Source", "pad_rows", "real"]
 
 # Item rows int64 [K] and their scores float32 [K], for one user.
 Found = tuple[NDArray, NDArray]
@@ -23,33 +23,33 @@ Scorer = Callable[[NDArray, NDArray], NDArray[np.float32]]
 NOTHING: Found = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
-class Asked:
+class QueriedUser:
     """One user of a batch as a source sees it.
 
     Attributes:
-        user: place in the batch.
+        place: in the batch.
         user_row: -1 for an unknown user.
         requested: item rows of the request's recent items, oldest first.
-        owned: distinct item rows that the user has, ascending.
+        seen: distinct item rows that the user has interacted with, those of the request among them, ascending.
         blocked: distinct item rows that must not be shown, ascending.
     """
 
-    def __init__(self, user: int, user_row: int, requested: NDArray, owned: NDArray, blocked: NDArray) -> None:
-        self.user, self.user_row, self.requested = user, user_row, requested
-        self.owned, self.blocked = owned, blocked
+    def __init__(self, place: int, user_row: int, requested: NDArray, seen: NDArray, blocked: NDArray) -> None:
+        self.place, self.user_row, self.requested = place, user_row, requested
+        self.seen, self.blocked = seen, blocked
 
 
 class Source(Step):
     """A retrieval source.
 
     Subclasses say in `find` what they find for one user. `{name}_items` int32 [B, K] holds item rows, -1 where there is
-    none, and `{name}_scores` float32 [B, K] what the source says of them; K may differ from batch to batch.
+    none, and `{name}_scores` float32 [B, K] their scores; K may differ from batch to batch.
 
     Attributes:
         score_name: under which the ranker sees the source's score of every candidate; empty: it does not.
         is_sparse: whether what it does not give has the score 0; else the merge asks `scorer`.
-        serves_unknown: whether it is asked for users of whom nothing is known.
-        only_unknown: whether it is asked for nobody else.
+        serves_unknown: whether it is queried for users of whom nothing is known.
+        only_unknown: whether it is queried for nobody else.
     """
 
     model = "retrieve"
@@ -81,40 +81,40 @@ class Source(Step):
         return ()
 
     def scorer(self, folder: Path, spec: ChainSpec) -> Scorer | None:
-        """Scores of items that other sources found; None where the source says nothing of them."""
+        """Scores of items that other sources found; None where the source has none."""
         return None
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
         self._filter_seen, self._seen = spec.filter_seen, SeenItems(folder)
 
-    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """The source's items for one user, none of them blocked or ineligible.
 
         Args:
-            asked: the user.
+            user: whose items are wanted.
             batch: what `inputs` names, [B, ...].
         """
         raise NotImplementedError
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """One user at a time: what a user gets must not change with the others of a batch."""
-        found = [NOTHING if asked is None else self.find(asked, batch) for asked in self._each(batch)]
+        found = [NOTHING if user is None else self.find(user, batch) for user in self._each(batch)]
         return {
             f"{self.name}_items": pad_rows([rows for rows, _ in found], np.int32, NO_ITEM),
             f"{self.name}_scores": pad_rows([scores for _, scores in found], np.float32, 0),
         }
 
-    def _each(self, batch: Mapping[str, NDArray]) -> Iterator[Asked | None]:
+    def _each(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
-        for user, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
+        for place, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
             if self.only_unknown if path != POPULARITY else not self.serves_unknown:
                 yield None
                 continue
-            requested, excluded = real(batch["recent_rows"][user]), real(batch["excluded_rows"][user])
-            owned = _union(self._seen.of(user_row), requested)
-            blocked = _union(owned, excluded) if self._filter_seen else _union(owned[:0], excluded)
-            yield Asked(user, user_row, requested, owned, blocked)
+            requested, excluded = real(batch["recent_rows"][place]), real(batch["excluded_rows"][place])
+            seen = _union(self._seen.of(user_row), requested)
+            blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
+            yield QueriedUser(place, user_row, requested, seen, blocked)
 
 
 def real(rows: NDArray) -> NDArray:

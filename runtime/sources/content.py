@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.index.allowed import are_set
 from runtime.index.rounding import SCORE_STEP, quantise
 from runtime.index.search import inner_products
-from runtime.sources.base import Asked, Found, Scorer, Source
+from runtime.sources.base import Found, QueriedUser, Scorer, Source
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import load_array
 
@@ -44,13 +44,13 @@ class Content(Source):
         self._places, self._rows = np.flatnonzero(eligible), rows[eligible].astype(np.int64)
         self._count = spec.num_candidates
 
-    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """Every one of them is looked at."""
-        free = ~np.isin(self._rows, asked.blocked) if len(asked.blocked) else np.ones(len(self._rows), bool)
+        free = ~np.isin(self._rows, user.blocked) if len(user.blocked) else np.ones(len(self._rows), bool)
         rows, places = self._rows[free], self._places[free]
         if not len(rows):
             return rows, np.zeros(0, np.float32)
-        scores = inner_products(batch["query"][asked.user], self._vectors, places)
+        scores = inner_products(batch["query"][user.place], self._vectors, places)
         if len(rows) > self._count:
             best = np.lexsort((rows, -scores))[: self._count]
             rows, scores = rows[best], scores[best]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.sources.base import Asked, Found, Scorer, Source
+from runtime.sources.base import Found, QueriedUser, Scorer, Source
 from runtime.spec import ChainSpec
 from runtime.step import load_array
 
@@ -45,10 +45,10 @@ class ItemScores(Source):
         self._order, self._scores = load_array(folder / self.order_file), load_array(folder / self.scores_file)
         self._count = spec.num_candidates
 
-    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """The first of the order that are not blocked."""
-        order = self._order[: self._count + len(asked.blocked)]
-        rows = order[~np.isin(order, asked.blocked)][: self._count]
+        order = self._order[: self._count + len(user.blocked)]
+        rows = order[~np.isin(order, user.blocked)][: self._count]
         return rows, np.asarray(self._scores[rows])
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:

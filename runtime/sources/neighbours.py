@@ -1,4 +1,4 @@
-"""The item-item lists: what a user's items say for others, the latest of them more than the rest."""
+"""The item-item lists: the user's items contribute to the scores of others, the latest more than the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.index.allowed import are_set
 from runtime.neighbours import NeighbourLists, Recency, neighbour_scores
 from runtime.ranker.pairs import NEIGHBOUR_SCORE
-from runtime.sources.base import Asked, Found, Source
+from runtime.sources.base import Found, QueriedUser, Source
 from runtime.spec import ChainSpec
 from runtime.step import load_array
 
@@ -40,16 +40,16 @@ class Neighbours(Source):
         self._recency = Recency(spec.recency_boost, spec.recency_decay)
         self._marked = np.zeros(spec.num_items, bool)
 
-    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
-        """The sums over what the user has."""
-        recent = self._recent(asked.user_row, asked.requested)
-        reached, sums = neighbour_scores(self._lists, asked.owned, recent, self._recency)
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
+        """The neighbour scores, summed over the user's seen items."""
+        recent = self._recent(user.user_row, user.requested)
+        reached, sums = neighbour_scores(self._lists, user.seen, recent, self._recency)
         if not len(reached):
             return reached, sums
         # Flagging a few rows for one search is many times cheaper than searching among them.
-        self._marked[asked.blocked] = True
+        self._marked[user.blocked] = True
         kept = are_set(self._eligible, reached) & ~self._marked[reached]
-        self._marked[asked.blocked] = False
+        self._marked[user.blocked] = False
         return reached[kept], sums[kept]
 
     def _recent(self, user_row: int, requested: NDArray) -> NDArray:

@@ -11,7 +11,7 @@ from runtime.index.allowed import Allowed
 from runtime.index.search import INDEX_FILE, ItemSearch, inner_products, open_index
 from runtime.index.settings import EXACT
 from runtime.ranker.pairs import TOWER_SCORE
-from runtime.sources.base import Asked, Found, Scorer, Source
+from runtime.sources.base import Found, QueriedUser, Scorer, Source
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import load_array
 
@@ -47,9 +47,9 @@ class TwoTowers(Source):
         self._search = ItemSearch(load_array(folder / EMBEDDINGS_FILE), allowed, spec.index, index)
         self._count = spec.num_candidates
 
-    def find(self, asked: Asked, batch: Mapping[str, NDArray]) -> Found:
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """Search for one user: FAISS takes other routes for larger batches."""
-        return self._search.best(batch["query"][asked.user], asked.blocked, self._count)
+        return self._search.best(batch["query"][user.place], user.blocked, self._count)
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The embeddings."""

@@ -25,9 +25,9 @@ RETRIEVAL_SCORE = "retrieval_score"
 class Merge(Step):
     """The C best of the union of what the sources found.
 
-    merged score = sum over the sources of weight * score. A source gives the score of what it found; of what others
-    found, it says the score too, where it is not sparse. A sparse source, which gives every item that it says anything
-    of, brings the C best with a positive score into the union, any other source all that it gives.
+    merged score = sum over the sources of weight * score. A source gives the scores of the items that it found. A
+    source that is not sparse also scores the items that others found. A sparse source gives every item that has a score
+    other than 0, and its C best with a positive score join the union; of any other source, all items do.
 
     A quota keeps places: of a source with the quota q, the q best by its own score are candidates, whatever their
     merged score. Where nothing is known of a user, the candidates are those of the fallback source, in its order.
@@ -51,8 +51,8 @@ class Merge(Step):
             self._sources.append(source)
         self._weights = np.array([record["weight"] for record in sources], np.float64)
         self._quotas = [int(record["quota"]) for record in sources]
-        # What is asked of everybody: the others wait for users of whom nothing is known.
-        self._asked = [number for number, source in enumerate(self._sources) if not source.only_unknown]
+        # Queried for every user; the others serve only users of whom nothing is known.
+        self._queried = [number for number, source in enumerate(self._sources) if not source.only_unknown]
         self._fallback = [source.name for source in self._sources].index(fallback)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -67,12 +67,12 @@ class Merge(Step):
         return (Tensor("candidates", "INT32", spec.num_candidates), *scores)
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
-        """What the sources need to say something of others' items."""
-        return tuple(name for number in self._asked for name in self._sources[number].scorer_files(spec))
+        """What the sources need to score the items of others."""
+        return tuple(name for number in self._queried for name in self._sources[number].scorer_files(spec))
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
-        self._scorers = {number: self._sources[number].scorer(folder, spec) for number in self._asked}
+        self._scorers = {number: self._sources[number].scorer(folder, spec) for number in self._queried}
         self._place = np.full(spec.num_items, -1, np.int64)
         self._count = spec.num_candidates
 
@@ -81,7 +81,7 @@ class Merge(Step):
         paths = batch["path_code"][:, 0].tolist()
         candidates = np.full((len(paths), self._count), NO_ITEM, np.int32)
         merged = np.zeros(candidates.shape, np.float32)
-        seen = {n: np.zeros(candidates.shape, np.float32) for n in self._asked if self._sources[n].score_name}
+        seen = {n: np.zeros(candidates.shape, np.float32) for n in self._queried if self._sources[n].score_name}
         for user, path in enumerate(paths):
             if path == POPULARITY:
                 rows, values = self._given(batch, self._fallback, user)
@@ -102,15 +102,15 @@ class Merge(Step):
 
     def _merge(self, batch: Mapping[str, NDArray], user: int) -> tuple[NDArray, NDArray, dict[int, NDArray]]:
         """Rows, merged scores, and the scores by source, best first."""
-        given = {number: self._given(batch, number, user) for number in self._asked}
-        brought = {number: self._brought(number, *given[number]) for number in self._asked}
-        union = self._union([brought[number][0] for number in self._asked])
+        given = {number: self._given(batch, number, user) for number in self._queried}
+        brought = {number: self._brought(number, *given[number]) for number in self._queried}
+        union = self._union([brought[number][0] for number in self._queried])
         query, total = batch["query"][user], np.zeros(len(union))
         self._place[union] = np.arange(len(union))
         places = {number: self._place[rows] for number, (rows, _) in brought.items()}
         self._place[union] = -1
         scores = {}
-        for number in self._asked:
+        for number in self._queried:
             if self._sources[number].is_sparse:
                 scores[number] = quantise(look_up(union, *given[number]), SCORE_STEP)
             else:
@@ -151,7 +151,7 @@ class Merge(Step):
     def _dense(
         self, number: int, places: NDArray, given: NDArray, union: NDArray, query: NDArray
     ) -> NDArray[np.float32]:
-        """What a source that is not sparse says of every item of the union: what it gave, and what it is asked for."""
+        """A source's scores of the whole union: those that it gave, and its scorer's for the other items."""
         scores, missing = np.zeros(len(union), np.float32), np.ones(len(union), bool)
         scores[places], missing[places] = given, False
         if (scorer := self._scorers[number]) is not None and missing.any():

@@ -46,12 +46,12 @@ class Oracle:
         self.meta = json.loads((root / "ranking/meta.json").read_text())
         lists = root / "neighbours/eval"
         indptr, rows, weights = (np.load(lists / f"{name}.npy").tolist() for name in ("indptr", "rows", "weights"))
-        self.speaks_for = [list(zip(rows[a:b], weights[a:b], strict=True)) for a, b in pairwise(indptr)]
+        self.contributes_to = [list(zip(rows[a:b], weights[a:b], strict=True)) for a, b in pairwise(indptr)]
         self.merge = json.loads((root / "neighbours/meta.json").read_text())
         self.load_ranker(root / "ranking")
         self.sources = json.loads((root / "sources/meta.json").read_text())["sources"]
         folder = root / "sources" / state
-        self.said = {name: np.load(folder / name / "scores.npy").tolist() for name in ("trending", "latest")}
+        self.item_scores = {name: np.load(folder / name / "scores.npy").tolist() for name in ("trending", "latest")}
         self.few = np.load(folder / "content/rows.npy").tolist()
         self.vectors = np.load(folder / "content/vectors.npy").astype(np.float64)
 
@@ -86,9 +86,9 @@ class Oracle:
         row = self.users.index(user) if user in self.users else -1
         recent_rows = [self.items.index(item) if item in self.items else -1 for item in recent]
         known_recent = {item for item in recent_rows if item >= 0}
-        owned = known_recent | (self.seen[row] if row >= 0 else set())
+        seen = known_recent | (self.seen[row] if row >= 0 else set())
         hidden = {self.items.index(item) for item in exclude if item in self.items}
-        allowed = [i for i in self.eligible if i not in hidden and not (self.chain.filter_seen and i in owned)]
+        allowed = [i for i in self.eligible if i not in hidden and not (self.chain.filter_seen and i in seen)]
         size = size or self.chain.slate_size
         if row < 0 and not known_recent and not context:
             best = sorted(allowed, key=lambda i: (-self.popularity[i], i))[:size]
@@ -98,35 +98,35 @@ class Oracle:
         query = self.tower.run(None, inputs)[0][0]
         similarity = {i: float(np.dot(self.embeddings[i].astype(np.float64), query)) for i in allowed}
         stored = [item for item in self.history[row].tolist() if item >= 0] if row >= 0 else []
-        support = self.support(owned, [*stored, *(item for item in recent_rows if item >= 0)][-6:])
-        further = {name: dict(enumerate(said)) for name, said in self.said.items()}
+        neighbours = self.neighbour_scores(seen, [*stored, *(item for item in recent_rows if item >= 0)][-6:])
+        further = {name: dict(enumerate(scores)) for name, scores in self.item_scores.items()}
         further["content"] = {i: float(vector @ query) for i, vector in zip(self.few, self.vectors, strict=True)}
-        found = self.retrieve(allowed, similarity, support, further)
-        logits = {i: self.logit(inputs, i, similarity[i], support[i]) for i in found}
+        found = self.retrieve(allowed, similarity, neighbours, further)
+        logits = {i: self.logit(inputs, i, similarity[i], neighbours[i]) for i in found}
         best = sorted(found, key=lambda i: (-round(logits[i], 5), i))[:size]
         path = "known_user" if row >= 0 else "history" if known_recent else "context"
         return [self.items[i] for i in best], [1 / (1 + np.exp(-logits[i])) for i in best], path
 
-    def support(self, owned: set[int], recent: list[int]) -> list[float]:
-        """What the user's items say for every item, the recent ones more the later they were."""
-        said, recency = [0.0] * len(self.items), self.merge["recency"]
-        for item in owned | set(recent):
+    def neighbour_scores(self, seen: set[int], recent: list[int]) -> list[float]:
+        """What the user's items contribute to every item, the recent ones more the later they were."""
+        scores, recency = [0.0] * len(self.items), self.merge["recency"]
+        for item in seen | set(recent):
             ages = [age for age, other in enumerate(reversed(recent)) if other == item]
             count = 1 + sum(recency["boost"] * recency["decay"] ** age for age in ages)
-            for other, weight in self.speaks_for[item]:
-                said[other] += count * weight
-        return said
+            for other, weight in self.contributes_to[item]:
+                scores[other] += count * weight
+        return scores
 
     def retrieve(
-        self, allowed: list[int], similarity: dict[int, float], support: list[float], further: dict[str, dict]
+        self, allowed: list[int], similarity: dict[int, float], neighbours: list[float], further: dict[str, dict]
     ) -> list[int]:
         """The C best of each source, then the C best of those by the merged score, and what quotas keep."""
         count = self.chain.num_candidates
         near = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[:count]
-        said = sorted((i for i in allowed if support[i] > 0), key=lambda i: (-round(support[i], 6), i))[:count]
+        listed = sorted((i for i in allowed if neighbours[i] > 0), key=lambda i: (-round(neighbours[i], 6), i))[:count]
         merged = {
-            i: self.merge["tower_weight"] * similarity[i] + self.merge["neighbour_weight"] * support[i]
-            for i in {*near, *said}
+            i: self.merge["tower_weight"] * similarity[i] + self.merge["neighbour_weight"] * neighbours[i]
+            for i in {*near, *listed}
         }
         kept: set[int] = set()
         for name, record in self.sources.items():
@@ -137,7 +137,7 @@ class Oracle:
             kept |= set(best[: round(record["quota"] * count)])
             for i in best:
                 tower, neighbour = self.merge["tower_weight"], self.merge["neighbour_weight"]
-                merged.setdefault(i, tower * similarity[i] + neighbour * support[i])
+                merged.setdefault(i, tower * similarity[i] + neighbour * neighbours[i])
         for name, record in self.sources.items():
             for i in merged:
                 merged[i] += record["weight"] * further.get(name, {}).get(i, 0.0)
@@ -164,8 +164,8 @@ class Oracle:
         inputs = {name: np.array([[value]], dtype[name]) for name, value in values.items()}
         return {**inputs, "recent_item_ids": np.array([codes + [0] * (6 - len(codes))], np.int32)}
 
-    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, support: float) -> float:
-        pair = np.array([similarity, support, self.pair_popularity[item]], np.float32)
+    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, neighbour: float) -> float:
+        pair = np.array([similarity, neighbour, self.pair_popularity[item]], np.float32)
         if not self.meta["factored"]:
             item_inputs = {name: np.array([[values[item]]]) for name, values in self.encoded_items.items()}
             item_inputs = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in item_inputs.items()}

@@ -249,7 +249,7 @@ def _write_retrieval(run: Run, rng: np.random.Generator, schema: FeatureSchema, 
 
 def _write_neighbours(run: Run, rng: np.random.Generator, num_items: int) -> None:
     folder = _folder(run, "neighbours")
-    # The last items speak for nobody and nobody speaks for them, as without a training event.
+    # The last items contribute to no other and no other contributes to them, as without a training event.
     lists = [np.sort(rng.choice(num_items - 3, rng.integers(0, 8), replace=False)) for _ in range(num_items - 3)]
     lists += [np.zeros(0, np.int64)] * 3
     for snapshot in ("train", "eval"):

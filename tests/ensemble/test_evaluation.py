@@ -1,4 +1,4 @@
-"""The stage evaluate on a synthetic run: what is asked, what is measured, what is written."""
+"""The stage evaluate on a synthetic run: what is queried, what is measured, what is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.config import ChainConfig
-from ensemble.evaluation.chain_source import ask_chain
+from ensemble.evaluation.chain_source import query_chain
 from ensemble.evaluation.config import EvaluateConfig, TargetConfig
 from ensemble.evaluation.markdown import report_text
 from ensemble.evaluation.measure import Slates, measure_source, summarise
@@ -367,7 +367,7 @@ def test_a_context_value_that_one_user_lacks_is_left_out_for_that_user_alone(tmp
     queries = load_queries(run, config, load_state(run, "eval"))
     compile_chain(run, config, tmp_path / "chain", "eval")
     users, items = (np.load(run.folder("data") / "ids" / f"{side}.npy") for side in ("users", "items"))
-    *_, slates = ask_chain(tmp_path / "chain", queries, users, items, 20)
+    *_, slates = query_chain(tmp_path / "chain", queries, users, items, 20)
     chain = Chain.load(tmp_path / "chain")
     for query, user in enumerate(queries.user_rows.tolist()):
         request = {"user_id": users[[[user]]], "slate_size": np.array([[20]], np.int32)}

@@ -35,16 +35,22 @@ def test_shares_equal_a_loop_over_the_definition(shop, monkeypatch):
     state, queries, truth, eligible = shop
     monkeypatch.setattr("ensemble.evaluation.best.CHUNK_CELLS", 2 * NUM_ITEMS)
     slates = np.random.default_rng(1).integers(-1, NUM_ITEMS, (NUM_USERS, K)).astype(np.int32)
-    asked = np.array([0, 2, 3, 7, 8])
+    measured = np.array([0, 2, 3, 7, 8])
     got = share_of_best(
-        {"ours": slates}, queries, lambda part: truth[part], asked=asked, state=state, eligible=eligible, cutoffs=[2, 6]
+        {"ours": slates},
+        queries,
+        lambda part: truth[part],
+        measured=measured,
+        state=state,
+        eligible=eligible,
+        cutoffs=[2, 6],
     )
     for k in (2, 6):
         for user in range(NUM_USERS):
             allowed = [i for i in range(NUM_ITEMS) if eligible[i] and i not in state.seen(user)]
             best = sorted((float(truth[user, i]) for i in allowed), reverse=True)[:k]
             ours = [float(truth[user, i]) if i >= 0 else 0.0 for i in slates[user, :k]]
-            expected = _discounted(ours) / _discounted(best) if user in asked else math.nan
+            expected = _discounted(ours) / _discounted(best) if user in measured else math.nan
             assert got["ours"][f"share_of_best@{k}"][user] == pytest.approx(expected, nan_ok=True)
 
 
@@ -58,7 +64,7 @@ def test_the_ideal_slate_gets_one(shop):
         {"ideal": ideal},
         queries,
         lambda part: truth[part],
-        asked=queries.user_rows,
+        measured=queries.user_rows,
         state=state,
         eligible=eligible,
         cutoffs=[K],

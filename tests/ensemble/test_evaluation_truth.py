@@ -1,4 +1,4 @@
-"""The shop's truth is asked at each query's own user, time and context."""
+"""The shop's truth is read at each query's own user, time and context."""
 
 from __future__ import annotations
 

@@ -123,17 +123,17 @@ def test_columns_of_a_request_may_be_called_like_the_tensors_between_steps_or_ho
     ]
     spec = ChainSpec.load(world[0])
     spec = replace(spec, context_columns=tuple(Tensor(name, "FP64", optional=True) for name in names))
-    asked = [tensor.name for tensor in spec.request]
+    requested = [tensor.name for tensor in spec.request]
     plan = wire(Plan.load(world[0]).nodes, spec)
     fused = text_format.Parse(fused_config(spec, plan, Names()), ModelConfig())
-    assert [tensor.name for tensor in fused.input] == asked
+    assert [tensor.name for tensor in fused.input] == requested
     tied = text_format.Parse(tied_config(spec, plan, Names()), ModelConfig())
-    assert [tensor.name for tensor in tied.input] == asked
+    assert [tensor.name for tensor in tied.input] == requested
     first, *others = tied.ensemble_scheduling.step
-    assert dict(first.input_map) == {name: name for name in asked}
+    assert dict(first.input_map) == {name: name for name in requested}
     written = set(first.output_map.values())
     for step in others:
         assert set(step.input_map.values()) <= written
         written |= set(step.output_map.values())
-    assert not written & set(asked)
+    assert not written & set(requested)
     assert {tensor.name for tensor in tied.output} <= written

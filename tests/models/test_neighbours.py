@@ -11,7 +11,7 @@ from scipy import sparse
 
 from models.dataset.features import State
 from models.neighbours.blend import Blend
-from models.neighbours.choose import Asked, choose, ndcg
+from models.neighbours.choose import ValidationUsers, choose, ndcg
 from models.neighbours.config import NeighboursConfig
 from models.neighbours.counts import cooccurrences, recent_matrix, seen_matrix, thin
 from models.neighbours.ridge import local_ridge
@@ -46,8 +46,8 @@ def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
     random = np.random.default_rng(seed)
     lists = lists_of(random, num_items)
     recent = random.integers(0, num_items, random.integers(0, 5))
-    owned = np.union1d(random.integers(0, num_items, random.integers(0, 8)), recent).astype(np.int64)
-    counts = dict.fromkeys(owned.tolist(), 1.0)
+    seen = np.union1d(random.integers(0, num_items, random.integers(0, 8)), recent).astype(np.int64)
+    counts = dict.fromkeys(seen.tolist(), 1.0)
     for age, item in enumerate(recent[::-1].tolist()):
         counts[item] += 2.0 * 0.5**age
     expected: dict[int, float] = {}
@@ -55,7 +55,7 @@ def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
         for place in range(lists.indptr[item], lists.indptr[item + 1]):
             row = int(lists.rows[place])
             expected[row] = expected.get(row, 0.0) + count * float(lists.weights[place])
-    rows, scores = neighbour_scores(lists, owned, recent, Recency(2.0, 0.5))
+    rows, scores = neighbour_scores(lists, seen, recent, Recency(2.0, 0.5))
     assert rows.tolist() == sorted(expected)
     np.testing.assert_allclose(scores, [expected[row] for row in rows.tolist()], atol=1e-6)
     wanted = random.integers(0, num_items, 20)
@@ -143,11 +143,11 @@ def test_a_catalogue_of_one_item_has_no_neighbours():
     assert len(to_lists(Blend(0.5, 1.0, 1.0).matrix(weights.regressions[0], weights.walks[0]), 9).rows) == 0
 
 
-def asked_of(matrix, relevant, embedded, item_embeddings, history=None):
+def validation_users(matrix, relevant, embedded, item_embeddings, history=None):
     seen = [np.flatnonzero(row) for row in matrix]
     users = ValidationSet(np.arange(len(matrix)), inputs={}, relevant=relevant, seen=seen)
     history = np.full((len(matrix), 2), -1, np.int32) if history is None else history
-    return Asked(users, sparse.csr_matrix(matrix), history, embedded, item_embeddings)
+    return ValidationUsers(users, sparse.csr_matrix(matrix), history, embedded, item_embeddings)
 
 
 def test_the_source_that_knows_the_answer_gets_all_the_weight():
@@ -160,7 +160,7 @@ def test_the_source_that_knows_the_answer_gets_all_the_weight():
     half = np.eye(12, dtype=np.float32)[::2]
     relevant = [np.array([2 * k + 1]) for k in range(6)]
     noise = random.standard_normal((6, 12)).astype(np.float32)
-    chosen = choose(weights, asked_of(half, relevant, -noise, np.eye(12, dtype=np.float32)), config)
+    chosen = choose(weights, validation_users(half, relevant, -noise, np.eye(12, dtype=np.float32)), config)
     assert chosen.neighbour_weight > 0
     assert {"walk_power", "l2", "walk_share", "recency_boost", "tower_share"} == {
         name for record in chosen.measured for name in record
@@ -168,7 +168,7 @@ def test_the_source_that_knows_the_answer_gets_all_the_weight():
 
     unrelated = fit_weights(state_of([[i] for i in range(12)], 12), config, config.l2, config.walk_powers)
     answers = np.eye(12, dtype=np.float32)[1::2]
-    chosen = choose(unrelated, asked_of(half, relevant, answers, np.eye(12, dtype=np.float32)), config)
+    chosen = choose(unrelated, validation_users(half, relevant, answers, np.eye(12, dtype=np.float32)), config)
     assert chosen.tower_weight > 0
 
 
@@ -204,7 +204,9 @@ def test_without_validation_users_the_first_of_each_setting_is_taken():
     matrix = random_matrix(10)
     config = NeighboursConfig(regressed=4, walked=4)
     weights = fit_weights(state_of([np.flatnonzero(row) for row in matrix], 9), config, config.l2, config.walk_powers)
-    nobody = asked_of(np.zeros((0, 9), np.float32), [], np.zeros((0, 2), np.float32), np.ones((9, 2), np.float32))
+    nobody = validation_users(
+        np.zeros((0, 9), np.float32), [], np.zeros((0, 2), np.float32), np.ones((9, 2), np.float32)
+    )
     chosen = choose(weights, nobody, config)
     assert (chosen.walk, chosen.ridge, chosen.blend.walk_share) == (0, 0, config.walk_shares[0])
     assert chosen.tower_weight == pytest.approx(config.tower_shares[0])
@@ -234,9 +236,9 @@ def test_where_the_next_item_follows_from_the_last_one_the_latest_items_are_boos
     matrix[np.arange(40)[:, None], starts] = 1
     relevant = [np.array([row[-1] + 1]) for row in starts]
     nothing = np.zeros((40, 2), np.float32), np.ones((12, 2), np.float32)
-    chosen = choose(weights, asked_of(matrix, relevant, *nothing, starts.astype(np.int32)), config)
+    chosen = choose(weights, validation_users(matrix, relevant, *nothing, starts.astype(np.int32)), config)
     assert chosen.recency.boost > 0
-    backwards = asked_of(matrix, relevant, *nothing, starts[:, ::-1].astype(np.int32))
+    backwards = validation_users(matrix, relevant, *nothing, starts[:, ::-1].astype(np.int32))
     assert choose(weights, backwards, config).recency.boost == 0
 
 
@@ -250,8 +252,8 @@ def test_popular_items_are_held_back_only_where_users_choose_the_rare_ones():
     half = np.eye(11, dtype=np.float32)[1::2]
     nothing = np.zeros((5, 2), np.float32), np.ones((11, 2), np.float32)
     # Item 0 was had by five times as many users as the partner, and by all who had this one.
-    rare = choose(weights, asked_of(half, [np.array([2 * k + 2]) for k in range(5)], *nothing), config)
-    popular = choose(weights, asked_of(half, [np.array([0])] * 5, *nothing), config)
+    rare = choose(weights, validation_users(half, [np.array([2 * k + 2]) for k in range(5)], *nothing), config)
+    popular = choose(weights, validation_users(half, [np.array([0])] * 5, *nothing), config)
     measured = {r["walk_power"]: r["ndcg"] for r in rare.measured if "walk_power" in r}
     assert config.walk_powers[rare.walk] > 0 and measured == {0.3: 1.0, 0.9: 1.0, 0.0: 0.0}
     assert popular.walk == 2

@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
         versions: package -> version that it was made with.
         config: the resolved config sections that the stage depends on.
         files: every file of the stage, and its checksum.
-        info: what the stage says of its result.
+        info: what the stage reports of its result.
         format_version: of the manifest itself.
         content: hash of the fingerprint and of the files that the result consists of; "" in manifests of releases that
             did not write it.

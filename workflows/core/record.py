@@ -23,7 +23,7 @@ Said = TypeVar("Said", bound="Info")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage says of its result.
+    """What the stage reports of its result.
 
     A subclass tells in its docstring what each key means; docs/ARTEFACTS.md is made of it.
     """

@@ -1,4 +1,4 @@
-"""What the manifest of features/ says of the encoded tables."""
+"""What the manifest of features/ reports of the encoded tables."""
 
 from __future__ import annotations
 

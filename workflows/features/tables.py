@@ -154,10 +154,10 @@ def _ids(ids: np.ndarray) -> pa.Array:
 def context_table(piece: Piece, columns: Sequence[Column]) -> pa.Table:
     """The canonical context columns of a piece of the events; what a request takes for null is null here too."""
     raw = _raw(piece, columns)
-    return pa.table({column.name: canonical(_asked(raw[column.column]), column) for column in columns})
+    return pa.table({column.name: canonical(_as_requested(raw[column.column]), column) for column in columns})
 
 
-def _asked(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_requested(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as a request can give them: an empty text and the smallest integer are its nulls."""
     if pa.types.is_dictionary(values.type) and len(values):
         return pa.chunked_array([_without_empty(chunk) for chunk in values.chunks])

@@ -48,24 +48,24 @@ def common_types(
         types = {name: found[name][column].type for name in found}
         if len(set(types.values())) == 1:
             continue
-        target = _asked_text(opened, types, column, data) or _common(opened, types, column, key, data)
+        target = _configured_text(opened, types, column, data) or _common(opened, types, column, key, data)
         _check_fits(con, opened, found, column, target, data)
         for name, relation in opened.items():
             found[name][column] = _widened(relation, found[name][column], column, target)
     return found
 
 
-def _asked_text(opened: Mapping[str, Relation], types: Mapping[str, str], column: str, data: DataConfig) -> str:
+def _configured_text(opened: Mapping[str, Relation], types: Mapping[str, str], column: str, data: DataConfig) -> str:
     """VARCHAR for ids where the config says what they are: they become that once all are there.
 
     Raises:
         DataError: ids of a type that is none for an id.
     """
-    asked = {data.user_id: data.user_id_type, data.item_id: data.item_id_type}
-    if column not in asked:
+    configured = {data.user_id: data.user_id_type, data.item_id: data.item_id_type}
+    if column not in configured:
         return ""
     held = {id_type(opened[name].source.table, column, {column: kind}) for name, kind in types.items()}
-    return "VARCHAR" if asked[column] == "string" or (asked[column] == "int64" and "string" in held) else ""
+    return "VARCHAR" if configured[column] == "string" or (configured[column] == "int64" and "string" in held) else ""
 
 
 def _common(opened: Mapping[str, Relation], types: Mapping[str, str], column: str, key: str, data: DataConfig) -> str:

@@ -21,7 +21,7 @@ def comparison_sql(label: str, condition: Condition, column: str, kind: str) -> 
 
     Args:
         label: name of the label, for the message.
-        condition: what is asked.
+        condition: the comparison, as the config gives it.
         column: SQL of its column.
         kind: DuckDB type of that; the connection must be in the zone UTC.
 

@@ -79,7 +79,7 @@ def test_sql(test: str, column: str, kind: str = "") -> str:
         column: SQL of the text.
         kind: SQL of the text's kind, where it is known.
     """
-    asked, places = TESTS[test], {name: place for place, name in enumerate((*KINDS, "word"))}
-    cases = [f"WHEN {places[name]} THEN true" for name in asked.always]
-    cases += [f"WHEN {places[name]} THEN {asked.sql.format(column)}" for name in asked.kinds]
+    matching, places = TESTS[test], {name: place for place, name in enumerate((*KINDS, "word"))}
+    cases = [f"WHEN {places[name]} THEN true" for name in matching.always]
+    cases += [f"WHEN {places[name]} THEN {matching.sql.format(column)}" for name in matching.kinds]
     return f"(CASE {kind or kind_sql(column)} {' '.join(cases)} ELSE false END)"

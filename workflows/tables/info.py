@@ -1,4 +1,4 @@
-"""What the manifest of data/ says of the tables."""
+"""What the manifest of data/ reports of the tables."""
 
 from __future__ import annotations
 

@@ -166,8 +166,8 @@ def _read_entities(
     wanted = ["*"]
     if relation.dialects:
         known = {column: id_use(data, column)} | (_stock(data) if table == "items" else {})
-        asked = [known.get(name) or uses.get(name) or Use(name, "any", table) for name in shape]
-        settled = settle_table(con, table, [relation], asked, [column])
+        uses_of_columns = [known.get(name) or uses.get(name) or Use(name, "any", table) for name in shape]
+        settled = settle_table(con, table, [relation], uses_of_columns, [column])
         wanted = [f"{kind.sql} AS {quoted(name)}" for name, kind in zip(shape, settled, strict=True)]
     run(
         con,

@@ -74,7 +74,7 @@ RETRIEVAL = [
 
 def neighbours(config: Config, folder: Path) -> Any:
     """The choice and the lists of a small log."""
-    from models.neighbours.choose import Asked, choose
+    from models.neighbours.choose import ValidationUsers, choose
     from models.neighbours.weights import fit_weights, to_lists
     from models.retrieval.validation import validation_set
 
@@ -92,10 +92,10 @@ def neighbours(config: Config, folder: Path) -> Any:
     user, item = np.nonzero(~has & (rng.random(has.shape) < 0.3))
     events = type("Positives", (), {"columns": {"user_row": user, "item_row": item, "recent_item_ids": history[user]}})
     users = validation_set(features, events, state, own.validation_users, own.seed)  # type: ignore[arg-type]
-    owned = sparse.csr_matrix(has[users.user_row].astype(np.float32))
+    seen = sparse.csr_matrix(has[users.user_row].astype(np.float32))
     embedded = [rng.standard_normal((size, 5)).astype(np.float32) for size in (40, 16)]
-    asked = Asked(users, owned, history[users.user_row], embedded[0][users.user_row], embedded[1])
-    choice = choose(weights, asked, own)
+    valid = ValidationUsers(users, seen, history[users.user_row], embedded[0][users.user_row], embedded[1])
+    choice = choose(weights, valid, own)
     matrix = choice.blend.matrix(weights.regressions[choice.ridge], weights.walks[choice.walk])
     lists = to_lists(matrix, own.longest_list)
     return json.dumps(msgspec.to_builtins(choice)), lists.weights.tolist()
@@ -124,7 +124,7 @@ NEIGHBOURS = [
 
 
 def index(config: Config, folder: Path) -> Any:
-    """What the stage says of its choice: its reason and the figures without times."""
+    """What the stage reports of its choice: its reason and the figures without times."""
     from models.index.stage import Serving, build_index
     from tests.ensemble.synthetic import make_run
 

@@ -20,7 +20,7 @@ __all__ = ["CASES"]
 
 
 def chain(config: Config, folder: Path) -> Any:
-    """What the compiled chain says of itself."""
+    """What the compiled chain reports of itself."""
     from ensemble.export.compile import compile_chain
 
     run, made = make_run(folder / "run")
