@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ __all__ = ["RESULTS_FOLDER", "gather", "markdown", "number", "write_page"]
 
 RESULTS_FOLDER = "benchmarks"
 PLOTS_FOLDER = "performance"
+WIDTH = 120
 ORDER = ("serving", "catalogue", "preprocess", "training")
 INTRODUCTION = """# Speed
 
@@ -67,9 +69,10 @@ def markdown(results: Sequence[Benchmark]) -> str:
 def _section(result: Benchmark) -> Iterator[str]:
     yield f"## {result.title}\n\n{result.summary}\n"
     yield f"```bash\n{result.command}\n```\n"
-    yield f"{result.date}, {_machine(result.machine)}\n"
+    yield _wrapped(f"{result.date}, {_machine(result.machine)}") + "\n"
     if result.settings:
-        yield "Settings: " + ", ".join(f"{name} {_plain(value)}" for name, value in result.settings.items()) + ".\n"
+        settings = ", ".join(f"{name} {_plain(value)}" for name, value in result.settings.items())
+        yield _wrapped(f"Settings: {settings}.") + "\n"
     if result.targets:
         yield _targets(result.targets)
     for plot in result.plots:
@@ -77,7 +80,12 @@ def _section(result: Benchmark) -> Iterator[str]:
     for table in result.figures:
         yield f"### {table.title}\n\n{_table(table)}"
     if result.notes:
-        yield "\n".join(f"- {note}" for note in result.notes) + "\n"
+        yield "\n".join(_wrapped(f"- {note}", "  ") for note in result.notes) + "\n"
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Lines of at most WIDTH characters, those after the first indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _plot_path(result: Benchmark, plot: str) -> str:
@@ -98,7 +106,7 @@ def _targets(targets: Sequence[Target]) -> str:
     ]
     table = _table(Table("", ["figure", "measured", "target", ""], rows))
     missed = [f"- Missed: {t.name}. {t.note}" if not t.met else f"- {t.name}: {t.note}" for t in targets if t.note]
-    return "\n".join([table, *missed, ""]) if missed else table
+    return "\n".join([table, *(_wrapped(line, "  ") for line in missed), ""]) if missed else table
 
 
 def _verdict(target: Target) -> str:

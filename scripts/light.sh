@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Environments of Python 3.12 beside the one that trains: .venv-light (numpy 2; evaluates, exports) and .venv-serve (numpy
-# 1, as nvidia-pytriton's Triton needs it). Where there is no such Python, one line says so. Usage: scripts/light.sh UV
+# Environments of Python 3.12 beside the one that trains: .venv-light (numpy 2; evaluates, exports) and .venv-serve
+# (numpy 1, as nvidia-pytriton's Triton needs it). Where there is no such Python, one line says so.
+# Usage: scripts/light.sh UV
 set -euo pipefail
 uv=$1 version=3.12
 if ! python=$(scripts/find_python.sh "$version"); then
