@@ -1,4 +1,4 @@
-"""The chain on one screen: encode, embed, retrieve, rank and order, as a Merlin Systems graph. The only list."""
+"""The chain on one screen, the only list of its steps: encode, embed, retrieve, rank, order, as a Merlin graph."""
 
 from __future__ import annotations
 

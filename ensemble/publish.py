@@ -192,7 +192,7 @@ def _sweep(target: Path) -> None:
 
 @contextmanager
 def _swept(target: Path) -> Iterator[None]:
-    """Leave nothing behind: neither of a publish that was killed before, nor of this one when it fails."""
+    """Remove leftovers: of an earlier publish that was killed, and of this one when it fails."""
     _sweep(target)
     try:
         yield

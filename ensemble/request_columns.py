@@ -1,4 +1,4 @@
-"""Raw context columns of data/ as the inputs of a request, for whoever asks a chain about logged events."""
+"""Raw context columns of data/ as the inputs of a request, to query a chain about logged events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan in one process: the `fused` layout, evaluation; a step model runs a part of it."""
+"""Run a plan in one process: for the `fused` layout and evaluation; a step model runs a part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one exception that a request can cause, and the one that a graph can."""
+"""The exception of a bad request, and that of a bad graph."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Recency:
 def neighbour_scores(
     lists: NeighbourLists, seen: NDArray, recent: NDArray, recency: Recency
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The neighbour scores of a user: each item's weights in the lists of the seen items, times what those items count.
+    """The neighbour scores of a user: per item, the sum of weight times count over the lists of the seen items.
 
     Args:
         lists: the weights.

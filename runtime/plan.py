@@ -30,7 +30,7 @@ WIDTH = "num_wanted"
 
 @dataclass(frozen=True)
 class Node:
-    """One step at its place.
+    """One step at its place in a plan.
 
     Attributes:
         name: unique in the plan.
@@ -170,7 +170,7 @@ def wire(nodes: Sequence[Node], spec: ChainSpec) -> Plan:
 def _check_ends(
     nodes: Sequence[Node], steps: dict[str, Step], given: dict[str, dict[str, Tensor]], spec: ChainSpec
 ) -> None:
-    """The first node alone reads the request; the last one gives a slate."""
+    """Check that the first node alone reads the request and that the last one gives a slate."""
     first, *others = nodes
     if not isinstance(steps[first.name], RequestStep):
         raise PlanError(f"the first operator, '{first.name}', is no step that checks requests, as EncodeRequest is")

@@ -1,4 +1,4 @@
-"""Dataclasses from JSON, every key and every type checked: what the server reads is what export wrote, or a sentence.
+"""Dataclasses from JSON; a key or type that does not fit is refused in one sentence.
 
 The standard library alone.
 """

@@ -1,4 +1,4 @@
-"""What every step of the chain is: arrays [B, ...] in, arrays [B, ...] out, heavy state opened from a folder."""
+"""The interface of a step: it reads arrays [B, ...], gives arrays [B, ...], and opens its state from a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray]
 
 
 class Step:
-    """One step: what it reads and gives is known from the chain's sizes; what it opens, only in the server.
+    """One step. Its inputs and outputs follow from the chain's sizes; its files are opened in the server alone.
 
     The arguments of a subclass's constructor are its settings: JSON values, kept in `settings`, by which the server
     makes the same step again.
@@ -95,7 +95,7 @@ def path_of(step: Step) -> str:
 
 
 def make_step(path: str, settings: Mapping[str, Any]) -> Step:
-    """A step as the graph had it.
+    """Make a step of its path and settings.
 
     Args:
         path: "module:class".

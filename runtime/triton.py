@@ -83,7 +83,7 @@ class PartModel:
 def answer_all(
     answer: AnswerMany, requests: Sequence[Mapping[str, NDArray]], log: Callable[[str], None]
 ) -> list[Answer]:
-    """Answer together; where that fails unexpectedly, one by one, so that a fault costs nobody else their answer."""
+    """Answer requests together; where that fails, one by one, so that a fault costs no other request its answer."""
     try:
         return answer(requests)
     except Exception as error:  # whatever it is, the other requests must be answered

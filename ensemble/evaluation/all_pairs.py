@@ -1,4 +1,4 @@
-"""Quality over all relevant test pairs: those of items outside the catalogue are misses of everybody.
+"""Quality over all relevant test pairs; those of items outside the catalogue count as misses for every source.
 
 Where no items table gives the catalogue, it is the items of train and valid, and what was first seen in the test split
 cannot be recommended. The figures over the catalogue alone say how good the slates are; these say what users get.

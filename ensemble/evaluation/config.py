@@ -13,7 +13,7 @@ __all__ = ["EvaluateConfig", "TargetConfig"]
 
 
 class TargetConfig(Section, frozen=True):
-    """A line to reach: `value` against one of `above`, `at_least` and `below`.
+    """A target: `value` compared with one of `above`, `at_least` and `below`.
 
     Attributes:
         value: a path into metrics.json, keys with dots between them, such as "sources.chain.recall@10" or
@@ -33,12 +33,12 @@ class TargetConfig(Section, frozen=True):
 
     @property
     def bounds(self) -> list[float | str]:
-        """Those that are given; a sound target has one."""
+        """The bounds that are given; a valid target has exactly one."""
         return [bound for bound in (self.above, self.at_least, self.below) if bound is not None]
 
     @property
     def bound(self) -> float | str:
-        """The one that is given."""
+        """The bound that is given."""
         return self.bounds[0]
 
 

@@ -1,4 +1,4 @@
-"""The slates of one who knows the simulated shop but for its users' tastes, and infers these from the same log."""
+"""The informed bound: slates of a model that knows the simulated shop and infers its users' tastes from the log."""
 
 from __future__ import annotations
 

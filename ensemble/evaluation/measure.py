@@ -20,7 +20,7 @@ SEPARATOR = "|"
 
 
 class Slates(msgspec.Struct, frozen=True):
-    """What one source answered to all queries.
+    """The slates of one source for all queries.
 
     Attributes:
         source: its name.

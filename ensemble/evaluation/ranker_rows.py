@@ -1,4 +1,4 @@
-"""Which rows the ranker is measured on, beside which other classifiers, and what that says."""
+"""The ranker's part of the report: the rows it is measured on, and other classifiers on the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source is queried with, read once."""
+"""The inputs that all sources share in an evaluation, read once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Setting", "open_setting"]
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What every source is queried with.
+    """The inputs that all sources share.
 
     Attributes:
         queries: the Q queries.
@@ -35,7 +35,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def open_setting(run: Run, config: Config) -> Setting:
-    """Read what every source is queried with.
+    """Read the inputs that all sources share.
 
     Raises:
         DataError: there is no such column of users.

@@ -1,4 +1,4 @@
-"""Several runs of one setting, such as over seeds: is a difference larger than what chance in training does?"""
+"""Compare runs of one setting that differ in the seed: a real difference exceeds the spread between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `evaluate`: asks every source the same questions and writes report/."""
+"""The stage `evaluate`: queries every source alike and writes report/."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _add_share_of_best(
     columns: dict[str, Columns],
     cutoffs: Sequence[int],
 ) -> list[str]:
-    """Add "share_of_best@k" to the columns where the truth is known; what a reader should know about it."""
+    """Add "share_of_best@k" to the columns where the truth is known; return the notes that a reader needs."""
     data, queries = run.folder("data"), setting.queries
     if (reason := why_no_truth(data, queries)) is not None:
         return [f"The share of the best possible is not stated: {reason}."]

@@ -87,7 +87,7 @@ def best_sources(sources: Mapping[str, Any], name: str) -> list[str]:
 
 
 def outcome(gap: Mapping[str, float]) -> str:
-    """What a paired difference says: "win" or "loss" where its interval leaves zero out, "tie" where it does not."""
+    """ "win" or "loss" where the interval of a paired difference leaves zero out, "tie" where it does not."""
     return "win" if gap["low"] > 0 else "loss" if gap["high"] < 0 else "tie"
 
 

@@ -1,4 +1,4 @@
-"""Lines to reach, named in the config and checked on the numbers of the report."""
+"""Targets that the config names, checked on the numbers of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a test split in which nothing is relevant to anybody: why, what to do, and numbers that are null."""
+"""The report when no test user has a relevant item: the reason, the way out, and null for every number."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def why_unmeasured(config: Config, queries: Queries) -> str | None:
 
 
 def nothing_measured(cutoffs: list[int]) -> dict[str, Any]:
-    """The part of metrics.json that slates give, where none could be judged: every number is null."""
+    """The metrics of slates, every number null, for a run without queries."""
     table = {source: {f"{name}@{k}": dict(NULL) for name in METRICS for k in cutoffs} for source in SOURCES}
     empty = ("chain_minus", "retrieval_minus", "slices", "seconds", "users_per_second")
     return {"sources": table, **{key: {} for key in empty}, "notes": []}
 
 
 def no_slates(source: str, longest: int) -> Slates:
-    """What a source answers to no query."""
+    """The empty slates of a source without queries."""
     return Slates(source, np.zeros((0, longest), np.int32), np.zeros((0, longest), np.float32), 0.0)
 
 
 def _more_test_events(split: SplitConfig) -> str:
-    """How a test split gets other events."""
+    """Advice on how to get a larger or another test split."""
     if split.by == "time":
         return f"raise split.test_fraction (now {split.test_fraction:g})"
     if split.by == "leave_last_out":

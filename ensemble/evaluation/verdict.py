@@ -1,4 +1,4 @@
-"""What a report says of the chain in sentences: against each other source, and what the clicks can tell."""
+"""The findings of a report as sentences: the chain against each other source, and what the clicks can show."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def outside_sentence(metrics: Mapping[str, Any]) -> str:
-    """How much of what is relevant nobody can recommend, and what the chain gets of everything; empty without any."""
+    """How many relevant items nobody can recommend, and the chain's metric with them; empty without any."""
     record = metrics.get("all_pairs", {})
     if not record.get("num_outside"):
         return ""

@@ -1,4 +1,4 @@
-"""Compare a column of the items with the value of a rule, as the value means it."""
+"""Compare a column of the items with the value of a rule, in the type that both share."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def in_words(value: Any) -> str:
 
 
 def way_out(kind: pa.DataType) -> str:
-    """What a rule on a column of this type can be written with."""
+    """The values that a rule on a column of this type can take, for error sentences."""
     if pa.types.is_date(kind):
         return "write a date without quotes, such as value = 2024-01-31"
     if pa.types.is_timestamp(kind):

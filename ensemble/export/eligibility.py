@@ -24,7 +24,7 @@ MAX_SHOWN = 5
 
 
 class Met(msgspec.Struct, frozen=True):
-    """One condition on the items: what is said of those that meet it, which do, bool [N], and what its column holds."""
+    """One condition on the items: its words, which items meet it, bool [N], and the column it reads."""
 
     words: str
     holds: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Before a chain of another graph is exported: what its plan answers against the graph itself, run by Merlin."""
+"""A check before a graph of one's own is exported: its plan must answer as Merlin does with the graph itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models of a repository: which files each holds and what its config says, by the plan. Knows nothing of Merlin."""
+"""The models of a repository: the files and the config.pbtxt of each, derived from the plan. Needs no Merlin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a chain is exported: its slates against brute force over the whole catalogue, on a sample of users."""
+"""A check before a chain is exported: its slates must equal brute force over the catalogue, for sampled users."""
 
 from __future__ import annotations
 
@@ -168,13 +168,13 @@ class BruteForce:
         return scores
 
     def _retrieved(self, scores: dict[str, NDArray], allowed: NDArray, count: int) -> tuple[NDArray, NDArray]:
-        """Item rows that are surely among the candidates, and those that rounding may bring there."""
+        """Lower and upper bound of the candidates: item rows that must be there, and those that may be by rounding."""
         meant = {TOWER_SCORE: allowed, NEIGHBOUR_SCORE: allowed & (scores[NEIGHBOUR_SCORE] > 0)}
         meant |= {name: allowed & np.isfinite(scores[name]) for name in self._further}
         merged = self.merged(scores)
 
         def best(name: str, wanted: int, margin: float) -> NDArray[np.bool_]:
-            """The best of a source, by more than the margin; of a negative margin, those that may be among them."""
+            """The items of a source that beat its last wanted score by the margin, which may be negative."""
             usable, found = meant[name], scores[name]
             if int(usable.sum()) <= wanted:
                 return usable
@@ -199,7 +199,7 @@ class BruteForce:
         return surely, perhaps
 
     def _order_problem(self, logits: NDArray, rows: NDArray, surely: NDArray, perhaps: NDArray) -> str:
-        """Each place of the slate must hold a score between what is surely and what is perhaps retrieved."""
+        """Check that the score at each place of the slate lies between both bounds of what can be retrieved."""
         got = logits[rows]
         low, high = (np.sort(logits[found])[::-1][: len(rows)] for found in (surely, perhaps))
         tolerance = LOGIT_TOLERANCE + 1e-3 * np.abs(got)

@@ -1,4 +1,4 @@
-"""Said before anything is trained or published: where rules, stock and seen items leave too little to show."""
+"""Warnings before anything is trained or published, where rules, stock or seen items leave too few items."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _write_merlin(run: Run, config: Config, chain: Path, repository: Path) -> No
 
 
 def _check(run: Run, config: Config, chain: Path) -> int:
-    """Compare what the plan answers with brute force, which knows the standard graph, or with the graph itself."""
+    """Compare the plan's answers: with brute force for the standard graph, else with the graph run by Merlin."""
     if config.chain.graph == ChainConfig().graph:
         from ensemble.export.eligibility import eligible_items
         from ensemble.export.parity import check_parity

@@ -78,7 +78,7 @@ class Users:
         return [value.decode() if isinstance(value, bytes) else value for value in ids]
 
     def blocked(self, row: int) -> NDArray[np.int32]:
-        """Item rows that the user must not be shown, and what FAISS says where it has found nothing."""
+        """Item rows that the user must not be shown, and -1, which FAISS gives where it finds nothing."""
         seen = self._seen.of(row) if self.spec.filter_seen else self._seen.of(-1)
         return np.concatenate([seen, self._not_eligible, [NOTHING_FOUND]]).astype(np.int32)
 

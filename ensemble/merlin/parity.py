@@ -1,4 +1,4 @@
-"""Before the layout `merlin` is written: its slates against those of the compiled chain, on a sample of users."""
+"""A check before the layout `merlin` is written: its slates must match the compiled chain's, for sampled users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an input that a request leaves out stands for."""
+"""The value of an input that a request leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that Triton's Python backend starts: Merlin Systems' executor, made fit to be asked by our client."""
+"""The model that Triton's Python backend starts: Merlin Systems' executor, adapted to our client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["TritonPythonModel"]
 
 
 class TritonPythonModel(MerlinModel):  # type: ignore[misc]
-    """Loads as Merlin's own does, and answers otherwise.
+    """Merlin's own model with another `execute`.
 
     A shared node runs once a request, an input that is left out is null, a request that fails gets one sentence instead
     of a traceback, and outputs may be texts, which Merlin's own conversion cannot hand to Triton.

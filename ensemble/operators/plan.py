@@ -1,4 +1,4 @@
-"""The Merlin graph compiled into a plan: what is drawn is what every way to run the chain runs."""
+"""Compile the Merlin graph into a plan, which every way to run the chain then runs."""
 
 from __future__ import annotations
 

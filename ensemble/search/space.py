@@ -52,7 +52,7 @@ class Distribution(msgspec.Struct, frozen=True):
         return repr(trial.suggest_float(key, low, high, log=self.kind == "loguniform"))
 
     def stored(self, value: Any) -> Any:
-        """How Optuna stores a config value, to begin with it; None where the distribution does not hold it."""
+        """A config value as Optuna stores it, for the first trial; None where it is outside the distribution."""
         if self.kind == "choice":
             text = json.dumps(value)
             return text if text in [json.dumps(choice) for choice in self.values] else None

@@ -35,7 +35,7 @@ __all__ = ["search", "searched_metric", "trials_left"]
 
 
 def search(run: Run, config: Config, check: Callable[[Sequence[str]], Config], command: Command) -> dict[str, Any]:
-    """Go on with the search of config.search until it has its trials; the tables are in RUN/search/STAGE/.
+    """Start or resume the search of config.search until it has its trials; tables go to RUN/search/STAGE/.
 
     Args:
         run: its stages before the searched one have finished; the trials read them.
@@ -127,7 +127,7 @@ def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) ->
 
 
 def _start_with_the_config(study: Study, config: Config, space: dict[str, Distribution]) -> None:
-    """The first trial is the config as it is, where the space holds it: what the search has to beat."""
+    """Make the config as it is the first trial, where the space holds it: the search has to beat it."""
     tree = msgspec.to_builtins(config)
     values = {key: space[key].stored(_at(tree, key)) for key in space}
     if not study.trials and all(value is not None for value in values.values()):
@@ -135,7 +135,7 @@ def _start_with_the_config(study: Study, config: Config, space: dict[str, Distri
 
 
 def _give_up_on_failures(study: Study, settings: SearchConfig) -> None:
-    """Stop when as many trials as the warm-up has have failed and none went well."""
+    """Stop when none has succeeded and as many trials have failed as the warm-up counts."""
     errors = [trial.user_attrs[ERROR] for trial in study.trials if ERROR in trial.user_attrs]
     if len(errors) >= settings.num_warm_up_trials and len(errors) == _num_done(study):
         raise CascadeError(f"search: none of {len(errors)} trials could be trained; the last one: {errors[-1]}")

@@ -9,7 +9,7 @@ STEADY_S = 60.0
 
 
 class Backoff:
-    """One delay a failure; a failure long after the one before is the first again.
+    """The delay before each retry; after a long time without a failure the delays start anew.
 
     Args:
         delays_s: the waits before the first, second, ... try; after the last one there is no further try.
@@ -42,5 +42,5 @@ class Backoff:
         return self._delays_s[self.failures - 1] if self.failures <= len(self._delays_s) else None
 
     def recovered(self, now: float) -> None:
-        """Say that the try has ended well: from here on the steady time counts."""
+        """Record a successful retry: the time without a failure starts now."""
         self._last_at = now

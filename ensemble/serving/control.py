@@ -100,12 +100,12 @@ class ModelControl:
         return dict(self._call("get_model_config", model, as_json=True)["config"])
 
     def index(self) -> list[Loaded]:
-        """What was loaded so far, and how it stands."""
+        """Every model that was loaded so far, with its state."""
         models = self._call("get_model_repository_index").models
         return [Loaded(model.name, model.version, model.state, model.reason) for model in models]
 
     def is_ready(self) -> bool:
-        """What the server's readiness endpoint says."""
+        """Whether the server's readiness endpoint says ready."""
         return bool(self._call("is_server_ready"))
 
     def hold(self) -> None:
@@ -133,7 +133,7 @@ class ModelControl:
         self.unload(model)
 
     def ask(self, model: str, output: str) -> bytes:
-        """The one value that a model with the single input `go` answers."""
+        """Run a model with the single input `go` and return its one value."""
         import numpy as np
         from tritonclient.grpc import InferInput
 

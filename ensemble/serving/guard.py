@@ -52,7 +52,7 @@ class _Guard:
         self._stubs = self._new_watch()
 
     def look(self) -> None:
-        """Look once, and set right what is found."""
+        """Look once for a server or processes that are gone, and start them again."""
         if ending := self._server.ending():
             self._start_again(ending)
         elif dead := self._stubs.poll():
@@ -140,7 +140,7 @@ class _Guard:
 
 
 def _hold(server: TritonServer) -> bool:
-    """Make the server say "not ready" before anything is waited for; whether it said "ready" until now."""
+    """Put the server on hold ("not ready") before any waiting; return whether it was ready until now."""
     try:
         with ModelControl(server.grpc_address, server.admin_key, HOLD_TIMEOUT_S) as control:
             was_ready = control.is_ready()

@@ -1,4 +1,4 @@
-"""What `cascade reload` does: a running server takes the published version and lets go of steps it no longer needs."""
+"""`cascade reload`: a running server loads the published version and unloads steps that it no longer needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier is told of the user's past, as numbers: the ranker sees the same latest items themselves.
+"""The user's history as numbers for a classifier; the ranker sees the same latest items themselves.
 
 Of the items in the history of an event and the item that it is about: how many there are, which share of them has the
 same category (or a category in common), and how similar they are by who likes both. Where events are ordered, also how

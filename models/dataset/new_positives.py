@@ -1,4 +1,4 @@
-"""Whether a split holds what validation and the sampled ranker live on: positives that are new to their user."""
+"""Whether a split holds positives that are new to their user, which validation and the sampled ranker need."""
 
 from __future__ import annotations
 

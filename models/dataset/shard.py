@@ -1,4 +1,4 @@
-"""Which share of the events a process trains on. By itself: every command reads it, also where only servers run."""
+"""The share of the events that a process trains on. Apart, as every command imports it."""
 
 from __future__ import annotations
 

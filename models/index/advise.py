@@ -1,4 +1,4 @@
-"""Which index serves a catalogue: the cheapest, in time a query, that reaches the recall target with the filters on.
+"""Choose the index of a catalogue: the fastest per query that reaches the recall target with the filters on.
 
 A catalogue above `sample_items` is compared on a sample first: every kind is built and tuned there, and its cost on the
 whole is estimated by its order of growth. On the whole the kinds are then tried, the cheapest estimate first, until one
@@ -28,7 +28,7 @@ SEED = 1
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """What serves, why, and everything that was measured on the way."""
+    """The chosen index, the reason, and everything that was measured."""
 
     picked: Tried
     why: str

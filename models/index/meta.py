@@ -69,7 +69,7 @@ class IndexMeta(Meta, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, advice: Advice, workload: Workload, target: float) -> IndexMeta:
-        """What was advised for a workload, to reach a recall target."""
+        """The record of the advice for a workload and a recall target."""
         picked = msgspec.structs.asdict(advice.picked)
         del picked["verdict"]
         return cls(
@@ -86,5 +86,5 @@ class IndexMeta(Meta, frozen=True, kw_only=True):
 
     @property
     def settings(self) -> Settings:
-        """What the server reads of it."""
+        """The part that the server reads."""
         return msgspec.convert(msgspec.to_builtins(self), Settings)

@@ -29,7 +29,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Serving:
-    """What the served chain will ask of the index.
+    """The candidates and filters that the served chain needs.
 
     Attributes:
         num_candidates: items wanted per query.
@@ -93,7 +93,7 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
 
 
 def _workload(run: Run, config: IndexConfig, serving: Serving, num_items: int) -> Workload:
-    """What users with a history will ask, behind the filters of the chain."""
+    """The queries of users with a history, with the filters of the chain."""
     from models.index.workload import Workload
 
     users, queries = sample_queries(run, config.num_queries)

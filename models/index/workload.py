@@ -39,7 +39,7 @@ class Workload(msgspec.Struct, frozen=True):
     cutoff: int
 
     def among(self, rows: NDArray[np.int64]) -> Workload:
-        """The same questions to the part of the catalogue that these rows (ascending) are."""
+        """The same queries on a part of the catalogue: these rows, ascending."""
         blocked = [np.searchsorted(rows, mine[np.isin(mine, rows, assume_unique=True)]) for mine in self.blocked]
         return msgspec.structs.replace(self, blocked=blocked, eligible=self.eligible[rows])
 
@@ -59,7 +59,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Truth(msgspec.Struct, frozen=True):
-    """What an exact search answers.
+    """The answers of an exact search.
 
     Attributes:
         kth: float32 [Q], the k-th best score of each query, or the last where fewer than k items are allowed.
@@ -73,7 +73,7 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 def measure(search: ItemSearch, workload: Workload, truth: Truth, *, fill: bool = True) -> Measured:
-    """Ask one query at a time, as the server does.
+    """Search for one query at a time, as the server does.
 
     Args:
         search: what to measure.
@@ -100,7 +100,7 @@ def measure(search: ItemSearch, workload: Workload, truth: Truth, *, fill: bool 
 
 
 def exact_answers(embeddings: NDArray[np.float32], workload: Workload) -> Truth:
-    """The k-th largest inner product of each query with the items that it may be answered by; k is the cutoff.
+    """Each query's k-th largest inner product with the items that it may find; k is the cutoff.
 
     Args:
         embeddings: float32 [N, D]; read in blocks, so that a memory-mapped catalogue need not fit.

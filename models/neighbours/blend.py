@@ -26,7 +26,7 @@ class Blend(msgspec.Struct, frozen=True):
     walk_scale: float
 
     def matrix(self, regression: sparse.csr_matrix, walks: sparse.csr_matrix) -> sparse.csr_matrix:
-        """The blended weights, float32 [N, N]; row i holds what the others say for item i."""
+        """The blended weights, float32 [N, N]; row i holds what the others contribute to item i."""
         blended = regression * np.float32((1.0 - self.walk_share) / self.regression_scale)
         blended = (blended + walks * np.float32(self.walk_share / self.walk_scale)).tocsr()
         blended.eliminate_zeros()

@@ -80,7 +80,7 @@ class ValidationUsers(msgspec.Struct, frozen=True):
 
 
 def choose(weights: Weights, users: ValidationUsers, config: NeighboursConfig) -> Choice:
-    """Choose one after the other; the first value of each where there is no validation user.
+    """Choose the settings one after the other; without validation users, take the first value of each.
 
     Args:
         weights: fitted on the train split.

@@ -1,4 +1,4 @@
-"""Who has what as a sparse matrix, and weighted counts of the items that users have together. Imports SciPy."""
+"""Users' items as a sparse matrix, and weighted counts of the items that they have in common. Imports SciPy."""
 
 from __future__ import annotations
 

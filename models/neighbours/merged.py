@@ -1,4 +1,4 @@
-"""The merged retriever as training and the choice of its weights meet it: dense scores over the whole catalogue."""
+"""The merged retriever for training and for choosing its weights: dense scores over the whole catalogue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MergedRetriever:
             self._counted = (self._counted + recent).tocsr()
 
     def neighbour_scores(self, user_row: NDArray) -> NDArray[np.float32]:
-        """Item-item scores from what users had; user_row int [B], -1 has nothing; float32 [B, N]."""
+        """Neighbour scores of the whole catalogue; user_row int [B], -1 has seen nothing; float32 [B, N]."""
         known = user_row >= 0
         scores = np.zeros((len(user_row), self._weights.shape[1]), np.float32)
         if known.any():
@@ -49,7 +49,7 @@ class MergedRetriever:
         return scores
 
     def merged_scores(self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Query embeddings [B, D] and item-item scores [B, N] -> merged scores float32 [B, N]."""
+        """Query embeddings [B, D] and neighbour scores [B, N] -> merged scores float32 [B, N]."""
         towers = embedded @ self.tower.item_embeddings.T
         merged: NDArray[np.float32] = self._tower_weight * towers + self._neighbour_weight * neighbour
         return merged.astype(np.float32)

@@ -73,7 +73,7 @@ def to_lists(weights: sparse.csr_matrix, longest: int) -> NeighbourLists:
 
 
 def score_matrix(lists: NeighbourLists) -> sparse.csr_matrix:
-    """The lists as float32 [N, N]: what users have, [B, N], times this gives their scores, [B, N]."""
+    """The lists as float32 [N, N]: users' seen items, [B, N], times this matrix are their scores, [B, N]."""
     num_items = len(lists.indptr) - 1
     return sparse.csr_matrix((lists.weights, lists.rows, lists.indptr), shape=(num_items, num_items))
 

@@ -139,7 +139,7 @@ def _remedies(config: RankingConfig) -> str:
 
 
 def _best_loss(progress: Progress) -> float:
-    """Before this epoch."""
+    """The lowest validation loss before this epoch."""
     return float(progress.history[progress.best_epoch]["valid_loss"]) if progress.best_epoch >= 0 else np.inf
 
 
@@ -167,7 +167,7 @@ class Scorer:
 
 
 def predict(model: Ranker, source: GroupSource, batch_size: int) -> Predictions:
-    """Logits of every row of a source; to ask several times, keep a Scorer."""
+    """Logits of every row of a source; to score several times, keep a Scorer."""
     return Scorer(model)(source, batch_size)
 
 

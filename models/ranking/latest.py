@@ -1,4 +1,4 @@
-"""Rows for the sampled ranker where the valid split holds none: each user's latest train positive, held back."""
+"""Training rows of the sampled ranker where valid holds none: each user's latest train positive, held back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["hold_back_latest"]
 
 
 def hold_back_latest(positives: Batch, state: State) -> tuple[Batch, State]:
-    """Part the latest train positive of each user from what is known of the user.
+    """Split the latest train positive of each user from the rest of the user's events.
 
     Both retrieval sources have learnt from these positives, so the ranker will trust their scores more than held-out
     positives would teach it to: it can serve, but adds little to retrieval's own order.

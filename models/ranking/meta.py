@@ -77,5 +77,5 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
 
     @property
     def spec(self) -> RankerSpec:
-        """What the server reads of it."""
+        """The part that the server reads."""
         return msgspec.convert(msgspec.to_builtins(self), RankerSpec)

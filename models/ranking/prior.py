@@ -1,4 +1,4 @@
-"""What the prior of the embeddings adds to the loss of a batch. Imports TensorFlow."""
+"""The loss term of the embeddings' prior. Imports TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log decides where [ranking] says "auto": which rows to train on, and whether users get an embedding."""
+"""Resolve "auto" in [ranking] by the log: which rows to train on, and whether users get an embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows the ranker is trained on, and which it stops by."""
+"""The rows that the ranker is trained on, and those that stop the training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELD_OUT_SHARE = 0.2
 def training_sources(
     run: Run, config: RankingConfig, features: Features, label: str, names: list[str], sampled: bool
 ) -> tuple[GroupSource, GroupSource | None, GroupSource | None]:
-    """What to train on, what to stop by, and both together; the last two are None where nothing can tell epochs.
+    """Rows to train on, rows to stop by, and both together; the last two are None where no row can be held out.
 
     Args:
         run: its retrieval and neighbours stages have finished.

@@ -1,4 +1,4 @@
-"""What the ranker is to learn, and from which rows: everything that is settled before TensorFlow starts."""
+"""The ranker's label and training rows: everything that is settled before TensorFlow starts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RankingTask(msgspec.Struct, frozen=True):
 
 
 def load_task(run: Run, config: RankingConfig) -> RankingTask:
-    """Look at the log, decide what "auto" leaves open, and say so.
+    """Read the log, resolve every "auto", and print the choices.
 
     Raises:
         ConfigError: the label is not one of the data's, or impressions are asked for without one.

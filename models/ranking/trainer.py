@@ -49,13 +49,13 @@ class Trainer:
         self.model = Ranker(task.features.schema, task.config, mean, scale, np.full(num_pairs, 1.0 / max(num_pairs, 1)))
 
     def fit(self) -> History:
-        """Learn until what is held out says to stop; a record per epoch."""
+        """Train until the held-out loss stops falling; a record per epoch."""
         task, checkpoint = self._task, Checkpoint(self._scratch, self._mark)
         train = task.train.share(self._team.shard)
         return fit(self.model, train, task.valid, task.config, checkpoint, self._mark, self._team)
 
     def calibrate(self) -> Calibration:
-        """How probabilities are made of the logits, and how they fit; before a refit has seen what is held out."""
+        """Fit the map from logits to probabilities and measure it, before a refit sees the held-out rows."""
         task = self._task
         held_out = task.train if task.valid is None else task.valid
         labels, logits = predict(self.model, held_out, task.config.batch_size).flat()

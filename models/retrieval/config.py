@@ -23,7 +23,7 @@ Negatives = Literal["in_batch", "mixed", "all"]
 
 
 class ContrastConfig(Section, frozen=True):
-    """What an event is held against, where rows hold single events: the keys that events and windows share.
+    """The negatives of an event, where rows hold single events: the keys that events and windows share.
 
     Attributes:
         negatives: "in_batch": the other items of the batch, with logQ correction; "mixed": these and items drawn

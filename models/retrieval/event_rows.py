@@ -1,4 +1,4 @@
-"""Events as training rows, each asking with the mean of the history before it. Imports TensorFlow."""
+"""Events as training rows; the query of each holds the mean of the history before it. Imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["EventRows"]
 
 
 class EventRows:
-    """What the training loop asks of its rows; the other kinds of rows answer differently where they differ.
+    """The interface of training rows, for rows that are events; the other kinds override what differs.
 
     Args:
         positives: training events, each with an item of the catalogue.

@@ -1,4 +1,4 @@
-"""The trained retriever as the ranker's training meets it: the ONNX query tower and the item embeddings."""
+"""The trained retriever as the ranker's training uses it: the ONNX query tower and the item embeddings."""
 
 from __future__ import annotations
 

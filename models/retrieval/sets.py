@@ -1,4 +1,4 @@
-"""Users without order as training rows: a user's items are parted by coins into a history and the targets.
+"""Users without order as training rows: a user's items are split at random into a history and the targets.
 
 Where every event is a row, each item of a user asks the same question again: what goes with the rest? One row a user
 answers it for all targets with one query and one softmax, which takes a tenth of the time and less. Imports TensorFlow.
@@ -31,7 +31,7 @@ class SetRows(EventRows):
 
     @property
     def num_targets(self) -> int:
-        """Half of a user's items ask."""
+        """Half of the items: the others are the history."""
         return max(1, len(self.positives) // 2)
 
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""What [retrieval] comes to on a log: the kind of rows, and every number of their training."""
+"""Resolve [retrieval] on a log: the kind of rows, and every number of their training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ID_DROPOUT = 0.1
 
 
 class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the settling reads off the data.
+    """The facts of the data that decide.
 
     Attributes:
         num_users, num_items: of the run.

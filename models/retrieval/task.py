@@ -1,4 +1,4 @@
-"""What the two towers are to learn, and from which events: everything that is settled before they are built."""
+"""The towers' training: its events and settings, everything that is settled before they are built."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RetrievalTask(msgspec.Struct, frozen=True):
 
 
 def load_task(run: Run, config: RetrievalConfig, num_processes: int) -> RetrievalTask:
-    """Look at the log and settle what the config leaves open.
+    """Read the log and resolve what the config leaves open.
 
     Raises:
         ConfigError: the label is not one of the data's, or the kind of rows does not fit them.

@@ -158,7 +158,7 @@ class FeatureFields(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable(package="cascade")
 class Offset(tf.keras.layers.Layer):
-    """Add a learnt vector: what an empty history asks for."""
+    """Add a learnt vector, the query of an empty history."""
 
     def build(self, input_shape: Any) -> None:
         """Make the vector for inputs [B, D]."""
@@ -173,7 +173,7 @@ class Offset(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable(package="cascade")
 class SkipMLP(tf.keras.layers.Layer):
-    """An MLP whose output is added to some columns of its input: an item's embedding, or what the history says.
+    """An MLP whose output is added to some columns of its input: an item's embedding, or the history's state.
 
     The towers then start as an inner product of item embeddings, and learn what features add to it.
     """

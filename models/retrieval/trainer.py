@@ -44,7 +44,7 @@ class Trainer:
         self._towers = build_towers(task.features.schema, task.training)
 
     def fit(self) -> History:
-        """Learn train until valid says to stop; a record per epoch."""
+        """Train on the train split until recall on valid stops rising; a record per epoch."""
         task, checkpoint = self._task, Checkpoint(self._scratch, self._mark)
         rows = training_rows(task.train, task.features, task.training)
         return train(self._towers, rows, task.popularity, task.validation, checkpoint, self._mark, self._team)

@@ -218,7 +218,7 @@ def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
 
 
 def _remedies(config: TowerTraining) -> str:
-    """What to try where the loss of the towers is no number."""
+    """Advice where the loss of the towers is no number."""
     return (
         f"lower retrieval.{config.rows}.learning_rate (now {config.learning_rate:g}) or raise retrieval.temperature "
         f"(now {config.temperature:g})"

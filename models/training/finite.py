@@ -1,4 +1,4 @@
-"""A training whose loss is no finite number ends at once: nothing that follows could be learnt, or exported."""
+"""End a training at once when its loss or weights are not finite: nothing useful could follow."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Adam:
 
 
 def cosine(done: float) -> float:
-    """What is left of the learning rate after a share `done` of the training: from 1 to 0 along half a cosine.
+    """The share of the learning rate after a share `done` of the training: from 1 to 0 along half a cosine.
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without any.
     """

@@ -1,4 +1,4 @@
-"""The processes of a training meet before TensorFlow starts, whose own wait for a missing process has no end."""
+"""The processes of a training meet before TensorFlow starts, which would wait for a missing process for ever."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _wait_for_all(server: socket.socket, addresses: Sequence[str], mark: str, de
 
 
 def _hello(connection: socket.socket) -> tuple[int, str]:
-    """Rank and mark of whoever connected; rank -1 when it does not speak our language."""
+    """Rank and mark of whoever connected; rank -1 when it is no process of ours."""
     connection.settimeout(HELLO_TIMEOUT_S)
     try:
         with connection.makefile("rb") as stream:

@@ -1,4 +1,4 @@
-"""Which items a query may be answered by, as the bitmap that FAISS reads. NumPy alone: the server runs it."""
+"""The items that a query may find, as the bitmap that FAISS reads. NumPy alone: the server runs it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def open_index(path: Path, num_items: int) -> Any:
 
 
 class ItemSearch:
-    """The best items for a query among those that it may be answered by.
+    """The best items for a query among those that may be shown.
 
     An exact search reads the embeddings in place; the other kinds find candidates that are ordered by their embeddings.
 

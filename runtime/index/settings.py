@@ -52,7 +52,7 @@ class Settings:
         return from_record(cls, known_keys(cls, meta), where)
 
     def widened(self, share: float) -> Settings:
-        """For a smaller share of eligible items: the best of them lie farther out, in proportion."""
+        """The settings for a smaller share of eligible items, whose best lie farther out in proportion."""
         factor = max(1.0, self.share_eligible / share) if share > 0 else 1.0
         return replace(self, nprobe=round(self.nprobe * factor), ef_search=round(self.ef_search * factor))
 

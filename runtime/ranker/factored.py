@@ -17,7 +17,7 @@ __all__ = ["FactoredWeights", "load_weights", "score"]
 
 @dataclass(frozen=True)
 class FactoredWeights:
-    """What is known before a request comes.
+    """The arrays that are ready before a request comes.
 
     Attributes:
         items: item rows -> fields [C, Fi, D] and hidden [C, H].
@@ -35,7 +35,7 @@ class FactoredWeights:
 
 
 def load_weights(folder: Path, values: Mapping[str, NDArray] | None = None) -> FactoredWeights:
-    """Read top.npz of `folder` and open what it knows of the items.
+    """Read top.npz of `folder` and open the item parts.
 
     Args:
         folder: ranking/ of a run, or a copy of it.

@@ -1,4 +1,4 @@
-"""What the factored ranker knows of an item: stored per item, or gathered from embedding tables. NumPy alone."""
+"""The item parts of the factored ranker: stored per item, or gathered from embedding tables. NumPy alone."""
 
 from __future__ import annotations
 

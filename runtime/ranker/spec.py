@@ -1,4 +1,4 @@
-"""What the server has to know of the ranker beside its arrays. The standard library alone."""
+"""The ranker's description beside its arrays, as the server reads it. The standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a retrieval source is to the chain: a step that gives items with scores, and what the merge needs of it."""
+"""The interface of a retrieval source: a step that finds items with scores, and a scorer for the merge."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Source(Step):
     only_unknown: bool = False
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """Whose items are wanted and what must be left out; subclasses that read the query add it."""
+        """The users and the items to leave out; subclasses that read the query add it."""
         return (
             Tensor("user_row", "INT32"),
             Tensor("path_code", "INT32"),
@@ -73,11 +73,11 @@ class Source(Step):
         return (Tensor(f"{self.name}_items", "INT32", -1), Tensor(f"{self.name}_scores", "FP32", -1))
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
-        """What users have seen; subclasses add their own."""
+        """The seen items of all users; subclasses add their own files."""
         return SEEN_FILES
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
-        """What `scorer` opens."""
+        """The files that `scorer` opens."""
         return ()
 
     def scorer(self, folder: Path, spec: ChainSpec) -> Scorer | None:
@@ -98,7 +98,7 @@ class Source(Step):
         raise NotImplementedError
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
-        """One user at a time: what a user gets must not change with the others of a batch."""
+        """Find items for one user at a time, so that no user's result depends on the others of a batch."""
         found = [NOTHING if user is None else self.find(user, batch) for user in self._each(batch)]
         return {
             f"{self.name}_items": pad_rows([rows for rows, _ in found], np.int32, NO_ITEM),

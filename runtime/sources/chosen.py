@@ -36,5 +36,5 @@ def merge_of(spec: ChainSpec) -> Merge:
 
 
 def _settings(spec: ChainSpec, source: SourceSpec) -> dict[str, Any]:
-    """A source that only stands in where nothing is known costs nobody else anything."""
+    """A fallback without weight or quota runs for unknown users alone and costs others nothing."""
     return {"only_unknown": True} if source.name == spec.fallback and not (source.weight or source.quota) else {}

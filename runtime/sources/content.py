@@ -45,7 +45,7 @@ class Content(Source):
         self._count = spec.num_candidates
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
-        """Every one of them is looked at."""
+        """Score all of them and keep the C best."""
         free = ~np.isin(self._rows, user.blocked) if len(user.blocked) else np.ones(len(self._rows), bool)
         rows, places = self._rows[free], self._places[free]
         if not len(rows):
@@ -61,7 +61,7 @@ class Content(Source):
         return (ROWS_FILE, VECTORS_FILE)
 
     def scorer(self, folder: Path, spec: ChainSpec) -> Scorer:
-        """Inner products; 0 for an item that has events enough."""
+        """Inner products; 0 for an item with many events."""
         known, vectors = load_array(folder / ROWS_FILE), load_array(folder / VECTORS_FILE)
 
         def score(query: NDArray, rows: NDArray) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What the sources found, as one list of candidates: weights order it, quotas keep places in it."""
+"""Merge what the sources found into one list of candidates, which weights order and quotas keep places in."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Merge(Step):
         return union[best], merged[best], {number: of_source[best] for number, of_source in scores.items()}
 
     def _brought(self, number: int, rows: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-        """What a source brings into the union; ties go by row."""
+        """The items and scores of a source that join the union; ties go by row."""
         if not self._sources[number].is_sparse:
             return rows, scores
         positive = scores > 0

@@ -1,4 +1,4 @@
-"""Step 2: model inputs of the query side -> query embedding, and what the ranker makes of them."""
+"""Step 2: model inputs of the query side -> query embedding, and the query part of the ranker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class QueryTower(Step):
 
 
 def ranker_parts(spec: ChainSpec) -> tuple[Tensor, ...]:
-    """What a factored ranker needs of the query: its fields, flattened, and its share of the first top layer."""
+    """The query part of a factored ranker: its fields, flattened, and its share of the first top layer."""
     if not spec.ranker.factored:
         return ()
     width = spec.ranker.num_query_fields * spec.ranker.field_dim
