@@ -1,6 +1,6 @@
 """Writes docs/ARTEFACTS.md: `python -m scripts.artefacts_page`.
 
-What is said of array files stands in the template. Every line `{{ module.Type }}` of it becomes the keys of a JSON
+The template itself describes the array files. Every line `{{ module.Type }}` of it becomes the keys of a JSON
 file: their types are those of the struct that writes and reads it, their meanings those of its docstring.
 """
 
@@ -59,9 +59,9 @@ def keys_of(kind: Any, prefix: str = "", shown: dict[Any, str] | None = None) ->
         names = list(together)
         part, is_list = _part(fields[names[0]])
         below = f"{prefix}{names[0]}{'[]' if is_list else ''}"
-        said = " or ".join(dict.fromkeys(_said(fields[name]) for name in names))
+        type_words = " or ".join(dict.fromkeys(_type_words(fields[name]) for name in names))
         again = f", as `{shown[part]}`" if part in shown else ""
-        yield [prefix + name for name in names], said + again, meaning
+        yield [prefix + name for name in names], type_words + again, meaning
         if part is not None and not again:
             shown[part] = below
             yield from keys_of(part, f"{below}.", shown)
@@ -72,7 +72,9 @@ def _load(module: str, name: str) -> Any:
 
 
 def _list(kind: Any) -> str:
-    lines = [f"- {', '.join(map('`{}`'.format, paths))} ({said}): {meaning}" for paths, said, meaning in keys_of(kind)]
+    lines = [
+        f"- {', '.join(map('`{}`'.format, paths))} ({words}): {meaning}" for paths, words, meaning in keys_of(kind)
+    ]
     return "\n".join(
         textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         for line in lines
@@ -101,7 +103,7 @@ def _meanings(kind: Any) -> dict[str, str]:
     return found
 
 
-def _said(kind: Any) -> str:
+def _type_words(kind: Any) -> str:
     """A type in words."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind in PLAIN:
@@ -109,11 +111,11 @@ def _said(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(f'"{value}"' for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_said, arguments))
+        return " or ".join(map(_type_words, arguments))
     if origin in (tuple, list):
-        return f"list of {_said(arguments[0])}"
+        return f"list of {_type_words(arguments[0])}"
     if origin is dict:
-        return f"object of {_said(arguments[1])}"
+        return f"object of {_type_words(arguments[1])}"
     if _is_struct(kind) or is_dataclass(kind):
         return "object"
     raise ValueError(f"{kind} is no type of a JSON file")

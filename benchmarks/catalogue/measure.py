@@ -151,9 +151,9 @@ def _trials(pieces: Sequence[Piece]) -> Table:
 
 def _settings(tried: dict) -> str:
     names = {"nlist": "nlist", "nprobe": "nprobe", "ef_search": "efSearch"}
-    said = [f"{label} {tried[name]}" for name, label in names.items() if tried[name]]
-    said += [f"{tried['overfetch']} times fetched"] if tried["overfetch"] > 1 else []
-    return ", ".join(said) or "every item"
+    parts = [f"{label} {tried[name]}" for name, label in names.items() if tried[name]]
+    parts += [f"{tried['overfetch']} times fetched"] if tried["overfetch"] > 1 else []
+    return ", ".join(parts) or "every item"
 
 
 def _plots(pieces: Sequence[Piece]) -> list[Plot]:

@@ -63,7 +63,7 @@ def of_triton(message: str, status: str, address: Address, model: str, timeout_s
         message: its words.
         status: of HTTP ("503"), or the name of a gRPC code ("StatusCode.UNAVAILABLE").
         address: who said so.
-        model: that was asked.
+        model: its name on the server.
         timeout_s: how long the caller wanted to wait.
     """
     code = status.rpartition(".")[2]

@@ -39,7 +39,7 @@ class GrpcTransport:
 
     Args:
         address: of the server.
-        model: that is asked.
+        model: its name on the server.
         connect_timeout_s: longest wait for a connection.
     """
 
@@ -72,7 +72,7 @@ class AsyncGrpcTransport:
 
     Args:
         address: of the server.
-        model: that is asked.
+        model: its name on the server.
         connect_timeout_s: longest wait for a connection.
     """
 

@@ -21,7 +21,7 @@ class AsyncHttpTransport:
 
     Args:
         address: of the server.
-        model: that is asked.
+        model: its name on the server.
         connect_timeout_s: longest wait for a connection.
     """
 

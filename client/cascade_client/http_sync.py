@@ -26,7 +26,7 @@ class HttpTransport:
 
     Args:
         address: of the server.
-        model: that is asked.
+        model: its name on the server.
         connect_timeout_s: longest wait for a connection.
     """
 

@@ -33,15 +33,17 @@ def why_unmeasured(config: Config, queries: Queries) -> str | None:
             f"{_more_test_events(config.split)}, or choose another label (evaluate.relevant_label)."
         )
     outside, repeated = facts["num_positive_events_outside_catalogue"], facts["num_repeated_pairs_left_out"]
-    said, advice = [], []
+    reasons, advice = [], []
     if outside:
-        said.append(f"{outside:,} are of items outside the catalogue")
+        reasons.append(f"{outside:,} are of items outside the catalogue")
         advice.append("name the catalogue in data.items, since without it the items of train and valid are all")
     if repeated:
-        said.append(f"{repeated:,} user-item pairs are of items that their user had before, which are not shown again")
+        reasons.append(
+            f"{repeated:,} user-item pairs are of items that their user had before, which are not shown again"
+        )
         advice.append("set chain.filter_seen = false if they may be, or leave repeated events out of the tables")
     return (
-        f"No slate could be judged: of the {num_positive:,} positive test events {' and '.join(said)}; "
+        f"No slate could be judged: of the {num_positive:,} positive test events {' and '.join(reasons)}; "
         f"{', or '.join(advice)}."
     )
 

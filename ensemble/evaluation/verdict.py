@@ -57,14 +57,14 @@ def outside_sentence(metrics: Mapping[str, Any]) -> str:
     if not record.get("num_outside"):
         return ""
     name = f"recall@{metrics['cutoffs'][0]}"
-    said = (
+    sentence = (
         f"{record['num_outside']:,} of {record['num_pairs']:,} relevant test pairs ({record['share_outside']:.1%}) are "
     )
-    said += "of items outside the catalogue, first seen in the test split, which nobody can recommend. "
+    sentence += "of items outside the catalogue, first seen in the test split, which nobody can recommend. "
     if "sources" not in record:
-        return said.strip()
+        return sentence.strip()
     over_all, inside = (table["sources"]["chain"][name]["value"] for table in (record, metrics))
-    return said + f"Over all pairs the chain's {name} is {number(over_all)}, over the catalogue's {number(inside)}."
+    return sentence + f"Over all pairs the chain's {name} is {number(over_all)}, over the catalogue's {number(inside)}."
 
 
 def order_sentence(metrics: Mapping[str, Any]) -> str:
@@ -72,19 +72,19 @@ def order_sentence(metrics: Mapping[str, Any]) -> str:
     record = metrics["ranker"].get("random_display", {})
     if "ranker" not in record:
         return ""
-    said = []
+    parts = []
     for name, words in (("auc", "AUC"), ("auc_within_users", "within users")):
         if name in record["ranker"]:
             gap = record["minus_popularity"][name]
             values = " against ".join(number(record[source][name]["value"]) for source in ("ranker", "popularity"))
-            said.append(f"{words} {values} ({signed_gap(gap)}: {outcome(gap)})")
+            parts.append(f"{words} {values} ({signed_gap(gap)}: {outcome(gap)})")
     counts = f"{record['num_positive']:,} of {record['num_rows']:,} displays were positive"
-    return f"What chance displayed ({counts}), as the chain's ranker orders it against popularity: {'; '.join(said)}."
+    return f"What chance displayed ({counts}), as the chain's ranker orders it against popularity: {'; '.join(parts)}."
 
 
 def _sentence(source: str, figures: list[tuple[Mapping[str, Any], str, str]]) -> str:
-    said = [_outcome(gaps[name], name) + where for gaps, name, where in figures if name in gaps]
-    listed = " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 2 else said)
+    parts = [_outcome(gaps[name], name) + where for gaps, name, where in figures if name in gaps]
+    listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 2 else parts)
     return f"Against {LABELS.get(source, source)}, the chain {listed}."
 
 

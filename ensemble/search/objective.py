@@ -70,13 +70,13 @@ class Objective(msgspec.Struct, frozen=True):
         import optuna
 
         overrides = [f"{key}={distribution.suggest(trial, key)}" for key, distribution in self.space.items()]
-        said, values = ", ".join(overrides), list[float]()
+        settings, values = ", ".join(overrides), list[float]()
         finished = self._train(trial, overrides, values)
         best = min(values) if wants_small(self.metric) else max(values)
         if not finished:
-            console.say(f"search: trial {trial.number} pruned after {len(values)} epochs at {best:.5f} ({said})")
+            console.say(f"search: trial {trial.number} pruned after {len(values)} epochs at {best:.5f} ({settings})")
             raise optuna.TrialPruned
-        console.say(f"search: trial {trial.number}: {self.metric} {best:.5f} in {len(values)} epochs ({said})")
+        console.say(f"search: trial {trial.number}: {self.metric} {best:.5f} in {len(values)} epochs ({settings})")
         return best
 
     def _train(self, trial: Trial, overrides: Sequence[str], values: list[float]) -> bool:

@@ -50,7 +50,7 @@ class Use(msgspec.Struct, frozen=True):
         """Whether somebody else cannot use these parts at the same time."""
         return bool(self.writes & (writes | reads) or self.reads & writes)
 
-    def said(self) -> str:
+    def in_words(self) -> str:
         """Who it is, in words."""
         place = f" on {self.host}" if self.host != socket.gethostname() else ""
         return f"'{self.command}' (process {self.pid}{place}, since {self.since})"
@@ -86,7 +86,7 @@ _notes: dict[Path, _Note] = {}
 def hold(root: Path, *, writes: Sequence[str] = (), reads: Sequence[str] = ()) -> Iterator[None]:
     """Keep others from writing what the body reads, and from using what it writes; calls may be nested.
 
-    A folder that cannot be written, or whose file system has no locks (which is said), is used without.
+    A folder that cannot be written, or whose file system has no locks, is used without one, and a line says so.
 
     Args:
         root: the folder, created when absent, and removed again when the body leaves nothing in it.
@@ -121,7 +121,9 @@ def _enter(root: Path, writes: frozenset[str], reads: frozenset[str]) -> bool:
             for other in _others(root, note):
                 if other.stands_in_the_way(writes, reads):
                     what = "written" if other.writes & (writes | reads) else "read"
-                    raise ArtefactError(f"{root} is being {what} by {other.said()}; run this command again after it")
+                    raise ArtefactError(
+                        f"{root} is being {what} by {other.in_words()}; run this command again after it"
+                    )
             note = note or _notes.setdefault(root.resolve(), _Note(root))
             note.uses.append(use)
             try:

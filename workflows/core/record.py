@@ -19,7 +19,7 @@ VERSION = "format_version"
 
 Made = TypeVar("Made", bound="Record")
 Loaded = TypeVar("Loaded", bound="Meta")
-Said = TypeVar("Said", bound="Info")
+InfoType = TypeVar("InfoType", bound="Info")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class Info(Record, frozen=True, kw_only=True):
     """`info` in the manifest of a stage."""
 
     @classmethod
-    def load(cls: type[Said], folder: Path) -> Said:
+    def load(cls: type[InfoType], folder: Path) -> InfoType:
         """Read it from the manifest of a finished stage.
 
         Raises:
@@ -96,7 +96,7 @@ class Info(Record, frozen=True, kw_only=True):
         return cls.of(read_manifest(folder), folder)
 
     @classmethod
-    def of(cls: type[Said], manifest: Manifest, folder: Path) -> Said:
+    def of(cls: type[InfoType], manifest: Manifest, folder: Path) -> InfoType:
         """The same of a manifest that has been read; its folder is for the sentence."""
         return cls.convert(manifest.info, f"info in {folder / MANIFEST_NAME}")
 

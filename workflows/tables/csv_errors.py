@@ -42,7 +42,7 @@ def csv_error(con: duckdb.DuckDBPyConnection, table: str, file: str, dialect: Di
         return None
     kind, line, column, message, text = found[0]
     count = con.execute(f"SELECT count(DISTINCT line) FROM {REJECTS} WHERE error_type::VARCHAR = ?", [kind]).fetchall()
-    problem, remedy = _said(str(kind), file, dialect, str(column), str(message), str(text))
+    problem, remedy = _problem_and_remedy(str(kind), file, dialect, str(column), str(message), str(text))
     number, shown = int(line), _shown(str(text))
     if kind == "INVALID ENCODING":
         number, shown = _first_undecoded(table, file)
@@ -51,7 +51,9 @@ def csv_error(con: duckdb.DuckDBPyConnection, table: str, file: str, dialect: Di
     )
 
 
-def _said(kind: str, file: str, dialect: Dialect, column: str, message: str, text: str) -> tuple[str, str]:
+def _problem_and_remedy(
+    kind: str, file: str, dialect: Dialect, column: str, message: str, text: str
+) -> tuple[str, str]:
     """What is wrong with a line, and what to do."""
     if kind in ("TOO MANY COLUMNS", "MISSING COLUMNS"):
         found = len(next(csv.reader([text], delimiter=dialect.delimiter), []))
