@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from ensemble.config import Config
+from ensemble.config import ChainConfig, Config
 from scripts.build_index import build_index_stage
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
 from scripts.evaluate import evaluate_stage
@@ -33,10 +33,24 @@ def model_stages(run: Run, config: Config, force: bool) -> None:
 
 def all_stages(run: Run, config: Config, publish: Path | None, force: bool) -> None:
     """All stages in order, with a config that is already checked; nobody else writes a stage meanwhile."""
+    _check_own(config)
     with hold(run.root, writes=STAGES):
         model_stages(run, config, force)
         evaluate_stage(run, config, force)
         export_stage(run, config, publish, force)
+
+
+def _check_own(config: Config) -> None:
+    """Code of the user's own that cannot be used is refused before anything is trained."""
+    if config.sources.own:
+        from ensemble.export.own_modules import check_own_modules
+        from models.sources.stage import own_fits
+
+        check_own_modules({fit.step.partition(":")[0]: fit.name for fit in own_fits(config.sources)})
+    if config.chain.graph != ChainConfig().graph:
+        from ensemble.export.graph import find_graph
+
+        find_graph(config.chain.graph)
 
 
 @one_sentence_errors

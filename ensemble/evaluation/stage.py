@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.config import Config
+from ensemble.config import ChainConfig, Config
 from ensemble.evaluation.all_pairs import measure_all_pairs
 from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.informed import why_not_informed
@@ -26,6 +26,7 @@ from ensemble.evaluation.truth import true_probability, why_no_truth
 from ensemble.evaluation.unmeasured import no_slates, nothing_measured, why_unmeasured
 from ensemble.evaluation.verdict import POLICY_SENTENCE
 from ensemble.evaluation.write import write_recommendations
+from ensemble.export.graph import code_of_graph
 from models.baselines.fitted import BaselineRecord
 from models.index.meta import IndexMeta
 from models.metrics.bootstrap import Resamples
@@ -63,6 +64,7 @@ def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
         "report",
         config=sections,
         after=STAGES_READ,
+        inputs={"graph": code_of_graph(config.chain.graph)} if config.chain.graph != ChainConfig().graph else None,
         body=lambda folder: _body(run, config, folder),
         force=force,
     )

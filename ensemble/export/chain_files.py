@@ -80,6 +80,11 @@ class ChainFiles:
         if name.startswith(SOURCES) and further.exists():
             self._write_further(further, folder / name)
             return
+        if name.startswith(SOURCES):
+            raise ConfigError(
+                f"a retrieval source opens '{name}', which fit-sources has not written; its fit must name it in the "
+                "`files` of what it fits, see docs/ADD_A_SOURCE.md"
+            )
         if name not in self._writers:
             raise ConfigError(
                 f"chain.graph: a step opens '{name}', which no stage makes; give it to the operator with files="

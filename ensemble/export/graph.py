@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ensemble
-import runtime
 from ensemble.config import ChainConfig
-from ensemble.export.own_modules import check_own_modules
+from ensemble.export.own_modules import check_own_modules, own_modules
 from runtime.errors import PlanError
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
-from runtime.step import Step
 from workflows.core.errors import CascadeError, ConfigError
-from workflows.core.own import modules_of_this_folder, place_of
+from workflows.core.own import modules_of_this_folder, own_code, place_of
 from workflows.core.quiet import quiet
 
 __all__ = ["code_of_graph", "find_graph", "plan_of"]
@@ -39,7 +36,7 @@ def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
         plan, files = _without_merlin(folder, graph), dict[str, Path]()
     else:
         plan, files = _with_merlin(folder, graph)
-    check_own_modules(plan)
+    check_own_modules(own_modules(plan))
     return plan, files
 
 
@@ -71,15 +68,13 @@ def _without_merlin(folder: Path, graph: str) -> Plan:
     return standard_plan(ChainSpec.load(folder))
 
 
-def code_of_graph(graph: str) -> list[tuple[Path, str]]:
-    """The file that draws a graph and those of its steps that are not of the package `runtime`, with their modules."""
+def code_of_graph(graph: str) -> dict[str, str]:
+    """The text of the file that draws a graph and of those of the user's own that it imports, by module."""
     if graph == ChainConfig().graph:  # read, not imported: Merlin takes seconds
-        path, name = Path(str(ensemble.__file__)).with_name("graph.py"), graph.partition(":")[0]
-        return [(path, name)]
-    module = sys.modules[find_graph(graph).__module__]
-    steps = {value.__module__ for value in vars(module).values() if isinstance(value, type) and issubclass(value, Step)}
-    names = sorted({module.__name__, *(name for name in steps if name.split(".")[0] != runtime.__name__)})
-    return [(Path(str(sys.modules[name].__file__)), name) for name in names]
+        name = graph.partition(":")[0]
+        return {name: Path(str(ensemble.__file__)).with_name("graph.py").read_text()}
+    find_graph(graph)
+    return own_code([graph.partition(":")[0]])
 
 
 def find_graph(name: str) -> Callable[[Path], Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "MODEL_NAME",
     "Names",
     "fused_config",
+    "own_source",
     "runtime_sources",
     "sources",
     "step_config",
@@ -162,8 +163,12 @@ def sources(plan: Plan) -> Iterator[tuple[Path, Path]]:
     yield from runtime_sources()
     for module in dict.fromkeys(node.step.partition(":")[0] for node in plan.nodes):
         if module.split(".")[0] != runtime.__name__:
-            path = Path(str(importlib.import_module(module).__file__))
-            yield path, Path(*module.split(".")).with_suffix(".py")
+            yield own_source(module)
+
+
+def own_source(module: str) -> tuple[Path, Path]:
+    """The file of a module that is not of the package `runtime`, and its path under lib/."""
+    return Path(str(importlib.import_module(module).__file__)), Path(*module.split(".")).with_suffix(".py")
 
 
 def runtime_sources() -> Iterator[tuple[Path, Path]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import runtime
-from ensemble.export.layouts import sources
+from ensemble.export.layouts import own_source, runtime_sources
 from runtime.plan import Node, Plan
 from workflows.core.errors import ConfigError
 
@@ -32,19 +33,19 @@ except Exception as error:
 """
 
 
-def check_own_modules(plan: Plan) -> None:
-    """Import each own module of a plan as a server does: from a folder like its lib/, with nothing else there.
+def check_own_modules(own: Mapping[str, str]) -> None:
+    """Import each module of the user's own as a server does: from a folder like its lib/, with nothing else there.
 
     Args:
-        plan: whose steps are checked.
+        own: module -> the step that it is for.
 
     Raises:
         ConfigError: one cannot be imported there.
     """
-    if not (own := own_modules(plan)):
+    if not own:
         return
     with tempfile.TemporaryDirectory() as folder:
-        for source, path in sources(plan):
+        for source, path in (*runtime_sources(), *map(own_source, own)):
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).write_bytes(source.read_bytes())
         present = sorted({path.stem for path in Path(folder).iterdir()})

@@ -100,6 +100,5 @@ def _code_mark(config: Config) -> str:
     from ensemble.export.layouts import runtime_sources
     from ensemble.merlin.code import sources
 
-    copied = [*runtime_sources(), *code_of_graph(config.chain.graph)]
-    copied += sources() if MERLIN in config.chain.layouts else ()
-    return fingerprint({str(n): p.read_text() for p, n in copied})
+    copied = [*runtime_sources(), *(sources() if MERLIN in config.chain.layouts else ())]
+    return fingerprint({**{str(n): p.read_text() for p, n in copied}, **code_of_graph(config.chain.graph)})

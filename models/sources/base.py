@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -92,8 +92,13 @@ class SourceFit(Protocol):
         step: where the server finds it, "module:class", a `runtime.sources.base.Source`.
     """
 
-    name: ClassVar[str]
-    step: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Of the source."""
+
+    @property
+    def step(self) -> str:
+        """Where the server finds it."""
 
     def candidates(self, as_of: AsOf) -> list[Fitted] | str:
         """The source under every setting to choose from, or why it cannot be fitted on this data."""

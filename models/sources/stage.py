@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,19 @@ from models.sources.config import PlaceConfig, SourcesConfig
 from models.sources.content import ContentFit
 from models.sources.item_scores import LatestFit, PopularityFit, TrendingFit
 from models.sources.meta import PlaceTried, SourceRecord, SourcesMeta
+from models.sources.own import OwnFit, own_fit
 from workflows.core import console
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.errors import ConfigError
+from workflows.core.own import own_code
 from workflows.core.run import Run, run_stage
 
-__all__ = ["fit_sources"]
+__all__ = ["fit_sources", "own_fits"]
 
 STAGE = "sources"
+UP_TO = {"eval": "test split", "serve": "last one"}
+BUILT_IN = ("towers", "neighbours", "popularity", "trending", "latest", "content")
 SNAPSHOTS: tuple[Snapshot, ...] = ("eval", "serve")
 
 
@@ -46,6 +49,7 @@ def fit_sources(run: Run, config: SourcesConfig, num_candidates: int, force: boo
         STAGE,
         config={STAGE: config, "num_candidates": num_candidates},
         after=("data", "features", "retrieval", "neighbours"),
+        inputs={"code": own_code(path.partition(":")[0] for path in config.own)},
         body=lambda folder: _fit(run, config, num_candidates, folder),
         force=force,
     )
@@ -55,11 +59,11 @@ def _fit(run: Run, config: SourcesConfig, num_candidates: int, folder: Path) -> 
     announce("fit-sources", Device("cpu", "counts and one regression, which need no GPU"))
     fits = list(_fits(config))
     records, settings = _choose(run, config, fits, num_candidates)
+    refitted = {snapshot: _refit(run, snapshot, fits, records, settings) for snapshot in SNAPSHOTS}
     for snapshot in SNAPSHOTS:
-        as_of = known_at(run, snapshot)
-        for fit, _ in fits:
-            if records[fit.name].skipped is None:
-                _write(_at(fit, as_of, settings[fit.name]), folder / snapshot)
+        for name, fitted in refitted[snapshot].items():
+            if records[name].skipped is None:
+                _write(fitted, folder / snapshot)
     SourcesMeta(fallback=config.fallback, sources=records).save(folder)
     for name, record in records.items():
         console.say(f"sources: {name}: {_sentence(record)}")
@@ -72,12 +76,19 @@ def _fits(config: SourcesConfig) -> Iterator[tuple[SourceFit, PlaceConfig]]:
     yield TrendingFit(config.trending), config.trending
     yield LatestFit(config.latest), config.latest
     yield PopularityFit(), config.popularity
-    for path, place in config.own.items():
-        module, _, name = path.partition(":")
-        try:
-            yield getattr(importlib.import_module(module), name)(), place
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(f"sources.own: '{path}' cannot be used ({error}); see docs/ADD_A_SOURCE.md") from error
+    yield from zip(own_fits(config), config.own.values(), strict=True)
+
+
+def own_fits(config: SourcesConfig) -> list[OwnFit]:
+    """The sources of the user's own.
+
+    Raises:
+        ConfigError: one cannot be used.
+    """
+    fits: list[OwnFit] = []
+    for path in config.own:
+        fits.append(own_fit(path, {*BUILT_IN, *(fit.name for fit in fits)}))
+    return fits
 
 
 def _choose(
@@ -146,15 +157,29 @@ def _validation(run: Run, config: SourcesConfig, as_of: AsOf, num_candidates: in
     return Candidates(users, retriever, embedded, num_candidates)
 
 
-def _at(fit: SourceFit, as_of: AsOf, setting: int) -> Fitted | None:
-    """The source of a later snapshot under the chosen setting; None where it cannot be fitted there."""
-    found = fit.candidates(as_of)
-    return None if isinstance(found, str) else found[min(setting, len(found) - 1)]
+def _refit(
+    run: Run,
+    snapshot: Snapshot,
+    fits: list[tuple[SourceFit, PlaceConfig]],
+    records: dict[str, SourceRecord],
+    settings: dict[str, int],
+) -> dict[str, Fitted]:
+    """The sources of a later snapshot under the chosen settings; one that has none there loses its place."""
+    as_of = known_at(run, snapshot)
+    refitted = {}
+    for fit, _ in fits:
+        if records[fit.name].skipped is not None:
+            continue
+        found = fit.candidates(as_of)
+        if isinstance(found, str):
+            why = f"{found}, with the events up to the {UP_TO[snapshot]}"
+            records[fit.name] = SourceRecord(step=fit.step, weight=0.0, quota=0.0, skipped=why)
+        else:
+            refitted[fit.name] = found[min(settings[fit.name], len(found) - 1)]
+    return refitted
 
 
-def _write(fitted: Fitted | None, folder: Path) -> None:
-    if fitted is None:
-        return
+def _write(fitted: Fitted, folder: Path) -> None:
     for name, values in fitted.files.items():
         path = folder / Path(name).relative_to("sources")
         path.parent.mkdir(parents=True, exist_ok=True)
