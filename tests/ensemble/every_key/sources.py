@@ -15,6 +15,7 @@ from models.sources.base import AsOf, Fitted
 from models.sources.config import PlaceConfig
 from models.sources.item_scores import PopularityFit
 from models.sources.stage import fit_sources
+from runtime.sources.item_scores import Popularity
 from tests.ensemble.every_key.case import Case
 from tests.ensemble.synthetic import L, make_run, sign_again
 from workflows.features.write import fixed_lists
@@ -22,10 +23,16 @@ from workflows.features.write import fixed_lists
 __all__ = ["CASES", "Own"]
 
 
+class OwnStep(Popularity):
+    """What the server runs of it."""
+
+    name = "own"
+
+
 class Own(PopularityFit):
     """A source of one's own."""
 
-    name = "own"
+    name, step = "own", f"{__name__}:OwnStep"
 
     def candidates(self, as_of: AsOf) -> list[Fitted] | str:
         """Popularity under another name."""
