@@ -10,11 +10,11 @@ if ! python=$(scripts/find_python.sh "$version"); then
 fi
 for name in light serve; do
   env=.venv-$name requirements=requirements/$name-py312.txt
-  mark="$python $(cat pyproject.toml client/pyproject.toml "$requirements" | sha256sum)"
-  if [ "$(cat "$env/.ready" 2>/dev/null)" = "$mark" ]; then continue; fi
+  fingerprint="$python $(cat pyproject.toml client/pyproject.toml "$requirements" | sha256sum)"
+  if [ "$(cat "$env/.ready" 2>/dev/null)" = "$fingerprint" ]; then continue; fi
   "$uv" venv --quiet --clear --python "$python" "$env"
   VIRTUAL_ENV=$env "$uv" pip sync --quiet --require-hashes "$requirements"
   # As the wheel would: refused where the metadata does not allow this Python.
   VIRTUAL_ENV=$env "$uv" pip install --quiet --no-deps --editable client --editable .
-  echo "$mark" >"$env/.ready"
+  echo "$fingerprint" >"$env/.ready"
 done

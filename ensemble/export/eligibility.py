@@ -72,7 +72,7 @@ def index_workload(run: Run, config: Config) -> Serving:
         num_candidates=chain.num_candidates,
         filter_seen=chain.filter_seen,
         eligible=lambda: eligible_items(run.folder("data") / "items.parquet", config),
-        mark={"stock": stock, "rules": msgspec.to_builtins(chain.rules)},
+        inputs={"stock": stock, "rules": msgspec.to_builtins(chain.rules)},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ensemble.config import ChainConfig, Config
 from ensemble.merlin.needs import MERLIN, require_artefacts, require_packages
 from workflows.core import console
-from workflows.core.artefacts import Manifest, fingerprint
+from workflows.core.artefacts import Manifest, fingerprint_of
 from workflows.core.run import Run, run_stage
 
 __all__ = ["export"]
@@ -38,7 +38,7 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
         "repo",
         config={"chain": config.chain, "data": config.data},
         after=STAGES_READ,
-        inputs={"code": _code_mark(config)},
+        inputs={"code": _code_fingerprint(config)},
         body=lambda folder: _write(run, config, folder),
         force=force,
     )
@@ -94,11 +94,11 @@ def _check(run: Run, config: Config, chain: Path) -> int:
     return num_checked
 
 
-def _code_mark(config: Config) -> str:
+def _code_fingerprint(config: Config) -> str:
     """Changes with the code that is copied into the repository, so that an upgrade is exported again."""
     from ensemble.export.graph import code_of_graph
     from ensemble.export.layouts import runtime_sources
     from ensemble.merlin.code import sources
 
     copied = [*runtime_sources(), *(sources() if MERLIN in config.chain.layouts else ())]
-    return fingerprint({**{str(n): p.read_text() for p, n in copied}, **code_of_graph(config.chain.graph)})
+    return fingerprint_of({**{str(n): p.read_text() for p, n in copied}, **code_of_graph(config.chain.graph)})

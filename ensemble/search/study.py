@@ -21,7 +21,7 @@ from ensemble.search.space import Distribution, parse_space
 from ensemble.search.table import write_table
 from ensemble.unused_by_data import refuse_after_features
 from workflows.core import console
-from workflows.core.artefacts import fingerprint
+from workflows.core.artefacts import fingerprint_of
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.extras import why_missing
 from workflows.core.lock import hold
@@ -67,7 +67,7 @@ def _go_on(run: Run, config: Config, check: Callable[[Sequence[str]], Config], c
     """Trials until there are enough, while nobody else goes on with this search or writes what its trials read."""
     settings, metric = config.search, searched_metric(config)
     space, folder = parse_space(settings.params), run.root / "search" / settings.stage
-    study = _open_study(folder, settings, _mark(run, config), metric)
+    study = _open_study(folder, settings, _fingerprint(run, config), metric)
     _start_with_the_config(study, config, space)
     objective = Objective(run, config.search.stage, space, metric, folder / "trials", check, command)
     while (left := trials_left(study, settings)) > 0:
@@ -104,14 +104,14 @@ def _check_keys(
         refuse_after_features(run, config, [settings.stage])
 
 
-def _open_study(folder: Path, settings: SearchConfig, mark: str, metric: str) -> Study:
+def _open_study(folder: Path, settings: SearchConfig, fingerprint: str, metric: str) -> Study:
     if missing := why_missing("optuna", "optuna", "search"):
         raise ConfigError(f"search: it {missing}")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        study_name=f"{settings.stage}-{mark[:12]}",
+        study_name=f"{settings.stage}-{fingerprint[:12]}",
         storage=f"sqlite:///{(folder / 'study.sqlite').resolve()}",
         direction="minimize" if wants_small(metric) else "maximize",
         pruner=optuna.pruners.MedianPruner(settings.num_warm_up_trials, settings.num_warm_up_epochs),
@@ -160,11 +160,11 @@ def _drop_all_but_the_best(folder: Path, study: Study) -> None:
             shutil.rmtree(root)
 
 
-def _mark(run: Run, config: Config) -> str:
+def _fingerprint(run: Run, config: Config) -> str:
     """What a study may not mix: the space, the fixed keys of the stage, and the stages that its trials read."""
     stage = config.search.stage
     settings = msgspec.structs.replace(config.search, num_trials=1, num_warm_up_trials=1, num_warm_up_epochs=0, seed=0)
-    return fingerprint(
+    return fingerprint_of(
         {
             "search": msgspec.to_builtins(settings),
             "stage": msgspec.to_builtins(getattr(config, stage)),

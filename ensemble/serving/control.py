@@ -78,17 +78,17 @@ class ModelControl:
         text = json.dumps(config) if config is not None else None
         self._call("load_model", model, config=text, files=dict(files) if files else None)
 
-    def load_again(self, model: str, mark: str) -> None:
+    def load_again(self, model: str, nonce: str) -> None:
         """Load the version that is served now once more, from its files as they are: every process of it is new.
 
         Triton does nothing where nothing has changed, so the config gets a parameter with another value.
 
         Args:
             model: its name.
-            mark: never used before.
+            nonce: never used before.
         """
         config = self.config(model)
-        config.setdefault("parameters", {})["cascade_loaded_again"] = {"string_value": mark}
+        config.setdefault("parameters", {})["cascade_loaded_again"] = {"string_value": nonce}
         self.load(model, config)
 
     def unload(self, model: str) -> None:

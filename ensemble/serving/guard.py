@@ -156,7 +156,7 @@ def _load_again(server: TritonServer, models: Collection[tuple[str, str]], *, wa
         try:
             served = [model for model, version in models if _is_served(control, model, version)]
             with ThreadPoolExecutor(len(models)) as side_by_side:
-                list(side_by_side.map(lambda model: control.load_again(model, mark=f"{time.time_ns()}"), served))
+                list(side_by_side.map(lambda model: control.load_again(model, nonce=f"{time.time_ns()}"), served))
         finally:
             control.release()
         deadline = time.monotonic() + READY_TIMEOUT_S

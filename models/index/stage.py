@@ -35,13 +35,13 @@ class Serving:
         num_candidates: items wanted per query.
         filter_seen: whether a user's seen items are left out.
         eligible: gives bool [N], the items that may be shown at all; absent: all of them.
-        mark: what decides `eligible`, for the stage's fingerprint.
+        inputs: what decides `eligible`, for the stage's fingerprint.
     """
 
     num_candidates: int = 200
     filter_seen: bool = True
     eligible: Callable[[], NDArray[np.bool_]] | None = None
-    mark: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, force: bool = False) -> Manifest:
@@ -58,7 +58,7 @@ def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, f
         ConfigError: a GPU was asked for and FAISS has none.
     """
     serving = serving or Serving()
-    workload = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.mark}
+    workload = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.inputs}
     return run_stage(
         run,
         STAGE,

@@ -70,7 +70,7 @@ def fit(
     valid: GroupSource | None,
     config: RankingConfig,
     checkpoint: Checkpoint,
-    mark: str,
+    fingerprint: str,
     team: Team | None = None,
 ) -> list[dict[str, Any]]:
     """Train until the validation loss stops falling; the model ends with the weights of its best epoch.
@@ -83,7 +83,7 @@ def fit(
         valid: what to stop by; none: all epochs are run, and the last one is kept.
         config: the step and how long.
         checkpoint: written after each epoch.
-        mark: identifies config and inputs in the checkpoint.
+        fingerprint: identifies config and inputs in the checkpoint.
         team: the processes that train together; the first validates and keeps the checkpoint.
 
     Returns:
@@ -99,7 +99,7 @@ def fit(
     step = compile_step(model, train, config, optimizer, team, prior)
     variables, own = [*model.weights, *optimizer.variables], prior.variables if prior else []
     scorer = Scorer(model)
-    progress, best = _resume(variables, own, checkpoint, mark, team)
+    progress, best = _resume(variables, own, checkpoint, fingerprint, team)
     best = best or model.get_weights()
     for epoch in range(len(progress.history), config.max_epochs):
         if epoch - progress.best_epoch > config.patience and progress.history:
@@ -264,7 +264,7 @@ def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
 
 
 def _resume(
-    variables: list[tf.Variable], own: list[tf.Variable], checkpoint: Checkpoint, mark: str, team: Team
+    variables: list[tf.Variable], own: list[tf.Variable], checkpoint: Checkpoint, fingerprint: str, team: Team
 ) -> tuple[Progress, list[NDArray]]:
     """How far training has come, with its variables in place, and the best weights; at first none.
 
@@ -272,10 +272,10 @@ def _resume(
         variables: the same in every process.
         own: those that differ between processes; the checkpoint has everybody's.
         checkpoint: of the first process.
-        mark: identifies config and inputs in the checkpoint.
+        fingerprint: identifies config and inputs in the checkpoint.
         team: the processes.
     """
-    progress, best = Progress(mark), list[NDArray]()
+    progress, best = Progress(fingerprint), list[NDArray]()
     stacked = [team.stack(variable.numpy()) for variable in own]
     if team.is_chief and (found := checkpoint.load()) is not None:
         progress, current, best = found

@@ -14,7 +14,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.meta import Calibration, RankingMeta
 from models.training.team import Team, run_stage_together
 from workflows.core import console, device
-from workflows.core.artefacts import Manifest, fingerprint
+from workflows.core.artefacts import Manifest, fingerprint_of
 from workflows.core.errors import DataError
 from workflows.core.origins import origins
 from workflows.core.quiet import quiet
@@ -63,8 +63,8 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
 
     chosen = device.choose(config.device, "tensorflow")
     device.announce("train-ranking", chosen)
-    mark = _mark(run, config)
-    team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
+    fingerprint = _fingerprint(run, config)
+    team.connect(chosen.kind, fingerprint)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
     from models.ranking.task import load_task
     from models.ranking.trainer import Trainer
@@ -73,7 +73,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     if not task.train.share(team.shard).num_rows:
         raise DataError(f"ranking: {task.train.num_rows} rows to train on are too few for {team.size} process(es)")
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        trainer = Trainer(task, run.scratch(STAGE), mark, team)
+        trainer = Trainer(task, run.scratch(STAGE), fingerprint, team)
         history = trainer.fit()
         calibration = None if folder is None else trainer.calibrate()
         refit = trainer.refit(history)
@@ -126,5 +126,5 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
-def _mark(run: Run, config: RankingConfig) -> str:
-    return fingerprint({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})
+def _fingerprint(run: Run, config: RankingConfig) -> str:
+    return fingerprint_of({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})

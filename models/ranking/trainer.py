@@ -37,22 +37,22 @@ class Trainer:
     Args:
         task: what it learns.
         scratch: where checkpoints are kept.
-        mark: identifies config and inputs in a checkpoint.
+        fingerprint: identifies config and inputs in a checkpoint.
         team: the processes that train together.
     """
 
-    def __init__(self, task: RankingTask, scratch: Path, mark: str, team: Team) -> None:
+    def __init__(self, task: RankingTask, scratch: Path, fingerprint: str, team: Team) -> None:
         tf.keras.utils.set_random_seed(task.config.seed)
-        self._task, self._scratch, self._mark, self._team = task, scratch, mark, team
+        self._task, self._scratch, self._fingerprint, self._team = task, scratch, fingerprint, team
         num_pairs = len(task.pair_inputs)
         mean, scale = _mean_and_scale(task.train, num_pairs)
         self.model = Ranker(task.features.schema, task.config, mean, scale, np.full(num_pairs, 1.0 / max(num_pairs, 1)))
 
     def fit(self) -> History:
         """Train until the held-out loss stops falling; a record per epoch."""
-        task, checkpoint = self._task, Checkpoint(self._scratch, self._mark)
+        task, checkpoint = self._task, Checkpoint(self._scratch, self._fingerprint)
         train = task.train.share(self._team.shard)
-        return fit(self.model, train, task.valid, task.config, checkpoint, self._mark, self._team)
+        return fit(self.model, train, task.valid, task.config, checkpoint, self._fingerprint, self._team)
 
     def calibrate(self) -> Calibration:
         """Fit the map from logits to probabilities and measure it, before a refit sees the held-out rows."""
@@ -71,8 +71,8 @@ class Trainer:
             return []
         more = refitting(config, epochs_to_best(history), seed=config.seed + config.max_epochs)
         console.say(f"ranking: {more.max_epochs} epochs over train and valid follow")
-        checkpoint = Checkpoint(self._scratch / REFIT, self._mark)
-        return fit(self.model, task.both.share(self._team.shard), None, more, checkpoint, self._mark, self._team)
+        checkpoint = Checkpoint(self._scratch / REFIT, self._fingerprint)
+        return fit(self.model, task.both.share(self._team.shard), None, more, checkpoint, self._fingerprint, self._team)
 
     def export(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
         """Write the calibrated model's graphs and arrays; the shape as `export_ranker` describes it."""

@@ -23,12 +23,12 @@ class Progress(msgspec.Struct):
     """How far training has come.
 
     Attributes:
-        mark: fingerprint of config and inputs; a checkpoint of another mark is not resumed.
+        fingerprint: of config and inputs; a checkpoint of another one is not resumed, nor one that names none.
         history: a record per finished epoch.
         best_epoch: index of the epoch whose weights are kept; -1 before the first.
     """
 
-    mark: str
+    fingerprint: str = ""
     history: list[dict[str, Any]] = []
     best_epoch: int = -1
 
@@ -40,10 +40,10 @@ class Progress(msgspec.Struct):
 class Checkpoint:
     """One file holding progress, current variables and best weights; replaced atomically."""
 
-    def __init__(self, folder: Path, mark: str) -> None:
-        """Keep the file in `folder`, for the training that `mark` identifies."""
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Keep the file in `folder`, for the training that `fingerprint` identifies."""
         self._folder = folder
-        self._mark = mark
+        self._fingerprint = fingerprint
 
     def save(self, progress: Progress, current: Sequence[NDArray], best: Sequence[NDArray]) -> None:
         """Write the state after an epoch; where that fails, the state before it stays."""
@@ -59,13 +59,13 @@ class Checkpoint:
             fresh.unlink(missing_ok=True)
 
     def load(self) -> tuple[Progress, list[NDArray], list[NDArray]] | None:
-        """The state of the last finished epoch; None when there is none for this mark (another's is removed)."""
+        """The state of the last finished epoch; None when there is none for this fingerprint (another's is removed)."""
         path = self._folder / FILE_NAME
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as file:
             progress = msgspec.json.decode(file[BYTES].tobytes(), type=Progress)
-            if progress.mark == self._mark:
+            if progress.fingerprint == self._fingerprint:
                 return progress, _series(file, "current"), _series(file, "best")
         shutil.rmtree(self._folder)
         return None

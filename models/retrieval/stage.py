@@ -11,7 +11,7 @@ import msgspec
 from models.retrieval.config import RetrievalConfig
 from models.training.team import Team, run_stage_together
 from workflows.core import device
-from workflows.core.artefacts import Manifest, fingerprint
+from workflows.core.artefacts import Manifest, fingerprint_of
 from workflows.core.origins import origins
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
@@ -54,15 +54,15 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
 
     chosen = device.choose(config.device, "tensorflow")
     device.announce("train-retrieval", chosen)
-    mark = _mark(run, config)
-    team.connect(chosen.kind, mark)  # before Merlin is imported: that starts TensorFlow, and it is too late then
+    fingerprint = _fingerprint(run, config)
+    team.connect(chosen.kind, fingerprint)  # before Merlin is imported: that starts TensorFlow, and it is too late then
 
     from models.retrieval.task import load_task
     from models.retrieval.trainer import Trainer
 
     task = load_task(run, config, team.size)
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
-        trainer = Trainer(task, run.scratch(STAGE), mark, team)
+        trainer = Trainer(task, run.scratch(STAGE), fingerprint, team)
         history = trainer.fit()
         differences = [trainer.write(folder / TRAIN)] if folder is not None else []
         refit = trainer.refit(history)
@@ -81,5 +81,5 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     }
 
 
-def _mark(run: Run, config: RetrievalConfig) -> str:
-    return fingerprint({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})
+def _fingerprint(run: Run, config: RetrievalConfig) -> str:
+    return fingerprint_of({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})

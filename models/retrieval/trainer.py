@@ -34,20 +34,20 @@ class Trainer:
     Args:
         task: what they learn.
         scratch: where checkpoints are kept.
-        mark: identifies config and inputs in a checkpoint.
+        fingerprint: identifies config and inputs in a checkpoint.
         team: the processes that train together.
     """
 
-    def __init__(self, task: RetrievalTask, scratch: Path, mark: str, team: Team) -> None:
+    def __init__(self, task: RetrievalTask, scratch: Path, fingerprint: str, team: Team) -> None:
         tf.keras.utils.set_random_seed(task.training.seed)
-        self._task, self._scratch, self._mark, self._team = task, scratch, mark, team
+        self._task, self._scratch, self._fingerprint, self._team = task, scratch, fingerprint, team
         self._towers = build_towers(task.features.schema, task.training)
 
     def fit(self) -> History:
         """Train on the train split until recall on valid stops rising; a record per epoch."""
-        task, checkpoint = self._task, Checkpoint(self._scratch, self._mark)
+        task, checkpoint = self._task, Checkpoint(self._scratch, self._fingerprint)
         rows = training_rows(task.train, task.features, task.training)
-        return train(self._towers, rows, task.popularity, task.validation, checkpoint, self._mark, self._team)
+        return train(self._towers, rows, task.popularity, task.validation, checkpoint, self._fingerprint, self._team)
 
     def refit(self, history: History) -> History:
         """Go on over train and valid, as long as the best epoch suggests; a record per epoch, none where not wanted."""
@@ -56,8 +56,8 @@ class Trainer:
             return []
         rows = refitting_rows(task.both, task.features, task.training, num_epochs)
         console.say(f"retrieval: the best was epoch {num_epochs}; {rows.config.max_epochs} over train and valid follow")
-        checkpoint = Checkpoint(self._scratch / REFIT, self._mark)
-        return train(self._towers, rows, task.popularity_of_both, None, checkpoint, self._mark, self._team)
+        checkpoint = Checkpoint(self._scratch / REFIT, self._fingerprint)
+        return train(self._towers, rows, task.popularity_of_both, None, checkpoint, self._fingerprint, self._team)
 
     def write(self, folder: Path) -> float:
         """Write embeddings, the ONNX query tower and meta.json; returns the ONNX tower's largest difference.

@@ -41,7 +41,7 @@ def train(
     popularity: NDArray[np.float32],
     validation: ValidationSet | None,
     checkpoint: Checkpoint,
-    mark: str,
+    fingerprint: str,
     team: Team | None = None,
 ) -> list[dict[str, Any]]:
     """Train both towers in place and leave the weights of the best epoch in them.
@@ -52,7 +52,7 @@ def train(
         popularity: float32 [N], for the logQ correction.
         validation: none, or without users: no early stopping, the last epoch is kept.
         checkpoint: where the state after each epoch goes; a matching one is resumed.
-        mark: identifies config and inputs in the checkpoint.
+        fingerprint: identifies config and inputs in the checkpoint.
         team: the processes that train together; each takes its share of the rows, the first validates and keeps the
             checkpoint.
 
@@ -67,7 +67,7 @@ def train(
     optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
     variables = [*towers.variables, *optimizer.variables]
     num_weights = len(towers.variables)
-    progress, best = Progress(mark), [v.numpy() for v in towers.variables]
+    progress, best = Progress(fingerprint), [v.numpy() for v in towers.variables]
     if team.is_chief and (saved := checkpoint.load()) is not None:
         progress, current, best = saved
         assign(variables, current)

@@ -20,25 +20,25 @@ MAX_HELLO_BYTES = 512
 GO = b"go\n"
 
 
-def meet(addresses: Sequence[str], rank: int, mark: str, timeout_s: float = MEETING_TIMEOUT_S) -> None:
+def meet(addresses: Sequence[str], rank: int, fingerprint: str, timeout_s: float = MEETING_TIMEOUT_S) -> None:
     """Return when every process has come and all are about to train the same; their ports are free again by then.
 
     Args:
         addresses: host:port of each process, by rank. The first waits at its own for the others.
         rank: of this process.
-        mark: fingerprint of what it is about to do.
+        fingerprint: of what it is about to do.
         timeout_s: how long to wait for the others.
 
     Raises:
-        ConfigError: a port is in use, or a process came with another mark.
+        ConfigError: a port is in use, or a process came with another fingerprint.
         CascadeError: a process did not come in time, or the first one gave up.
     """
     deadline = time.monotonic() + timeout_s
     with _listen(addresses[rank]) as server:
         if rank == 0:
-            connections = _wait_for_all(server, addresses, mark, deadline)
+            connections = _wait_for_all(server, addresses, fingerprint, deadline)
     if rank > 0:
-        _report_to_first(addresses[0], rank, mark, deadline)
+        _report_to_first(addresses[0], rank, fingerprint, deadline)
         return
     for connection in connections:
         with connection, contextlib.suppress(OSError):
@@ -59,17 +59,19 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
-def _wait_for_all(server: socket.socket, addresses: Sequence[str], mark: str, deadline: float) -> list[socket.socket]:
+def _wait_for_all(
+    server: socket.socket, addresses: Sequence[str], fingerprint: str, deadline: float
+) -> list[socket.socket]:
     came: dict[int, socket.socket] = {}
     try:
         while len(came) < len(addresses) - 1:
             server.settimeout(max(deadline - time.monotonic(), 0.001))
             connection, _ = server.accept()
-            rank, its_mark = _hello(connection)
+            rank, its_fingerprint = _hello(connection)
             if not 0 < rank < len(addresses):
                 connection.close()  # not one of ours
                 continue
-            if its_mark != mark:
+            if its_fingerprint != fingerprint:
                 connection.close()
                 raise ConfigError(
                     f"process {rank + 1} of {len(addresses)} was started with another config or reads other artefacts "
@@ -92,24 +94,24 @@ def _wait_for_all(server: socket.socket, addresses: Sequence[str], mark: str, de
 
 
 def _hello(connection: socket.socket) -> tuple[int, str]:
-    """Rank and mark of whoever connected; rank -1 when it is no process of ours."""
+    """Rank and fingerprint of whoever connected; rank -1 when it is no process of ours."""
     connection.settimeout(HELLO_TIMEOUT_S)
     try:
         with connection.makefile("rb") as stream:
-            rank, _, mark = stream.readline(MAX_HELLO_BYTES).decode("ascii").strip().partition(" ")
+            rank, _, fingerprint = stream.readline(MAX_HELLO_BYTES).decode("ascii").strip().partition(" ")
     except (OSError, UnicodeDecodeError):
         return -1, ""
-    return (int(rank), mark) if rank.isdigit() else (-1, "")
+    return (int(rank), fingerprint) if rank.isdigit() else (-1, "")
 
 
-def _report_to_first(address: str, rank: int, mark: str, deadline: float) -> None:
+def _report_to_first(address: str, rank: int, fingerprint: str, deadline: float) -> None:
     host, _, port = address.rpartition(":")
     while True:
         with (
             contextlib.suppress(OSError),
             socket.create_connection((host.strip("[]"), int(port)), HELLO_TIMEOUT_S) as peer,
         ):
-            peer.sendall(f"{rank} {mark}\n".encode())
+            peer.sendall(f"{rank} {fingerprint}\n".encode())
             peer.settimeout(max(deadline - time.monotonic(), 0.001))
             with peer.makefile("rb") as stream:
                 if stream.readline(len(GO)) == GO:

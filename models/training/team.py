@@ -44,12 +44,12 @@ class Team:
         self._strategy: Any = None
         self._calls = 0
 
-    def connect(self, kind: Literal["cpu", "gpu"], mark: str) -> None:
+    def connect(self, kind: Literal["cpu", "gpu"], fingerprint: str) -> None:
         """Wait for the others and start the collectives; before TensorFlow computes anything.
 
         Args:
             kind: what this process trains on. With "gpu" it sees one GPU afterwards: the one of its local rank.
-            mark: fingerprint of what it is about to train.
+            fingerprint: of what it is about to train.
 
         Raises:
             ConfigError: a port is in use, the processes differ in what they train, or there is no GPU for this one.
@@ -61,7 +61,7 @@ class Team:
 
         gpus = tf.config.list_physical_devices("GPU") if kind == "gpu" else []
         tf.config.set_visible_devices(_own_gpu(gpus, self.processes.local_rank), "GPU")
-        meet(self.processes.addresses, self.processes.rank, mark)
+        meet(self.processes.addresses, self.processes.rank, fingerprint)
         cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec({"worker": list(self.processes.addresses)}),
             task_type="worker",

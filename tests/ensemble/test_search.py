@@ -47,7 +47,7 @@ def study(tmp_path):
     run = Run(tmp_path / "run")
     for stage in ("data", "features"):
         run.folder(stage).mkdir(parents=True)
-        write_manifest(run.folder(stage), Manifest(stage, f"{stage} mark", "", {}, {}, [], {}))
+        write_manifest(run.folder(stage), Manifest(stage, f"{stage} fingerprint", "", {}, {}, [], {}))
 
     def go(num_trials, *, epochs=3, wait=0.0, **settings):
         config = Config(search=SearchConfig(**{"params": PARAMS, "num_trials": num_trials, **settings}))

@@ -101,18 +101,18 @@ def free_addresses(count: int) -> list[str]:
     return addresses
 
 
-def outcomes(addresses: list[str], marks: list[str], timeout_s: float = 20.0) -> list[str]:
+def outcomes(addresses: list[str], fingerprints: list[str], timeout_s: float = 20.0) -> list[str]:
     """How the meeting ended for each: its sentence, or nothing."""
-    ends = ["hangs"] * len(marks)
+    ends = ["hangs"] * len(fingerprints)
 
     def come(rank: int) -> None:
         try:
-            meet(addresses, rank, marks[rank], timeout_s)
+            meet(addresses, rank, fingerprints[rank], timeout_s)
             ends[rank] = ""
         except CascadeError as error:
             ends[rank] = str(error)
 
-    threads = [threading.Thread(target=come, args=(rank,), daemon=True) for rank in range(len(marks))]
+    threads = [threading.Thread(target=come, args=(rank,), daemon=True) for rank in range(len(fingerprints))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -303,7 +303,7 @@ def test_onnx_that_differs_is_refused(tmp_path):
 
 def test_the_index_stage_measures_on_real_queries(run):
     even = np.arange(NUM_ITEMS) % 2 == 0
-    serving = Serving(num_candidates=7, eligible=lambda: even, mark={"rules": "even"})
+    serving = Serving(num_candidates=7, eligible=lambda: even, inputs={"rules": "even"})
     build_index(run, IndexConfig(recall_cutoff=5), serving)
     meta = json.loads((run.folder("index") / "meta.json").read_text())
     assert (meta["kind"], meta["index_recall_at_k"], meta["recall_cutoff"]) == ("exact", 1.0, 5)
@@ -317,7 +317,7 @@ def test_the_index_stage_measures_on_real_queries(run):
     before = read_manifest(run.folder("index")).fingerprint
     build_index(run, IndexConfig(recall_cutoff=5), serving)
     assert read_manifest(run.folder("index")).fingerprint == before
-    build_index(run, IndexConfig(recall_cutoff=5), replace(serving, mark={"rules": "others"}))
+    build_index(run, IndexConfig(recall_cutoff=5), replace(serving, inputs={"rules": "others"}))
     assert read_manifest(run.folder("index")).fingerprint != before
 
 

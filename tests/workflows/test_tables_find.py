@@ -118,10 +118,10 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize(("format", "mark"), TABLES.items())
+@pytest.mark.parametrize(("format", "entry"), TABLES.items())
 @pytest.mark.parametrize("spec", ["t", "t/**/*.parquet", "*/data/*.parquet", "t/data", "t/data/*.parquet", ""])
-def test_a_folder_of_another_table_format_is_refused(tmp_path, memory, format, mark, spec):
-    write(tmp_path, f"t/{mark}", "t/data/day=1/a.parquet", "t/data/b.parquet", "plain/a.parquet")
+def test_a_folder_of_another_table_format_is_refused(tmp_path, memory, format, entry, spec):
+    write(tmp_path, f"t/{entry}", "t/data/day=1/a.parquet", "t/data/b.parquet", "plain/a.parquet")
     memory.put(str(tmp_path), "/found", recursive=True)
     for root in (str(tmp_path), "memory://found"):
         with pytest.raises(DataError, match=rf"events: {root}/t is a table in {format} format.* set data\.events"):

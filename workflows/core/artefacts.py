@@ -20,7 +20,7 @@ __all__ = [
     "MANIFEST_NAME",
     "FileEntry",
     "Manifest",
-    "fingerprint",
+    "fingerprint_of",
     "read_manifest",
     "verify",
     "write_manifest",
@@ -87,7 +87,7 @@ def _watched(doing: str, folder: Path, size_bytes: int) -> Iterator[Callable[[in
         yield advance
 
 
-def fingerprint(parts: Mapping[str, Any]) -> str:
+def fingerprint_of(parts: Mapping[str, Any]) -> str:
     """A stable hash of JSON-like values: equal configs and inputs give equal fingerprints."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -108,7 +108,7 @@ def write_manifest(folder: Path, manifest_without_files: Manifest, volatile: Seq
             for path, size in zip(paths, sizes, strict=True)
         ]
     lasting = {file.path: file.sha256 for file in files if not any(fnmatch(file.path, name) for name in volatile)}
-    content = fingerprint({"fingerprint": manifest_without_files.fingerprint, "files": lasting})
+    content = fingerprint_of({"fingerprint": manifest_without_files.fingerprint, "files": lasting})
     manifest = msgspec.structs.replace(manifest_without_files, files=files, content=content)
     (folder / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest

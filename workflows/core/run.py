@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from workflows.core import console
-from workflows.core.artefacts import Manifest, fingerprint, read_manifest, verify, write_manifest
+from workflows.core.artefacts import Manifest, fingerprint_of, read_manifest, verify, write_manifest
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 from workflows.core.lock import hold
@@ -101,10 +101,10 @@ def run_stage(
         resolved = msgspec.to_builtins(dict(config))
         upstream = origins(run.root, after)
         check_origins(run.root, after)
-        mark = fingerprint(
+        fingerprint = fingerprint_of(
             {"stage": stage, "config": resolved, "after": upstream, "inputs": msgspec.to_builtins(inputs or {})}
         )
-        if not force and (done := _finished(run, stage, mark)) is not None:
+        if not force and (done := _finished(run, stage, fingerprint)) is not None:
             console.say(f"{stage}: up to date")
             return done
         for name in after:
@@ -115,25 +115,27 @@ def run_stage(
         with _write_then_rename(run, stage) as folder, console.timed(stage):
             info = msgspec.json.decode(msgspec.json.encode(body(folder) or {}))  # as the next command reads it
             (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(resolved), indent=1))
-            manifest = write_manifest(folder, _blank(stage, mark, resolved, info, upstream), volatile)
+            manifest = write_manifest(folder, _blank(stage, fingerprint, resolved, info, upstream), volatile)
         shutil.rmtree(run.scratch(stage), ignore_errors=True)
         return manifest
 
 
-def _finished(run: Run, stage: str, mark: str) -> Manifest | None:
+def _finished(run: Run, stage: str, fingerprint: str) -> Manifest | None:
     try:
         manifest = read_manifest(run.folder(stage))
-        if manifest.fingerprint != mark or not manifest.content:
+        if manifest.fingerprint != fingerprint or not manifest.content:
             return None
         return verify(run.folder(stage))
     except ArtefactError:
         return None
 
 
-def _blank(stage: str, mark: str, config: dict[str, Any], info: dict[str, Any], upstream: dict[str, str]) -> Manifest:
+def _blank(
+    stage: str, fingerprint: str, config: dict[str, Any], info: dict[str, Any], upstream: dict[str, str]
+) -> Manifest:
     return Manifest(
         stage=stage,
-        fingerprint=mark,
+        fingerprint=fingerprint,
         created_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions=dict(_versions()),
         config=config,

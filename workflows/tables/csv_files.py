@@ -130,7 +130,7 @@ def _head(table: str, file: str) -> bytes:
             head = opened.read(HEAD_BYTES)
     except (OSError, EOFError) as error:
         raise DataError(f"{table}: {file} cannot be read as CSV ({error}); write the file again") from None
-    if kind := next((kind for mark, kind in OTHER_FORMATS.items() if head.startswith(mark)), None):
+    if kind := next((kind for magic, kind in OTHER_FORMATS.items() if head.startswith(magic)), None):
         raise DataError(f"{table}: {file} cannot be read as CSV: its content is {kind}; unpack or convert it")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:4]:
         raise DataError(

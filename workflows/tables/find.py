@@ -55,10 +55,10 @@ def check_no_file_twice(tables: Mapping[str, Iterable[str]]) -> None:
     known: dict[object, tuple[str, str]] = {}
     for table, files in tables.items():
         for file in files:
-            marks = _identities(file)
-            if found := next((known[mark] for mark in marks if mark in known), None):
+            identities = _identities(file)
+            if found := next((known[identity] for identity in identities if identity in known), None):
                 raise DataError(_twice(table, file, *found))
-            known |= dict.fromkeys(marks, (table, file))
+            known |= dict.fromkeys(identities, (table, file))
 
 
 def _twice(table: str, file: str, before: str, name: str) -> str:
@@ -105,9 +105,9 @@ def _files(table: str, spec: str) -> list[str]:
 
 def _place(table: str, spec: str) -> tuple[Tree, str, str, str]:
     """Where a spec is looked for, its path there, what the path starts with, and the wildcards of globs there."""
-    scheme, mark, rest = spec.partition("://")
-    if not mark or scheme in LOCAL_SCHEMES:
-        path = rest if mark else spec
+    scheme, separator, rest = spec.partition("://")
+    if not separator or scheme in LOCAL_SCHEMES:
+        path = rest if separator else spec
         return LocalTree(table), path.rstrip("/") or path, "/" if path.startswith("/") else "", "*?["
     # On the web, a question mark starts a query.
     return RemoteTree(table, scheme), spec.rstrip("/"), f"{scheme}://", "*[" if scheme.startswith("http") else "*?["

@@ -19,7 +19,7 @@ from workflows.tables.trees import filesystem
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Relation", "Source", "fingerprint_of", "megabytes_of", "open_source", "quoted", "unreadable"]
+__all__ = ["Relation", "Source", "megabytes_of", "open_source", "quoted", "source_fingerprint", "unreadable"]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def megabytes_of(source: Source) -> float:
     return sum(_size(source.table, file) for file in source.files) / 1e6
 
 
-def fingerprint_of(source: Source) -> list[Any]:
+def source_fingerprint(source: Source) -> list[Any]:
     """What identifies the files' content: path, size and a hash; of a URL, what its server says instead of a hash."""
     return [[file, *_stat(source.table, file)] for file in source.files]
 

@@ -72,10 +72,10 @@ def prepare_data(
         with _scratch(run) as scratch, _database(scratch) as con:
             return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length)
 
-    marks = _fingerprints(found) if found else {}
+    fingerprints = _fingerprints(found) if found else {}
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
-        marks["seen"] = f"any of {', '.join(data.labels)}"
-    return run_stage(run, STAGE, config=config, after=(), inputs=marks, body=body, force=force)
+        fingerprints["seen"] = f"any of {', '.join(data.labels)}"
+    return run_stage(run, STAGE, config=config, after=(), inputs=fingerprints, body=body, force=force)
 
 
 def _prepare(
@@ -128,12 +128,12 @@ def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:
 
 
 def _fingerprints(found: Inputs) -> dict[str, Any]:
-    from workflows.tables.source import fingerprint_of
+    from workflows.tables.source import source_fingerprint
 
     sources = {f"events {name}": source for name, source in found.events.items()}
     sources |= {"items": found.items} if found.items else {}
     sources |= {"users": found.users} if found.users else {}
-    return {name: fingerprint_of(source) for name, source in sources.items()}
+    return {name: source_fingerprint(source) for name, source in sources.items()}
 
 
 @contextmanager

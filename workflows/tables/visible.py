@@ -83,8 +83,8 @@ class Visible:
         inner = ""
         for holder in self.tree.above(folder):
             is_data = inner == "data"
-            marks = [*TABLE_FORMATS, *(["metadata"] if is_data else [])]
-            self.refuse_table(holder, [name for name in marks if self._is_there(joined(holder, name))])
+            names = [*TABLE_FORMATS, *(["metadata"] if is_data else [])]
+            self.refuse_table(holder, [name for name in names if self._is_there(joined(holder, name))])
             inner = holder.rstrip("/").rsplit("/", 1)[-1]
 
     def _is_there(self, path: str) -> bool:
@@ -95,7 +95,7 @@ class Visible:
             return False
 
     def tables_of(self, files: Sequence[str]) -> list[str]:
-        """The Parquet and CSV files among those found; says what else there is, but for other tools' hidden marks.
+        """The Parquet and CSV files among those found; says what else there is, but for files hidden by other tools.
 
         A hidden file of another format, such as _SUCCESS or .part-0.parquet.crc, belongs to the tool that wrote it.
         """

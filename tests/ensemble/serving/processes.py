@@ -54,7 +54,7 @@ def processes_of(path: Path) -> dict[str, int]:
         except OSError:
             continue
         if any(str(path) in word for word in words):
-            roles = [role for role, mark in ROLES.items() if any(mark in word for word in words[:5])]
+            roles = [role for role, name in ROLES.items() if any(name in word for word in words[:5])]
             found[roles[0] if roles else entry.name] = int(entry.name)
     return found
 

@@ -125,8 +125,8 @@ def test_processes_that_go_with_a_load_or_an_unload_are_not_mourned(server: Trit
     thread = threading.Thread(target=look)
     thread.start()
     with ModelControl(server.grpc_address, server.admin_key, 60) as control:
-        for mark in ("one", "two"):
-            control.load_again("cascade", mark)
+        for nonce in ("one", "two"):
+            control.load_again("cascade", nonce)
             eventually(lambda: len(stubs(server)) == 2)
     stop.set()
     thread.join()
