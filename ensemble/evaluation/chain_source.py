@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.queries import Queries
 from ensemble.request_columns import request_column
 from runtime.chain import Chain
+from runtime.plan import Plan
 from runtime.sources.base import Source
 from runtime.spec import ChainSpec
 from runtime.step import Arrays
 from workflows.core.console import progress
+from workflows.core.errors import ConfigError
 
-__all__ = ["query_chain"]
+__all__ = ["check_measurable", "first_givers", "query_chain"]
 
 # What the retriever alone is judged by: its candidates, best first.
 CANDIDATES, SCORES = "candidates", "retrieval_score"
@@ -43,9 +45,9 @@ def query_chain(
         score, and "chain": the slates of K ranked items.
     """
     chain = Chain.load(folder)
-    spec = chain.spec
+    spec, arrays, last = chain.spec, first_givers(chain.plan), chain.plan.nodes[-1]
     num_queries = len(queries)
-    sources = [*_served(chain), *_opened(further, folder, spec)]
+    sources = [*_served(chain), *_opened(further, folder, spec, arrays)]
     alone = {source.name: _Alone(num_queries, longest) for source in sources}
     retrieved = np.full((num_queries, longest), -1, np.int32)
     slates = retrieved.copy()
@@ -61,21 +63,54 @@ def query_chain(
                 seconds[node.name] += time.perf_counter() - started_at
             for source in sources:
                 source.query(batch, part, alone[source.name])
-            num_candidates = min(longest, batch[CANDIDATES].shape[1])
-            retrieved[part, :num_candidates] = batch[CANDIDATES][:, :num_candidates]
-            retrieval_scores[part, :num_candidates] = batch[SCORES][:, :num_candidates]
-            shown = np.arange(batch["item_id"].shape[1]) < batch["num_items"]
-            rows = np.searchsorted(item_ids, batch["item_id"].astype(item_ids.dtype))
+            found, found_scores = batch[arrays[CANDIDATES]], batch[arrays[SCORES]]
+            num_candidates = min(longest, found.shape[1])
+            retrieved[part, :num_candidates] = found[:, :num_candidates]
+            retrieval_scores[part, :num_candidates] = found_scores[:, :num_candidates]
+            # The answer is what the last step gives; an earlier one may give arrays of the same names.
+            slate = {name: batch[array] for name, array in last.gives.items()}
+            shown = np.arange(slate["item_id"].shape[1]) < slate["num_items"]
+            rows = np.searchsorted(item_ids, slate["item_id"].astype(item_ids.dtype))
             slates[part, : rows.shape[1]] = np.where(shown, rows, -1)
-            scores[part, : rows.shape[1]] = batch["score"]
+            scores[part, : rows.shape[1]] = slate["score"]
             bar.advance(bar.task_ids[0], len(part))
-    last = next(place for place, node in enumerate(chain.plan.nodes) if CANDIDATES in node.gives.values())
-    retrieval_seconds = sum(seconds[node.name] for node in chain.nodes[: last + 1])
+    merged = next(place for place, node in enumerate(chain.plan.nodes) if CANDIDATES in node.gives)
+    retrieval_seconds = sum(seconds[node.name] for node in chain.nodes[: merged + 1])
     return [
         *(Slates(name, kept.rows, kept.scores, kept.seconds) for name, kept in alone.items()),
         Slates("retrieval", retrieved, retrieval_scores, retrieval_seconds),
         Slates("chain", slates, scores, sum(seconds.values())),
     ]
+
+
+def first_givers(plan: Plan) -> dict[str, str]:
+    """The chain's array of every output of a step, the first step's where several give one of that name."""
+    arrays: dict[str, str] = {}
+    for node in plan.nodes:
+        for name, array in node.gives.items():
+            arrays.setdefault(name, array)
+    return arrays
+
+
+def check_measurable(folder: Path, graph: str, further: Sequence[Source]) -> None:
+    """Whether a chain has what it is measured by.
+
+    Args:
+        folder: the compiled chain.
+        graph: the name of its graph.
+        further: sources that the chain does not serve.
+
+    Raises:
+        ConfigError: no step of the graph gives an array that is measured or that a source reads.
+    """
+    spec, arrays = ChainSpec.load(folder), first_givers(Plan.load(folder))
+    read = [(tensor.name, f"the source '{s.name}' alone") for s in further for tensor in s.inputs(spec)]
+    for name, what in [(CANDIDATES, "retrieval alone"), (SCORES, "retrieval alone"), *read]:
+        if name not in arrays:
+            raise ConfigError(
+                f"cascade evaluate measures {what} by '{name}', and no step of chain.graph = '{graph}' gives that "
+                "(the standard graph's does); give it from one of the steps, or leave evaluate out"
+            )
 
 
 class _Alone:
@@ -97,15 +132,15 @@ class _Alone:
 class _QueriedSource:
     """A source of the chain, or one beside it, as the evaluation queries it."""
 
-    def __init__(self, source: Source, arrays: tuple[str, str] | None) -> None:
-        self.name, self._source, self._arrays = source.name, source, arrays
+    def __init__(self, source: Source, arrays: tuple[str, str] | None, reads: Mapping[str, str] | None = None) -> None:
+        self.name, self._source, self._arrays, self._reads = source.name, source, arrays, reads or {}
 
     def query(self, batch: Arrays, part: NDArray[np.int64], kept: _Alone) -> None:
         started_at = time.perf_counter()
         if self._arrays is not None:
             rows, scores = (batch[name] for name in self._arrays)
         else:
-            found = self._source(batch)
+            found = self._source({name: batch[array] for name, array in self._reads.items()})
             rows, scores = found[f"{self.name}_items"], found[f"{self.name}_scores"]
         kept.seconds += time.perf_counter() - started_at
         kept.keep(part, rows, scores)
@@ -119,10 +154,12 @@ def _served(chain: Chain) -> Iterator[_QueriedSource]:
             yield _QueriedSource(node.step, (items, scores))
 
 
-def _opened(further: Sequence[Source], folder: Path, spec: ChainSpec) -> Iterator[_QueriedSource]:
+def _opened(
+    further: Sequence[Source], folder: Path, spec: ChainSpec, arrays: Mapping[str, str]
+) -> Iterator[_QueriedSource]:
     for source in further:
         source.open(folder, spec)
-        yield _QueriedSource(source, None)
+        yield _QueriedSource(source, None, {tensor.name: arrays[tensor.name] for tensor in source.inputs(spec)})
 
 
 def _request(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from ensemble.config import Config
-from ensemble.evaluation.chain_source import query_chain
+from ensemble.evaluation.chain_source import check_measurable, query_chain
 from ensemble.evaluation.informed import ask_informed, why_not_informed
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.setting import Setting
@@ -38,6 +39,8 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
     """
     answers: dict[str, Slates] = {}
     records = {}
+    # First: a graph that cannot be measured is refused before the baselines take their time.
+    chain, further = _compiled(run, config)
     settings, segment = config.evaluate, next(iter(setting.segments.values()), None)
     for name, model, record in fitted_baselines(
         run, settings.baselines, settings.knn_neighbours, settings.seed, segment
@@ -45,8 +48,9 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
         records[name] = record
         if model is not None:
             answers[name] = _ask_baseline(model, config, setting)
-    answers |= {answer.source: answer for answer in _chain(run, config, setting)}
     data, longest = run.folder("data"), max(settings.cutoffs)
+    slates = query_chain(chain, setting.queries, setting.user_ids, setting.item_ids, longest, further)
+    answers |= {answer.source: answer for answer in slates}
     if why_not_informed(data, config.shop, setting.queries) is None:
         filter_seen = config.chain.filter_seen
         answers[INFORMED] = ask_informed(data, config.shop, setting, filter_seen=filter_seen, longest=longest)
@@ -67,15 +71,16 @@ def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:
     return Slates(model.name, rows, scores, time.perf_counter() - started_at)
 
 
-def _chain(run: Run, config: Config, setting: Setting) -> list[Slates]:
-    """The same compiled chain that serving uses, with the state before the test split and slates as long as K."""
+def _compiled(run: Run, config: Config) -> tuple[Path, list[Source]]:
+    """The chain that serving uses, with the state before the test split and slates as long as K; sources beside it."""
     longest = max(config.evaluate.cutoffs)
     chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
     folder = run.scratch("report") / "chain"
     shutil.rmtree(folder, ignore_errors=True)
     further = list(_not_served(run))
     compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval", further)
-    return query_chain(folder, setting.queries, setting.user_ids, setting.item_ids, longest, further)
+    check_measurable(folder, config.chain.graph, further)
+    return folder, further
 
 
 def _not_served(run: Run) -> Iterator[Source]:

@@ -58,6 +58,53 @@ class Reversed(Step):
         return {"ranking_score": -batch["retrieval_score"]}
 
 
+class Turned(Step):
+    """After Order: the slate of each user from its end."""
+
+    name = "turned"
+
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        return (*spec.response, Tensor("num_wanted", "INT32"))
+
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        return spec.response
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        turned = {name: batch[name].copy() for name in ("item_id", "score", "num_items", "path")}
+        for user, count in enumerate(batch["num_items"][:, 0].tolist()):
+            for name in ("item_id", "score"):
+                turned[name][user, :count] = batch[name][user, :count][::-1]
+        return turned
+
+
+class FirstItems(Step):
+    """The first items of the catalogue for everybody, without candidates."""
+
+    name = "first_items"
+
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        return (Tensor("num_wanted", "INT32"),)
+
+    def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        return spec.response
+
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
+        return ("ids/items.npy",)
+
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        self._ids = load_array(folder / "ids/items.npy")
+
+    def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
+        wanted = batch["num_wanted"]
+        kept = np.arange(int(wanted.max())) < wanted
+        return {
+            "item_id": np.where(kept, self._ids[: kept.shape[1]], -1),
+            "score": kept.astype(np.float32),
+            "num_items": wanted.copy(),
+            "path": np.full(wanted.shape, b"context", object),
+        }
+
+
 def parts(folder: Path) -> Any:
     """What a graph is made of."""
     from merlin.dag import ColumnSelector
@@ -147,3 +194,18 @@ def with_a_foreign_operator(folder: Path) -> Any:
     renamed = candidates >> Rename(postfix="_again")
     scores = candidates >> step(Reversed())
     return ensemble(candidates + scores + renamed + features >> step(Order()))
+
+
+def turned_slates(folder: Path) -> Any:
+    from runtime.steps.order import Order
+    from runtime.steps.rank import Rank
+
+    step, features, query, candidates, ensemble = parts(folder)
+    scores = candidates + query + features >> step(Rank())
+    slate = candidates + scores + features >> step(Order())
+    return ensemble(slate + features >> step(Turned()))
+
+
+def without_candidates(folder: Path) -> Any:
+    step, features, *_, ensemble = parts(folder)
+    return ensemble(features >> step(FirstItems()))

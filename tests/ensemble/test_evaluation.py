@@ -26,7 +26,7 @@ from models.dataset.features import load_state
 from models.metrics.bootstrap import Resamples
 from runtime.chain import Chain
 from tests.ensemble.synthetic import item_id, make_run, sign_again, user_id
-from workflows.core.errors import DataError
+from workflows.core.errors import ConfigError, DataError
 from workflows.shop.config import ShopConfig
 from workflows.shop.world import draw_world
 
@@ -390,3 +390,28 @@ def test_the_share_of_the_best_possible_is_stated_where_the_truth_is_known(tmp_p
         assert 0 < values["share_of_best@5"]["low"] <= values["share_of_best@5"]["value"] < 1
     assert "share_of_best@5" in markdown_table(metrics)
     assert "Share of the best possible" in (run.folder("report") / "index.html").read_text()
+
+
+def with_graph(config, name):
+    return msgspec.structs.replace(
+        config, chain=msgspec.structs.replace(config.chain, graph=f"tests.ensemble.graphs:{name}")
+    )
+
+
+def test_a_step_after_the_slate_is_in_what_is_measured(tmp_path):
+    run, config = make_evaluated_run(tmp_path / "r")
+    queries = load_queries(run, config, load_state(run, "eval"))
+    users, items = (np.load(run.folder("data") / "ids" / f"{side}.npy") for side in ("users", "items"))
+    slates = []
+    for number, drawn in enumerate((config, with_graph(config, "turned_slates"))):
+        compile_chain(run, drawn, tmp_path / f"chain{number}", "eval")
+        *_, found = query_chain(tmp_path / f"chain{number}", queries, users, items, 20)
+        slates.append([rows[rows >= 0].tolist() for rows in found.rows])
+    assert slates[1] == [rows[::-1] for rows in slates[0]]
+
+
+def test_a_graph_without_candidates_is_refused_before_the_baselines_are_fitted(tmp_path, capsys):
+    run, config = make_evaluated_run(tmp_path / "r")
+    with pytest.raises(ConfigError, match="retrieval alone by 'candidates', and no step"):
+        evaluate(run, with_graph(config, "without_candidates"))
+    assert "fitted in" not in capsys.readouterr().err
