@@ -142,10 +142,10 @@ class BruteForce:
             return f"{len(rows)} items instead of {min(self._spec.slate_size, count)}"
         if not count:
             return ""
-        surely, perhaps = self._retrieved(scores, allowed, count)
+        at_least, at_most = self._retrieved(scores, allowed, count)
         logits = np.full(len(allowed), np.nan)
-        logits[perhaps] = self.logits(
-            inputs, perhaps, {name: scores[name][perhaps] for name in (TOWER_SCORE, NEIGHBOUR_SCORE)}
+        logits[at_most] = self.logits(
+            inputs, at_most, {name: scores[name][at_most] for name in (TOWER_SCORE, NEIGHBOUR_SCORE)}
         )
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
         with np.errstate(divide="ignore"):
@@ -153,7 +153,7 @@ class BruteForce:
         clear = np.abs(logits[rows]) < 8
         if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
             return "a score differs"
-        return self._order_problem(logits, rows, surely, perhaps)
+        return self._order_problem(logits, rows, at_least, at_most)
 
     def _neighbour_scores(self, user: int) -> NDArray[np.float64]:
         """The neighbour score of every item, float64 [N], summed item by item."""
@@ -194,14 +194,14 @@ class BruteForce:
         low = np.sort(merged[union(RETRIEVAL_TOLERANCE)])[-count:][:1]
         low = low if int(union(RETRIEVAL_TOLERANCE).sum()) >= count else np.array([-np.inf])
         step = MERGED_TOLERANCE * max(1.0, float(np.abs(merged[np.isfinite(merged)]).max()))
-        surely = np.flatnonzero(union(RETRIEVAL_TOLERANCE) & (merged > high + step))
-        perhaps = np.flatnonzero(kept | (union(-RETRIEVAL_TOLERANCE) & (merged > low - step)))
-        return surely, perhaps
+        at_least = np.flatnonzero(union(RETRIEVAL_TOLERANCE) & (merged > high + step))
+        at_most = np.flatnonzero(kept | (union(-RETRIEVAL_TOLERANCE) & (merged > low - step)))
+        return at_least, at_most
 
-    def _order_problem(self, logits: NDArray, rows: NDArray, surely: NDArray, perhaps: NDArray) -> str:
+    def _order_problem(self, logits: NDArray, rows: NDArray, at_least: NDArray, at_most: NDArray) -> str:
         """Check that the score at each place of the slate lies between both bounds of what can be retrieved."""
         got = logits[rows]
-        low, high = (np.sort(logits[found])[::-1][: len(rows)] for found in (surely, perhaps))
+        low, high = (np.sort(logits[found])[::-1][: len(rows)] for found in (at_least, at_most))
         tolerance = LOGIT_TOLERANCE + 1e-3 * np.abs(got)
         in_bounds = (got[: len(low)] >= low - tolerance[: len(low)]).all() and (got <= high + tolerance).all()
         return "" if in_bounds else "a better item was left out"
