@@ -28,7 +28,7 @@ def chain(folder: Path) -> Ensemble:
     """The graph over a compiled chain. `chain.graph` of the config may name another function like this one.
 
     Args:
-        folder: where its chain.json says the sizes; what the steps open need not be there yet.
+        folder: whose chain.json holds the sizes; what the steps open need not be there yet.
     """
     spec = ChainSpec.load(folder)
     step = partial(ChainOperator, chain=folder)

@@ -26,7 +26,7 @@ def plan_of(folder: Path, graph: str) -> tuple[Plan, dict[str, Path]]:
     """The plan of a graph, and the files that its operators bring along.
 
     Args:
-        folder: of the compiled chain; its chain.json says the sizes.
+        folder: of the compiled chain; its chain.json holds the sizes.
         graph: "module:function", see `ensemble.graph.chain`.
 
     Raises:

@@ -270,7 +270,7 @@ def _resume(
 
     Args:
         variables: the same in every process.
-        own: those that differ between processes; the checkpoint has everybody's.
+        own: those that differ between processes; the checkpoint has those of all.
         checkpoint: of the first process.
         fingerprint: identifies config and inputs in the checkpoint.
         team: the processes.
@@ -283,6 +283,6 @@ def _resume(
         assign(variables, current[: len(variables)])
         stacked = current[len(variables) :]
     team.copy(variables)
-    for variable, everybody in zip(own, stacked, strict=True):
-        variable.assign(team.unstack(everybody))
+    for variable, values in zip(own, stacked, strict=True):
+        variable.assign(team.unstack(values))
     return team.first(lambda: progress, Progress), best

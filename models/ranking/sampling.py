@@ -135,10 +135,10 @@ def _unseen(
     keep = _cap_per_user(keep, users[keep], random)
     if len(keep) > MAX_POSITIVES:
         keep = np.sort(random.choice(keep, MAX_POSITIVES, replace=False))
-    asks = keep if has_context else users[keep]
-    queries, most = np.unique(asks), max(MIN_QUERIES, MAX_SCORES // num_items)
+    query_of = keep if has_context else users[keep]
+    queries, most = np.unique(query_of), max(MIN_QUERIES, MAX_SCORES // num_items)
     if len(queries) > most:
-        keep = keep[np.isin(asks, random.choice(queries, most, replace=False))]
+        keep = keep[np.isin(query_of, random.choice(queries, most, replace=False))]
     keep = keep[np.argsort(users[keep], kind="stable")]
     first = np.flatnonzero(np.diff(keep if has_context else users[keep], prepend=-1))
     return {name: values[keep] for name, values in columns.items() if name != HISTORY}, first

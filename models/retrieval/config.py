@@ -129,7 +129,7 @@ class TowerConfig(Section, frozen=True):
             the batch; smaller tables keep Adam's rule; 0: all do.
         refit_share: of the epochs up to the best one, so many more follow over train and valid together, with a
             learning rate that falls from half to 0; they make the towers that are served. What is tuned or trained on
-            the valid split asks the best epoch's towers. 0: what is served knows the train split alone.
+            the valid split uses the best epoch's towers. 0: what is served knows the train split alone.
         validation_cutoff: k of the validation recall@k over the whole catalogue.
         validation_users: users drawn for it; 0: all.
         use_user_id: whether the query tower has a user id embedding; histories alone generalised better on the

@@ -1,6 +1,6 @@
 """A user's recent items as one vector: causal self-attention over their embeddings. Imports TensorFlow.
 
-Trained on whole stretches of a history at once: every position predicts the item after it. Serving asks for the last
+Trained on whole stretches of a history at once: every position predicts the item after it. Serving needs the last
 position alone, so the last block computes one query instead of L.
 
 References:

@@ -115,19 +115,17 @@ class Team:
         """Every process's array, by rank: [size, ...]."""
         if self.size == 1:
             return value[None]
-        everybody = np.zeros((self.size, *value.shape), value.dtype)
-        everybody[self.processes.rank] = value
-        return self._sum(everybody)
+        stacked = np.zeros((self.size, *value.shape), value.dtype)
+        stacked[self.processes.rank] = value
+        return self._sum(stacked)
 
-    def unstack(self, everybody: NDArray) -> NDArray:
+    def unstack(self, stacked: NDArray) -> NDArray:
         """This process's part of what the first process's `stack` once gave, [size then, ...].
 
         Where as many processes were not there then, each gets an equal part of the sum.
         """
-        size = int(self.first(lambda: len(everybody), int))
-        total = (
-            everybody if self.size == 1 or self.is_chief else np.zeros((size, *everybody.shape[1:]), everybody.dtype)
-        )
+        size = int(self.first(lambda: len(stacked), int))
+        total = stacked if self.size == 1 or self.is_chief else np.zeros((size, *stacked.shape[1:]), stacked.dtype)
         total = total if self.size == 1 else self._sum(total)
         part: NDArray = total[self.processes.rank] if size == self.size else total.sum(axis=0) / self.size
         return part

@@ -47,9 +47,9 @@ class Source(Step):
 
     Attributes:
         score_name: under which the ranker sees the source's score of every candidate; empty: it does not.
-        is_sparse: whether what it does not give has the score 0; else the merge asks `scorer`.
+        is_sparse: whether what it does not give has the score 0; else the merge calls `scorer`.
         serves_unknown: whether it is queried for users of whom nothing is known.
-        only_unknown: whether it is queried for nobody else.
+        only_unknown: whether it is queried for no other user.
     """
 
     model = "retrieve"

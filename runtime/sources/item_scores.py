@@ -20,7 +20,7 @@ class ItemScores(Source):
     """The C best by a stored score that the user may see.
 
     Args:
-        only_unknown: ask it for users of whom nothing is known, and for nobody else.
+        only_unknown: query it for users of whom nothing is known, and for no others.
 
     Attributes:
         order_file: the eligible item rows, best first.
