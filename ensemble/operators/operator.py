@@ -24,8 +24,8 @@ class ChainOperator(BaseOperator):
 
     Args:
         step: what runs.
-        chain: a compiled chain, whose chain.json holds the sizes. The operator keeps its path; what the step opens stays
-            out of the pickled object.
+        chain: a compiled chain, whose chain.json holds the sizes. The operator keeps its path; what the step opens
+            stays out of the pickled object.
         name: of the node in the plan; empty: the step's.
         files: files that the step opens besides those of the chain: their name in the chain -> where they are now.
     """

@@ -1,7 +1,7 @@
 """Users without order as training rows: a user's items are split at random into a history and the targets.
 
-Where every event is a row, a user has many targets and almost the same query for each. One row a user has one
-query and one softmax for all its targets, which takes a tenth of the time and less. Imports TensorFlow.
+Where every event is a row, the rows of a user have one target each and nearly the same query. One row a user has one
+query and one softmax for all targets, which takes a tenth of the time and less. Imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def set_batches(
 ) -> Iterator[Batch]:
     """Go once over the users, each with a part of its items as the history and the others as targets.
 
-    A coin decides for every item; one at least is a target, so that the query of a user of one item has an empty history.
+    A coin decides for every item; one at least is a target, so a user of one item has an empty history.
 
     Args:
         positives: training rows, each with an item of the catalogue; an item that a user has twice counts once.
