@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.retrieval.config import RetrievalConfig, RowKind
-from models.retrieval.settled import possible_rows
+from models.retrieval.config import ExampleKind, RetrievalConfig
+from models.retrieval.settled import possible_examples
 
 __all__ = ["new_place"]
 
-# Keys of [retrieval] that each kind of training rows now has, or has not, for itself.
-OF_ROWS = (
+# Keys of [retrieval] that each kind of training examples now has, or has not, for itself.
+OF_EXAMPLES = (
     *("negatives", "num_uniform_negatives", "all_negatives_up_to", "logq"),
     *("batch_size", "learning_rate", "max_epochs", "patience", "id_dropout", "history_dropout"),
 )
 RENAMED = {
+    "retrieval.rows": "retrieval.examples",
+    "ranking.training_rows": "ranking.training_examples",
     "retrieval.sets.up_to_cells": "retrieval.sets_up_to_cells",
     "evaluate.peers": "evaluate.baselines",
 }
-WHERE: dict[RowKind, str] = {
+WHERE: dict[ExampleKind, str] = {
     "windows": "for events with timestamps",
     "sets": "for users whose events have no order",
     "events": "for single events",
@@ -31,12 +33,12 @@ def new_place(key: str, tree: Mapping[str, Any]) -> str | None:
 
     Args:
         key: full path of the unknown key.
-        tree: the config as it was read: tells which kinds of training rows it can come to.
+        tree: the config as it was read: tells which kinds of training examples it can come to.
     """
     if key in RENAMED:
         return f"{key} is now {RENAMED[key]}; rename it"
     section, _, name = key.rpartition(".")
-    if section != "retrieval" or name not in OF_ROWS:
+    if section != "retrieval" or name not in OF_EXAMPLES:
         return None
     kinds = [kind for kind in _kinds(tree) if hasattr(getattr(RetrievalConfig(), kind), name)]
     if not kinds:
@@ -47,11 +49,11 @@ def new_place(key: str, tree: Mapping[str, Any]) -> str | None:
     return f"{key} is now {places}; move it there"
 
 
-def _kinds(tree: Mapping[str, Any]) -> tuple[RowKind, ...]:
+def _kinds(tree: Mapping[str, Any]) -> tuple[ExampleKind, ...]:
     data, features, retrieval = (tree.get(name, {}) for name in ("data", "features", "retrieval"))
-    rows = retrieval.get("rows") if isinstance(retrieval, Mapping) else None
-    return possible_rows(
-        rows if isinstance(rows, str) and rows in WHERE else "auto",
+    examples = retrieval.get("examples") if isinstance(retrieval, Mapping) else None
+    return possible_examples(
+        examples if isinstance(examples, str) and examples in WHERE else "auto",
         ordered=isinstance(data, Mapping) and bool(data.get("timestamp")),
         has_context=isinstance(features, Mapping) and bool(features.get("context")),
     )

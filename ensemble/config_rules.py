@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
 from ensemble.evaluation.metrics_file import path_of_today
-from models.retrieval.settled import MAX_EPOCHS, check_rows, possible_rows
+from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.tables.labels import label_conditions
@@ -102,20 +102,21 @@ def _labels(config: Config) -> Iterator[str]:
     for key, label in chosen.items():
         if label and label not in known:
             yield f"{key} = {label!r} is not among data.labels = {known}"
-    if config.ranking.training_rows == "impressions" and not known:
-        yield "ranking.training_rows = 'impressions' needs data.labels; use 'sampled' where every event is a positive"
+    if config.ranking.training_examples == "impressions" and not known:
+        why = "needs data.labels; use 'sampled' where every event is a positive"
+        yield f"ranking.training_examples = 'impressions' {why}"
 
 
 def _retrieval(config: Config) -> Iterator[str]:
     try:
-        check_rows(
-            config.retrieval.rows, ordered=config.data.timestamp is not None, context=list(config.features.context)
+        check_examples(
+            config.retrieval.examples, ordered=config.data.timestamp is not None, context=list(config.features.context)
         )
     except ConfigError as error:
         yield str(error)
 
     own, ordered = config.retrieval.windows, config.data.timestamp is not None
-    if "windows" not in possible_rows(config.retrieval.rows, ordered=ordered, has_context=False):
+    if "windows" not in possible_examples(config.retrieval.examples, ordered=ordered, has_context=False):
         return
     if config.retrieval.embedding_dim % own.num_heads:
         yield (
@@ -132,7 +133,7 @@ def _retrieval(config: Config) -> Iterator[str]:
 def _ranking(config: Config) -> Iterator[str]:
     own = config.ranking
     num_drawn = round(own.retrieved_negatives * own.negatives_per_positive)
-    if own.training_rows != "impressions" and num_drawn > own.candidate_pool:
+    if own.training_examples != "impressions" and num_drawn > own.candidate_pool:
         yield (
             f"ranking.candidate_pool = {own.candidate_pool} is less than the {num_drawn} retrieved ones of "
             f"ranking.negatives_per_positive = {own.negatives_per_positive}; raise the pool"

@@ -9,7 +9,7 @@ from models.index import unused as of_index
 from models.neighbours import unused as of_neighbours
 from models.ranking import unused as of_ranking
 from models.retrieval import unused as of_retrieval
-from models.retrieval.settled import possible_rows
+from models.retrieval.settled import possible_examples
 from models.sources import unused as of_sources
 from workflows.core.given import Unused
 from workflows.features.checks import named_specs
@@ -37,15 +37,15 @@ def unused_keys(config: Config) -> Iterator[Unused]:
 
 def _retrieval(config: Config) -> Iterator[Unused]:
     ordered, has_context = config.data.timestamp is not None, bool(config.features.context)
-    rows = config.retrieval.rows
-    kinds = possible_rows(rows, ordered=ordered, has_context=has_context)
-    if rows != "auto":
-        why = f"retrieval.rows = {rows!r}"
+    examples = config.retrieval.examples
+    kinds = possible_examples(examples, ordered=ordered, has_context=has_context)
+    if examples != "auto":
+        why = f"retrieval.examples = {examples!r}"
     elif ordered:
-        why = "data.timestamp gives the events an order, so that retrieval.rows = 'auto' takes windows"
+        why = "data.timestamp gives the events an order, so that retrieval.examples = 'auto' takes windows"
     else:
         without = "events, as there is features.context" if has_context else "sets or events"
-        why = f"the events have no data.timestamp, so that retrieval.rows = 'auto' takes {without}"
+        why = f"the events have no data.timestamp, so that retrieval.examples = 'auto' takes {without}"
     yield from of_retrieval.unused_by_config(config.retrieval, kinds, why)
 
 

@@ -42,7 +42,7 @@ def refuse_after_features(run: Run, config: Config, sections: Sequence[str] = SE
         sections: some of SECTIONS.
 
     Raises:
-        ConfigError: names the key, and why it has no effect; or a kind of rows that the data does not allow.
+        ConfigError: names the key, and why it has no effect; or a kind of examples that the data does not allow.
     """
     if not (run.folder("features") / "schema.json").is_file():
         return

@@ -136,7 +136,7 @@ def _write_towers(folder: Path, features: Any) -> float:
     facts = LogFacts(
         num_users=features.num_users, num_items=features.num_items, num_positives=1, ordered=False, in_memory=True
     )
-    towers = build_towers(features.schema, settled(RetrievalConfig(rows="events"), facts))
+    towers = build_towers(features.schema, settled(RetrievalConfig(examples="events"), facts))
     started_at = time.perf_counter()
     embed_items(towers, features)
     embed_s = time.perf_counter() - started_at

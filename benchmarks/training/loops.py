@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training.rows import LABEL, NoPairs, random_group
+from benchmarks.training.examples import LABEL, NoPairs, random_group
 from models.dataset.features import Events, Features, Shard
 from models.ranking.config import RankingConfig
 from models.ranking.fit import build, compile_step, prior_of, step_seed, tensors
+from models.ranking.groups import Group, GroupSource, ImpressionGroups
 from models.ranking.model import Ranker
-from models.ranking.rows import Group, GroupSource, ImpressionGroups
 from models.retrieval import training
-from models.retrieval.event_rows import EventRows
+from models.retrieval.event_examples import EventExamples
 from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import build_towers
 from models.training.optimizer import Adam
@@ -93,13 +93,13 @@ def our_towers(features: Features, events: Events, config: TowerTraining) -> dic
     towers = build_towers(features.schema, config)
     popularity = np.ones(features.num_items, np.float32)
     optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
-    rows = EventRows(events, features, config)
-    step = training.compile_step(towers, rows, popularity, optimizer, Team())
+    examples = EventExamples(events, features, config)
+    step = training.compile_step(towers, examples, popularity, optimizer, Team())
     seeds = itertools.count(1)
 
     def inputs() -> Iterator[tuple[Any, ...]]:
         for seed in seeds:
-            for number, given in enumerate(training.step_inputs(rows, seed=seed, shard=Shard())):
+            for number, given in enumerate(training.step_inputs(examples, seed=seed, shard=Shard())):
                 yield *given, np.array([seed, number], np.int32)
 
     import tensorflow as tf

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.result import Benchmark, Cell, Plot, Series, Table, Target, command_line, judge
 from benchmarks.training import loops
-from benchmarks.training.rows import feature_schema, random_features, write_events
+from benchmarks.training.examples import feature_schema, random_features, write_events
 from models.dataset.features import Features
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
@@ -102,7 +102,7 @@ def _of_events(config: RetrievalConfig, features: Features, num_rows: int) -> To
         ordered=False,
         in_memory=True,
     )
-    return settled(msgspec.structs.replace(config, rows="events", events=events), facts)
+    return settled(msgspec.structs.replace(config, examples="events", events=events), facts)
 
 
 def _rates(name: str, ways: Mapping[str, loops.Loop], batch_size: int, sizes: Sizes) -> Rates:

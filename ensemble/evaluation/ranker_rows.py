@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ensemble.config import Config
 from ensemble.evaluation.random_order import random_order
 from ensemble.evaluation.ranker import calibration_quality, classification_quality
-from models.classifiers.rows import FROZEN, UP_TO_EVENT, classifier_rows, frozen_history, is_ordered
+from models.classifiers.examples import FROZEN, UP_TO_EVENT, classifier_examples, frozen_history, is_ordered
 from models.dataset.features import load_features
 from models.metrics.bootstrap import Resamples
 from models.metrics.calibration import calibration_gap
@@ -46,8 +46,8 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     if "auc" in quality:
         resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
         quality |= calibration_quality(calibration_gap(labels, probabilities, users, resamples), quality)
-    quality |= {"label": meta.label or "interaction", "rows": ROWS[meta.training_rows]}
-    if meta.training_rows != "impressions" or "auc" not in quality:
+    quality |= {"label": meta.label or "interaction", "rows": ROWS[meta.training_examples]}
+    if meta.training_examples != "impressions" or "auc" not in quality:
         return quality
     quality |= random_order(run, config, labels, probabilities)
     found = {UP_TO_EVENT: probabilities} | _frozen(run)
@@ -78,7 +78,7 @@ def measure_classifiers(
     from models.classifiers.fitted import fitted_classifiers
 
     settings = config.evaluate
-    rows = classifier_rows(run, load_features(run), label, settings.seed)
+    rows = classifier_examples(run, load_features(run), label, settings.seed)
     resamples = Resamples(settings.num_bootstrap, settings.seed)
     scored = {known: Scored.of(labels, probabilities) for known, probabilities in ours.items()}
     record: dict[str, dict[str, Any]] = {"baselines": {}, "minus": {}}

@@ -22,18 +22,18 @@ class RankingConfig(Section, frozen=True):
         bottom: widths of the MLP over continuous features, per side, before the last layer of width embedding_dim.
         top: widths of the MLP over the interactions, before the one logit.
         label: label column to predict; empty: the first label.
-        training_rows: "impressions": the logged events with their labels; "sampled": positives plus drawn negatives;
-            "auto": impressions where a label has both values, sampled elsewhere.
+        training_examples: "impressions": the logged events with their labels; "sampled": positives plus drawn
+            negatives; "auto": impressions where a label has both values, sampled elsewhere.
         negatives_per_positive: for "sampled".
         retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity: with such
             ones among its negatives, which it never meets when it serves, it learnt to prefer items for being rare.
         candidate_pool: how many of the retriever's best candidates those are drawn from; positives beyond are left out.
-        use_retrieval_score: whether the scores of both retrieval sources are pair features; "auto": with "sampled" rows
-            only, whose positives neither has been fitted on.
+        use_retrieval_score: whether the scores of both retrieval sources are pair features; "auto": with "sampled"
+            examples only, whose positives neither has been fitted on.
         max_stored_mb: the item side of the factored ranker is computed for the whole catalogue at export while it takes
             at most this, in MiB; for more items, a request gathers it from the embedding tables.
         use_user_id: whether there is a user id embedding; "auto": with impressions where at least 5% of the label's
-            variance lies between users (`models.ranking.rules`); elsewhere it learns rows by heart.
+            variance lies between users (`models.ranking.rules`); elsewhere it learns examples by heart.
         learning_rate: of the first step; it falls to 0 along half a cosine over max_epochs.
         embedding_spread: standard deviation of the normal prior that every embedding is held to; each of its values has
             a mean and a standard deviation of its own, drawn from in training (`models.ranking.tables`), which takes
@@ -44,8 +44,8 @@ class RankingConfig(Section, frozen=True):
         max_epochs: all are run unless patience ends them; the weights of the best one are kept.
         patience: epochs without an improvement of the validation loss after which training ends; the first ones, whose
             steps are large, say little of what the last ones will reach.
-        refit_share: of the epochs up to the best one, so many more follow over the rows of training and those of early
-            stopping together, with a learning rate that falls from half to 0. 0: none.
+        refit_share: of the epochs up to the best one, so many more follow over the examples of training and those of
+            early stopping together, with a learning rate that falls from half to 0. 0: none.
         batch_size: (query, item) rows a step, of each process where several train together.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
@@ -55,7 +55,7 @@ class RankingConfig(Section, frozen=True):
     bottom: tuple[Count, ...] = (64,)
     top: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (128, 64)
     label: str = ""
-    training_rows: Literal["auto", "impressions", "sampled"] = "auto"
+    training_examples: Literal["auto", "impressions", "sampled"] = "auto"
     negatives_per_positive: Count = 20
     retrieved_negatives: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0
     candidate_pool: Count = 200

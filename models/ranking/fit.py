@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from models.metrics.classification import auc, log_loss
 from models.ranking.config import RankingConfig
+from models.ranking.groups import Group, GroupSource
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
-from models.ranking.rows import Group, GroupSource
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
 from models.training.optimizer import Adam, cosine

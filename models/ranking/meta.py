@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import msgspec
@@ -56,11 +57,13 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
         num_query_fields, num_item_fields: Fq and Fi, the fields of both sides.
         field_dim: D of a field.
         hidden: H, units of the first top layer with the two of the linear part.
-        training_rows: logged events, or positives beside drawn negatives.
+        training_examples: logged events, or positives beside drawn negatives.
         calibration: on what was held out.
     """
 
     stage: ClassVar[str] = "ranking"
+    version: ClassVar[int] = 2
+    renamed: ClassVar[Mapping[str, str]] = {"training_rows": "training_examples"}
 
     factored: bool
     item_parts: Literal["stored", "gathered"]
@@ -72,7 +75,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
     num_item_fields: int
     field_dim: int
     hidden: int
-    training_rows: Literal["impressions", "sampled"]
+    training_examples: Literal["impressions", "sampled"]
     calibration: Calibration
 
     @property

@@ -62,7 +62,7 @@ class Ranker(tf.keras.Model):
     Args:
         schema: the features.
         config: sizes; `use_user_id` "auto" is for the stage to settle, and is no here.
-        pair_mean, pair_scale: float32 [P] of the training rows; pair features are standardised inside.
+        pair_mean, pair_scale: float32 [P] of the training examples; pair features are standardised inside.
         skip: float32 [P], initial weights from standardised pair features straight to the logit.
     """
 

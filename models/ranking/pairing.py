@@ -25,7 +25,7 @@ def choose_pairs(config: RankingConfig, *, sampled: bool) -> list[str]:
 
     Args:
         config: whether the retrieval scores are wanted.
-        sampled: the training rows are sampled ones.
+        sampled: the training examples are sampled ones.
     """
     wanted = config.use_retrieval_score == "yes" or (config.use_retrieval_score == "auto" and sampled)
     return [*((TOWER_SCORE, NEIGHBOUR_SCORE) if wanted else ()), *((POPULARITY,) if sampled else ())]

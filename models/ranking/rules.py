@@ -1,4 +1,4 @@
-"""Resolve "auto" in [ranking] by the log: which rows to train on, and whether users get an embedding."""
+"""Resolve "auto" in [ranking] by the log: which examples to train on, and whether users get an embedding."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def count_labels(events: Events, label: str, num_users: int) -> LabelCounts:
 
 
 def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) -> bool:
-    """Whether the training rows are sampled ones rather than the log's impressions.
+    """Whether the training examples are sampled ones rather than the log's impressions.
 
     Args:
         counts: of the train split.
@@ -80,24 +80,24 @@ def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) ->
     Raises:
         ConfigError: impressions are asked for, and the label does not have both values.
     """
-    if config.training_rows == "impressions" and not counts.has_both:
+    if config.training_examples == "impressions" and not counts.has_both:
         raise ConfigError(
-            f"ranking.training_rows = 'impressions' needs a label with both values in the train split, got "
+            f"ranking.training_examples = 'impressions' needs a label with both values in the train split, got "
             f"{label or 'no label'!r}; use 'sampled' or 'auto'"
         )
-    return config.training_rows == "sampled" or not counts.has_both
+    return config.training_examples == "sampled" or not counts.has_both
 
 
 def wants_user_id(counts: LabelCounts, config: RankingConfig, *, sampled: bool) -> bool:
     """Whether the ranker has an embedding per user.
 
     A history lists what a user liked; how mild or strict the user is, stands in the labels of all its impressions, and
-    only an embedding learns it. Where users hardly differ in that, it learns the rows by heart instead.
+    only an embedding learns it. Where users hardly differ in that, it learns the examples by heart instead.
 
     Args:
         counts: of the train split.
-        config: "auto" is as above for impressions, and no for sampled rows, whose share of positives is the config's.
-        sampled: the training rows are sampled ones.
+        config: "auto" is as above for impressions, and no for sampled ones, whose share of positives is the config's.
+        sampled: the training examples are sampled ones.
     """
     if config.use_user_id != "auto":
         return config.use_user_id

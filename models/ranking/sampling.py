@@ -1,4 +1,4 @@
-"""Sampled rows: held-out positives with the negatives that the ranker will meet."""
+"""Sampled examples: held-out positives with the negatives that the ranker will meet."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from models.dataset.features import Batch, Features, State
 from models.dataset.new_positives import is_new
 from models.dataset.runs import places_in_runs
 from models.ranking.config import RankingConfig
+from models.ranking.groups import SampledGroups
 from models.ranking.pairing import PairSource
-from models.ranking.rows import SampledGroups
 from workflows.core import console
 from workflows.features.schema import HISTORY
 

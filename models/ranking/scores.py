@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,12 +13,13 @@ from models.dataset.features import Features, load_events, load_features, load_s
 from models.dataset.new_positives import is_new
 from models.onnx.export import session
 from models.ranking.config import RankingConfig
+from models.ranking.groups import GroupSource
 from models.ranking.meta import RankingMeta
-from models.ranking.rows import GroupSource
 from workflows.core.artefacts import read_manifest
+from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
-__all__ = ["ranking_scores"]
+__all__ = ["ranking_scores", "recorded_config"]
 
 BATCH_ROWS = 8192
 # What was known when a split began.
@@ -29,7 +31,7 @@ def ranking_scores(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
     """Score a split with the exported plain graph.
 
-    A ranker of impressions is scored on the split's impressions, one of sampled rows on the split's positives and
+    A ranker of impressions is scored on the split's impressions, one of sampled examples on the split's positives and
     negatives drawn as in its training, as of the snapshot before the split. (The valid split is what a sampled ranker
     was trained on: only its test figures are held out.)
 
@@ -48,7 +50,7 @@ def ranking_scores(
     """
     folder = run.require("ranking", check=False)
     meta = RankingMeta.load(folder)
-    config = msgspec.convert(read_manifest(folder).config["ranking"], RankingConfig)
+    config = recorded_config(folder)
     found = _source(run, config, load_features(run), meta, split, history)
     if found is None:
         return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0)
@@ -68,6 +70,23 @@ def ranking_scores(
     return users, np.concatenate(labels), 0.5 * (1.0 + np.tanh(0.5 * np.concatenate(logits).astype(np.float64)))
 
 
+def recorded_config(folder: Path) -> RankingConfig:
+    """The [ranking] section that made a ranking folder; its keys may have the names of earlier releases.
+
+    Raises:
+        ArtefactError: there is a key that this Cascade does not know, or a value that it does not take.
+    """
+    recorded = read_manifest(folder).config["ranking"]
+    try:
+        named = {RankingMeta.renamed.get(key, key): value for key, value in recorded.items()}
+        return msgspec.convert(named, RankingConfig)
+    except msgspec.ValidationError as error:
+        raise ArtefactError(
+            f"{folder} was made with settings that this Cascade does not know ({error}); run cascade train-ranking "
+            "again with --force"
+        ) from None
+
+
 def _source(
     run: Run,
     config: RankingConfig,
@@ -78,13 +97,13 @@ def _source(
 ) -> tuple[GroupSource, NDArray] | None:
     """The rows of a split and the user of each group; None where there is none."""
     from models.neighbours.merged import MergedRetriever
+    from models.ranking.groups import ImpressionGroups
     from models.ranking.pairing import PairSource
-    from models.ranking.rows import ImpressionGroups
     from models.ranking.sampling import sample_groups
 
     events, names = load_events(run, split).select(known_items_only=True), meta.pair_inputs
     state = load_state(run, SNAPSHOT[split])
-    if meta.training_rows == "impressions":
+    if meta.training_examples == "impressions":
         if not len(events):
             return None
         pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state)

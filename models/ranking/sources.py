@@ -1,4 +1,4 @@
-"""The rows that the ranker is trained on, and those that stop the training."""
+"""The examples that the ranker is trained on, and those that stop the training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from models.dataset.features import Features, load_events, load_state
 from models.dataset.new_positives import is_new, nothing_new
 from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
+from models.ranking.groups import GroupSource, ImpressionGroups, SampledGroups
 from models.ranking.latest import hold_back_latest
 from models.ranking.pairing import PairSource
-from models.ranking.rows import GroupSource, ImpressionGroups, SampledGroups
 from models.ranking.sampling import sample_groups
 from workflows.core import console
 from workflows.core.run import Run
@@ -31,7 +31,7 @@ def training_sources(
         features: of the run.
         label: to predict; empty: every event is a positive.
         names: of the pair features.
-        sampled: whether the rows are sampled ones rather than the log's impressions.
+        sampled: whether the examples are sampled ones rather than the log's impressions.
     """
     if sampled:
         groups = _sampled_groups(run, config, features, label, names)

@@ -38,13 +38,13 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
     fifth of the users is held out for early stopping and calibration. Where valid has no such positive, the latest one
     of each user in train; where there is nothing to hold out, all epochs are run and calibration is that of training.
     The item counts and item-item weights behind the pair features are those of the snapshot: the train split for the
-    training rows, train and valid in what is exported.
+    training examples, train and valid in what is exported.
 
     Raises:
         ArtefactError: an earlier stage has not finished, or an exported graph differs from the trained model.
         ConfigError: the label is not one of the data's, impressions are asked for without one, or the device is
             missing.
-        DataError: there is no row to train on, or fewer than there are processes.
+        DataError: there is no example to train on, or fewer than there are processes.
     """
     return run_stage_together(
         run,
@@ -71,7 +71,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
 
     task = load_task(run, config)
     if not task.train.share(team.shard).num_rows:
-        raise DataError(f"ranking: {task.train.num_rows} rows to train on are too few for {team.size} process(es)")
+        raise DataError(f"ranking: {task.train.num_rows} examples to train on are too few for {team.size} process(es)")
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
         trainer = Trainer(task, run.scratch(STAGE), fingerprint, team)
         history = trainer.fit()
@@ -88,8 +88,8 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     return {
         "epochs": len(history),
         "refit_epochs": len(refit),
-        "training_rows": task.train.num_rows,
-        "rows": task.training_rows,
+        "num_examples": task.train.num_rows,
+        "examples": task.training_examples,
         **{name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")},
         "calibration": calibration.figures,
     }
@@ -103,7 +103,7 @@ def _meta(task: RankingTask, trainer: Trainer, shape: Mapping[str, Any], calibra
         item_inputs=tuple(feature.name for feature in task.features.schema.side("item")),
         pair_inputs=tuple(task.pair_inputs),
         label=task.label,
-        training_rows=task.training_rows,
+        training_examples=task.training_examples,
         calibration=calibration,
     )
 

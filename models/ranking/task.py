@@ -1,4 +1,4 @@
-"""The ranker's label and training rows: everything that is settled before TensorFlow starts."""
+"""The ranker's label and training examples: everything that is settled before TensorFlow starts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import msgspec
 
 from models.dataset.features import Features, load_events, load_features, positive_label
 from models.ranking.config import RankingConfig
+from models.ranking.groups import GroupSource
 from models.ranking.pairing import choose_pairs
-from models.ranking.rows import GroupSource
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.ranking.sources import training_sources
 from workflows.core import console
@@ -26,7 +26,7 @@ class RankingTask(msgspec.Struct, frozen=True):
         features: of the run.
         label: to predict; "" where every event is a positive one.
         pair_inputs: the pair features, in order.
-        training_rows: logged impressions, or positives beside drawn negatives.
+        training_examples: logged impressions, or positives beside drawn negatives.
         train: to learn from.
         valid: to stop by and to calibrate on; None where nothing is left to hold out.
         both: both together, to refit on; None as above.
@@ -36,7 +36,7 @@ class RankingTask(msgspec.Struct, frozen=True):
     features: Features
     label: str
     pair_inputs: list[str]
-    training_rows: Literal["impressions", "sampled"]
+    training_examples: Literal["impressions", "sampled"]
     train: GroupSource
     valid: GroupSource | None
     both: GroupSource | None
@@ -64,7 +64,7 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
     if valid is None:
         console.say(
             f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
-            "kept; calibration is measured on the training rows"
+            "kept; calibration is measured on the training examples"
         )
     return RankingTask(config, features, label, names, "sampled" if sampled else "impressions", train, valid, both)
 

@@ -13,9 +13,9 @@ from models.onnx.export import full_float32
 from models.ranking.calibrate import fit_platt
 from models.ranking.export import export_ranker
 from models.ranking.fit import fit, predict, sigmoid
+from models.ranking.groups import GroupSource
 from models.ranking.meta import Calibration
 from models.ranking.model import Ranker
-from models.ranking.rows import GroupSource
 from models.ranking.task import RankingTask
 from models.retrieval.checkpoint import Checkpoint
 from models.training.refit import epochs_to_best, refitting
@@ -59,7 +59,7 @@ class Trainer:
         task = self._task
         held_out = task.train if task.valid is None else task.valid
         labels, logits = predict(self.model, held_out, task.config.batch_size).flat()
-        factor, offset = fit_platt(labels, logits) if task.training_rows == "sampled" else (1.0, 0.0)
+        factor, offset = fit_platt(labels, logits) if task.training_examples == "sampled" else (1.0, 0.0)
         figures = classification_metrics(labels, sigmoid(factor * logits + offset))
         defined = {name: value if np.isfinite(value) else None for name, value in figures.items()}
         return Calibration(on=task.calibrated_on, factor=factor, offset=offset, **defined)
@@ -82,7 +82,7 @@ class Trainer:
 
 
 def _mean_and_scale(train: GroupSource, num_pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the pair features over the training rows, float32 [P] each; 1 of a constant."""
+    """Mean and standard deviation of the pair features over the training examples, float32 [P]; 1 of a constant."""
     if not num_pairs:
         return np.zeros(0, np.float32), np.ones(0, np.float32)
     group = next(iter(train.batches(SCAN_ROWS, seed=0)))

@@ -1,4 +1,4 @@
-"""Keys of [ranking] that have no effect on the rows, or with the features, that it is trained on."""
+"""Keys of [ranking] that have no effect on the examples, or with the features, that it is trained on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workflows.core.given import Unused
 
 __all__ = ["unused_by_config", "unused_on_log"]
 
-OF_SAMPLED_ROWS = ("negatives_per_positive", "retrieved_negatives", "candidate_pool")
+OF_SAMPLED = ("negatives_per_positive", "retrieved_negatives", "candidate_pool")
 
 
 def unused_by_config(config: RankingConfig, *, has_numbers: bool) -> Iterator[Unused]:
@@ -19,8 +19,8 @@ def unused_by_config(config: RankingConfig, *, has_numbers: bool) -> Iterator[Un
         config: the section.
         has_numbers: whether a feature is continuous.
     """
-    if config.training_rows == "impressions":
-        yield from _of_sampled_rows("ranking.training_rows = 'impressions'")
+    if config.training_examples == "impressions":
+        yield from _of_sampled("ranking.training_examples = 'impressions'")
     if not has_numbers:
         yield Unused("ranking.bottom", "no feature is continuous, and its layers are over such ones alone", "drop it")
 
@@ -31,7 +31,7 @@ def unused_on_log(config: RankingConfig, *, label: str, sampled: bool, has_valid
     Args:
         config: the section.
         label: that is predicted; empty: every event is a positive.
-        sampled: whether the training rows are sampled ones.
+        sampled: whether the training examples are sampled ones.
         has_valid: whether the valid split has an event.
     """
     if sampled:
@@ -40,8 +40,8 @@ def unused_on_log(config: RankingConfig, *, label: str, sampled: bool, has_valid
             why = f"a positive and its negatives are {width} rows, which go into a step together"
             yield Unused("ranking.batch_size", why, f"set it to {width} or more")
         return
-    yield from _of_sampled_rows(
-        f"label {label!r} is 0 and 1 in the log, so that ranking.training_rows = 'auto' takes its impressions"
+    yield from _of_sampled(
+        f"label {label!r} is 0 and 1 in the log, so that ranking.training_examples = 'auto' takes its impressions"
     )
     if not has_valid:
         why = "the valid split is empty, so that nothing is left to stop by or to go on with"
@@ -50,6 +50,6 @@ def unused_on_log(config: RankingConfig, *, label: str, sampled: bool, has_valid
             yield Unused("ranking.refit_share", why, "drop it, or set it to 0")
 
 
-def _of_sampled_rows(why: str) -> Iterator[Unused]:
-    for key in OF_SAMPLED_ROWS:
-        yield Unused(f"ranking.{key}", why, "drop it, or set ranking.training_rows = 'sampled'")
+def _of_sampled(why: str) -> Iterator[Unused]:
+    for key in OF_SAMPLED:
+        yield Unused(f"ranking.{key}", why, "drop it, or set ranking.training_examples = 'sampled'")

@@ -1,4 +1,4 @@
-"""The [retrieval] section: what holds for every kind of training rows, and a section for each kind."""
+"""The [retrieval] section: what holds for every kind of training examples, and a section for each kind."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from workflows.core.section import Count, Fraction, NonNegative, Positive, Secti
 __all__ = [
     "ContrastConfig",
     "EventsConfig",
+    "ExampleKind",
     "Negatives",
     "RetrievalConfig",
-    "RowKind",
     "SetsConfig",
     "TowerConfig",
     "WindowsConfig",
 ]
 
-RowKind = Literal["events", "windows", "sets"]
+ExampleKind = Literal["events", "windows", "sets"]
 Negatives = Literal["in_batch", "mixed", "all"]
 
 
 class ContrastConfig(Section, frozen=True):
-    """The negatives of an event, where rows hold single events: the keys that events and windows share.
+    """The negatives of an event, where examples are single events: the keys that events and windows share.
 
     Attributes:
         negatives: "in_batch": the other items of the batch, with logQ correction; "mixed": these and items drawn
@@ -46,10 +46,10 @@ class ContrastConfig(Section, frozen=True):
 
 
 class EventsConfig(ContrastConfig, frozen=True):
-    """The [retrieval.events] section: training rows that are events, each with the mean of the history before it.
+    """The [retrieval.events] section: training examples that are events, each with the mean of the history before it.
 
     Attributes:
-        batch_size: rows a step, of each process where several train together.
+        batch_size: examples a step, of each process where several train together.
         learning_rate: of Adam.
         max_epochs: upper bound; early stopping usually ends sooner. "auto": 60, and 10 where no user of the valid split
             can be queried.
@@ -63,7 +63,7 @@ class EventsConfig(ContrastConfig, frozen=True):
 
 
 class WindowsConfig(ContrastConfig, frozen=True):
-    """The [retrieval.windows] section: training rows that are stretches of users' histories, read with attention.
+    """The [retrieval.windows] section: training examples that are stretches of users' histories, read with attention.
 
     `features.history_length` is the longest.
 
@@ -93,7 +93,7 @@ class WindowsConfig(ContrastConfig, frozen=True):
 
 
 class SetsConfig(Section, frozen=True):
-    """The [retrieval.sets] section: one training row a user, where the items of users have no order.
+    """The [retrieval.sets] section: one training example a user, where the items of users have no order.
 
     Coins part a user's items into a history and targets, and every item of the catalogue is a negative: there is no
     history dropout and no choice of negatives.
@@ -105,7 +105,7 @@ class SetsConfig(Section, frozen=True):
             user of the valid split can be queried.
         max_cells: logits computed in all, which bounds the epochs where they are "auto": users times items are those of
             one epoch.
-        patience: epochs without a better validation recall; more than for rows of events, as epochs are shorter.
+        patience: epochs without a better validation recall; more than for examples of events, as epochs are shorter.
         id_dropout: share of user and item ids replaced by out-of-vocabulary in training. "auto": .1 where items have
             features beside their id, which can carry cold ones, else 0.
     """
@@ -119,7 +119,7 @@ class SetsConfig(Section, frozen=True):
 
 
 class TowerConfig(Section, frozen=True):
-    """What holds for every kind of training rows.
+    """What holds for every kind of training examples.
 
     Attributes:
         embedding_dim: D, the length of query and item embeddings.
@@ -157,17 +157,17 @@ class RetrievalConfig(TowerConfig, frozen=True):
     """The two-tower model and its training.
 
     Attributes:
-        rows: what a training row is. "events": an event and the mean of the history before it; "windows": a stretch of
-            a user's events in their order, read with causal attention, each the target of those before it; "sets": a
-            user, whose items are parted at random into a history and targets. "auto": windows where the events have
-            timestamps; sets where they have neither timestamps nor context, fit in memory, and there are at most
-            `sets_up_to_cells`; else events. A key of the section of another kind is refused.
-        sets_up_to_cells: users times items up to which `rows` = "auto" takes sets: every item is a negative of every
-            user, and so many logits are computed an epoch.
-        windows, sets, events: the training on each kind of rows.
+        examples: what a training example is. "events": an event and the mean of the history before it; "windows": a
+            stretch of a user's events in their order, read with causal attention, each the target of those before it;
+            "sets": a user, whose items are parted at random into a history and targets. "auto": windows where the
+            events have timestamps; sets where they have neither timestamps nor context, fit in memory, and there are at
+            most `sets_up_to_cells`; else events. A key of the section of another kind is refused.
+        sets_up_to_cells: users times items up to which `examples` = "auto" takes sets: every item is a negative of
+            every user, and so many logits are computed an epoch.
+        windows, sets, events: the training on each kind of examples.
     """
 
-    rows: RowKind | Literal["auto"] = "auto"
+    examples: ExampleKind | Literal["auto"] = "auto"
     sets_up_to_cells: NonNegative = 2_000_000_000
     windows: WindowsConfig = WindowsConfig()
     sets: SetsConfig = SetsConfig()

@@ -1,7 +1,7 @@
-"""Users without order as training rows: a user's items are split at random into a history and the targets.
+"""Users without order as training examples: a user's items are split at random into a history and the targets.
 
-Where every event is a row, the rows of a user have one target each and nearly the same query. One row a user has one
-query and one softmax for all targets, which takes a tenth of the time and less. Imports TensorFlow.
+Where every event is an example, those of a user have one target each and nearly the same query. One example a user has
+one query and one softmax for all targets, which takes a tenth of the time and less. Imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Events, Features, Shard
 from models.dataset.runs import places_in_runs
-from models.retrieval.event_rows import EventRows
+from models.retrieval.event_examples import EventExamples
 from models.retrieval.objective import sets_loss
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
-__all__ = ["OWNER", "SetRows", "set_batches"]
+__all__ = ["OWNER", "SetExamples", "set_batches"]
 
 OWNER = "set_owner"
 
 
-class SetRows(EventRows):
-    """Rows that are users."""
+class SetExamples(EventExamples):
+    """Examples that are users."""
 
     inputs = {OWNER: tf.TensorSpec([None], tf.int32)}
 
@@ -54,7 +54,7 @@ def set_batches(
     A coin decides for every item; one at least is a target, so a user of one item has an empty history.
 
     Args:
-        positives: training rows, each with an item of the catalogue; an item that a user has twice counts once.
+        positives: training examples, each with an item of the catalogue; an item that a user has twice counts once.
         features: of the run.
         batch_size: B, users a batch. A shorter last batch is left out, unless it is the only one.
         length: L, the most items of a history; of more, the first L in a random order are shown.

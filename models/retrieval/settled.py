@@ -1,4 +1,4 @@
-"""Resolve [retrieval] on a log: the kind of rows, and every number of their training."""
+"""Resolve [retrieval] on a log: the kind of examples, and every number of their training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from models.retrieval.config import ContrastConfig, Negatives, RetrievalConfig, RowKind, TowerConfig
+from models.retrieval.config import ContrastConfig, ExampleKind, Negatives, RetrievalConfig, TowerConfig
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.features.schema import ITEM_ID, USER_ID
@@ -16,11 +16,11 @@ from workflows.tables.info import DataInfo
 if TYPE_CHECKING:
     from models.dataset.features import Events, Features
 
-__all__ = ["MAX_EPOCHS", "LogFacts", "TowerTraining", "check_rows", "log_facts", "possible_rows", "settled"]
+__all__ = ["MAX_EPOCHS", "LogFacts", "TowerTraining", "check_examples", "log_facts", "possible_examples", "settled"]
 
 # "auto" epochs of each kind, and those of all but windows where nothing can end training early: their bound is one that
 # early stopping is expected to undercut. Windows run all of theirs, over which their learning rate falls to 0.
-MAX_EPOCHS: dict[RowKind, int] = {"events": 60, "windows": 12, "sets": 60}
+MAX_EPOCHS: dict[ExampleKind, int] = {"events": 60, "windows": 12, "sets": 60}
 UNVALIDATED_EPOCHS = 10
 # "auto" of windows; and ids hidden where features can take their place.
 WINDOW_BATCH = 2048
@@ -32,9 +32,9 @@ class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         num_users, num_items: of the run.
-        num_positives: training rows that are targets, an epoch.
+        num_positives: training examples that are targets, an epoch.
         ordered: whether the events have timestamps.
-        in_memory: whether the training rows fit in memory.
+        in_memory: whether the training examples fit in memory.
         context: names of the context features.
         item_features, user_features: names of those beside the id.
         num_valid: positives of the valid split.
@@ -57,16 +57,16 @@ class TowerTraining(TowerConfig, frozen=True, kw_only=True):
     """The training of the towers with nothing left open: what the loop, the towers and the losses read.
 
     Attributes:
-        rows: the kind of rows.
-        batch_size: rows a step; of windows targets.
+        examples: the kind of examples.
+        batch_size: examples a step; of windows targets.
         small_log_batches: whether windows of a small log take fewer, so that an epoch has enough steps.
-        learning_rate, max_epochs, patience: of the kind of rows.
-        negatives, num_uniform_negatives, logq: what a row is held against.
+        learning_rate, max_epochs, patience: of the kind of examples.
+        negatives, num_uniform_negatives, logq: what an example is held against.
         id_dropout, history_dropout: shares that are hidden in training.
-        num_blocks, num_heads, attention_dropout: of the attention over windows; no other rows have any.
+        num_blocks, num_heads, attention_dropout: of the attention over windows; no other examples have any.
     """
 
-    rows: RowKind
+    examples: ExampleKind
     batch_size: int
     small_log_batches: bool = False
     learning_rate: float
@@ -110,11 +110,11 @@ def log_facts(
     )
 
 
-def check_rows(rows: RowKind | Literal["auto"], *, ordered: bool, context: Sequence[str]) -> None:
-    """Refuse a kind of rows that the events cannot be.
+def check_examples(examples: ExampleKind | Literal["auto"], *, ordered: bool, context: Sequence[str]) -> None:
+    """Refuse a kind of examples that the events cannot be.
 
     Args:
-        rows: as given.
+        examples: as given.
         ordered: whether the events have timestamps.
         context: names of the context features.
 
@@ -122,28 +122,30 @@ def check_rows(rows: RowKind | Literal["auto"], *, ordered: bool, context: Seque
         ConfigError: sets are asked for, but there are features of the context, which belong to single events; or
             windows are, but there is no order.
     """
-    if rows == "sets" and context:
+    if examples == "sets" and context:
         raise ConfigError(
-            f"retrieval.rows is 'sets', one row a user, but features.context has {', '.join(context)}, which "
+            f"retrieval.examples is 'sets', one example a user, but features.context has {', '.join(context)}, which "
             f"differ between the events of a user; use 'events', or leave them out"
         )
-    if rows == "windows" and not ordered:
+    if examples == "windows" and not ordered:
         raise ConfigError(
-            "retrieval.rows is 'windows', but the events have no timestamps, so that histories have no order; set "
+            "retrieval.examples is 'windows', but the events have no timestamps, so that histories have no order; set "
             "data.timestamp, or use 'events' or 'sets'"
         )
 
 
-def possible_rows(rows: RowKind | Literal["auto"], *, ordered: bool, has_context: bool) -> tuple[RowKind, ...]:
-    """The kinds of rows that a config can come to before the size of the data is known.
+def possible_examples(
+    examples: ExampleKind | Literal["auto"], *, ordered: bool, has_context: bool
+) -> tuple[ExampleKind, ...]:
+    """The kinds of examples that a config can come to before the size of the data is known.
 
     Args:
-        rows: as given.
+        examples: as given.
         ordered: whether the events have timestamps.
         has_context: whether there are features of the context.
     """
-    if rows != "auto":
-        return (rows,)
+    if examples != "auto":
+        return (examples,)
     if ordered:
         return ("windows",)
     return ("events",) if has_context else ("sets", "events")
@@ -157,15 +159,15 @@ def settled(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
         facts: of the log.
 
     Raises:
-        ConfigError: the events cannot be the rows that are asked for (`check_rows`).
+        ConfigError: the events cannot be the examples that are asked for (`check_examples`).
     """
-    check_rows(config.rows, ordered=facts.ordered, context=facts.context)
-    kinds = possible_rows(config.rows, ordered=facts.ordered, has_context=bool(facts.context))
+    check_examples(config.examples, ordered=facts.ordered, context=facts.context)
+    kinds = possible_examples(config.examples, ordered=facts.ordered, has_context=bool(facts.context))
     is_small = facts.in_memory and facts.num_users * facts.num_items <= config.sets_up_to_cells
-    rows = kinds[0] if len(kinds) == 1 else "sets" if is_small else "events"
-    if rows == "windows":
+    examples = kinds[0] if len(kinds) == 1 else "sets" if is_small else "events"
+    if examples == "windows":
         return _windows(config, facts)
-    return _sets(config, facts) if rows == "sets" else _events(config, facts)
+    return _sets(config, facts) if examples == "sets" else _events(config, facts)
 
 
 def _windows(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
@@ -182,7 +184,7 @@ def _windows(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     negatives = _negatives(own, facts.num_items, are_cheap=are_cheap)
     return TowerTraining(
         **_shared(config),
-        rows="windows",
+        examples="windows",
         batch_size=batch_size,
         small_log_batches=own.batch_size == "auto",
         learning_rate=own.learning_rate,
@@ -206,7 +208,7 @@ def _sets(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     id_dropout = (ID_DROPOUT if facts.item_features else 0.0) if own.id_dropout == "auto" else own.id_dropout
     return TowerTraining(
         **_shared(config),
-        rows="sets",
+        examples="sets",
         batch_size=own.batch_size,
         learning_rate=own.learning_rate,
         max_epochs=max_epochs,
@@ -220,7 +222,7 @@ def _events(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     own = config.events
     return TowerTraining(
         **_shared(config),
-        rows="events",
+        examples="events",
         batch_size=own.batch_size,
         learning_rate=own.learning_rate,
         max_epochs=_auto_epochs("events", facts) if own.max_epochs == "auto" else own.max_epochs,
@@ -243,5 +245,5 @@ def _negatives(own: ContrastConfig, num_items: int, *, are_cheap: bool = True) -
     return "all" if num_items <= own.all_negatives_up_to and are_cheap else "mixed"
 
 
-def _auto_epochs(rows: Literal["events", "sets"], facts: LogFacts) -> int:
-    return MAX_EPOCHS[rows] if facts.can_validate else min(MAX_EPOCHS[rows], UNVALIDATED_EPOCHS)
+def _auto_epochs(examples: Literal["events", "sets"], facts: LogFacts) -> int:
+    return MAX_EPOCHS[examples] if facts.can_validate else min(MAX_EPOCHS[examples], UNVALIDATED_EPOCHS)

@@ -75,8 +75,8 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     return {
         "epochs": len(history),
         "refit_epochs": len(refit),
-        "rows": task.training.rows,
-        "training_rows": len(task.train),
+        "examples": task.training.examples,
+        "num_examples": len(task.train),
         "onnx_difference": max(differences),
     }
 

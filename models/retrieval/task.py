@@ -45,7 +45,7 @@ def load_task(run: Run, config: RetrievalConfig, num_processes: int) -> Retrieva
     """Read the log and resolve what the config leaves open.
 
     Raises:
-        ConfigError: the label is not one of the data's, or the kind of rows does not fit them.
+        ConfigError: the label is not one of the data's, or the kind of examples does not fit them.
         DataError: the training split has fewer positive events than there are processes.
     """
     features, state = load_features(run), load_state(run, "train")

@@ -207,8 +207,7 @@ def build_towers(schema: FeatureSchema, config: TowerTraining) -> Towers:
 
     Args:
         schema: the features of the run.
-        config: sizes; whether a user id and a shared item table are used; rows that are windows are read with
-            attention.
+        config: sizes; whether a user id and a shared item table are used; windows are read with attention.
 
     Raises:
         ConfigError: the attention heads do not divide the embedding.
@@ -261,7 +260,7 @@ def _table(feature: Feature, embedding_dim: int) -> mm.EmbeddingTable:
 
 
 def _history_encoder(schema: FeatureSchema, config: TowerTraining) -> HistoryEncoder | None:
-    if config.rows != "windows":
+    if config.examples != "windows":
         return None
     if config.embedding_dim % config.num_heads:
         raise ConfigError(
@@ -283,9 +282,9 @@ def _encoder(
     mlp = mm.MLPBlock([*config.hidden, config.embedding_dim], activation="relu", no_activation_last_layer=True)
     fields = FeatureFields(features, used, history, name=f"{name}_fields")
     layers = [mlp]
-    if config.rows in ("sets", "windows"):
+    if config.examples in ("sets", "windows"):
         skip = SkipMLP(mlp, fields.place_of_items(), config.embedding_dim, name=f"{name}_skip")
-        is_bare = config.rows == "sets" and len(features) == 1
+        is_bare = config.examples == "sets" and len(features) == 1
         layers = [Offset(name=f"{name}_offset")] * (name == "query_tower") if is_bare else [skip]
     return mm.Encoder(fields, *layers, post=mm.L2Norm(), prep_features=False, name=name)
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from models.onnx.export import check_parity, export_onnx, feature_widths, full_float32, random_inputs
 from models.retrieval.checkpoint import Checkpoint
+from models.retrieval.examples import refitting_examples, training_examples
 from models.retrieval.meta import RetrievalMeta
-from models.retrieval.rows import refitting_rows, training_rows
 from models.retrieval.task import RetrievalTask
 from models.retrieval.towers import build_towers
 from models.retrieval.training import embed_items, train
@@ -46,18 +46,22 @@ class Trainer:
     def fit(self) -> History:
         """Train on the train split until recall on valid stops rising; a record per epoch."""
         task, checkpoint = self._task, Checkpoint(self._scratch, self._fingerprint)
-        rows = training_rows(task.train, task.features, task.training)
-        return train(self._towers, rows, task.popularity, task.validation, checkpoint, self._fingerprint, self._team)
+        examples = training_examples(task.train, task.features, task.training)
+        return train(
+            self._towers, examples, task.popularity, task.validation, checkpoint, self._fingerprint, self._team
+        )
 
     def refit(self, history: History) -> History:
         """Go on over train and valid, as long as the best epoch suggests; a record per epoch, none where not wanted."""
         task, num_epochs = self._task, epochs_to_best(history)
         if not (task.training.refit_share and len(task.valid)):
             return []
-        rows = refitting_rows(task.both, task.features, task.training, num_epochs)
-        console.say(f"retrieval: the best was epoch {num_epochs}; {rows.config.max_epochs} over train and valid follow")
+        examples = refitting_examples(task.both, task.features, task.training, num_epochs)
+        console.say(
+            f"retrieval: the best was epoch {num_epochs}; {examples.config.max_epochs} over train and valid follow"
+        )
         checkpoint = Checkpoint(self._scratch / REFIT, self._fingerprint)
-        return train(self._towers, rows, task.popularity_of_both, None, checkpoint, self._fingerprint, self._team)
+        return train(self._towers, examples, task.popularity_of_both, None, checkpoint, self._fingerprint, self._team)
 
     def write(self, folder: Path) -> float:
         """Write embeddings, the ONNX query tower and meta.json; returns the ONNX tower's largest difference.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Features, Shard
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
-from models.retrieval.event_rows import EventRows
+from models.retrieval.event_examples import EventExamples
 from models.retrieval.objective import in_batch_loss, mixed_loss
 from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
@@ -37,7 +37,7 @@ Step = Callable[[Batch, Batch, NDArray, NDArray], tf.Tensor]
 
 def train(
     towers: Towers,
-    rows: EventRows,
+    examples: EventExamples,
     popularity: NDArray[np.float32],
     validation: ValidationSet | None,
     checkpoint: Checkpoint,
@@ -48,12 +48,12 @@ def train(
 
     Args:
         towers: as they are to start.
-        rows: what to train on, and the config.
+        examples: what to train on, and the config.
         popularity: float32 [N], for the logQ correction.
         validation: none, or without users: no early stopping, the last epoch is kept.
         checkpoint: where the state after each epoch goes; a matching one is resumed.
         fingerprint: identifies config and inputs in the checkpoint.
-        team: the processes that train together; each takes its share of the rows, the first validates and keeps the
+        team: the processes that train together; each takes its share of the examples, the first validates and keeps the
             checkpoint.
 
     Returns:
@@ -62,7 +62,7 @@ def train(
     Raises:
         TrainingError: the loss, or a weight, is no finite number.
     """
-    config = rows.config
+    config = examples.config
     team = team or Team()
     optimizer = Adam(towers.variables, config.learning_rate, config.lazy_adam_from)
     variables = [*towers.variables, *optimizer.variables]
@@ -74,13 +74,13 @@ def train(
         console.say(f"retrieval: resuming after epoch {len(progress.history)}")
     progress = team.first(lambda: progress, Progress)
     team.copy(variables)
-    step = compile_step(towers, rows, popularity, optimizer, team)
+    step = compile_step(towers, examples, popularity, optimizer, team)
     metric = f"recall_at_{config.validation_cutoff}"
     while len(progress.history) < config.max_epochs and not _patience_is_over(progress, config):
         epoch = len(progress.history)
-        record = _epoch(epoch, step, optimizer, rows, team)
+        record = _epoch(epoch, step, optimizer, examples, team)
         if validation:
-            record[metric] = team.first(lambda: _recall(towers, rows, validation), float)
+            record[metric] = team.first(lambda: _recall(towers, examples, validation), float)
         progress.history.append(record)
         if progress.best_epoch < 0 or record.get(metric, epoch) > progress.history[progress.best_epoch].get(metric, -1):
             progress.best_epoch, best = epoch, [v.numpy() for v in towers.variables]
@@ -115,58 +115,60 @@ def embed_queries(towers: Towers, inputs: Batch) -> NDArray[np.float32]:
     )
 
 
-def _recall(towers: Towers, rows: EventRows, validation: ValidationSet) -> float:
-    embeddings = embed_items(towers, rows.features)
-    cutoff = rows.config.validation_cutoff
+def _recall(towers: Towers, examples: EventExamples, validation: ValidationSet) -> float:
+    embeddings = embed_items(towers, examples.features)
+    cutoff = examples.config.validation_cutoff
     return recall_at_k(validation, lambda inputs: embed_queries(towers, inputs), embeddings, cutoff)
 
 
-def _epoch(epoch: int, step: Step, optimizer: Adam, rows: EventRows, team: Team) -> dict[str, Any]:
-    seed = rows.config.seed * 1_000_003 + epoch
-    num_targets, num_drawn = rows.num_targets // team.size, _num_drawn(rows)
+def _epoch(epoch: int, step: Step, optimizer: Adam, examples: EventExamples, team: Team) -> dict[str, Any]:
+    seed = examples.config.seed * 1_000_003 + epoch
+    num_targets, num_drawn = examples.num_targets // team.size, _num_drawn(examples)
     losses, started_at, num_done = [], time.perf_counter(), 0
     with console.progress(f"retrieval epoch {epoch + 1}", num_targets, "examples") as bar:
-        for i, inputs in enumerate(prefetch(step_inputs(rows, seed=seed, shard=team.shard))):
-            optimizer.set_learning_rate(rows.learning_rate(epoch + min(num_done / num_targets, 1.0)))
+        for i, inputs in enumerate(prefetch(step_inputs(examples, seed=seed, shard=team.shard))):
+            optimizer.set_learning_rate(examples.learning_rate(epoch + min(num_done / num_targets, 1.0)))
             noise = np.array([seed % 2**31, i * team.size + team.shard.rank], np.int32)
             losses.append(step(*inputs, noise))
             if len(losses) % CHECKED_EVERY == 0:
-                check_loss("retrieval", epoch, len(losses), team.mean(float(losses[-1])), _remedies(rows.config))
+                check_loss("retrieval", epoch, len(losses), team.mean(float(losses[-1])), _remedies(examples.config))
             num_rows = len(inputs[-1]) - num_drawn
             num_done += num_rows
             bar.advance(bar.task_ids[0], num_rows)
     loss = team.mean(float(np.mean([float(value) for value in losses])))
-    check_loss("retrieval", epoch, len(losses), loss, _remedies(rows.config))
+    check_loss("retrieval", epoch, len(losses), loss, _remedies(examples.config))
     speed = num_done * team.size / (time.perf_counter() - started_at)
     return {"epoch": epoch + 1, "loss": loss, "examples_per_s": round(speed)}
 
 
-def step_inputs(rows: EventRows, *, seed: int, shard: Shard) -> Iterator[tuple[Batch, Batch, NDArray]]:
-    """Query inputs of a process's share of the rows, batch by batch, and the items that it is trained on.
+def step_inputs(examples: EventExamples, *, seed: int, shard: Shard) -> Iterator[tuple[Batch, Batch, NDArray]]:
+    """Query inputs of a process's share of the examples, batch by batch, and the items that it is trained on.
 
     Yields:
         Query inputs; item inputs; and item_row int32 [R + M], the R targets first, then the uniform negatives, where
         there are such.
     """
     random = np.random.default_rng([seed, shard.rank])
-    num_drawn = _num_drawn(rows)
-    for batch in rows.batches(seed=seed, shard=shard):
-        drawn = random.integers(rows.features.num_items, size=num_drawn)
+    num_drawn = _num_drawn(examples)
+    for batch in examples.batches(seed=seed, shard=shard):
+        drawn = random.integers(examples.features.num_items, size=num_drawn)
         item_row = np.concatenate([batch["item_row"], drawn]).astype(np.int32)
-        query_inputs = rows.features.event_inputs(batch) | {name: batch[name] for name in rows.inputs}
-        yield query_inputs, rows.features.item_inputs(item_row), item_row
+        query_inputs = examples.features.event_inputs(batch) | {name: batch[name] for name in examples.inputs}
+        yield query_inputs, examples.features.item_inputs(item_row), item_row
 
 
-def _num_drawn(rows: EventRows) -> int:
-    return rows.config.num_uniform_negatives if rows.config.negatives == "mixed" else 0
+def _num_drawn(examples: EventExamples) -> int:
+    return examples.config.num_uniform_negatives if examples.config.negatives == "mixed" else 0
 
 
-def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32], optimizer: Adam, team: Team) -> Step:
+def compile_step(
+    towers: Towers, examples: EventExamples, popularity: NDArray[np.float32], optimizer: Adam, team: Team
+) -> Step:
     """One optimizer step as a graph function of what `step_inputs` gives and a noise seed, int32 [2]."""
-    config, num_items = rows.config, rows.features.num_items
+    config, num_items = examples.config, examples.features.num_items
     catalogue = {}
     if config.negatives == "all":
-        inputs = rows.features.item_inputs(np.arange(num_items))
+        inputs = examples.features.item_inputs(np.arange(num_items))
         catalogue = {name: tf.constant(value) for name, value in inputs.items()}
     contrast = None
     if config.negatives != "all":
@@ -176,19 +178,19 @@ def compile_step(towers: Towers, rows: EventRows, popularity: NDArray[np.float32
     def run(query_inputs: Any, item_inputs: Any, item_row: Any, noise: Any) -> tf.Tensor:
         query_inputs = _with_dropout(query_inputs, towers.query_features, config, noise)
         with tf.GradientTape() as tape:
-            inputs = rows.query_inputs(towers, query_inputs, noise)
+            inputs = examples.query_inputs(towers, query_inputs, noise)
             query = towers.query({f.name: inputs[f.name] for f in towers.query_features}, training=True)
             hidden = _with_dropout(item_inputs if contrast else catalogue, towers.item_features, config, noise)
             items = towers.item(hidden, training=True)
             if contrast is not None:
                 loss = contrast(query, items, item_row)
             else:
-                loss = rows.catalogue_loss(query, items, item_row, query_inputs)
+                loss = examples.catalogue_loss(query, items, item_row, query_inputs)
         gradients = team.average(tape.gradient(loss, weights))
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return loss
 
-    specs = [{**_specs(towers.query_features), **rows.inputs}, _specs(towers.item_features)]
+    specs = [{**_specs(towers.query_features), **examples.inputs}, _specs(towers.item_features)]
     signature = [*specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
     graph = tf.function(run, input_signature=signature, autograph=False)
 
@@ -220,8 +222,8 @@ def _specs(features: list[Feature]) -> dict[str, tf.TensorSpec]:
 def _remedies(config: TowerTraining) -> str:
     """Advice where the loss of the towers is no number."""
     return (
-        f"lower retrieval.{config.rows}.learning_rate (now {config.learning_rate:g}) or raise retrieval.temperature "
-        f"(now {config.temperature:g})"
+        f"lower retrieval.{config.examples}.learning_rate (now {config.learning_rate:g}) or raise "
+        f"retrieval.temperature (now {config.temperature:g})"
     )
 
 

@@ -1,32 +1,32 @@
-"""Keys of [retrieval] that have no effect on the kind of rows, or with the negatives, that a config comes to."""
+"""Keys of [retrieval] that have no effect on the kind of examples, or with the negatives, that a config comes to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from models.retrieval.config import ContrastConfig, RetrievalConfig, RowKind
+from models.retrieval.config import ContrastConfig, ExampleKind, RetrievalConfig
 from models.retrieval.settled import LogFacts, settled
 from workflows.core.given import Unused
 
 __all__ = ["unused_by_config", "unused_on_log"]
 
-KINDS: tuple[RowKind, ...] = ("windows", "sets", "events")
+KINDS: tuple[ExampleKind, ...] = ("windows", "sets", "events")
 
 
-def unused_by_config(config: RetrievalConfig, kinds: Sequence[RowKind], why: str) -> Iterator[Unused]:
+def unused_by_config(config: RetrievalConfig, kinds: Sequence[ExampleKind], why: str) -> Iterator[Unused]:
     """What the config alone tells.
 
     Args:
         config: the section.
-        kinds: the kinds of rows that it can come to (`models.retrieval.settled.possible_rows`).
+        kinds: the kinds of examples that it can come to (`models.retrieval.settled.possible_examples`).
         why: these and no others: the rest of "... has no effect, since".
     """
-    if config.rows != "auto" or "sets" not in kinds:
+    if config.examples != "auto" or "sets" not in kinds:
         yield Unused("retrieval.sets_up_to_cells", why, "drop it")
     yield from _unused(config, kinds, why)
 
 
-def _unused(config: RetrievalConfig, kinds: Sequence[RowKind], why: str) -> Iterator[Unused]:
+def _unused(config: RetrievalConfig, kinds: Sequence[ExampleKind], why: str) -> Iterator[Unused]:
     for other in KINDS:
         if other not in kinds:
             yield from _of_another_kind(config, other, kinds, why)
@@ -54,17 +54,17 @@ def unused_on_log(config: RetrievalConfig, facts: LogFacts) -> Iterator[Unused]:
         facts: of the log.
 
     Raises:
-        ConfigError: the kind of rows cannot be had from this log.
+        ConfigError: the kind of examples cannot be had from this log.
     """
     training = settled(config, facts)
-    why = _why(config, facts, training.rows)
-    yield from _unused(config, [training.rows], why)
-    if config.rows != "auto" or facts.ordered or facts.context or not facts.in_memory:
+    why = _why(config, facts, training.examples)
+    yield from _unused(config, [training.examples], why)
+    if config.examples != "auto" or facts.ordered or facts.context or not facts.in_memory:
         yield Unused("retrieval.sets_up_to_cells", why, "drop it")
-    if training.rows != "sets":
-        own = config.windows if training.rows == "windows" else config.events
+    if training.examples != "sets":
+        own = config.windows if training.examples == "windows" else config.events
         if own.negatives == "auto" and training.negatives == "all":
-            section = f"retrieval.{training.rows}"
+            section = f"retrieval.{training.examples}"
             why = f"{section}.negatives = 'auto' takes all {facts.num_items:,} items"
             yield Unused(f"{section}.num_uniform_negatives", why, f"set {section}.negatives = 'mixed', or drop it")
             yield Unused(f"{section}.logq", why, f"set {section}.negatives = 'mixed' or 'in_batch', or drop it")
@@ -72,15 +72,17 @@ def unused_on_log(config: RetrievalConfig, facts: LogFacts) -> Iterator[Unused]:
         yield Unused("retrieval.hidden", "towers of sets without any feature are the item table itself", "drop it")
     if not facts.can_validate:
         why = "no positive of the valid split is new to its user, so that nothing tells one epoch from another"
-        for key in (f"{training.rows}.patience", "validation_cutoff", "validation_users"):
+        for key in (f"{training.examples}.patience", "validation_cutoff", "validation_users"):
             yield Unused(f"retrieval.{key}", why, "drop it, or give the valid split such events")
     if not facts.num_valid and config.refit_share:
         why = "the valid split has no positive to go on with"
         yield Unused("retrieval.refit_share", why, "drop it, or set it to 0")
 
 
-def _of_another_kind(config: RetrievalConfig, other: RowKind, kinds: Sequence[RowKind], why: str) -> Iterator[Unused]:
-    """Each key of the section of a kind of rows that is not trained on, and the key that is."""
+def _of_another_kind(
+    config: RetrievalConfig, other: ExampleKind, kinds: Sequence[ExampleKind], why: str
+) -> Iterator[Unused]:
+    """Each key of the section of a kind of examples that is not trained on, and the key that is."""
     for key in getattr(config, other).__struct_fields__:
         same = [f"retrieval.{kind}.{key}" for kind in kinds if hasattr(getattr(config, kind), key)]
         yield Unused(f"retrieval.{other}.{key}", why, f"set {' or '.join(same)}" if same else "drop it")
@@ -97,15 +99,15 @@ def _contrast(section: str, own: ContrastConfig) -> Iterator[Unused]:
         yield Unused(f"{section}.logq", why, f"drop it, or set {section}.negatives = 'mixed' or 'in_batch'")
 
 
-def _why(config: RetrievalConfig, facts: LogFacts, rows: RowKind) -> str:
-    if config.rows != "auto":
-        return f"retrieval.rows = {config.rows!r}"
-    if rows == "windows":
-        return "the events have timestamps, so that retrieval.rows = 'auto' takes windows"
+def _why(config: RetrievalConfig, facts: LogFacts, examples: ExampleKind) -> str:
+    if config.examples != "auto":
+        return f"retrieval.examples = {config.examples!r}"
+    if examples == "windows":
+        return "the events have timestamps, so that retrieval.examples = 'auto' takes windows"
     if facts.context:
-        return "there are features of the context, so that retrieval.rows = 'auto' takes events"
+        return "there are features of the context, so that retrieval.examples = 'auto' takes events"
     cells = facts.num_users * facts.num_items
-    if rows == "sets":
-        return f"{cells:,} users times items without an order are few, so that retrieval.rows = 'auto' takes sets"
+    if examples == "sets":
+        return f"{cells:,} users times items without an order are few, so that retrieval.examples = 'auto' takes sets"
     large = "do not fit in memory" if not facts.in_memory else f"come to {cells:,} users times items"
-    return f"the training rows {large}, so that retrieval.rows = 'auto' takes events"
+    return f"the training examples {large}, so that retrieval.examples = 'auto' takes events"

@@ -1,4 +1,4 @@
-"""Ordered histories as training rows: windows over a user's items, of which every item is a target once an epoch.
+"""Ordered histories as training examples: windows over a user's items, of which every item is a target once an epoch.
 
 Imports TensorFlow.
 """
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Events, Features, Shard
 from models.dataset.runs import places_in_runs
-from models.retrieval.event_rows import EventRows
+from models.retrieval.event_examples import EventExamples
 from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
 from workflows.features.schema import HISTORY, ITEM_ID, PADDING
 
-__all__ = ["PLACE", "WindowRows", "window_batches"]
+__all__ = ["PLACE", "WindowExamples", "window_batches"]
 
 PLACE = "history_place"
 
@@ -29,8 +29,8 @@ LENGTH_STEP = 8
 STEPS_PER_EPOCH, SMALLEST_BATCH = 32, 64
 
 
-class WindowRows(EventRows):
-    """Rows that are stretches of ordered histories, read with attention."""
+class WindowExamples(EventExamples):
+    """Examples that are stretches of ordered histories, read with attention."""
 
     inputs = {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
 
@@ -62,8 +62,8 @@ def window_batches(
     user's first event is the target of an empty history.
 
     Args:
-        positives: training rows, each with an item of the catalogue. A user's events that lie in several parts, of a
-            split that does not fit in memory, are cut at the parts.
+        positives: training examples, each with an item of the catalogue. A user's events that lie in several parts,
+            of a split that does not fit in memory, are cut at the parts.
         features: of the run.
         batch_size: targets a batch, about, as windows are not torn. Where several processes train, all their batches
             have equally many windows, of equal length, and exactly `batch_size` targets: a target is then left out or

@@ -71,7 +71,7 @@ class Processes(msgspec.Struct, frozen=True):
 
     @property
     def shard(self) -> Shard:
-        """This process's share of the training rows."""
+        """This process's share of the training examples."""
         return Shard(self.rank, self.size)
 
     @classmethod

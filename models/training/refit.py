@@ -1,4 +1,4 @@
-"""Going on from the best epoch over more rows, for what is served: how long, and with which steps."""
+"""Going on from the best epoch over more examples, for what is served: how long, and with which steps."""
 
 from __future__ import annotations
 

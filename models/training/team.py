@@ -72,7 +72,7 @@ class Team:
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
         with tf.device("/CPU:0"):
             self._step_calls = tf.Variable(0, dtype=tf.int32, trainable=False)
-        console.say(f"{self.size} processes train together, each on its share of the rows")
+        console.say(f"{self.size} processes train together, each on its share of the examples")
 
     def average(self, gradients: Sequence[Any]) -> list[Any]:
         """The mean of each gradient over the processes; for use inside a graph function.

@@ -12,8 +12,8 @@ from workflows.core.quiet import quiet
 
 quiet()
 
+from benchmarks.training.examples import feature_schema, random_features, write_events  # noqa: E402
 from benchmarks.training.measure import Sizes, measure_training, over  # noqa: E402
-from benchmarks.training.rows import feature_schema, random_features, write_events  # noqa: E402
 from models.ranking.config import RankingConfig  # noqa: E402
 from models.retrieval.config import EventsConfig, RetrievalConfig  # noqa: E402
 from tests.models.facts import training_of  # noqa: E402

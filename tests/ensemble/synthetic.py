@@ -362,7 +362,7 @@ def _write_ranking(
         num_item_fields=num_item_fields,
         field_dim=FIELD_DIM,
         hidden=HIDDEN,
-        training_rows="impressions",
+        training_examples="impressions",
         calibration=CALIBRATION,
     ).save(folder)
     _finish(folder, "ranking", {})

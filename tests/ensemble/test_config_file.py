@@ -128,7 +128,7 @@ def test_columns_may_be_called_almost_anything(tmp_path: Path) -> None:
     [
         (["split.by=files"], "split.by = 'files' needs split.train and split.test"),
         (["features.users.age.kind=continuous"], "features.users needs data.users"),
-        (["ranking.training_rows=impressions"], "ranking.training_rows = 'impressions' needs data.labels"),
+        (["ranking.training_examples=impressions"], "ranking.training_examples = 'impressions' needs data.labels"),
     ],
 )
 def test_combinations_of_given_tables(overrides: list[str], message: str) -> None:

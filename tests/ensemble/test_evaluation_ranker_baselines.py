@@ -10,7 +10,7 @@ from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.markdown import classifier_table
 from ensemble.evaluation.ranker_rows import measure_classifiers
 from models.baselines.config import BaselinesConfig
-from models.classifiers.rows import UP_TO_EVENT
+from models.classifiers.examples import UP_TO_EVENT
 from models.dataset.features import load_events
 from models.metrics.classification import auc
 from tests.models.checkerboard import checkerboard_run

@@ -66,6 +66,13 @@ def test_a_file_of_a_release_that_wrote_no_version_is_read(made, altered, kind):
     assert kind.load(made[0].folder(kind.stage)) == written
 
 
+def test_the_former_name_of_the_training_examples_is_read(made, altered):
+    folder = made[0].folder("ranking")
+    written = RankingMeta.load(folder)
+    altered("ranking", lambda record: record.update(format_version=1, training_rows=record.pop("training_examples")))
+    assert RankingMeta.load(folder) == written
+
+
 def test_the_server_reads_its_part_of_the_index_and_of_the_ranker(made):
     run, _ = made
     index, ranking = IndexMeta.load(run.folder("index")), RankingMeta.load(run.folder("ranking"))

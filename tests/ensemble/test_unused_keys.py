@@ -50,12 +50,16 @@ def test_a_config_knows_what_its_file_and_the_overrides_say(tmp_path: Path) -> N
 BY_CONFIG = [
     (SHOP, ["retrieval.sets.patience=5"], "retrieval.sets.patience has no effect, since data.timestamp gives the"),
     (SHOP, ["retrieval.events.logq=true"], "takes windows; set retrieval.windows.logq"),
-    (SHOP, ["retrieval.windows.patience=5", "retrieval.rows=events"], "set retrieval.events.patience"),
-    (SHOP, ["retrieval.windows.dropout=0.5", "retrieval.rows=events"], "retrieval.rows = 'events'; drop it"),
+    (SHOP, ["retrieval.windows.patience=5", "retrieval.examples=events"], "set retrieval.events.patience"),
+    (SHOP, ["retrieval.windows.dropout=0.5", "retrieval.examples=events"], "retrieval.examples = 'events'; drop it"),
     (ANIME, ["retrieval.windows.patience=5"], "set retrieval.sets.patience or retrieval.events.patience"),
-    (ANIME, ["retrieval.rows=sets", "retrieval.events.history_dropout=0.1"], "retrieval.rows = 'sets'; drop it"),
+    (
+        ANIME,
+        ["retrieval.examples=sets", "retrieval.events.history_dropout=0.1"],
+        "retrieval.examples = 'sets'; drop it",
+    ),
     (SHOP, ["retrieval.sets_up_to_cells=5"], "retrieval.sets_up_to_cells has no effect"),
-    (ANIME, ["retrieval.rows=events", "retrieval.sets_up_to_cells=5"], "since retrieval.rows = 'events'"),
+    (ANIME, ["retrieval.examples=events", "retrieval.sets_up_to_cells=5"], "since retrieval.examples = 'events'"),
     (SHOP, ["retrieval.windows.negatives=all", "retrieval.windows.logq=true"], "windows.negatives = 'all'"),
     (SHOP, ["retrieval.windows.negatives=in_batch", "retrieval.windows.num_uniform_negatives=4"], "'in_batch'"),
     (SHOP, ["retrieval.windows.negatives=mixed", "retrieval.windows.all_negatives_up_to=4"], "negatives = 'auto'"),
@@ -101,7 +105,11 @@ BY_CONFIG = [
     (SHOP, ["index.kind=hnsw", "index.sample_items=9"], "index.kind = 'hnsw'"),
     (SHOP, ["index.kind=ivf", "index.exact_up_to=9"], "index.kind = 'ivf'"),
     (SHOP, ["index.recall_cutoff=201"], "index.recall_cutoff = 201 is more than chain.num_candidates = 200"),
-    (SHOP, ["ranking.training_rows=impressions", "ranking.candidate_pool=9"], "ranking.training_rows = 'impressions'"),
+    (
+        SHOP,
+        ["ranking.training_examples=impressions", "ranking.candidate_pool=9"],
+        "ranking.training_examples = 'impressions'",
+    ),
     (
         SHOP,
         ["features.items={}", "features.users={}", "ranking.bottom=[9]"],
@@ -117,7 +125,7 @@ BY_CONFIG = [
     ),
     (SHOP, ["evaluate.knn_neighbours=[9]", "evaluate.baselines.budget_s=9.0"], "so that nothing is tuned"),
     (GOODBOOKS, ["evaluate.num_truth_users=9"], "known in the simulated shop alone"),
-    (ANIME, ["retrieval.rows=windows"], "retrieval.rows is 'windows', but the events have no timestamps"),
+    (ANIME, ["retrieval.examples=windows"], "retrieval.examples is 'windows', but the events have no timestamps"),
     (SHOP, ["retrieval.windows.num_heads=3"], "num_heads is 3, expected a divisor of retrieval.embedding_dim, 64"),
     (SHOP, ["retrieval.windows.min_epochs=13"], "min_epochs = 13 is more than the 12 epochs of retrieval.windows.max"),
     (SHOP, ["ranking.negatives_per_positive=201"], "candidate_pool = 200 is less than the 201 retrieved ones of"),
@@ -135,7 +143,11 @@ BY_CONFIG = [
         + ["sources.quotas=[0.2]"],
         "sources.quotas has no effect, since every source has a quota that is set",
     ),
-    (SHOP, ["retrieval.rows=sets"], "retrieval.rows is 'sets', one row a user, but features.context has device, hour"),
+    (
+        SHOP,
+        ["retrieval.examples=sets"],
+        "retrieval.examples is 'sets', one example a user, but features.context has device, hour",
+    ),
 ]
 
 
@@ -164,6 +176,8 @@ def test_defaults_are_nobodys_wish(path: Path) -> None:
         ("retrieval.batch_size=9", "retrieval.batch_size is now retrieval.windows.batch_size (for events with"),
         ("retrieval.negatives=all", "retrieval.negatives is now retrieval.windows.negatives"),
         ("retrieval.sets.up_to_cells=9", "retrieval.sets.up_to_cells is now retrieval.sets_up_to_cells; rename it"),
+        ("retrieval.rows=windows", "config: retrieval.rows is now retrieval.examples; rename it"),
+        ("ranking.training_rows=auto", "config: ranking.training_rows is now ranking.training_examples; rename it"),
         ("evaluate.peers.use=true", "config: evaluate.peers is now evaluate.baselines; rename it"),
         ("evaluate.peers=3", "config: evaluate.peers is now evaluate.baselines; rename it"),
     ],
@@ -180,14 +194,17 @@ def test_the_new_place_follows_from_the_kind_of_rows() -> None:
             ["retrieval.patience=9"],
             "(for users whose events have no order) or retrieval.events.patience (for",
         ),
-        (["retrieval.patience=9", "retrieval.rows=sets"], "is now retrieval.sets.patience (for users"),
+        (["retrieval.patience=9", "retrieval.examples=sets"], "is now retrieval.sets.patience (for users"),
         (
-            ["retrieval.logq=true", "retrieval.rows=sets"],
+            ["retrieval.logq=true", "retrieval.examples=sets"],
             "retrieval.logq is gone: training on sets has every item as",
         ),
-        (["retrieval.logq=true", "retrieval.rows=events"], "is now retrieval.events.logq (for single events); move it"),
+        (
+            ["retrieval.logq=true", "retrieval.examples=events"],
+            "is now retrieval.events.logq (for single events); move it",
+        ),
         (["retrieval.logq=true", "retrieval=3"], "retrieval: expected `object`, got 3"),
-        (["retrieval.logq=true", "retrieval.rows=[3]"], "retrieval.logq is now"),
+        (["retrieval.logq=true", "retrieval.examples=[3]"], "retrieval.logq is now"),
     ):
         with pytest.raises(ConfigError) as raised:
             load_config(ANIME, overrides)
@@ -198,7 +215,7 @@ ON_LOG = [
     (
         ORDERED,
         "retrieval.sets.patience",
-        "so that retrieval.rows = 'auto' takes windows; set retrieval.windows",
+        "so that retrieval.examples = 'auto' takes windows; set retrieval.windows",
     ),
     (FACTS, "retrieval.events.patience", "108 users times items without an order are few"),
     (FACTS, "retrieval.events.logq", "takes sets; drop it"),
@@ -309,17 +326,21 @@ def test_the_stages_refuse_what_the_log_leaves_without_effect(tmp_path: Path) ->
         (
             "retrieval",
             "sets.patience",
-            "there are features of the context, so that retrieval.rows",
+            "there are features of the context, so that retrieval.examples",
         ),
         ("retrieval", "events.logq", "takes all 24 items"),
-        ("ranking", "candidate_pool", "label 'click' is 0 and 1 in the log, so that ranking.training_rows = 'auto'"),
+        (
+            "ranking",
+            "candidate_pool",
+            "label 'click' is 0 and 1 in the log, so that ranking.training_examples = 'auto'",
+        ),
     ):
         with pytest.raises(ConfigError) as raised:
             refuse_after_features(found, with_given(Config(), f"{section}.{key}"), [section])
         assert message in str(raised.value)
     kept = ("retrieval.events.patience", "ranking.patience", "neighbours.validation_users", "ranking.refit_share")
     refuse_after_features(found, with_given(Config(), *kept))
-    sampled = msgspec.structs.replace(Config().ranking, training_rows="sampled")
+    sampled = msgspec.structs.replace(Config().ranking, training_examples="sampled")
     refuse_after_features(found, with_given(Config(), "ranking.candidate_pool", "ranking.batch_size", ranking=sampled))
     torn = msgspec.structs.replace(sampled, batch_size=20)
     with pytest.raises(ConfigError, match=r"ranking.batch_size has no effect, since a positive and its negatives"):

@@ -12,6 +12,6 @@ ORDERED = msgspec.structs.replace(FACTS, ordered=True)
 
 
 def training_of(config: RetrievalConfig) -> TowerTraining:
-    """The training on whatever kind of rows the config names; events where it says "auto"."""
-    rows = "events" if config.rows == "auto" else config.rows
-    return settled(msgspec.structs.replace(config, rows=rows), ORDERED)
+    """The training on whatever kind of examples the config names; events where it says "auto"."""
+    examples = "events" if config.examples == "auto" else config.examples
+    return settled(msgspec.structs.replace(config, examples=examples), ORDERED)

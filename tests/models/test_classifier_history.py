@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from models.classifiers.base import join, load_table
+from models.classifiers.examples import FROZEN, UP_TO_EVENT, classifier_examples
 from models.classifiers.history import NUM_FOLDS, Past, item_vectors, with_history
 from models.classifiers.logistic import Logistic
-from models.classifiers.rows import FROZEN, UP_TO_EVENT, classifier_rows
 from models.dataset.features import load_features, load_state
 from models.metrics.classification import auc
 from tests.models.checkerboard import checkerboard_run, ring_run
@@ -86,7 +86,7 @@ def test_a_taste_that_only_the_history_shows_is_found(checkerboard):
     """A weight for each user and each item cannot tell the parities apart; what resembles the history can."""
     pytest.importorskip("sklearn", reason="the extra 'baselines' is missing")
     run, features = checkerboard
-    rows = classifier_rows(run, features, "click", seed=1)
+    rows = classifier_examples(run, features, "click", seed=1)
     assert list(rows.test) == [UP_TO_EVENT]  # nothing is ordered here
     assert len(rows.both) == len(rows.train) + len(rows.valid)
     model, plain = Logistic(1.0), Logistic(1.0)
@@ -101,7 +101,7 @@ def test_a_taste_that_only_the_history_shows_is_found(checkerboard):
 def test_frozen_histories_are_those_of_the_state_before_the_test_split(tmp_path):
     run = ring_run(tmp_path)
     features = load_features(run)
-    rows = classifier_rows(run, features, "click", seed=1)
+    rows = classifier_examples(run, features, "click", seed=1)
     frozen, live = rows.test[FROZEN], rows.test[UP_TO_EVENT]
     known = features.history_codes(np.asarray(load_state(run, "eval").history))
     np.testing.assert_array_equal(frozen.history, known[frozen.user_row])

@@ -17,7 +17,7 @@ from tests.models.checkerboard import checkerboard_run
 from workflows.core.errors import TrainingError
 
 EVENTS = EventsConfig(batch_size=64, max_epochs=2)
-TOWERS = RetrievalConfig(embedding_dim=8, hidden=(16,), rows="events", refit_share=0.0, events=EVENTS)
+TOWERS = RetrievalConfig(embedding_dim=8, hidden=(16,), examples="events", refit_share=0.0, events=EVENTS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

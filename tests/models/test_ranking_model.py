@@ -191,7 +191,7 @@ class Checkerboard:
         self._features = features
 
     def batches(self, batch_size, seed=None):
-        from models.ranking.rows import Group
+        from models.ranking.groups import Group
 
         cells = np.arange(self.num_rows) if seed is None else np.random.default_rng(seed).permutation(self.num_rows)
         for start in range(0, self.num_rows, batch_size):

@@ -48,14 +48,14 @@ def item_fields(run):
     return np.load(run.folder("ranking") / "item_fields.npy")
 
 
-@pytest.mark.parametrize("training_rows", ["sampled", "impressions"])
-def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, monkeypatch):
+@pytest.mark.parametrize("training_examples", ["sampled", "impressions"])
+def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_examples, monkeypatch):
     import models.ranking.task as module
 
     sources = []
     true_sources = module.training_sources
     monkeypatch.setattr(module, "training_sources", lambda *given: sources.append(true_sources(*given)) or sources[-1])
-    config = msgspec.structs.replace(CONFIG, training_rows=training_rows)
+    config = msgspec.structs.replace(CONFIG, training_examples=training_examples)
     plain = train_ranking(run, msgspec.structs.replace(config, refit_share=0.0), force=True).info
     fields = item_fields(run)
     assert plain["refit_epochs"] == 0 and records(run, "refit.json") == []
@@ -69,12 +69,12 @@ def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_rows, 
     assert both.num_rows == train.num_rows + valid.num_rows
 
 
-@pytest.mark.parametrize("training_rows", ["sampled", pytest.param("impressions", marks=pytest.mark.long)])
-def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(run, training_rows, monkeypatch):
+@pytest.mark.parametrize("training_examples", ["sampled", pytest.param("impressions", marks=pytest.mark.long)])
+def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(run, training_examples, monkeypatch):
     """To the last bit, whatever is drawn; with tables whose prior counts what was seen so far."""
     import models.ranking.fit as fit
 
-    config = msgspec.structs.replace(CONFIG, training_rows=training_rows, id_dropout=0.2, lazy_adam_from=1)
+    config = msgspec.structs.replace(CONFIG, training_examples=training_examples, id_dropout=0.2, lazy_adam_from=1)
     whole = train_ranking(run, config, force=True)
     num_epochs, num_refit = whole.info["epochs"], whole.info["refit_epochs"]
     assert num_epochs > 2 and num_refit > 1

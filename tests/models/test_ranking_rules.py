@@ -67,12 +67,12 @@ def test_nothing_lies_between_users_that_cannot_be_told_apart(counts):
     ],
 )
 def test_impressions_are_trained_on_where_the_label_has_both_values(counts, wanted, sampled):
-    assert trains_on_samples(counts, "liked", RankingConfig(training_rows=wanted)) == sampled
+    assert trains_on_samples(counts, "liked", RankingConfig(training_examples=wanted)) == sampled
 
 
 def test_impressions_without_both_values_are_refused():
     with pytest.raises(ConfigError, match="both values in the train split, got 'liked'"):
-        trains_on_samples(ONE_VALUE, "liked", RankingConfig(training_rows="impressions"))
+        trains_on_samples(ONE_VALUE, "liked", RankingConfig(training_examples="impressions"))
 
 
 @pytest.mark.parametrize(("counts", "sampled", "expected"), [(APART, False, True), (APART, True, False)])

@@ -91,7 +91,7 @@ def test_padding_does_not_change_the_query(run):
 
 
 def without_context(run):
-    """The run without the features of the context, which rows of sets cannot have."""
+    """The run without the features of the context, which examples of sets cannot have."""
     folder = run.folder("features")
     msgspec.structs.replace(SCHEMA, features=[f for f in SCHEMA.features if f.side != "context"]).save(
         folder / "schema.json"
@@ -110,23 +110,24 @@ def tower_variables(folder):
 
 
 @pytest.mark.parametrize(
-    "rows", ["events", pytest.param("sets", marks=pytest.mark.long), pytest.param("windows", marks=pytest.mark.long)]
+    "examples",
+    ["events", pytest.param("sets", marks=pytest.mark.long), pytest.param("windows", marks=pytest.mark.long)],
 )
-def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(rows, tmp_path, monkeypatch):
+def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(examples, tmp_path, monkeypatch):
     """To the last bit: what is drawn follows from seed, epoch and step, and the checkpoint has everything else."""
     import models.retrieval.training as training
 
     config = msgspec.structs.replace(
         CONFIG,
-        rows=rows,
+        examples=examples,
         refit_share=0.9,
         events=msgspec.structs.replace(EVENTS, max_epochs=4),
         windows=WindowsConfig(max_epochs=4, history_dropout=0.1),
         sets=SetsConfig(max_epochs=4),
     )
-    make = ring_run if rows == "windows" else checkerboard_run
+    make = ring_run if examples == "windows" else checkerboard_run
     whole, killed = make(tmp_path / "whole"), make(tmp_path / "killed")
-    if rows == "sets":
+    if examples == "sets":
         without_context(whole), without_context(killed)
     info = train_retrieval(whole, config).info
     num_epochs, num_refit = info["epochs"], info["refit_epochs"]

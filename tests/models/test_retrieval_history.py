@@ -11,7 +11,7 @@ from models.dataset.features import load_events, load_features, load_state
 from models.dataset.shard import Shard
 from models.onnx.export import session
 from models.retrieval.config import RetrievalConfig, WindowsConfig
-from models.retrieval.rows import training_rows
+from models.retrieval.examples import training_examples
 from models.retrieval.settled import settled
 from models.retrieval.stage import train_retrieval
 from models.retrieval.windows import PLACE, window_batches
@@ -20,7 +20,7 @@ from tests.models.facts import ORDERED, training_of
 from workflows.core.errors import ConfigError
 
 CONFIG = RetrievalConfig(
-    rows="windows",
+    examples="windows",
     windows=WindowsConfig(
         batch_size=64, learning_rate=0.02, max_epochs=4, patience=4, id_dropout=0.0, history_dropout=0.0
     ),
@@ -177,8 +177,8 @@ def test_windows_are_taken_where_there_is_an_order(tmp_path):
     from models.retrieval.towers import build_towers
 
     chosen = settled(RetrievalConfig(), msgspec.structs.replace(ORDERED, in_memory=False))
-    assert (chosen.rows, chosen.learning_rate) == ("windows", WindowsConfig().learning_rate)
-    with pytest.raises(ConfigError, match=r"retrieval\.rows is 'windows', but the events have no timestamps"):
+    assert (chosen.examples, chosen.learning_rate) == ("windows", WindowsConfig().learning_rate)
+    with pytest.raises(ConfigError, match=r"retrieval\.examples is 'windows', but the events have no timestamps"):
         train_retrieval(checkerboard_run(tmp_path), CONFIG)
     three = msgspec.structs.replace(CONFIG, windows=WindowsConfig(num_heads=3))
     with pytest.raises(ConfigError, match=r"num_heads is 3, expected a divisor of retrieval\.embedding_dim, 16"):
@@ -189,8 +189,8 @@ def test_windows_of_a_small_log_take_small_batches_unless_their_size_is_set(run)
     positives, features, largest = clicks(run), load_features(run), {}
     for size in ("auto", 64, 2048):
         config = msgspec.structs.replace(CONFIG, windows=WindowsConfig(batch_size=size))
-        rows = training_rows(positives, features, training_of(config))
-        batches = [len(batch["item_row"]) for batch in rows.batches(seed=1, shard=Shard())]
+        examples = training_examples(positives, features, training_of(config))
+        batches = [len(batch["item_row"]) for batch in examples.batches(seed=1, shard=Shard())]
         assert sum(batches) == len(positives)
         largest[size] = max(batches)
     assert len(positives) // 32 == 100  # steps in an epoch

@@ -1,4 +1,4 @@
-"""Rows that are users: how their items are parted, when such rows are taken, their loss, and a training on them."""
+"""Examples that are users: how their items are parted, when such are taken, their loss, and a training on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import models.retrieval
 from models.dataset.features import Features, Shard
 from models.onnx.export import session
 from models.retrieval.config import EventsConfig, RetrievalConfig, SetsConfig, WindowsConfig
-from models.retrieval.rows import refitting_rows, training_rows
+from models.retrieval.examples import refitting_examples, training_examples
 from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.settled import TowerTraining, settled
 from models.retrieval.stage import train_retrieval
@@ -95,7 +95,7 @@ def test_processes_share_the_users():
 
 def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
     chosen = settled(RetrievalConfig(), FACTS)
-    assert (chosen.rows, chosen.negatives, chosen.batch_size) == ("sets", "all", SetsConfig().batch_size)
+    assert (chosen.examples, chosen.negatives, chosen.batch_size) == ("sets", "all", SetsConfig().batch_size)
     assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
     with_context = msgspec.structs.replace(FACTS, context=("device",))
     for config, facts in (
@@ -104,9 +104,13 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
         (RetrievalConfig(), with_context),
     ):
         events = settled(config, facts)
-        assert (events.rows, events.negatives, events.learning_rate) == ("events", "all", EventsConfig().learning_rate)
-    with pytest.raises(ConfigError, match=r"retrieval\.rows is 'sets'.* features\.context has device"):
-        settled(RetrievalConfig(rows="sets"), with_context)
+        assert (events.examples, events.negatives, events.learning_rate) == (
+            "events",
+            "all",
+            EventsConfig().learning_rate,
+        )
+    with pytest.raises(ConfigError, match=r"retrieval\.examples is 'sets'.* features\.context has device"):
+        settled(RetrievalConfig(examples="sets"), with_context)
 
 
 NUMBERS = {  # under the defaults: what the figures of docs/QUALITY.md were measured with
@@ -173,16 +177,20 @@ SHARED = {
 
 
 @pytest.mark.parametrize(
-    ("rows", "facts"),
+    ("examples", "facts"),
     [("windows", ORDERED), ("sets", FACTS), ("events", msgspec.structs.replace(FACTS, context=("device",)))],
 )
-def test_the_defaults_come_to_the_published_training(rows, facts):
-    assert msgspec.structs.asdict(settled(RetrievalConfig(), facts)) == {"rows": rows, **SHARED, **NUMBERS[rows]}
+def test_the_defaults_come_to_the_published_training(examples, facts):
+    assert msgspec.structs.asdict(settled(RetrievalConfig(), facts)) == {
+        "examples": examples,
+        **SHARED,
+        **NUMBERS[examples],
+    }
     many = msgspec.structs.replace(facts, num_users=1, num_items=20_001)
-    assert settled(RetrievalConfig(), many).negatives == ("all" if rows == "sets" else "mixed")
+    assert settled(RetrievalConfig(), many).negatives == ("all" if examples == "sets" else "mixed")
     # Windows run all of the epochs over which their learning rate falls.
     epochs = settled(RetrievalConfig(), msgspec.structs.replace(facts, can_validate=False)).max_epochs
-    assert epochs == (12 if rows == "windows" else 10)
+    assert epochs == (12 if examples == "windows" else 10)
 
 
 def test_every_number_of_the_training_is_read_by_it():
@@ -205,7 +213,7 @@ def test_what_is_set_for_the_kind_of_rows_is_what_it_is_trained_with(facts):
     )
     chosen = settled(config, msgspec.structs.replace(facts, can_validate=False))
     assert {name: getattr(chosen, name) for name in own} == own
-    assert chosen.rows == "sets" or (chosen.negatives, chosen.history_dropout) == ("mixed", 0.5)
+    assert chosen.examples == "sets" or (chosen.negatives, chosen.history_dropout) == ("mixed", 0.5)
     assert not chosen.small_log_batches
 
 
@@ -242,8 +250,8 @@ def test_all_items_are_negatives_while_they_are_few_and_cheap(few, drawn, afford
         windows=WindowsConfig(**contrast, max_cells=1000 * 12 * affordable), events=EventsConfig(**contrast)
     )
     chosen = settled(config, ORDERED)
-    assert (chosen.rows, chosen.negatives, chosen.max_epochs) == ("windows", *expected)
-    chosen = settled(msgspec.structs.replace(config, rows="events"), ORDERED)
+    assert (chosen.examples, chosen.negatives, chosen.max_epochs) == ("windows", *expected)
+    chosen = settled(msgspec.structs.replace(config, examples="events"), ORDERED)
     assert (chosen.negatives, chosen.max_epochs) == ("mixed" if few < 12 else "all", 60)
 
 
@@ -269,9 +277,9 @@ def test_the_loss_of_sets_is_that_of_a_row_for_each_target():
 def test_a_refit_starts_at_half_the_learning_rate_and_ends_at_none(kind, at_the_end):
     own = {"learning_rate": 0.01, "max_epochs": 8}
     sections = {"events": EventsConfig(**own), "sets": SetsConfig(**own), "windows": WindowsConfig(**own)}
-    config = training_of(RetrievalConfig(rows=kind, refit_share=0.25, **sections))
+    config = training_of(RetrievalConfig(examples=kind, refit_share=0.25, **sections))
     positives, features = Rows([0, 0, 1], [0, 1, 2]), features_of(2, 3)
-    first, then = training_rows(positives, features, config), refitting_rows(positives, features, config, 6)
+    first, then = training_examples(positives, features, config), refitting_examples(positives, features, config, 6)
     assert type(first) is type(then) and then.config.max_epochs == 2  # a quarter of six, rounded up
     assert (first.learning_rate(0.0), then.learning_rate(0.0)) == pytest.approx((0.01, 0.005))
     assert (first.learning_rate(8.0), then.learning_rate(2.0)) == pytest.approx((at_the_end, 0.0))
@@ -285,9 +293,9 @@ def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
     IDS_ALONE.save(folder / "schema.json")
     write_manifest(folder, read_manifest(folder))
     sets = SetsConfig(batch_size=20, learning_rate=0.03, max_epochs=30, patience=30)
-    config = RetrievalConfig(rows="sets", sets=sets, embedding_dim=8, validation_cutoff=4)
+    config = RetrievalConfig(examples="sets", sets=sets, embedding_dim=8, validation_cutoff=4)
     info = train_retrieval(run, config).info
-    assert info["rows"] == "sets" and info["epochs"] == 30
+    assert info["examples"] == "sets" and info["epochs"] == 30
     history = json.loads((run.folder("retrieval") / "history.json").read_text())
     assert max(record["recall_at_4"] for record in history) > 0.95
     # A tower of ids is the table itself: the query is the direction of the mean of its items, and of the offset alone.
@@ -299,4 +307,4 @@ def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
     assert [node.name for node in tower.get_inputs()] == [HISTORY]
     empty = tower.run(["query"], {HISTORY: np.zeros((1, LENGTH), np.int32)})[0]
     assert np.linalg.norm(empty) == pytest.approx(1.0, abs=1e-5)
-    assert read_manifest(run.folder("retrieval")).info["training_rows"] == NUM_USERS * 8
+    assert read_manifest(run.folder("retrieval")).info["num_examples"] == NUM_USERS * 8

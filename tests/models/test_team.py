@@ -41,7 +41,7 @@ RANKING = RankingConfig(
     embedding_dim=8,
     bottom=(8,),
     top=(16,),
-    training_rows="sampled",
+    training_examples="sampled",
     negatives_per_positive=4,
     candidate_pool=12,
     batch_size=80,
@@ -59,9 +59,9 @@ def _with_half_batches(config: RetrievalConfig | RankingConfig) -> RetrievalConf
     if isinstance(config, RankingConfig):
         return msgspec.structs.replace(config, batch_size=config.batch_size // 2)
     halved = {
-        rows: msgspec.structs.replace(section, batch_size=section.batch_size // 2)
-        for rows in ("events", "windows", "sets")
-        if isinstance((section := getattr(config, rows)).batch_size, int)
+        examples: msgspec.structs.replace(section, batch_size=section.batch_size // 2)
+        for examples in ("events", "windows", "sets")
+        if isinstance((section := getattr(config, examples)).batch_size, int)
     }
     return msgspec.structs.replace(config, **halved)
 
@@ -132,7 +132,9 @@ def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_on
 def test_two_processes_learn_from_windows_of_ordered_histories(tmp_path):
     run = ring_run(tmp_path)
     windows = WindowsConfig(learning_rate=0.02, max_epochs=4, id_dropout=0.0, history_dropout=0.0)
-    config = msgspec.structs.replace(RETRIEVAL, rows="windows", windows=windows, embedding_dim=16, validation_cutoff=1)
+    config = msgspec.structs.replace(
+        RETRIEVAL, examples="windows", windows=windows, embedding_dim=16, validation_cutoff=1
+    )
     (first, said), (second, silence) = start_two(run, "retrieval", config)
     assert (first, second, silence) == (0, 0, ""), said
     # Of each walk's next two items, the one place can hold one.
@@ -157,7 +159,7 @@ def test_two_processes_that_draw_resume_to_the_ranker_of_an_unbroken_training(al
     """What each has seen of the ids differs between processes: the checkpoint has it of both."""
     fit_neighbours(alone, NeighboursConfig())
     config = msgspec.structs.replace(
-        RANKING, training_rows="impressions", id_dropout=0.2, dropout=0.1, embedding_spread=0.5, lazy_adam_from=1
+        RANKING, training_examples="impressions", id_dropout=0.2, dropout=0.1, embedding_spread=0.5, lazy_adam_from=1
     )
     whole, killed = (copy_of(alone, tmp_path / name, "ranking") for name in ("whole", "killed"))
     (first, said), (second, _) = start_two(whole, "ranking", config)

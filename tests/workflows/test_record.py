@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -28,6 +29,13 @@ class Example(Meta, frozen=True, kw_only=True):
     names: tuple[str, ...]
     part: Part
     parts: tuple[Part, ...] = ()
+
+
+class Renamed(Example, frozen=True, kw_only=True):
+    """The same where earlier versions had two other names."""
+
+    version: ClassVar[int] = 3
+    renamed: ClassVar[Mapping[str, str]] = {"words": "names", "piece": "part"}
 
 
 EXAMPLE = Example(names=("a", "b"), part=Part(0.5), parts=(Part(1.0), Part(2.0)))
@@ -65,6 +73,23 @@ def test_a_file_with_other_keys_is_named_with_the_command_that_writes_it(tmp_pat
     (tmp_path / "meta.json").write_text(json.dumps(record))
     with pytest.raises(ArtefactError, match=rf"^{tmp_path}/meta.json .*{sentence}; {AGAIN}"):
         Example.load(tmp_path)
+
+
+@pytest.mark.parametrize("version", [{}, {"format_version": 1}, {"format_version": 2}])
+def test_keys_that_have_another_name_now_are_read_from_files_of_earlier_versions(tmp_path, version):
+    record = {**version, "words": ["a"], "piece": {"share": 0.5}}
+    (tmp_path / "meta.json").write_text(json.dumps(record))
+    assert Renamed.load(tmp_path) == Renamed(names=("a",), part=Part(0.5))
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [(3, "missing required field `names`"), (4, "has format version 4, this Cascade reads 3"), (0, "version 0, this")],
+)
+def test_former_names_are_read_from_earlier_versions_alone(tmp_path, version, sentence):
+    (tmp_path / "meta.json").write_text(json.dumps({"format_version": version, "words": ["a"], "part": {"share": 1}}))
+    with pytest.raises(ArtefactError, match=f"{sentence}.*; {AGAIN}"):
+        Renamed.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": "\xff"}'])

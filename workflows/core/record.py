@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -54,10 +54,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class Meta(Record, frozen=True, kw_only=True):
     """meta.json of a stage.
 
-    A subclass whose keys change gets the next version, and its stage names that among its inputs: then it runs again.
+    A subclass whose keys change gets the next version. Where only their names changed, `renamed` gives the new one by
+    the old one, and files of earlier versions are read; else its stage names the version among its inputs: then it runs
+    again.
     """
 
     version: ClassVar[int] = 1
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def save(self, folder: Path) -> None:
         """Write `folder`/meta.json."""
@@ -78,7 +81,10 @@ class Meta(Record, frozen=True, kw_only=True):
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ArtefactError(f"{path} cannot be read ({error}); {again}") from None
         # Releases before the first that wrote a version wrote the same keys.
-        if (version := record.pop(VERSION, 1)) != cls.version:
+        version = record.pop(VERSION, 1)
+        if cls.renamed and version in range(1, cls.version):
+            record = {cls.renamed.get(key, key): value for key, value in record.items()}
+        elif version != cls.version:
             raise ArtefactError(f"{path} has format version {version}, this Cascade reads {cls.version}; {again}")
         return cls.convert(record, str(path))
 

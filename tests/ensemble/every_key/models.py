@@ -43,16 +43,16 @@ def label_of(section: str) -> Any:
     return lambda config, folder: positive_label(schema, getattr(config, section).label)
 
 
-def retrieval(*changes: str, rows: str = "", base: str = "ordered", given: tuple[str, ...] = ()) -> list[Case]:
-    section = f"retrieval.{rows}." if rows else "retrieval."
+def retrieval(*changes: str, examples: str = "", base: str = "ordered", given: tuple[str, ...] = ()) -> list[Case]:
+    section = f"retrieval.{examples}." if examples else "retrieval."
     return [Case(section + change, training, given, base) for change in changes]
 
 
-OF_EVENTS = ("retrieval.rows=events",)
+OF_EVENTS = ("retrieval.examples=events",)
 MIXED = (*OF_EVENTS, "retrieval.events.negatives=mixed")
 CONTRAST = ("negatives=in_batch", "id_dropout=0.7", "history_dropout=0.7", "learning_rate=0.1", "patience=9")
 RETRIEVAL = [
-    *retrieval("rows=events", "temperature=0.5", "lazy_adam_from=7", "refit_share=0.5", "validation_cutoff=7"),
+    *retrieval("examples=events", "temperature=0.5", "lazy_adam_from=7", "refit_share=0.5", "validation_cutoff=7"),
     *retrieval("validation_users=7", "seed=2"),
     *retrieval("sets_up_to_cells=7", base="plain"),
     Case("retrieval.label=buy", label_of("retrieval")),
@@ -61,14 +61,16 @@ RETRIEVAL = [
     Case("retrieval.share_item_table=false", towers),
     Case("retrieval.windows.num_blocks=2", towers),
     Case("retrieval.windows.num_heads=4", towers),
-    *retrieval(*CONTRAST, "dropout=0.7", "batch_size=9", "max_epochs=3", "max_cells=60_000", rows="windows"),
-    *retrieval("min_epochs=6", rows="windows", given=("retrieval.windows.max_cells=1",)),
-    *retrieval("all_negatives_up_to=3", rows="windows"),
-    *retrieval("num_uniform_negatives=9", "logq=false", rows="windows", given=("retrieval.windows.negatives=mixed",)),
-    *retrieval(*CONTRAST, "batch_size=9", "max_epochs=3", "all_negatives_up_to=3", rows="events", given=OF_EVENTS),
-    *retrieval("num_uniform_negatives=9", "logq=false", rows="events", given=MIXED),
-    *retrieval("batch_size=9", "learning_rate=0.1", "max_epochs=3", "max_cells=300", rows="sets", base="plain"),
-    *retrieval("patience=9", "id_dropout=0.7", rows="sets", base="plain"),
+    *retrieval(*CONTRAST, "dropout=0.7", "batch_size=9", "max_epochs=3", "max_cells=60_000", examples="windows"),
+    *retrieval("min_epochs=6", examples="windows", given=("retrieval.windows.max_cells=1",)),
+    *retrieval("all_negatives_up_to=3", examples="windows"),
+    *retrieval(
+        "num_uniform_negatives=9", "logq=false", examples="windows", given=("retrieval.windows.negatives=mixed",)
+    ),
+    *retrieval(*CONTRAST, "batch_size=9", "max_epochs=3", "all_negatives_up_to=3", examples="events", given=OF_EVENTS),
+    *retrieval("num_uniform_negatives=9", "logq=false", examples="events", given=MIXED),
+    *retrieval("batch_size=9", "learning_rate=0.1", "max_epochs=3", "max_cells=300", examples="sets", base="plain"),
+    *retrieval("patience=9", "id_dropout=0.7", examples="sets", base="plain"),
 ]
 
 
@@ -200,7 +202,7 @@ def drawn(config: Config, folder: Path) -> list[list[int]]:
     return found
 
 
-def row_kind(config: Config, folder: Path) -> bool:
+def example_kind(config: Config, folder: Path) -> bool:
     """Whether the rows are sampled, where the label is 0 and 1."""
     from models.ranking.rules import LabelCounts, trains_on_samples
 
@@ -228,11 +230,11 @@ def _fitted(section: bytes) -> Any:
     quiet()
     import tensorflow as tf
 
-    from benchmarks.training.rows import NoPairs
+    from benchmarks.training.examples import NoPairs
     from models.ranking.config import RankingConfig
     from models.ranking.fit import fit
+    from models.ranking.groups import ImpressionGroups
     from models.ranking.model import Ranker
-    from models.ranking.rows import ImpressionGroups
     from models.retrieval.checkpoint import Checkpoint
 
     config, none = msgspec.json.decode(section, type=RankingConfig), np.zeros(0, np.float32)
@@ -250,14 +252,14 @@ def fitted(config: Config, folder: Path) -> Any:
     return _fitted(msgspec.json.encode(config.ranking))
 
 
-SAMPLED = ("ranking.training_rows=sampled",)
+SAMPLED = ("ranking.training_examples=sampled",)
 TINY = tuple(f"ranking.{each}" for each in ("embedding_dim=4", "top=[6]", "max_epochs=2", "batch_size=64"))
 NUMBERS = ("features.items.number.kind=continuous",)
 RANKING = [
     *(Case(f"ranking.{change}", ranker) for change in ("embedding_dim=8", "top=[9]", "use_user_id=true")),
     Case("ranking.bottom=[9]", ranker, NUMBERS),
     Case("ranking.label=buy", label_of("ranking")),
-    Case("ranking.training_rows=sampled", row_kind),
+    Case("ranking.training_examples=sampled", example_kind),
     *(Case(f"ranking.{c}", drawn, SAMPLED) for c in ("negatives_per_positive=3", "retrieved_negatives=0.2")),
     Case("ranking.candidate_pool=5", drawn, SAMPLED),
     Case("ranking.use_retrieval_score='yes'", pairs),

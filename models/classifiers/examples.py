@@ -11,17 +11,25 @@ from models.dataset.features import Features, load_state
 from workflows.core.run import Run
 from workflows.tables.info import DataInfo
 
-__all__ = ["FROZEN", "MAX_ROWS", "UP_TO_EVENT", "ClassifierRows", "classifier_rows", "frozen_history", "is_ordered"]
+__all__ = [
+    "FROZEN",
+    "MAX_EXAMPLES",
+    "UP_TO_EVENT",
+    "ClassifierExamples",
+    "classifier_examples",
+    "frozen_history",
+    "is_ordered",
+]
 
-MAX_ROWS = 1_000_000
+MAX_EXAMPLES = 1_000_000
 UP_TO_EVENT, FROZEN = "up_to_event", "frozen"
 
 
-class ClassifierRows(msgspec.Struct, frozen=True):
+class ClassifierExamples(msgspec.Struct, frozen=True):
     """Events with what describes their histories.
 
     Attributes:
-        train: to tune on, at most MAX_ROWS drawn ones.
+        train: to tune on, at most MAX_EXAMPLES drawn ones.
         valid: decides the parameters and when to stop.
         both: train and valid, as many drawn ones, to fit on in the end, as the ranker is.
         test: "up_to_event": histories as of each event, as they are served; where events are ordered also "frozen":
@@ -34,7 +42,7 @@ class ClassifierRows(msgspec.Struct, frozen=True):
     test: dict[str, Table]
 
 
-def classifier_rows(run: Run, features: Features, label: str, seed: int) -> ClassifierRows:
+def classifier_examples(run: Run, features: Features, label: str, seed: int) -> ClassifierExamples:
     """Read the splits and describe the histories, each by what was known then.
 
     Args:
@@ -56,7 +64,7 @@ def classifier_rows(run: Run, features: Features, label: str, seed: int) -> Clas
         until = Past(both.user_row, both.at, both.labels, overall)
         tests[FROZEN] = with_history(frozen, features, both, until)
     drawn = _drawn(train, seed)
-    return ClassifierRows(
+    return ClassifierExamples(
         train=with_history(drawn, features, drawn, past, fitted_on_it=True),
         valid=with_history(valid, features, train, past),
         both=with_history(kept := _drawn(both, seed), features, kept, past, fitted_on_it=True),
@@ -75,6 +83,6 @@ def is_ordered(run: Run) -> bool:
 
 
 def _drawn(table: Table, seed: int) -> Table:
-    if len(table) <= MAX_ROWS:
+    if len(table) <= MAX_EXAMPLES:
         return table
-    return table.take(np.sort(np.random.default_rng(seed).choice(len(table), MAX_ROWS, replace=False)))
+    return table.take(np.sort(np.random.default_rng(seed).choice(len(table), MAX_EXAMPLES, replace=False)))

@@ -1,4 +1,4 @@
-"""Events as training rows; the query of each holds the mean of the history before it. Imports TensorFlow."""
+"""Events as training examples; the query of each holds the mean of the history before it. Imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import Towers
 from models.training.optimizer import cosine
 
-__all__ = ["EventRows"]
+__all__ = ["EventExamples"]
 
 
-class EventRows:
-    """The interface of training rows, for rows that are events; the other kinds override what differs.
+class EventExamples:
+    """The interface of training examples, for those that are events; the other kinds override what differs.
 
     Args:
         positives: training events, each with an item of the catalogue.
@@ -41,7 +41,7 @@ class EventRows:
         return len(self.positives)
 
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
-        """This process's share of the rows, once, in an order that follows from the seed."""
+        """This process's share of the examples, once, in an order that follows from the seed."""
         size = max(1, min(self.config.batch_size, len(self.positives) // shard.size))
         return self.positives.batches(size, seed=seed, shard=shard, drop_last=True)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.dataset.features import load_events, load_features, load_state
+from models.ranking.groups import ImpressionGroups
 from models.ranking.pairing import PairSource
-from models.ranking.rows import ImpressionGroups
 from tests.models.checkerboard import ring_run
 from workflows.features.schema import HISTORY
 

@@ -1,4 +1,4 @@
-"""Random rows to train on: 12 categorical and 4 continuous features, a history of 20, one click label."""
+"""Random examples to train on: 12 categorical and 4 continuous features, a history of 20, one click label."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Events, Features
+from models.ranking.groups import Group
 from models.ranking.pairing import PairSource
-from models.ranking.rows import Group
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID, Feature, FeatureSchema
 from workflows.features.write import fixed_lists, write_part
 
