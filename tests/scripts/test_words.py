@@ -15,6 +15,9 @@ GONE = {
     r"(?<!de)nominat": "finds, candidate",
     r"\b(owned|owned_by)\b": "seen",
     r"\bstand-in": "placeholder",
+    r"\bmoment\b(?!\")": "snapshot, instant, timestamp",
+    r"\btraining rows?\b": "training example",
+    r"\b(Event|Set|Window|Classifier)Rows\b": "EventExamples and so on",
     r"\b_?Asked\b(?= ?[(:|\]])": "QueriedUser",
 }
 

@@ -31,7 +31,7 @@ def write_vocabularies(
 
     Args:
         columns: categorical and list ones.
-        read: piece number -> its canonical training rows.
+        read: piece number -> its canonical rows of the train split.
         num_pieces: how many pieces there are.
         folder: where the files go.
 

@@ -50,7 +50,7 @@ def fit_workflow(
     Args:
         side: decides the tags.
         columns: raw columns, at least one.
-        read: piece number -> its canonical training rows.
+        read: piece number -> its canonical rows of the train split.
         num_pieces: how many pieces there are.
         device: pandas or cuDF.
         stats: where Categorify writes its vocabularies while it fits; must be new (NVTabular caches them by path).
@@ -78,7 +78,7 @@ class TrainingFrames:
     On a GPU it is a row of the first piece that has any, and that piece goes without it.
 
     Args:
-        read: piece number -> its canonical training rows.
+        read: piece number -> its canonical rows of the train split.
         num_pieces: how many pieces there are.
         device: pandas or cuDF.
     """
