@@ -17,7 +17,7 @@ __all__ = ["problems"]
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
     of_tables = (_sources, _split, _columns, _features, _labels)
-    of_models = (_retrieval, _ranking, _fallback, _index)
+    of_models = (_retrieval, _ranking, _fallback, _quotas, _index)
     for rule in (*of_tables, *of_models, _chain, _filters, _evaluation):
         for problem in rule(config):
             yield f"config: {problem}"
@@ -144,6 +144,22 @@ def _fallback(config: Config) -> Iterator[str]:
     own, ordered = config.sources, config.data.timestamp is not None
     if not ordered and (own.fallback == "trending" or (own.fallback == "latest" and not own.latest.column)):
         yield f"sources.fallback = {own.fallback!r} needs data.timestamp; set it, or use 'popularity'"
+
+
+def _quotas(config: Config) -> Iterator[str]:
+    own, num_candidates = config.sources, config.chain.num_candidates
+    places = {name: getattr(own, name) for name in ("popularity", "trending", "latest", "content")}
+    places |= {f'own."{path}"': place for path, place in own.own.items()}
+    given = {name: place.quota for name, place in places.items() if isinstance(place.quota, float) and place.quota}
+    for name, quota in given.items():
+        if not round(quota * num_candidates):
+            yield (
+                f"sources.{name}.quota = {quota:g} of chain.num_candidates = {num_candidates} is no candidate; raise "
+                "it, or set it to 0"
+            )
+    if sum(given.values()) > 1:
+        shares = ", ".join(f"sources.{name}.quota = {quota:g}" for name, quota in given.items())
+        yield f"the quotas that are set keep more places than there are: {shares}; together they may be 1 at most"
 
 
 def _index(config: Config) -> Iterator[str]:

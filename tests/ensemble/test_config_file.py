@@ -34,6 +34,15 @@ def test_every_committed_config_is_sound(path: Path) -> None:
         ("features.items.price.knd=x", "unknown key features.items.price.knd; allowed here: kind, boundaries"),
         ("evaluate.cutoffs=[10, 'a']", "evaluate.cutoffs[1]: expected `int`, got 'a'"),
         ("chain=3", "chain: expected `object`, got 3"),
+        (
+            "sources.trending.quota=0.001",
+            "sources.trending.quota = 0.001 of chain.num_candidates = 200 is no",
+        ),
+        ("sources.own={'a:B'={quota=0.002}}", 'sources.own."a:B".quota = 0.002 of chain.num_candidates = 200 is no'),
+        (
+            "sources={trending={quota=0.6}, own={'a:B'={quota=0.5}}}",
+            'more places than there are: sources.trending.quota = 0.6, sources.own."a:B".quota = 0.5; together',
+        ),
         ("chain.slate_size=500", "chain.slate_size = 500 is more than chain.num_candidates = 200"),
         ("chain.slate_size=150", "chain.slate_size = 150 is more than chain.max_slate_size = 100"),
         ("chain.max_slate_size=300", "chain.max_slate_size = 300 is more than chain.num_candidates = 200"),

@@ -56,7 +56,7 @@ def test_a_stage_without_its_predecessor_says_which_one_is_missing(tmp_path: Pat
     done = _cascade("build-index", "--config", "configs/smoke.toml", "--out", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
-    assert "its stage has not finished; run it first" in done.stderr
+    assert "has not finished; run it first" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -81,7 +81,7 @@ def test_a_launcher_starts_only_the_trainings(tmp_path: Path, monkeypatch: pytes
     assert done.stderr.startswith("error: a launcher started this command 2 times (this is process 2): only train-")
     assert not (tmp_path / "run").exists()
     training = _cascade("train-retrieval", "--config", "configs/smoke.toml", "--out", str(tmp_path / "run"))
-    assert "its stage has not finished; run it first" in training.stderr
+    assert "has not finished; run it first" in training.stderr
 
 
 def test_doctor_lists_devices_ports_and_packages() -> None:

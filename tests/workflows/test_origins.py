@@ -109,3 +109,8 @@ def test_stages_of_a_release_that_recorded_no_contents_are_refused_and_made_agai
         make(run, "repo")
     assert "repo was made by an older Cascade" in str(why_stale(run.root, ["repo"]))
     assert all(make(run, stage) for stage in AFTER)
+
+
+def test_a_missing_stage_is_named_with_its_command(tmp_path):
+    with pytest.raises(ArtefactError, match=r"sources holds no manifest.json: its stage, cascade fit-sources, has not"):
+        read_manifest(tmp_path / "sources")

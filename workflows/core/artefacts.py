@@ -26,6 +26,18 @@ __all__ = [
     "write_manifest",
 ]
 
+# The command that writes each folder of a run.
+COMMANDS = {
+    "data": "cascade prepare",
+    "features": "cascade prepare",
+    "retrieval": "cascade train-retrieval",
+    "neighbours": "cascade fit-neighbours",
+    "sources": "cascade fit-sources",
+    "index": "cascade build-index",
+    "ranking": "cascade train-ranking",
+    "report": "cascade evaluate",
+    "repo": "cascade export",
+}
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
 
@@ -124,7 +136,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
-        raise ArtefactError(f"{folder} holds no {MANIFEST_NAME}: its stage has not finished; run it first") from None
+        command = f", {COMMANDS[folder.name]}," if folder.name in COMMANDS else ""
+        raise ArtefactError(
+            f"{folder} holds no {MANIFEST_NAME}: its stage{command} has not finished; run it first"
+        ) from None
     except (msgspec.DecodeError, OSError) as error:
         raise ArtefactError(f"{path} cannot be read ({error}); run its stage again with --force") from None
     if manifest.format_version != FORMAT_VERSION:
