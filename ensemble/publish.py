@@ -19,7 +19,7 @@ from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
 from ensemble.merlin.needs import refuse_to_publish
-from runtime.plan import Plan
+from runtime.plan import PLAN_FILE, Plan
 from runtime.spec import ChainSpec
 from runtime.triton import CHAIN_FOLDER
 from workflows.core import console
@@ -66,6 +66,7 @@ def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> 
     check_origins(run.root, ["repo"])
     if not (exported / MODEL_NAME).is_dir():
         raise ArtefactError(f"{run.folder('repo')} has no layout '{layout}'; add it to chain.layouts and export again")
+    _check_plan(exported)
     model = target / MODEL_NAME
     with writing("publish", target):
         model.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,28 @@ def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> 
     if run.folder("report").is_dir() and (reason := why_stale(run.root, ["report"])) is not None:
         console.say(f"publish: report/ is not of what was published: {reason}")
     return version
+
+
+def _check_plan(exported: Path) -> None:
+    """An export says which steps it has, and they are here: their models' configs are written from them.
+
+    Raises:
+        ArtefactError: it was written by a release that said nothing of that, or the file of a step is not here.
+    """
+    folder = _only_version(exported, MODEL_NAME)
+    try:
+        found = next(path for path in (folder / PLAN_FILE, folder / CHAIN_FOLDER / PLAN_FILE) if path.is_file())
+        for node in Plan.load(found.parent).nodes:
+            node.make()
+    except StopIteration:
+        raise ArtefactError(
+            f"{exported} has no {PLAN_FILE}: an earlier release exported it; it can be served as it is, and to publish "
+            "it run cascade export again"
+        ) from None
+    except ValueError as error:
+        raise ArtefactError(
+            f"{found} cannot be published here: {error}; run the command in the folder of that step's file"
+        ) from error
 
 
 def rollback(target: Path) -> int:

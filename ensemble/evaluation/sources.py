@@ -20,8 +20,8 @@ from ensemble.export.compile import compile_chain
 from models.baselines.base import Baseline
 from models.baselines.fitted import BaselineRecord, fitted_baselines, interaction_matrix
 from models.sources.meta import SourcesMeta
+from models.sources.own import source_step
 from runtime.sources.base import Source
-from runtime.step import make_step
 from workflows.core import console
 from workflows.core.run import Run
 
@@ -87,6 +87,4 @@ def _not_served(run: Run) -> Iterator[Source]:
     """The sources that were fitted and have no place; popularity is a baseline already."""
     for name, record in SourcesMeta.load(run.folder("sources")).sources.items():
         if record.skipped is None and not record.is_served and name != "popularity":
-            step = make_step(record.step, {})
-            if isinstance(step, Source):
-                yield step
+            yield source_step(name, record.step)

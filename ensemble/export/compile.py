@@ -21,6 +21,7 @@ from models.neighbours.meta import NeighboursMeta
 from models.ranking.meta import RankingMeta
 from models.retrieval.meta import RetrievalMeta
 from models.sources.meta import SourcesMeta
+from models.sources.own import source_step
 from runtime.encoders import Encoder
 from runtime.plan import Plan
 from runtime.spec import ChainSpec, SourceSpec, Tensor
@@ -117,6 +118,7 @@ def _sources(neighbours: NeighboursMeta, further: SourcesMeta, num_candidates: i
     yield SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight)
     for name, record in further.sources.items():
         if record.is_served or name == further.fallback:
+            source_step(name, record.step)
             yield SourceSpec(name, record.step, record.weight, round(record.quota * num_candidates))
 
 

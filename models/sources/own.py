@@ -16,7 +16,7 @@ from runtime.step import make_step
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import place_of
 
-__all__ = ["OwnFit", "own_fit"]
+__all__ = ["OwnFit", "own_fit", "source_step"]
 
 # It becomes a folder, a node of the plan and the beginning of array names.
 NAME = re.compile(r"[a-z0-9_]{1,60}")
@@ -88,6 +88,28 @@ def own_fit(path: str, taken: Collection[str]) -> OwnFit:
     if step.name != fit.name:
         raise _refused(path, f"its name is '{fit.name}', its step's is '{step.name}'; they must be the same")
     return OwnFit(path, fit)
+
+
+def source_step(name: str, step: str) -> Source:
+    """The step of a source that fit-sources has fitted.
+
+    Args:
+        name: of the source.
+        step: "module:class".
+
+    Raises:
+        ConfigError: its file is not here any more, or holds another class.
+    """
+    try:
+        made = make_step(step, {})
+    except Exception as error:  # the file is the user's, and importing it runs it
+        raise ConfigError(
+            f"the source '{name}' is the step '{step}', which cannot be made here ({place_of(error)}); run the command "
+            "in the folder of that file, or take the source out of sources.own and run cascade fit-sources again"
+        ) from error
+    if not isinstance(made, Source):
+        raise ConfigError(f"the source '{name}' is the step '{step}', which is no runtime.sources.base.Source")
+    return made
 
 
 def _fault(name: str, fitted: Fitted, as_of: AsOf) -> str:

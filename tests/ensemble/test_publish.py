@@ -12,7 +12,7 @@ from ensemble.config import Config
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
-from tests.ensemble.synthetic import make_run
+from tests.ensemble.synthetic import make_run, sign_again
 from tests.holder import another
 from workflows.core.artefacts import verify
 from workflows.core.errors import ArtefactError
@@ -155,3 +155,24 @@ def test_an_export_that_is_older_than_its_stages_is_refused(exported, tmp_path):
     with pytest.raises(ArtefactError, match=r"(ranking|repo) .* was made from other"):
         publish(copied, config, tmp_path / "target", "fused")
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_an_export_without_a_plan_or_with_a_step_that_is_not_here_is_refused(exported, tmp_path, layout):
+    run, config = exported
+    folder = run.folder("repo") / layout / "cascade/1"
+    plan = next(path for path in (folder / "plan.json", folder / "chain/plan.json") if path.is_file())
+    text = plan.read_text()
+    try:
+        plan.write_text(text.replace("runtime.steps.rank:Rank", "no_such_file:Rank"))
+        sign_again(run)
+        with pytest.raises(ArtefactError, match="cannot be published here: the step no_such_file:Rank"):
+            publish(run, config, tmp_path / "models", layout)
+        plan.unlink()
+        sign_again(run)
+        with pytest.raises(ArtefactError, match=r"has no plan.json: an earlier release exported it"):
+            publish(run, config, tmp_path / "models", layout)
+    finally:
+        plan.write_text(text)
+        sign_again(run)
+    assert not (tmp_path / "models").exists()

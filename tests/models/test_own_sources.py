@@ -9,6 +9,7 @@ import pytest
 
 from models.sources.base import AsOf
 from models.sources.config import PlaceConfig, SourcesConfig
+from models.sources.own import source_step
 from models.sources.stage import own_fits
 from workflows.core.errors import ConfigError
 from workflows.core.own import own_code
@@ -140,3 +141,9 @@ def test_the_code_of_a_module_holds_what_it_imports_in_turn_and_nothing_installe
     (tmp_path / "own_package/helper.py").write_text("K = 2\n")
     assert own_code(["own_root"]) != before
     assert own_code(["numpy", "json", "runtime.step", "no_such_module"]) == {}
+
+
+@pytest.mark.parametrize("step", ["no_such_file:Step", "runtime.sources.towers:Gone", "runtime.steps.rank:Rank"])
+def test_a_fitted_source_whose_file_is_gone_is_refused_by_name(step):
+    with pytest.raises(ConfigError, match=f"the source 'mine' is the step '{step}', which"):
+        source_step("mine", step)
