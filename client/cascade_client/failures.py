@@ -27,6 +27,8 @@ PREFIXES = re.compile(
 SERVER_PATH = re.compile(r"(?<![\w./])/(?:[\w.+@-]+/)+[\w.+@-]*")
 # gRPC says UNAVAILABLE both when nobody is there and when the server has no room.
 CONNECTION = re.compile(r"connect|socket|resolution|resolve|http|recvmsg|sendmsg|reset|closed|goaway|handshake", re.I)
+# What a peer of another protocol sends, quoted by the libraries.
+BINARY = re.compile(r"[\x00-\x08\x0e-\x1f]|\\x[0-9a-f]{2}")
 BUSY = ("UNAVAILABLE", "429", "502", "503")
 TIMED_OUT = ("DEADLINE_EXCEEDED", "499", "504")
 
@@ -113,7 +115,9 @@ def too_slow(address: Address, timeout_s: float) -> Timeout:
 def cannot_reach(address: Address, why: str) -> CannotReach:
     """The error for no connection, or a broken one."""
     ports = "gRPC is port 8001 and HTTP port 8000 unless they were changed"
-    return CannotReach(f"no Cascade server was reached at {address} ({why}); start one with `cascade serve`; {ports}")
+    # What a peer of another protocol sends is quoted by the libraries, bytes and all.
+    words = "what answers there speaks another protocol" if BINARY.search(why) else why
+    return CannotReach(f"no Cascade server was reached at {address} ({words}); start one with `cascade serve`; {ports}")
 
 
 def _no_model(address: Address, model: str) -> str:

@@ -147,6 +147,8 @@ def test_the_wrong_protocol_for_a_port_is_said(kind: str, toy_server: Any) -> No
     ):
         client.recommend([1])
     assert caught.value.__cause__ is not None
+    assert str(caught.value).isprintable()
+    assert "\\x" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
