@@ -101,9 +101,6 @@ def test_the_report_speaks_of_every_source_with_raw_ids(run: Path) -> None:
     shares = {name: values["share_of_best@10"]["value"] for name, values in metrics["sources"].items()}
     assert shares["popularity"] < shares["informed"] < 1
     assert shares["informed"] == max(shares.values())
-    # What no event of train and valid tells is found by its features.
-    cold = metrics["slices"]["cold_items"]
-    assert cold["content"]["recall@20"]["value"] > cold["towers"]["recall@20"]["value"] == 0
     table = pq.read_table(run / "report" / "recommendations.parquet")
     assert table.column_names == ["source", "user_id", "rank", "item_id", "score"]
     assert set(table["source"].to_pylist()) == {"retrieval", "chain"}
