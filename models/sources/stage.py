@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.dataset.features import Snapshot
 from models.sources.base import AsOf, Fitted, SourceFit, descending, known_at
@@ -98,6 +99,7 @@ def _choose(
     as_of = known_at(run, "train")
     users = _validation(run, config, as_of, num_candidates)
     placed: list[tuple[Fitted, Place]] = []
+    before, spread = users.recall(placed), users.spread()
     records, settings = dict[str, SourceRecord](), dict[str, int]()
     for fit, place in fits:
         found = fit.candidates(as_of)
@@ -109,9 +111,10 @@ def _choose(
         recalls = [float(users.alone(one).mean()) if len(users.users) else 0.0 for one in found]
         settings[fit.name] = int(np.argmax(recalls))
         fitted = found[settings[fit.name]]
-        chosen, measured = _place(config, place, users, placed, fitted)
+        chosen, measured = _place(config, place, users, placed, fitted, before, spread)
         if not chosen.is_empty:
             placed.append((fitted, chosen))
+            before = users.recall(placed)
         records[fit.name] = SourceRecord(
             step=fit.step,
             weight=chosen.weight,
@@ -124,13 +127,28 @@ def _choose(
 
 
 def _place(
-    config: SourcesConfig, place: PlaceConfig, users: Candidates, placed: list[tuple[Fitted, Place]], fitted: Fitted
+    config: SourcesConfig,
+    place: PlaceConfig,
+    users: Candidates,
+    placed: list[tuple[Fitted, Place]],
+    fitted: Fitted,
+    before: NDArray[np.float64],
+    spread: float,
 ) -> tuple[Place, list[PlaceTried]]:
-    """The place of one source beside those that are placed already, and what was measured."""
+    """The place of one source beside those that are placed already, and what was measured.
+
+    Args:
+        config: the values to choose from.
+        place: the config's of this source.
+        users: of the valid split.
+        placed: the sources that have a place.
+        fitted: this source.
+        before: recall by user with the placed sources, float64 [V].
+        spread: mean distance of the first and the last candidate's merged score, the unit of weights.
+    """
     given = Place(*(0.0 if value == "auto" else float(value) for value in (place.weight, place.quota)))
     if "auto" not in (place.weight, place.quota) or not len(users.users):
         return given, []
-    before, spread = users.recall(placed), users.spread()
     weights = [round(w * spread, 4) for w in config.weights] if place.weight == "auto" else []
     quotas = list(config.quotas) if place.quota == "auto" else []
     tried = [*(Place(w, given.quota) for w in weights), *(Place(given.weight, q) for q in quotas if q)]

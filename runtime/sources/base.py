@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from runtime.ids import NO_ITEM
 from runtime.seen import SEEN_FILES, SeenItems
 from runtime.spec import POPULARITY, ChainSpec, Tensor
-from runtime.step import Arrays, Step
+from runtime.step import Arrays, Step, make_step
 
-__all__ = ["Found", "QueriedUser", "Scorer", "Source", "pad_rows", "real"]
+__all__ = ["Found", "QueriedUser", "Scorer", "Source", "make_source", "pad_rows", "real"]
 
 # Item rows int64 [K] and their scores float32 [K], for one user.
 Found = tuple[NDArray, NDArray]
@@ -115,6 +115,22 @@ class Source(Step):
             seen = _union(self._seen.of(user_row), requested)
             blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
             yield QueriedUser(place, user_row, requested, seen, blocked)
+
+
+def make_source(path: str, settings: Mapping[str, Any]) -> Source:
+    """A source as chain.json or the merge names it, not opened.
+
+    Args:
+        path: "module:class".
+        settings: of its constructor.
+
+    Raises:
+        ValueError: there is no such step, or it is no source.
+    """
+    step = make_step(path, settings)
+    if not isinstance(step, Source):
+        raise ValueError(f"the step {path} is no retrieval source")
+    return step
 
 
 def real(rows: NDArray) -> NDArray:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.sources.base import Source
+from runtime.sources.base import Source, make_source
 from runtime.spec import ChainSpec, SourceSpec
-from runtime.step import make_step
 from runtime.steps.merge import Merge
 
 __all__ = ["chosen_sources", "merge_of"]
@@ -18,13 +17,7 @@ def chosen_sources(spec: ChainSpec) -> list[Source]:
     Raises:
         ValueError: a step does not exist or is no source.
     """
-    found = []
-    for source in spec.sources:
-        step = make_step(source.step, _settings(spec, source))
-        if not isinstance(step, Source):
-            raise ValueError(f"the step {source.step} is no retrieval source")
-        found.append(step)
-    return found
+    return [make_source(source.step, _settings(spec, source)) for source in spec.sources]
 
 
 def merge_of(spec: ChainSpec) -> Merge:

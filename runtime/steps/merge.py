@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from runtime.ids import NO_ITEM
 from runtime.index.rounding import SCORE_STEP, quantise
 from runtime.neighbours import look_up
-from runtime.sources.base import Source, real
+from runtime.sources.base import make_source, real
 from runtime.spec import POPULARITY, ChainSpec, Tensor
-from runtime.step import Arrays, Step, make_step
+from runtime.step import Arrays, Step
 
 __all__ = ["MERGED_STEP", "Merge"]
 
@@ -43,12 +43,7 @@ class Merge(Step):
 
     def __init__(self, sources: list[dict[str, Any]], fallback: str) -> None:
         super().__init__(sources=sources, fallback=fallback)
-        self._sources: list[Source] = []
-        for record in sources:
-            source = make_step(record["step"], record["settings"])
-            if not isinstance(source, Source):
-                raise TypeError(f"{record['step']} is no source")
-            self._sources.append(source)
+        self._sources = [make_source(record["step"], record["settings"]) for record in sources]
         self._weights = np.array([record["weight"] for record in sources], np.float64)
         self._quotas = [int(record["quota"]) for record in sources]
         # Queried for every user; the others serve only users of whom nothing is known.
