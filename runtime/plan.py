@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import PlanError
-from runtime.records import from_record
+from runtime.records import from_record, read_versioned
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import RequestStep, Step, make_step
 
@@ -116,12 +116,7 @@ class Plan:
             ValueError: written in another format version, or a key is missing, unknown or of another type.
             OSError: the file is missing.
         """
-        record = json.loads((folder / PLAN_FILE).read_text())
-        version = record.pop("format_version", None) if isinstance(record, dict) else None
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"{PLAN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
-            )
+        _, record = read_versioned(folder / PLAN_FILE, (FORMAT_VERSION,))
         return from_record(cls, record, PLAN_FILE)
 
 

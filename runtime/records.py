@@ -5,12 +5,14 @@ The standard library alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["from_record", "known_keys"]
+__all__ = ["from_record", "known_keys", "read_versioned"]
 
 Record = TypeVar("Record")
 
@@ -29,6 +31,24 @@ def from_record(kind: type[Record], record: Any, where: str) -> Record:
     """
     made: Record = _dataclass(kind, record, where)
     return made
+
+
+def read_versioned(path: Path, versions: Sequence[int]) -> tuple[int, Any]:
+    """The format version of a JSON object, and the object without it.
+
+    Args:
+        path: the file.
+        versions: that can be read, the one that is written last.
+
+    Raises:
+        ValueError: written in another format version.
+        OSError: the file is missing.
+    """
+    record: Any = json.loads(path.read_text())
+    version: Any = record.pop("format_version", None) if isinstance(record, dict) else None
+    if version not in versions:
+        raise ValueError(f"{path.name} has format version {version}, this runtime reads {versions[-1]}: export again")
+    return version, record
 
 
 def known_keys(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:

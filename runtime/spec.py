@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.index.settings import Settings
 from runtime.ranker.spec import RankerSpec
-from runtime.records import from_record, known_keys
+from runtime.records import from_record, known_keys, read_versioned
 
 __all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "SourceSpec", "Tensor", "encoded"]
 
@@ -177,16 +177,11 @@ class ChainSpec:
             ValueError: written in another format version, or a key is missing, unknown or of another type.
             OSError: the file is missing.
         """
-        record = json.loads((folder / CHAIN_FILE).read_text())
-        version = record.pop("format_version", None) if isinstance(record, dict) else None
+        version, record = read_versioned(folder / CHAIN_FILE, (1, FORMAT_VERSION))
         if version == 1:
             record = {**record, **sources_of_format_1(record)}
             for name in ("tower_weight", "neighbour_weight"):
                 record.pop(name, None)
-        elif version != FORMAT_VERSION:
-            raise ValueError(
-                f"{CHAIN_FILE} has format version {version}, this runtime reads {FORMAT_VERSION}: export again"
-            )
         # Written by earlier releases, these two hold more of index/meta.json and ranking/meta.json than is read here.
         parts = {name: (kind, record.get(name)) for name, kind in (("index", Settings), ("ranker", RankerSpec))}
         narrowed = {name: known_keys(kind, part) for name, (kind, part) in parts.items() if isinstance(part, dict)}
