@@ -7,7 +7,7 @@ lock() {
   local name=$1
   shift
   "$uv" pip compile "requirements-$name.in" --output-file "requirements-$name.txt" "$@" --only-binary :all: \
-    --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+    --python-platform x86_64-manylinux_2_28 --no-config --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 }
 lock train --python-version 3.10 --no-deps
 lock triton --python-version 3.12

@@ -15,6 +15,7 @@ from workflows.core.given import Given
 from workflows.core.section import Count, NonNegative, Section
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
+from workflows.stream.config import StreamConfig
 from workflows.tables.config import DataConfig, SplitConfig
 
 __all__ = ["ChainConfig", "Config", "FilterRule", "Sections"]
@@ -73,7 +74,11 @@ class ChainConfig(Section, frozen=True):
 
 
 class Sections(Section, frozen=True):
-    """What a config file holds, one attribute a section."""
+    """What a config file holds, one attribute a section.
+
+    Attributes:
+        stream: None, where the file has no [stream]: nothing live is served.
+    """
 
     data: DataConfig = DataConfig()
     shop: ShopConfig = ShopConfig()
@@ -85,6 +90,7 @@ class Sections(Section, frozen=True):
     index: IndexConfig = IndexConfig()
     ranking: RankingConfig = RankingConfig()
     chain: ChainConfig = ChainConfig()
+    stream: StreamConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     search: SearchConfig = SearchConfig()
 

@@ -27,6 +27,18 @@ __all__ = ["load_config", "parse_override"]
 
 AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 ENTRY = "[...]"
+HOLDERS = (
+    msgspec.inspect.StructType,
+    msgspec.inspect.DictType,
+    msgspec.inspect.ListType,
+    msgspec.inspect.VarTupleType,
+)
+KINDS = {
+    msgspec.inspect.IntType: "an integer",
+    msgspec.inspect.FloatType: "a number",
+    msgspec.inspect.ListType: "a list",
+    msgspec.inspect.VarTupleType: "a list",
+}
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
 
@@ -126,7 +138,8 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
         return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
     came = repr(_value_at(tree, path, entry))
     if allowed := _literals_at(path):
-        return f"config: {shown}: expected one of {', '.join(repr(value) for value in allowed)}, got {came}"
+        words = [*_others_at(path), f"one of {', '.join(repr(value) for value in allowed)}"]
+        return f"config: {shown}: expected {' or '.join(words)}, got {came}"
     expected = re.sub(r", got `[^`]*`$", "", reason)
     return f"config: {shown or 'top level'}: {expected[0].lower()}{expected[1:]}, got {came}"
 
@@ -150,24 +163,39 @@ def _type_at(path: str) -> msgspec.inspect.Type:
     """The type that Sections declares at a key path; `[...]` steps into a mapping or list."""
     node: msgspec.inspect.Type = msgspec.inspect.type_info(Sections)
     for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", path):
+        node = _holder(node)
         if isinstance(node, msgspec.inspect.StructType):
             fields = {field.encode_name: field.type for field in node.fields}
             node = fields.get(part, msgspec.inspect.AnyType())
         elif isinstance(node, msgspec.inspect.DictType):
             node = node.value_type
-        elif isinstance(node, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+        elif isinstance(node, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
             node = node.item_type
     return node
 
 
+def _holder(node: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The member of a union that has keys or entries; any other type itself."""
+    members = node.types if isinstance(node, msgspec.inspect.UnionType) else (node,)
+    return next((member for member in members if isinstance(member, HOLDERS)), node)
+
+
 def _keys_at(path: str) -> list[str]:
-    node = _type_at(path)
+    node = _holder(_type_at(path))
     return [field.encode_name for field in node.fields] if isinstance(node, msgspec.inspect.StructType) else []
 
 
 def _literals_at(path: str) -> list[Any]:
     node = _type_at(path)
-    return list(node.values) if isinstance(node, msgspec.inspect.LiteralType) else []
+    members = node.types if isinstance(node, msgspec.inspect.UnionType) else (node,)
+    return [value for member in members if isinstance(member, msgspec.inspect.LiteralType) for value in member.values]
+
+
+def _others_at(path: str) -> list[str]:
+    """In words, what a union takes beside names."""
+    node = _type_at(path)
+    members = node.types if isinstance(node, msgspec.inspect.UnionType) else ()
+    return [words for member in members for kind, words in KINDS.items() if isinstance(member, kind)]
 
 
 def _value_at(tree: Any, path: str, entry: str | None = None) -> Any:

@@ -7,13 +7,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from runtime.index.settings import Settings
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record, known_keys, read_versioned
+from runtime.stream.spec import StreamSpec
+from runtime.tensor import FLOATS, Tensor
 
-__all__ = ["CHAIN_FILE", "ENCODED", "FLOATS", "FORMAT_VERSION", "PATHS", "ChainSpec", "SourceSpec", "Tensor", "encoded"]
+__all__ = [
+    "CHAIN_FILE",
+    "ENCODED",
+    "FLOATS",
+    "FORMAT_VERSION",
+    "PATHS",
+    "ChainSpec",
+    "LiveSpec",
+    "SourceSpec",
+    "Tensor",
+    "encoded",
+]
 
 CHAIN_FILE = "chain.json"
 # Before the names of model inputs between steps: `user_id` is raw in the request and a code behind the first step.
@@ -23,42 +34,10 @@ FORMAT_VERSION = 2
 PATHS = ("known_user", "history", "context", "popularity")
 KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
 
-NUMPY_DTYPES: dict[str, type[np.generic]] = {
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BYTES": np.object_,
-}
-# The types in which NaN says "not given".
-FLOATS = ("FP32", "FP64")
-
 
 def encoded(name: str) -> str:
     """The name of a model input between two steps."""
     return ENCODED + name
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A named array of shape [B, length].
-
-    Attributes:
-        name: unique within a request or between two steps.
-        dtype: Triton's name of it: INT32, INT64, FP32, FP64 or BYTES.
-        length: columns; -1 where each request may have its own number.
-        optional: a request may leave it out.
-    """
-
-    name: str
-    dtype: str
-    length: int = 1
-    optional: bool = False
-
-    @property
-    def numpy_dtype(self) -> type[np.generic]:
-        """The dtype of the array in this process; BYTES are objects."""
-        return NUMPY_DTYPES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -76,6 +55,21 @@ class SourceSpec:
     step: str
     weight: float = 0.0
     quota: int = 0
+
+
+@dataclass(frozen=True)
+class LiveSpec:
+    """What a chain takes from the live state, and what of it its own files hold already.
+
+    Attributes:
+        stream: whose state it is.
+        known_offset: events below it are in the chain's files: the data were read from the log up to there.
+        known_at: events up to this instant (nanoseconds since 1970) are: the data were tables.
+    """
+
+    stream: StreamSpec
+    known_offset: int = 0
+    known_at: int = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -104,6 +98,7 @@ class ChainSpec:
         sources: what candidates come from.
         fallback: the source for users of whom nothing is known.
         ranker: its inputs and shape.
+        live: where users' live events count; None: a chain that knows what it was exported with.
     """
 
     num_items: int
@@ -130,6 +125,7 @@ class ChainSpec:
     sources: tuple[SourceSpec, ...]
     fallback: str
     ranker: RankerSpec
+    live: LiveSpec | None = None
 
     @property
     def request(self) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from ensemble.export.own_modules import own_modules
+from ensemble.stream.live import live_spec
 from models.dataset.features import Features, load_features
 from models.index.meta import IndexMeta
 from models.neighbours.meta import NeighboursMeta
@@ -84,6 +85,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
     sources = SourcesMeta.load(run.folder("sources"))
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
+    context_columns = tuple(_context_columns(run, schema.side("context")))
     return ChainSpec(
         num_items=features.num_items,
         num_users=features.num_users,
@@ -101,7 +103,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         user_features=tuple(map(_tensor, schema.side("user"))),
         context_features=tuple(map(_tensor, schema.side("context"))),
         history_feature=HISTORY,
-        context_columns=tuple(_context_columns(run, schema.side("context"))),
+        context_columns=context_columns,
         tower_inputs=retrieval.query_inputs,
         index=IndexMeta.load(run.folder("index")).settings,
         recency_boost=neighbours.recency.boost,
@@ -109,6 +111,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         sources=tuple(_sources(neighbours, sources, chain.num_candidates)),
         fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
+        live=live_spec(config, info, context_columns),
     )
 
 

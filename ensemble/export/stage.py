@@ -21,7 +21,7 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
 
     Args:
         run: whose stages up to ranking have finished.
-        config: its config; `chain` and `data` decide.
+        config: its config; `chain`, `data` and `stream` decide.
         force: run even when up to date.
 
     Returns:
@@ -36,7 +36,7 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
     return run_stage(
         run,
         "repo",
-        config={"chain": config.chain, "data": config.data},
+        config={"chain": config.chain, "data": config.data, "stream": config.stream},
         after=STAGES_READ,
         inputs={"code": _code_fingerprint(config)},
         body=lambda folder: _write(run, config, folder),

@@ -94,5 +94,7 @@ def _keys(node: msgspec.inspect.Type, path: str) -> Iterator[str]:
         node.item_type, msgspec.inspect.StructType
     ):
         yield from _keys(node.item_type, f"{path}[0]")
+    elif isinstance(node, msgspec.inspect.UnionType) and isinstance(node.types[0], msgspec.inspect.StructType):
+        yield from _keys(node.types[0], path)
     else:
         yield path

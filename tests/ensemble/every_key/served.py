@@ -24,7 +24,8 @@ def chain(config: Config, folder: Path) -> Any:
     from ensemble.export.compile import compile_chain
 
     run, made = make_run(folder / "run")
-    compile_chain(run, msgspec.structs.replace(made, chain=config.chain), folder / "chain", "serve")
+    made = msgspec.structs.replace(made, chain=config.chain, stream=config.stream)
+    compile_chain(run, made, folder / "chain", "serve")
     return json.loads((folder / "chain" / "chain.json").read_text())
 
 
@@ -60,6 +61,10 @@ CHAIN = [
             *("num_candidates=40", "slate_size=7", "max_slate_size=21", "max_batch_size=7", "instances=77"),
             *("max_list_length=77", "filter_seen=false"),
         )
+    ),
+    *(
+        Case(f"stream.{change}", chain, (*SMALL, "stream={}"))
+        for change in ("ack=memory", "dedupe_last=7", "max_future_s=7.0", "segment_mb=7")
     ),
     Case(rule(column="'item_id'"), eligible, RULE, of="chain.rules[N].column"),
     Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),

@@ -1,0 +1,70 @@
+"""stream.json: what events of one product look like and what their state holds. Written by export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.records import from_record, read_versioned
+from runtime.tensor import Tensor
+
+__all__ = ["STREAM_FILE", "StreamSpec"]
+
+STREAM_FILE = "stream.json"
+FORMAT_VERSION = 1
+# Changes when the fold makes other records of the same events: the state is then made anew from the log.
+FOLD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """The events of one product.
+
+    Attributes:
+        user_id_dtype, item_id_dtype: INT64 or BYTES.
+        labels: of interactions; the first is that of an event that names none. An event with one of them and a value
+            above 0 is an interaction: its item is seen and in the user's history.
+        stock: the column of the items whose false means out of stock; empty: an item event has no stock.
+        context: columns that an event may carry beside its own, with their types.
+        history_length: H, the interactions that a user's record keeps by time; older ones are seen and no more.
+        dedupe_last: event ids that a user's record remembers.
+        max_future_s: an event further ahead of its arrival than this is set to its arrival.
+        ack: "log": an event is acknowledged once it is on disk; "memory": once it is written, which a crash of the
+            machine may lose.
+        segment_bytes: size at which the log begins its next file.
+    """
+
+    user_id_dtype: str
+    item_id_dtype: str
+    labels: tuple[str, ...]
+    stock: str = ""
+    context: tuple[Tensor, ...] = ()
+    history_length: int = 50
+    dedupe_last: int = 64
+    max_future_s: float = 5.0
+    ack: str = "log"
+    segment_bytes: int = 64 << 20
+
+    @property
+    def state_version(self) -> str:
+        """Equal for specs that make the same records of the same events."""
+        parts = (FOLD_VERSION, self.user_id_dtype, self.item_id_dtype, self.history_length, self.dedupe_last)
+        return hashlib.sha256(json.dumps([*parts, *self.labels]).encode()).hexdigest()[:12]
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`/stream.json."""
+        record = {"format_version": FORMAT_VERSION, **asdict(self)}
+        (folder / STREAM_FILE).write_text(json.dumps(record, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> StreamSpec:
+        """Read `folder`/stream.json.
+
+        Raises:
+            ValueError: written in another format version, or a key is missing, unknown or of another type.
+            OSError: the file is missing.
+        """
+        _, record = read_versioned(folder / STREAM_FILE, (FORMAT_VERSION,))
+        return from_record(cls, record, STREAM_FILE)

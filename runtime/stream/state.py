@@ -1,0 +1,129 @@
+"""One batch of events into the state: read the records, fold, write them back with the new position, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.encoders import hash_bytes
+from runtime.stream.events import FORGET, INTERACTION, ITEM, KINDS, Events
+from runtime.stream.fold import NEW, UserEvents, fold_items, fold_users
+from runtime.stream.keys import event_hashes, item_keys, user_keys
+from runtime.stream.record import ITEM_RECORD, pack_items, pack_users, unpack, user_record
+from runtime.stream.spec import StreamSpec
+from runtime.stream.store import SEEN, USER, Reading, Store, item_key
+
+__all__ = ["apply"]
+
+Writes = dict[bytes, bytes | None]
+
+
+def apply(store: Store, spec: StreamSpec, events: Events, first_offset: int) -> NDArray[np.int8]:
+    """Fold events into a store.
+
+    Args:
+        store: whose writer this process is.
+        spec: of the stream.
+        events: in order of arrival; what the store has already changes nothing.
+        first_offset: of the first event; the others follow without a gap.
+
+    Returns:
+        int8 [n]: 1 new, 0 known already.
+
+    Raises:
+        StoreError: the store cannot be read or written; nothing of the batch is in it then.
+    """
+    status = np.full(len(events), NEW, np.int8)
+    writes: Writes = {}
+    offsets = np.arange(first_offset, first_offset + len(events))
+    with store.read() as reading:
+        # A user that is forgotten in between has an empty record for what follows.
+        for rows in _between_forgets(events.kind):
+            _fold_users(reading, writes, spec, events.take(rows), offsets[rows], status[rows])
+        _fold_items(reading, writes, events, offsets, status)
+        position = max(reading.position, first_offset + len(events))
+    store.commit(writes.items(), position)
+    return status
+
+
+def _between_forgets(kind: NDArray[np.uint8]) -> Iterator[slice]:
+    """Slices that hold one FORGET or none, as their first event."""
+    starts = np.union1d([0], np.flatnonzero(kind == FORGET)).tolist()
+    for start, stop in zip(starts, [*starts[1:], len(kind)], strict=True):
+        if start < stop:
+            yield slice(start, stop)
+
+
+def _fold_users(
+    reading: Reading, writes: Writes, spec: StreamSpec, events: Events, offsets: NDArray, status: NDArray
+) -> None:
+    """The events of users; `status` is filled in place."""
+    if events.kind[0] == FORGET:
+        (key,) = user_keys(events.user[:1])
+        position = int(offsets[0])
+        known = _get(reading, writes, [USER + key])[0]
+        forgotten = np.zeros(1, user_record(spec))
+        forgotten["next_offset"] = position + 1
+        if known is not None and unpack([known], forgotten.dtype)["next_offset"][0] > position:
+            status[0] = 0
+        else:
+            # The record stays, empty but for its offset, so that events from before are not folded in again.
+            writes[USER + key], writes[SEEN + key] = pack_users(forgotten)[0], None
+    rows = np.flatnonzero(events.kind < ITEM)
+    if not len(rows):
+        return
+    of_users = events.take(rows)
+    distinct, record = np.unique(of_users.user, return_inverse=True)
+    keys = [USER + key for key in user_keys(distinct)]
+    records = unpack(_get(reading, writes, keys), user_record(spec))
+    items = item_keys(of_users.item)
+    kinds = np.array([f"{kind}\0{label}".encode() for label in of_users.labels for kind in KINDS], object)
+    said = hash_bytes(kinds.tolist())[of_users.label.astype(np.int64) * len(KINDS) + of_users.kind]
+    is_positive = (of_users.kind == INTERACTION) & of_users.has_label(spec.labels) & (of_users.value > 0)
+    folded = fold_users(
+        records,
+        UserEvents(
+            record=record,
+            offset=offsets[rows],
+            at=of_users.at,
+            item=items,
+            event=event_hashes(of_users.event_id, items, of_users.at, said),
+            is_positive=is_positive,
+        ),
+        spec.history_length,
+        spec.dedupe_last,
+    )
+    status[rows] = folded.status
+    writes.update(zip(keys, pack_users(records), strict=True))
+    _add_seen(reading, writes, [keys[place][1:] for place in folded.left_record.tolist()], folded.left_item)
+
+
+def _add_seen(reading: Reading, writes: Writes, users: list[bytes], items: NDArray[np.int64]) -> None:
+    """Items that left the histories of users: int64, ascending, distinct, one value a user."""
+    by_user: dict[bytes, list[int]] = {}
+    for user, item in zip(users, items.tolist(), strict=True):
+        by_user.setdefault(SEEN + user, []).append(item)
+    before = _get(reading, writes, list(by_user))
+    for (key, added), known in zip(by_user.items(), before, strict=True):
+        seen = np.union1d(np.frombuffer(known or b"", "<i8"), np.array(added, "<i8"))
+        writes[key] = seen.astype("<i8").tobytes()
+
+
+def _fold_items(reading: Reading, writes: Writes, events: Events, offsets: NDArray, status: NDArray) -> None:
+    """The events of items; `status` is filled in place."""
+    rows = np.flatnonzero(events.kind == ITEM)
+    if not len(rows):
+        return
+    distinct, record = np.unique(item_keys(events.item[rows]), return_inverse=True)
+    keys = [item_key(item) for item in distinct.tolist()]
+    records = unpack(_get(reading, writes, keys), ITEM_RECORD)
+    status[rows] = fold_items(records, record, offsets[rows], events.at[rows], events.value[rows])
+    writes.update(zip(keys, pack_items(records), strict=True))
+
+
+def _get(reading: Reading, writes: Writes, keys: list[bytes]) -> list[bytes | None]:
+    """What a key holds after the writes so far."""
+    known = iter(reading.get([key for key in keys if key not in writes]))
+    return [writes[key] if key in writes else next(known) for key in keys]

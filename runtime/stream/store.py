@@ -1,0 +1,156 @@
+"""Where the records are kept: an LMDB environment, which one process writes and the chain's processes read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["ITEM", "SEEN", "USER", "LmdbStore", "Reading", "Store", "StoreError", "item_key"]
+
+# First byte of every key: a user's record, the seen items that left its history, an item's record.
+USER, SEEN, ITEM = b"u", b"s", b"i"
+# One number, 8 bytes: events with smaller offsets are in the state.
+POSITION = b"position"
+# An address range, not memory or disk: the file is as large as what is in it.
+MAP_BYTES = 1 << 40
+MAX_READERS = 1024
+
+
+class StoreError(OSError):
+    """The store cannot be opened, read or written; one sentence."""
+
+
+class Reading(Protocol):
+    """A snapshot of the state.
+
+    Attributes:
+        position: events with smaller offsets are in it.
+    """
+
+    position: int
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values by key; None where there is none."""
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All keys that start with this, and their values, in the order of the keys."""
+
+
+class Store(Protocol):
+    """A place for records, which one fold writes."""
+
+    def read(self) -> AbstractContextManager[Reading]:
+        """The state as it is now, for the time of a with block.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+
+    def commit(self, writes: Iterable[tuple[bytes, bytes | None]], position: int) -> None:
+        """Write all of these and the new position, or nothing; None removes a key.
+
+        Raises:
+            StoreError: the disk is full, or the store cannot be written.
+        """
+
+    def close(self) -> None:
+        """Give the store back."""
+
+
+class LmdbStore:
+    """Records in one LMDB environment: readers in other processes wait for nobody, a commit is whole or not there.
+
+    A commit survives the end of any process at once, and a crash of the machine once `sync` has returned.
+
+    Args:
+        folder: of the environment; made where the store may be written.
+        writable: whether this is the one process that writes.
+
+    Raises:
+        StoreError: it is not there, or cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        import lmdb  # not needed by a chain without a stream
+
+        self._error: Any = lmdb.Error
+        try:
+            if writable:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._env: Any = lmdb.open(
+                str(folder), map_size=MAP_BYTES, max_readers=MAX_READERS, readonly=not writable, create=writable,
+                subdir=True, sync=False, metasync=False, readahead=False, meminit=False,
+            )  # fmt: skip
+            if writable:
+                self._env.reader_check()
+        except (lmdb.Error, OSError) as error:
+            raise StoreError(f"the state {folder} cannot be opened ({error})") from error
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See Store."""
+        try:
+            with self._env.begin(buffers=False) as transaction:
+                yield LmdbReading(transaction)
+        except self._error as error:
+            raise StoreError(f"the state cannot be read ({error})") from error
+
+    def commit(self, writes: Iterable[tuple[bytes, bytes | None]], position: int) -> None:
+        """See Store."""
+        try:
+            with self._env.begin(write=True) as transaction:
+                for key, value in writes:
+                    if value is None:
+                        transaction.delete(key)
+                    else:
+                        transaction.put(key, value)
+                transaction.put(POSITION, position.to_bytes(8, "big"))
+        except self._error as error:
+            raise StoreError(f"the state cannot be written ({error})") from error
+
+    def sync(self) -> None:
+        """Return once every commit so far would survive a crash of the machine."""
+        try:
+            self._env.sync(True)
+        except self._error as error:
+            raise StoreError(f"the state cannot be written ({error})") from error
+
+    def copy(self, folder: Path) -> None:
+        """A copy of the state as it is now, in an empty folder; on disk when this returns."""
+        try:
+            self._env.copy(str(folder), compact=True)
+        except self._error as error:
+            raise StoreError(f"the state cannot be copied to {folder} ({error})") from error
+
+    def close(self) -> None:
+        """See Store."""
+        self._env.close()
+
+
+class LmdbReading:
+    """See Reading."""
+
+    def __init__(self, transaction: Any) -> None:
+        self._transaction = transaction
+        self.position = int.from_bytes(transaction.get(POSITION) or b"", "big")
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See Reading."""
+        return [self._transaction.get(key) for key in keys]
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """See Reading."""
+        with self._transaction.cursor() as cursor:
+            if not cursor.set_range(prefix):
+                return
+            for key, value in cursor:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+
+def item_key(item: int) -> bytes:
+    """The key of an item's record."""
+    return ITEM + (item ^ (-1 << 63)).to_bytes(8, "big", signed=True)

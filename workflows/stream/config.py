@@ -1,0 +1,28 @@
+"""The [stream] section: with it, a served chain takes in live events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from workflows.core.section import Count, Positive, Section
+
+__all__ = ["StreamConfig"]
+
+
+class StreamConfig(Section, frozen=True):
+    """Live events: `cascade serve` also serves the model `cascade_events`, and slates know every acknowledged event.
+
+    The labels are those of `data.labels`; an event with one of them and a value above 0 is an interaction.
+
+    Attributes:
+        ack: "log": an event is acknowledged once it is on disk; "memory": once it is written, which a crash of the
+            machine may lose, and many times faster where events come one by one.
+        dedupe_last: event ids that are remembered a user, to drop what is sent twice.
+        max_future_s: an event that claims to be further ahead of its arrival than this is set to its arrival.
+        segment_mb: size at which the log begins its next file.
+    """
+
+    ack: Literal["log", "memory"] = "log"
+    dedupe_last: Count = 64
+    max_future_s: Positive = 5.0
+    segment_mb: Count = 64
