@@ -6,14 +6,17 @@ depend on their order either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.stream.record import IN_STOCK, OUT_OF_STOCK
+from runtime.stream.record import IN_STOCK, NOT_SAID, OUT_OF_STOCK
+from runtime.stream.spec import StreamSpec
+from runtime.stream.windows import Window, add
 
-__all__ = ["DUPLICATE", "NEW", "UserEvents", "fold_items", "fold_users"]
+__all__ = ["DUPLICATE", "NEW", "Folded", "ItemEvents", "UserEvents", "fold_items", "fold_users"]
 
 NEW, DUPLICATE = 1, 0
 
@@ -29,6 +32,8 @@ class UserEvents:
         item: int64 [n], keys.
         event: uint64 [n], what makes it the same event as another, never 0; see `runtime.stream.keys.event_hashes`.
         is_positive: bool [n], whether it is an interaction.
+        counts: bool [n, K], which of the windows count it.
+        marks: bool [n, S], of which labels in `since` it is.
     """
 
     record: NDArray[np.int64]
@@ -37,13 +42,12 @@ class UserEvents:
     item: NDArray[np.int64]
     event: NDArray[np.uint64]
     is_positive: NDArray[np.bool_]
+    counts: NDArray[np.bool_]
+    marks: NDArray[np.bool_]
 
     def take(self, rows: NDArray) -> UserEvents:
         """Some of the events."""
-        return UserEvents(
-            self.record[rows], self.offset[rows], self.at[rows], self.item[rows], self.event[rows],
-            self.is_positive[rows],
-        )  # fmt: skip
+        return UserEvents(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -60,56 +64,83 @@ class Folded:
     left_item: NDArray[np.int64]
 
 
-def fold_users(records: NDArray, events: UserEvents, history_length: int, dedupe_last: int) -> Folded:
+def fold_users(records: NDArray, events: UserEvents, spec: StreamSpec) -> Folded:
     """Fold events into the records of their users.
 
     Args:
         records: [U] of `user_record`; changed in place.
         events: of these users, in order of arrival. Those below a record's `next_offset` are in it: no record changes,
             and they count as DUPLICATE.
-        history_length: H of the spec.
-        dedupe_last: of the spec.
+        spec: of the records.
     """
     status = np.zeros(len(events.record), np.int8)
     # By user, each user's events in their order.
     order = np.argsort(events.record, kind="stable")
     order = order[events.offset[order] >= records["next_offset"][events.record[order]]]
     fresh = events.take(order)
-    is_new = _are_new(records, fresh, dedupe_last)
+    is_new = _are_new(records, fresh, spec.dedupe_last)
     status[order[is_new]] = NEW
     _count(records, fresh, is_new)
     kept = fresh.take(np.flatnonzero(is_new))
-    _remember(records, kept, dedupe_last)
-    left = _extend_history(records, kept.take(np.flatnonzero(kept.is_positive)), history_length)
+    _remember(records, kept, spec.dedupe_last)
+    add(records, spec.user_windows, kept.record, kept.at, kept.counts)
+    for place in range(len(spec.since)):
+        rows = np.flatnonzero(kept.marks[:, place])
+        np.maximum.at(records["since"][:, place], kept.record[rows], kept.at[rows])
+    left = _extend_history(records, kept.take(np.flatnonzero(kept.is_positive)), spec.history_length)
     return Folded(status, *left)
 
 
-def fold_items(records: NDArray, record: NDArray, offset: NDArray, at: NDArray, in_stock: NDArray) -> NDArray[np.int8]:
-    """Fold item events into the records of their items: of two, the one with the later instant holds, then offset.
+@dataclass(frozen=True)
+class ItemEvents:
+    """Events of the items of some records, in order of arrival.
 
-    Args:
-        records: [I] of ITEM_RECORD; changed in place.
+    Attributes:
         record: int64 [n], the place of the event's item in the records.
         offset: int64 [n], ascending.
         at: int64 [n], nanoseconds.
-        in_stock: float32 [n]: above 0, 0, or NaN where the event says nothing of it.
+        stock: float32 [n]: above 0, 0, or NaN where the event says nothing of it.
+        counts: bool [n, K], which of the windows count it.
+    """
+
+    record: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    at: NDArray[np.int64]
+    stock: NDArray[np.float32]
+    counts: NDArray[np.bool_]
+
+
+def fold_items(records: NDArray, events: ItemEvents, windows: Sequence[Window]) -> NDArray[np.int8]:
+    """Fold events into the records of their items: of two that tell the stock, the later instant holds, then offset.
+
+    Args:
+        records: [I] of `item_record`; changed in place.
+        events: of these items. Those below a record's `next_offset` are in it.
+        windows: K of them.
 
     Returns:
         int8 [n]: NEW, or DUPLICATE where the record has the event already.
     """
-    status: NDArray[np.int8] = (offset >= records["next_offset"][record]).astype(np.int8)
-    said = (status == NEW) & ~np.isnan(in_stock)
-    rows = np.flatnonzero(said)
-    # The last one of each item in (at, offset) order is written last, so it stays.
-    rows = rows[np.lexsort((offset[rows], at[rows]))]
-    rows = rows[_are_last(record[rows])]
-    later = (at[rows] > records["at"][record[rows]]) | (records["stock"][record[rows]] == 0)
-    later |= (at[rows] == records["at"][record[rows]]) & (offset[rows] > records["offset"][record[rows]])
-    rows = rows[later]
-    records["at"][record[rows]], records["offset"][record[rows]] = at[rows], offset[rows]
-    records["stock"][record[rows]] = np.where(in_stock[rows] > 0, IN_STOCK, OUT_OF_STOCK)
+    status: NDArray[np.int8] = (events.offset >= records["next_offset"][events.record]).astype(np.int8)
+    fresh = np.flatnonzero(status)
+    record, at, offset = events.record[fresh], events.at[fresh], events.offset[fresh]
+    add(records, windows, record, at, events.counts[fresh])
+    _tell_stock(records, record, at, offset, events.stock[fresh])
     np.maximum.at(records["next_offset"], record, offset + 1)
     return status
+
+
+def _tell_stock(records: NDArray, record: NDArray, at: NDArray, offset: NDArray, stock: NDArray) -> None:
+    rows = np.flatnonzero(~np.isnan(stock))
+    # The last one of each item in (at, offset) order.
+    rows = rows[np.lexsort((offset[rows], at[rows]))]
+    rows = rows[_are_last(record[rows])]
+    held = record[rows]
+    is_later = (at[rows] > records["at"][held]) | (records["stock"][held] == NOT_SAID)
+    is_later |= (at[rows] == records["at"][held]) & (offset[rows] > records["offset"][held])
+    rows, held = rows[is_later], held[is_later]
+    records["at"][held], records["offset"][held] = at[rows], offset[rows]
+    records["stock"][held] = np.where(stock[rows] > 0, IN_STOCK, OUT_OF_STOCK)
 
 
 def _are_new(records: NDArray, events: UserEvents, dedupe_last: int) -> NDArray[np.bool_]:

@@ -8,12 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.spec import StreamSpec
+from runtime.stream.windows import ring_fields
 
-__all__ = ["IN_STOCK", "ITEM_RECORD", "NOT_SAID", "OUT_OF_STOCK", "pack_items", "pack_users", "unpack", "user_record"]
+__all__ = ["IN_STOCK", "NOT_SAID", "OUT_OF_STOCK", "item_record", "pack_items", "pack_users", "unpack", "user_record"]
 
 # What an item's record says of its stock; 0, what an empty record holds, is that no event has said anything.
 NOT_SAID, OUT_OF_STOCK, IN_STOCK = 0, 1, 2
-ITEM_RECORD = np.dtype([("next_offset", "<i8"), ("at", "<i8"), ("offset", "<i8"), ("stock", "u1")])
+
+
+def item_record(spec: StreamSpec) -> np.dtype:
+    """The dtype of an item's record.
+
+    Fields:
+        next_offset: int64, one more than the offset of the last event that is in it; events below it are in already.
+        at, offset: int64, of the item event that holds.
+        stock: uint8, NOT_SAID, OUT_OF_STOCK or IN_STOCK.
+        newest, tiles: see `runtime.stream.windows.ring_fields`, of `item_windows`.
+    """
+    own = [("next_offset", "<i8"), ("at", "<i8"), ("offset", "<i8"), ("stock", "u1")]
+    return np.dtype([*own, *ring_fields(spec.item_windows)])
 
 
 def user_record(spec: StreamSpec) -> np.dtype:
@@ -24,6 +37,8 @@ def user_record(spec: StreamSpec) -> np.dtype:
         first_at, last_at: int64, the earliest and latest instant of its events; 0 before the first.
         num_events: uint32, events in it, without those that came twice.
         num_history, num_ids: uint16, places of `slots` in use.
+        since: int64 [S], where the spec has `since`: the latest instant of an event with each of the labels; 0 none.
+        newest, tiles: see `runtime.stream.windows.ring_fields`, of `user_windows`.
         slots: [max(H, dedupe_last)], the latest first, so that an unused rest is all zero and need not be stored:
             item (key, int64), at (int64), offset (int64): the latest H interactions by (at, offset);
             event (uint64): hashes of the latest event ids, by arrival.
@@ -37,6 +52,8 @@ def user_record(spec: StreamSpec) -> np.dtype:
             ("num_events", "<u4"),
             ("num_history", "<u2"),
             ("num_ids", "<u2"),
+            *([("since", "<i8", (len(spec.since),))] if spec.since else []),
+            *ring_fields(spec.user_windows),
             ("slots", slot, (max(spec.history_length, spec.dedupe_last),)),
         ]
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.records import from_record, read_versioned
+from runtime.stream.windows import Window
 from runtime.tensor import Tensor
 
 __all__ = ["STREAM_FILE", "StreamSpec"]
@@ -34,6 +35,9 @@ class StreamSpec:
         ack: "log": an event is acknowledged once it is on disk; "memory": once it is written, which a crash of the
             machine may lose.
         segment_bytes: size at which the log begins its next file.
+        user_windows: counts of a user's events that the user's record keeps.
+        since: labels (or `runtime.stream.windows.ANY`) of which a user's record keeps when one last came.
+        item_windows: counts of the events with an item that the item's record keeps.
     """
 
     user_id_dtype: str
@@ -46,12 +50,17 @@ class StreamSpec:
     max_future_s: float = 5.0
     ack: str = "log"
     segment_bytes: int = 64 << 20
+    user_windows: tuple[Window, ...] = ()
+    since: tuple[str, ...] = ()
+    item_windows: tuple[Window, ...] = ()
 
     @property
     def state_version(self) -> str:
         """Equal for specs that make the same records of the same events."""
-        parts = (FOLD_VERSION, self.user_id_dtype, self.item_id_dtype, self.history_length, self.dedupe_last)
-        return hashlib.sha256(json.dumps([*parts, *self.labels]).encode()).hexdigest()[:12]
+        names = ("user_id_dtype", "item_id_dtype", "labels", "history_length", "dedupe_last")
+        record = asdict(self)
+        kept = [record[name] for name in (*names, "user_windows", "since", "item_windows")]
+        return hashlib.sha256(json.dumps([FOLD_VERSION, *kept]).encode()).hexdigest()[:12]
 
     def save(self, folder: Path) -> None:
         """Write `folder`/stream.json."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.encoders import hash_bytes
-from runtime.stream.events import FORGET, INTERACTION, ITEM, KINDS, Events
-from runtime.stream.fold import NEW, UserEvents, fold_items, fold_users
+from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, KINDS, Events
+from runtime.stream.fold import NEW, ItemEvents, UserEvents, fold_items, fold_users
 from runtime.stream.keys import event_hashes, item_keys, user_keys
-from runtime.stream.record import ITEM_RECORD, pack_items, pack_users, unpack, user_record
+from runtime.stream.record import item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import SEEN, USER, Reading, Store, item_key
+from runtime.stream.windows import Window, matches
 
 __all__ = ["apply"]
 
@@ -42,7 +43,7 @@ def apply(store: Store, spec: StreamSpec, events: Events, first_offset: int) -> 
         # A user that is forgotten in between has an empty record for what follows.
         for rows in _between_forgets(events.kind):
             _fold_users(reading, writes, spec, events.take(rows), offsets[rows], status[rows])
-        _fold_items(reading, writes, events, offsets, status)
+        _fold_items(reading, writes, spec, events, offsets, status)
         position = max(reading.position, first_offset + len(events))
     store.commit(writes.items(), position)
     return status
@@ -91,9 +92,10 @@ def _fold_users(
             item=items,
             event=event_hashes(of_users.event_id, items, of_users.at, said),
             is_positive=is_positive,
+            counts=_matches(spec.user_windows, of_users),
+            marks=_matches([Window(label, 0) for label in spec.since], of_users),
         ),
-        spec.history_length,
-        spec.dedupe_last,
+        spec,
     )
     status[rows] = folded.status
     writes.update(zip(keys, pack_users(records), strict=True))
@@ -111,16 +113,37 @@ def _add_seen(reading: Reading, writes: Writes, users: list[bytes], items: NDArr
         writes[key] = seen.astype("<i8").tobytes()
 
 
-def _fold_items(reading: Reading, writes: Writes, events: Events, offsets: NDArray, status: NDArray) -> None:
-    """The events of items; `status` is filled in place."""
-    rows = np.flatnonzero(events.kind == ITEM)
+def _fold_items(
+    reading: Reading, writes: Writes, spec: StreamSpec, events: Events, offsets: NDArray, status: NDArray
+) -> None:
+    """The events that an item's record keeps: of its stock, and what new events its windows count.
+
+    `status` of the first kind is filled in place.
+    """
+    of_items = events.kind == ITEM
+    counts = _matches(spec.item_windows, events) & (~of_items & (status == NEW))[:, None]
+    rows = np.flatnonzero(of_items | counts.any(axis=1))
     if not len(rows):
         return
     distinct, record = np.unique(item_keys(events.item[rows]), return_inverse=True)
     keys = [item_key(item) for item in distinct.tolist()]
-    records = unpack(_get(reading, writes, keys), ITEM_RECORD)
-    status[rows] = fold_items(records, record, offsets[rows], events.at[rows], events.value[rows])
+    records = unpack(_get(reading, writes, keys), item_record(spec))
+    stock = np.where(of_items, events.value, np.float32(np.nan))[rows]
+    folded = fold_items(
+        records, ItemEvents(record, offsets[rows], events.at[rows], stock, counts[rows]), spec.item_windows
+    )
+    told = of_items[rows]
+    status[rows[told]] = folded[told]
     writes.update(zip(keys, pack_items(records), strict=True))
+
+
+def _matches(windows: Sequence[Window], events: Events) -> NDArray[np.bool_]:
+    """Which windows count which events: of those of users, impressions and what has a value above 0; bool [n, K]."""
+    if not windows:
+        return np.zeros((len(events), 0), bool)
+    counted = (events.kind == IMPRESSION) | ((events.kind == INTERACTION) & (events.value > 0))
+    found = matches(windows, events.labels, events.kind == IMPRESSION, events.label)
+    return np.asarray(found & counted[:, None])
 
 
 def _get(reading: Reading, writes: Writes, keys: list[bytes]) -> list[bytes | None]:

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, Events
 from runtime.stream.keys import item_keys, user_keys
-from runtime.stream.record import IN_STOCK, ITEM_RECORD, OUT_OF_STOCK, unpack, user_record
+from runtime.stream.record import IN_STOCK, OUT_OF_STOCK, item_record, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply
 from runtime.stream.store import SEEN, USER, LmdbStore, item_key
+from runtime.stream.windows import Window, values
 
 H, D = 4, 3
-SPEC = StreamSpec("INT64", "INT64", ("click", "buy"), history_length=H, dedupe_last=D)
+WINDOWS = (Window("click", 60), Window("any", 120), Window("impression", 600), Window("buy", 60))
+SPEC = StreamSpec(
+    "INT64", "INT64", ("click", "buy"), history_length=H, dedupe_last=D,
+    user_windows=WINDOWS, item_windows=WINDOWS, since=("any", "buy"),
+)  # fmt: skip
+SECOND = 10**9
 LABELS = ("", "click", "buy", "hover")
 
 
@@ -47,6 +53,9 @@ class Plain:
         self.interactions: dict[int, list] = {}
         self.counts: dict[int, int] = {}
         self.stock: dict[int, tuple] = {}
+        # (user, item, label, at) of what windows count.
+        self.counted: list[tuple] = []
+        self.of_users: list[tuple] = []
 
     def add(self, offset: int, row: dict) -> int:
         user, item, at = row.get("user", 0), row.get("item", 0), row.get("at", 0)
@@ -58,6 +67,7 @@ class Plain:
         if kind == FORGET:
             for of_user in (self.ids, self.interactions, self.counts):
                 of_user.pop(user, None)
+            self.of_users = [event for event in self.of_users if event[0] != user]
             return 1
         ids = self.ids.setdefault(user, [])
         identity = row.get("event_id") or (kind, item, at, label)
@@ -65,12 +75,26 @@ class Plain:
             return 0
         ids.append(identity)
         self.counts[user] = self.counts.get(user, 0) + 1
+        if kind == IMPRESSION or row.get("value", 1.0) > 0:
+            event = (user, item, "impression" if kind == IMPRESSION else label, at)
+            self.counted.append(event)
+            self.of_users.append(event)
         if kind == INTERACTION and label in SPEC.labels and row.get("value", 1.0) > 0:
             self.interactions.setdefault(user, []).append((at, offset, item))
         return 1
 
     def history(self, user: int) -> list:
         return sorted(self.interactions.get(user, []))[-H:]
+
+    def window(self, events: list, of: int, place: int, window: Window, t: int) -> int:
+        """The events of a user (place 0) or an item (place 1) in a window at t."""
+        hop = window.seconds * SECOND // 12
+        lower = (t - window.seconds * SECOND) // hop * hop
+        return sum(e[place] == of and window.label in ("any", e[2]) and e[3] >= lower for e in events)
+
+    def since(self, user: int, label: str) -> int:
+        """The latest instant of an event of a user; 0 none."""
+        return max((e[3] for e in self.of_users if e[0] == user and label in ("any", e[2])), default=0)
 
     def seen(self, user: int) -> list:
         return sorted({item for _, _, item in sorted(self.interactions.get(user, []))[:-H]})
@@ -82,7 +106,7 @@ ROWS = st.lists(
             "kind": st.sampled_from([INTERACTION] * 12 + [IMPRESSION, ITEM, ITEM, FORGET]),
             "user": st.sampled_from([-5, 0, 1, 2**53 + 1]),
             "item": st.integers(-2, 6),
-            "at": st.integers(0, 9),
+            "at": st.integers(0, 90).map(lambda tens: 10 * tens * SECOND),
             "label": st.sampled_from(LABELS[1:]),
             "value": st.sampled_from([0.0, 1.0, 1.0, 2.5]),
             "event_id": st.sampled_from([b"", b"", b"", b"a", b"b"]),
@@ -112,9 +136,18 @@ def folders(tmp_path_factory):
         store.close()
 
 
+def counts_at(record, t: int) -> list[int]:
+    """Each window's count in a record."""
+    return [
+        int(values(record["newest"][None, k], record["tiles"][None, k], window, np.array([t]))[0])
+        for k, window in enumerate(WINDOWS)
+    ]
+
+
 @settings(max_examples=120, deadline=None)
-@given(rows=ROWS, cuts=st.lists(st.integers(1, 59), max_size=6))
-def test_a_record_is_what_its_events_say_however_they_are_cut(tmp_path_factory, rows, cuts):
+@given(rows=ROWS, cuts=st.lists(st.integers(1, 59), max_size=6), wait=st.integers(0, 700))
+def test_a_record_is_what_its_events_say_however_they_are_cut(tmp_path_factory, rows, cuts, wait):
+    t = max(row["at"] for row in rows) + wait * SECOND
     plain, statuses = Plain(), []
     for offset, row in enumerate(rows):
         statuses.append(plain.add(offset, row))
@@ -134,8 +167,13 @@ def test_a_record_is_what_its_events_say_however_they_are_cut(tmp_path_factory, 
             seen = np.frombuffer(reading.get([SEEN + key])[0] or b"", "<i8")
             assert seen.tolist() == plain.seen(user)
             assert record["num_events"] == plain.counts.get(user, 0)
+            assert record["since"].tolist() == [plain.since(user, label) for label in SPEC.since]
+            assert counts_at(record, t) == [plain.window(plain.of_users, user, 0, w, t) for w in WINDOWS]
+        for item in {row["item"] for row in rows}:
+            (record,) = unpack(reading.get([item_key(item)]), item_record(SPEC))
+            assert counts_at(record, t) == [plain.window(plain.counted, item, 1, w, t) for w in WINDOWS]
         for item, (_, value) in plain.stock.items():
-            (record,) = unpack(reading.get([item_key(item)]), ITEM_RECORD)
+            (record,) = unpack(reading.get([item_key(item)]), item_record(SPEC))
             assert record["stock"] == (IN_STOCK if value > 0 else OUT_OF_STOCK)
     for store in stores:
         store.close()
