@@ -16,7 +16,7 @@ from runtime.stream.spec import StreamSpec
 from runtime.stream.store import SEEN, USER, Reading, Store, item_key
 from runtime.stream.windows import Window, matches
 
-__all__ = ["apply"]
+__all__ = ["apply", "apply_at"]
 
 Writes = dict[bytes, bytes | None]
 
@@ -36,15 +36,34 @@ def apply(store: Store, spec: StreamSpec, events: Events, first_offset: int) -> 
     Raises:
         StoreError: the store cannot be read or written; nothing of the batch is in it then.
     """
+    offsets = np.arange(first_offset, first_offset + len(events))
+    return apply_at(store, spec, events, offsets, first_offset + len(events))
+
+
+def apply_at(
+    store: Store, spec: StreamSpec, events: Events, offsets: NDArray[np.int64], next_offset: int
+) -> NDArray[np.int8]:
+    """Fold events into a store whose offsets have gaps, where those of forgotten users were taken out of the log.
+
+    Args:
+        store, spec, events: see `apply`.
+        offsets: int64 [n], ascending, of each event.
+        next_offset: events with smaller offsets are in the store then.
+
+    Returns:
+        int8 [n]: 1 new, 0 known already.
+
+    Raises:
+        StoreError: see `apply`.
+    """
     status = np.full(len(events), NEW, np.int8)
     writes: Writes = {}
-    offsets = np.arange(first_offset, first_offset + len(events))
     with store.read() as reading:
         # A user that is forgotten in between has an empty record for what follows.
         for rows in _between_forgets(events.kind):
             _fold_users(reading, writes, spec, events.take(rows), offsets[rows], status[rows])
-        _fold_items(reading, writes, spec, events, offsets, status)
-        position = max(reading.position, first_offset + len(events))
+        _fold_items(reading, writes, events, offsets, status)
+        position = max(reading.position, next_offset)
     store.commit(writes.items(), position)
     return status
 

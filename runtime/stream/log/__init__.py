@@ -1,0 +1,1 @@
+"""The log of events: segments of checked frames, one writer, any number of readers."""
