@@ -46,7 +46,9 @@ def apply_at(
     """Fold events into a store whose offsets have gaps, where those of forgotten users were taken out of the log.
 
     Args:
-        store, spec, events: see `apply`.
+        store: whose writer this process is.
+        spec: of the stream.
+        events: in order of arrival; what the store has already changes nothing.
         offsets: int64 [n], ascending, of each event.
         next_offset: events with smaller offsets are in the store then.
 
@@ -62,7 +64,7 @@ def apply_at(
         # A user that is forgotten in between has an empty record for what follows.
         for rows in _between_forgets(events.kind):
             _fold_users(reading, writes, spec, events.take(rows), offsets[rows], status[rows])
-        _fold_items(reading, writes, events, offsets, status)
+        _fold_items(reading, writes, spec, events, offsets, status)
         position = max(reading.position, next_offset)
     store.commit(writes.items(), position)
     return status
