@@ -81,7 +81,8 @@ def read_batches(folder: Path, start: int = 0, stop: int | None = None, size: in
     """The events of a log in batches of at least `size`, but for the last one.
 
     Args:
-        folder, start: see `read_log`.
+        folder: EVENTS.
+        start: the first offset.
         stop: the offset that is no longer read; None: the end of the log.
         size: of a batch, before it is given out.
 
