@@ -68,7 +68,6 @@ class Frame:
         rows = slice(int(np.searchsorted(self.offsets, start)), None)
         return Frame(start, self.next_offset, self.received_at, self.offsets[rows], self.events.take(rows))
 
-
     def until(self, stop: int) -> Frame:
         """The part before an offset."""
         if stop >= self.next_offset:
