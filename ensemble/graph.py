@@ -55,6 +55,8 @@ def _absent(spec: ChainSpec, tensor: Tensor, num_users: int) -> NDArray:
         return np.empty((num_users, 0), tensor.numpy_dtype)
     if tensor.name == "slate_size":
         return np.full((num_users, 1), spec.slate_size, np.int32)
+    if tensor.name == "min_offset":
+        return np.zeros((num_users, 1), np.int64)
     if tensor.dtype in FLOATS:
         return np.full((num_users, 1), np.nan, tensor.numpy_dtype)
     return np.full((num_users, 1), None, object)

@@ -10,12 +10,29 @@ from numpy.typing import NDArray
 
 from runtime.encoders import NULL_INT
 from runtime.errors import BadRequest
-from runtime.ids import NO_ITEM, IdMap, as_bytes
+from runtime.ids import NO_ITEM, UNKNOWN, IdMap, as_bytes
 from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.stream.keys import MAX_ID_BYTES, item_keys, user_keys
 
-__all__ = ["Parsed", "RequestParser", "join", "pad_columns"]
+__all__ = ["LiveRequest", "Parsed", "RequestParser", "join", "pad_columns"]
 
 KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
+
+
+@dataclass(frozen=True)
+class LiveRequest:
+    """What a chain with a live state asks it for.
+
+    Attributes:
+        users: B keys, see `runtime.stream.keys`; b"" for an id that no event can have.
+        recent: int64 [B, R], a name of each of the request's recent items: integer ids themselves; of text ids the
+            item's row, or its key where the catalogue lacks it.
+        min_offset: int64 [B], events below it should be in the slate.
+    """
+
+    users: tuple[bytes, ...]
+    recent: NDArray[np.int64]
+    min_offset: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,7 @@ class Parsed:
         exclude: int32 [B, X] item rows; negative ones mean nothing.
         slate_size: int32 [B].
         context: raw column -> [B] of floats (NaN: not given) or objects (None: not given).
+        live: of a chain with a live state.
     """
 
     user_row: NDArray[np.int32]
@@ -35,6 +53,7 @@ class Parsed:
     exclude: NDArray[np.int32]
     slate_size: NDArray[np.int32]
     context: dict[str, NDArray]
+    live: LiveRequest | None = None
 
 
 class RequestParser:
@@ -61,12 +80,16 @@ class RequestParser:
         """
         num_users = self._num_users(request)
         checked = {name: self._check(name, values, num_users) for name, values in request.items()}
+        recent_ids = self._recent_ids(checked.get("recent_item_ids"), num_users)
+        recent = self._items.rows("recent_item_ids", recent_ids)
+        user_row = self._users.rows("user_id", checked["user_id"])[:, 0]
         return Parsed(
-            user_row=self._users.rows("user_id", checked["user_id"])[:, 0],
-            recent=self._recent(checked.get("recent_item_ids"), num_users),
+            user_row=user_row,
+            recent=recent,
             exclude=self._exclude(checked.get("exclude_item_ids"), num_users),
             slate_size=self._slate_size(checked.get("slate_size"), num_users),
             context={c.name: _context(c, checked.get(c.name), num_users) for c in self._spec.context_columns},
+            live=None if self._spec.live is None else _live(checked, recent_ids, recent),
         )
 
     def _num_users(self, request: Mapping[str, NDArray]) -> int:
@@ -92,13 +115,12 @@ class RequestParser:
             raise BadRequest(f"{name} must have the shape [{num_users}, {columns}], got {list(values.shape)}")
         return matrix
 
-    def _recent(self, values: NDArray | None, num_users: int) -> NDArray[np.int32]:
+    def _recent_ids(self, values: NDArray | None, num_users: int) -> NDArray:
+        """The raw ids [B, R], cut to the latest."""
         if values is None:
-            return np.empty((num_users, 0), np.int32)
+            return np.empty((num_users, 0), self._tensors["recent_item_ids"].numpy_dtype)
         limit = self._spec.max_list_length
-        if values.shape[1] > limit:
-            values = _latest_of_each(values, limit)
-        return self._items.rows("recent_item_ids", values)
+        return _latest_of_each(values, limit) if values.shape[1] > limit else values
 
     def _exclude(self, values: NDArray | None, num_users: int) -> NDArray[np.int32]:
         if values is None:
@@ -128,6 +150,17 @@ def join(requests: Sequence[Parsed]) -> Parsed:
         exclude=pad_columns([r.exclude for r in requests]),
         slate_size=np.concatenate([r.slate_size for r in requests]),
         context={name: np.concatenate([r.context[name] for r in requests]) for name in requests[0].context},
+        live=_join_live([r.live for r in requests if r.live is not None]),
+    )
+
+
+def _join_live(parts: Sequence[LiveRequest]) -> LiveRequest | None:
+    if not parts:
+        return None
+    return LiveRequest(
+        users=tuple(key for part in parts for key in part.users),
+        recent=pad_columns([part.recent for part in parts]),
+        min_offset=np.concatenate([part.min_offset for part in parts]),
     )
 
 
@@ -140,6 +173,36 @@ def pad_columns(blocks: Sequence[NDArray]) -> NDArray:
         padded[start : start + len(block), : block.shape[1]] = block
         start += len(block)
     return padded
+
+
+def _live(checked: Mapping[str, NDArray], recent_ids: NDArray, recent: NDArray[np.int32]) -> LiveRequest:
+    """What the live state is asked for, of checked inputs and the rows of the recent items."""
+    users = checked["user_id"][:, 0]
+    min_offset = checked.get("min_offset")
+    return LiveRequest(
+        users=tuple(_user_keys(users)),
+        recent=_names(recent_ids, recent),
+        min_offset=np.zeros(len(users), np.int64) if min_offset is None else min_offset[:, 0].astype(np.int64),
+    )
+
+
+def _user_keys(users: NDArray) -> list[bytes]:
+    if users.dtype.kind in "OSU":
+        texts = map(as_bytes, users.tolist())
+        return [text if len(text) <= MAX_ID_BYTES else b"" for text in texts]
+    keys = user_keys(users.astype(np.int64))
+    fits = (users <= np.iinfo(np.int64).max).tolist()
+    return [key if fitting else b"" for key, fitting in zip(keys, fits, strict=True)]
+
+
+def _names(ids: NDArray, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    """See `LiveRequest.recent`."""
+    if ids.dtype.kind not in "OSU":
+        return ids.astype(np.int64)
+    names, unknown = rows.astype(np.int64), rows == UNKNOWN
+    if unknown.any():
+        names[unknown] = item_keys(_objects([as_bytes(value) for value in ids[unknown].tolist()]))
+    return names
 
 
 def _latest_of_each(values: NDArray, limit: int) -> NDArray:

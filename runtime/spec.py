@@ -18,6 +18,9 @@ __all__ = [
     "ENCODED",
     "FLOATS",
     "FORMAT_VERSION",
+    "LIVE_AGE",
+    "LIVE_OFFSET",
+    "LIVE_SEEN",
     "PATHS",
     "ChainSpec",
     "LiveSpec",
@@ -33,6 +36,10 @@ FORMAT_VERSION = 2
 # What a slate rests on; `path_code` is the position here.
 PATHS = ("known_user", "history", "context", "popularity")
 KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
+
+# Arrays between the steps of a chain with a live state: its position, the age of the user's record, and item rows that
+# the user has seen besides those of the export and the recent ones.
+LIVE_OFFSET, LIVE_AGE, LIVE_SEEN = "live_offset", "live_age_ms", "live_seen_rows"
 
 
 def encoded(name: str) -> str:
@@ -136,7 +143,13 @@ class ChainSpec:
             Tensor("recent_item_ids", self.item_id_dtype, -1, optional=True),
             Tensor("exclude_item_ids", self.item_id_dtype, -1, optional=True),
             Tensor("slate_size", "INT32", optional=True),
+            *([Tensor("min_offset", "INT64", optional=True)] if self.live is not None else []),
         )
+
+    @property
+    def live_stock(self) -> bool:
+        """Whether events say what is in stock."""
+        return self.live is not None and bool(self.live.stream.stock)
 
     @property
     def query_features(self) -> tuple[Tensor, ...]:
@@ -152,6 +165,7 @@ class ChainSpec:
             Tensor("score", "FP32", -1),
             Tensor("num_items", "INT32"),
             Tensor("path", "BYTES"),
+            *([Tensor("stream_offset", "INT64"), Tensor("state_age_ms", "INT64")] if self.live is not None else []),
         )
 
     def features(self, names: tuple[str, ...] | list[str]) -> tuple[Tensor, ...]:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.config import Config
-from ensemble.export.eligibility import eligible_items, pack, popularity_order
+from ensemble.export.eligibility import allowed_items, eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.export.query import write_query
+from ensemble.stream.catalogue import write_keys
 from models.dataset.features import Features, load_state
+from runtime.index.eligible import ELIGIBLE_FILE, RULES_FILE
 from runtime.index.search import INDEX_FILE
 from runtime.ranker.items import TABLES_FOLDER
 from runtime.ranker.pairs import POPULARITY
@@ -21,6 +23,7 @@ from runtime.ranker.spec import GATHERED, STORED, RankerSpec
 from runtime.spec import ChainSpec
 from runtime.steps.query import QUERY_FILE
 from runtime.steps.rank import reads_items
+from runtime.stream.items import KEY_ROWS_FILE, KEYS_FILE
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
@@ -64,8 +67,10 @@ class ChainFiles:
             "items/item_id.npy": lambda target: _save(target, features.items["item_id"]),
             "encoders": self._write_encoder,
             QUERY_FILE: self._write_query,
-            "eligible.npy": lambda target: np.save(target, pack(self._eligible_items())),
-            "popular.npy": lambda target: np.save(target, popularity_order(self._eligible_items(), self._popularity())),
+            ELIGIBLE_FILE: lambda target: np.save(target, pack(self._eligible_items())),
+            RULES_FILE: lambda target: np.save(target, pack(self._allowed_items())),
+            **dict.fromkeys((KEYS_FILE, KEY_ROWS_FILE), lambda target: write_keys(data / "ids/items.npy", target)),
+            "popular.npy": lambda target: np.save(target, popularity_order(self._ordered_items(), self._popularity())),
             "popular_scores.npy": self._write_popularity,
             "ranker": self._write_ranker,
         }
@@ -92,12 +97,19 @@ class ChainFiles:
         self._writers[name](folder / name)
 
     def _write_further(self, source: Path, target: Path) -> None:
-        """A file of the stage fit-sources; of an order the items that may be shown."""
+        """A file of the stage fit-sources; of an order the items that may ever be shown."""
         if source.name != "order.npy":
             place(source, target)
             return
         order = np.load(source, allow_pickle=False)
-        _save(target, order[self._eligible_items()[order]])
+        _save(target, order[self._ordered_items()[order]])
+
+    def _allowed_items(self) -> NDArray[np.bool_]:
+        return allowed_items(self._run.folder("data") / "items.parquet", self._config)
+
+    def _ordered_items(self) -> NDArray[np.bool_]:
+        """The items of an order: the eligible ones; where the stock is live, all that may come into stock."""
+        return self._allowed_items() if self._spec.live_stock else self._eligible_items()
 
     def _eligible_items(self) -> NDArray[np.bool_]:
         if self._eligible is None:

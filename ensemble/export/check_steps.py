@@ -13,6 +13,7 @@ from ensemble.export.own_modules import is_own
 from runtime.plan import Node, Plan
 from runtime.spec import FLOATS, ChainSpec, Tensor
 from runtime.step import Arrays, RequestStep, Step
+from runtime.stream.live import without_live_state
 from workflows.core.errors import ConfigError
 from workflows.core.own import place_of
 from workflows.core.run import Run
@@ -35,6 +36,11 @@ def check_steps(run: Run, folder: Path, plan: Plan) -> None:
         ConfigError: a step raises, gives other arrays than its `outputs` say, changes what it is given, or gives a
             user something else in company than alone.
     """
+    with without_live_state():
+        _check(run, folder, plan)
+
+
+def _check(run: Run, folder: Path, plan: Plan) -> None:
     spec, arrays = ChainSpec.load(folder), dict[str, NDArray]()
     ids = np.load(run.folder("data") / "ids/users.npy", mmap_mode="r", allow_pickle=False)
     users = np.unique(np.linspace(0, len(ids) - 1, min(NUM_USERS, len(ids))).astype(np.int64))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from ensemble.config import Config
@@ -49,7 +50,8 @@ def compile_chain(
         run: a run whose stages up to ranking have finished.
         config: its config; `chain.graph` names the graph.
         folder: where to write; created, must be empty or absent.
-        state: whose histories, seen items and popularity: "eval" is before the test split, "serve" after every event.
+        state: whose histories, seen items and popularity: "eval" is before the test split, and knows no live events;
+            "serve" after every event.
         also: steps beside the plan's whose files are wanted too.
 
     Returns:
@@ -63,7 +65,7 @@ def compile_chain(
     for stage in STAGES_READ:
         read_manifest(run.folder(stage))
     features = load_features(run)
-    spec = _spec(run, config, features)
+    spec = _spec(run, config if state == "serve" else msgspec.structs.replace(config, stream=None), features)
     spec.save(folder)
     plan, brought = plan_of(folder, config.chain.graph)
     plan.save(folder)
@@ -111,7 +113,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         sources=tuple(_sources(neighbours, sources, chain.num_candidates)),
         fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
-        live=live_spec(config, info, context_columns),
+        live=live_spec(run, config, info, context_columns),
     )
 
 

@@ -18,7 +18,7 @@ from models.index.stage import Serving
 from workflows.core.errors import ConfigError, DataError
 from workflows.core.run import Run
 
-__all__ = ["count_words", "eligible_items", "index_workload", "pack", "popularity_order"]
+__all__ = ["allowed_items", "count_words", "eligible_items", "index_workload", "pack", "popularity_order"]
 
 MAX_SHOWN = 5
 
@@ -60,6 +60,14 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
     return eligible
 
 
+def allowed_items(items: Path, config: Config) -> NDArray[np.bool_]:
+    """Whether the rules alone allow each item, in stock or not; bool [N]."""
+    allowed = np.ones(pq.read_metadata(items).num_rows, bool)
+    for condition in _rules(items, config):
+        allowed &= condition.holds
+    return allowed
+
+
 def count_words(items: Path, config: Config) -> str:
     """How many items meet each condition, such as "41 are in stock, 3 meet chain.rules[0] (brand == 'x')"."""
     return _words(list(_conditions(items, config)))
@@ -81,20 +89,25 @@ def pack(eligible: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.packbits(eligible, bitorder="little")
 
 
-def popularity_order(eligible: NDArray[np.bool_], popularity: NDArray) -> NDArray[np.int32]:
-    """Eligible item rows, most popular first, ties by row; int32."""
-    rows = np.flatnonzero(eligible).astype(np.int32)
+def popularity_order(wanted: NDArray[np.bool_], popularity: NDArray) -> NDArray[np.int32]:
+    """Wanted item rows, most popular first, ties by row; int32."""
+    rows = np.flatnonzero(wanted).astype(np.int32)
     ordered: NDArray[np.int32] = rows[np.lexsort((rows, -popularity[rows]))]
     return ordered
 
 
 def _conditions(items: Path, config: Config) -> Iterator[Met]:
     """Stock first, then the rules in order."""
-    names = set(pq.read_schema(items).names)
     if (stock := config.data.stock) is not None:
+        names = set(pq.read_schema(items).names)
         column = _column(items, names, stock, "data.stock")
         in_stock = np.asarray(pc.fill_null(pc.cast(column, pa.bool_()), True).to_numpy(), bool)
         yield Met(f"in stock (data.stock = '{stock}')", in_stock, column, stock)
+    yield from _rules(items, config)
+
+
+def _rules(items: Path, config: Config) -> Iterator[Met]:
+    names = set(pq.read_schema(items).names)
     for number, rule in enumerate(config.chain.rules):
         key = f"chain.rules[{number}]"
         column = _column(items, names, rule.column, f"{key}.column")

@@ -18,6 +18,7 @@ from runtime.ranker.items import load_items
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
 from runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from runtime.steps.rank import PlainScorer
+from runtime.stream.live import without_live_state
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
@@ -47,7 +48,9 @@ def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> i
     spec = ChainSpec.load(chain_folder)
     # Searched exactly, so that only mistakes differ; build-index has measured what its index leaves out.
     exact = replace(spec, index=Settings(EXACT))
-    chain, oracle = Chain(chain_folder, exact), BruteForce(run, chain_folder, spec, eligible)
+    with without_live_state():
+        chain = Chain(chain_folder, exact)
+    oracle = BruteForce(run, chain_folder, spec, eligible)
     ids = np.load(run.folder("data") / "ids/users.npy", mmap_mode="r", allow_pickle=False)
     items = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
     users = np.unique(np.linspace(0, len(ids) - 1, min(NUM_USERS, len(ids))).astype(np.int64))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ensemble.config import ChainConfig, Config
 from ensemble.merlin.needs import MERLIN, require_artefacts, require_packages
 from workflows.core import console
@@ -69,9 +71,16 @@ def _write_merlin(run: Run, config: Config, chain: Path, repository: Path) -> No
     from workflows.core.quiet import quiet
 
     quiet()
+    from ensemble.export.compile import compile_chain
     from ensemble.merlin.export import write_merlin
 
+    if config.stream is not None:
+        console.say(f"export: the layout '{MERLIN}' knows no live events; it serves what was known at this export")
+        chain = repository.parent / "without_live"
+        compile_chain(run, msgspec.structs.replace(config, stream=None), chain, "serve")
     num_checked = write_merlin(run, config, chain, repository)
+    if config.stream is not None:
+        shutil.rmtree(chain)
     console.say(f"export: wrote the layout '{MERLIN}', whose slates are the same for {num_checked} users")
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from ensemble.config import Config
 from runtime.spec import LiveSpec, Tensor
 from runtime.stream.spec import StreamSpec
+from workflows.core.run import Run
 from workflows.tables.info import DataInfo
 
 __all__ = ["live_spec"]
@@ -14,13 +18,16 @@ __all__ = ["live_spec"]
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 # The label of events where the tables have none: each of them is a positive.
 ONLY_LABEL = "interaction"
+# Units of timestamps that say an order and no time.
+NO_INSTANTS = ("order", "rows")
 
 
-def live_spec(config: Config, info: DataInfo, context: Sequence[Tensor]) -> LiveSpec | None:
+def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor]) -> LiveSpec | None:
     """The live part of chain.json; None where the config has no [stream].
 
     Args:
-        config: of the run.
+        run: whose data stage has finished.
+        config: of it.
         info: of data/.
         context: the raw context columns of a request.
     """
@@ -39,4 +46,16 @@ def live_spec(config: Config, info: DataInfo, context: Sequence[Tensor]) -> Live
         ack=stream.ack,
         segment_bytes=stream.segment_mb << 20,
     )
-    return LiveSpec(spec)
+    return LiveSpec(spec, known_at=_known_at(run, info))
+
+
+def _known_at(run: Run, info: DataInfo) -> int:
+    """The latest instant in the tables; the smallest where their timestamps are none, so that nothing is cut off."""
+    latest = LiveSpec.known_at
+    if not info.has_timestamp or info.timestamp_unit in NO_INSTANTS:
+        return latest
+    for path in sorted(run.folder("data").glob("*/part_*.parquet")):
+        with pq.ParquetFile(path) as file:
+            groups = (file.read_row_group(number, columns=["at"]) for number in range(file.num_row_groups))
+            latest = max([latest, *(pc.max(group["at"]).as_py() for group in groups if len(group))])
+    return latest

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Allowed", "are_set", "pack_rows", "rows_of"]
+__all__ = ["BITS", "Allowed", "are_set", "pack_rows", "rows_of"]
 
 # Bytes looked at together where a whole bitmap is counted.
 BLOCK_BYTES = 1 << 16
@@ -35,9 +35,21 @@ class Allowed:
             int(np.unpackbits(self.bitmap[start : start + BLOCK_BYTES]).sum())
             for start in range(0, len(self.bitmap), BLOCK_BYTES)
         )
-        few = self.num_eligible < LISTED_SHARE * 8 * len(self.bitmap)
-        self._eligible_rows = rows_of(self.bitmap) if few else None
+        self._list()
         self._lock = threading.Lock()
+
+    def flip(self, rows: NDArray) -> None:
+        """Let items be shown that were not, and the other way round.
+
+        Args:
+            rows: distinct item rows, ascending.
+        """
+        places, bits = pack_rows(rows)
+        with self._lock:
+            before = self.bitmap[places]
+            self.bitmap[places] = after = before ^ bits
+            self.num_eligible += int(BIT_COUNTS[after].sum()) - int(BIT_COUNTS[before].sum())
+            self._list()
 
     @contextmanager
     def without(self, rows: NDArray) -> Iterator[int]:
@@ -62,6 +74,10 @@ class Allowed:
                 yield self.num_eligible - int(BIT_COUNTS[removed].sum())
             finally:
                 self.bitmap[places] = before
+
+    def _list(self) -> None:
+        few = self.num_eligible < LISTED_SHARE * 8 * len(self.bitmap)
+        self._eligible_rows = rows_of(self.bitmap) if few else None
 
     def listed(self) -> NDArray[np.int64] | None:
         """The rows in `bitmap`, ascending, where hardly any item is eligible; None where they are not listed."""

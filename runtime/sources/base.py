@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ids import NO_ITEM
+from runtime.index.eligible import LiveEligible
 from runtime.seen import SEEN_FILES, SeenItems
-from runtime.spec import POPULARITY, ChainSpec, Tensor
+from runtime.spec import LIVE_OFFSET, LIVE_SEEN, POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step, make_step
 
 __all__ = ["Found", "QueriedUser", "Scorer", "Source", "make_source", "pad_rows", "real"]
@@ -29,8 +30,8 @@ class QueriedUser:
     Attributes:
         place: in the batch.
         user_row: -1 for an unknown user.
-        requested: item rows of the request's recent items, oldest first.
-        seen: distinct item rows that the user has interacted with, those of the request among them, ascending.
+        requested: item rows of the user's live events and of the request's recent items, oldest first.
+        seen: distinct item rows that the user has interacted with, the requested ones among them, ascending.
         blocked: distinct item rows that must not be shown, ascending.
     """
 
@@ -50,6 +51,8 @@ class Source(Step):
         is_sparse: whether what it does not give has the score 0; else the merge calls `scorer`.
         serves_unknown: whether it is queried for users of whom nothing is known.
         only_unknown: whether it is queried for no other user.
+        checks_stock: whether `find` leaves out what `live` does not hold; else what it finds is filtered.
+        live: where events say what is in stock, the items that may be shown; None: eligible.npy says it for good.
     """
 
     model = "retrieve"
@@ -57,7 +60,9 @@ class Source(Step):
     score_name: ClassVar[str] = ""
     is_sparse: ClassVar[bool] = False
     serves_unknown: ClassVar[bool] = False
+    checks_stock: ClassVar[bool] = False
     only_unknown: bool = False
+    live: LiveEligible | None = None
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The users and the items to leave out; subclasses that read the query add it."""
@@ -66,6 +71,7 @@ class Source(Step):
             Tensor("path_code", "INT32"),
             Tensor("recent_rows", "INT32", -1),
             Tensor("excluded_rows", "INT32", -1),
+            *([Tensor(LIVE_SEEN, "INT32", -1), Tensor(LIVE_OFFSET, "INT64")] if spec.live is not None else []),
         )
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -74,7 +80,7 @@ class Source(Step):
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The seen items of all users; subclasses add their own files."""
-        return SEEN_FILES
+        return (*SEEN_FILES, *(LiveEligible.files(spec) if spec.live_stock else ()))
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The files that `scorer` opens."""
@@ -87,6 +93,14 @@ class Source(Step):
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
         self._filter_seen, self._seen = spec.filter_seen, SeenItems(folder)
+        self.live = LiveEligible(folder, spec) if spec.live_stock else None
+
+    def stock_changed(self, rows: NDArray[np.int64]) -> None:
+        """Told which items may be shown now that were not, or the other way round, before a batch.
+
+        Args:
+            rows: distinct item rows, ascending.
+        """
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """The source's items for one user, none of them blocked or ineligible.
@@ -99,11 +113,20 @@ class Source(Step):
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Find items for one user at a time, so that no user's result depends on the others of a batch."""
-        found = [NOTHING if user is None else self.find(user, batch) for user in self._each(batch)]
+        if self.live is not None and len(changed := self.live.refresh(int(batch[LIVE_OFFSET].max()))):
+            self.stock_changed(changed)
+        found = [NOTHING if user is None else self._found(user, batch) for user in self._each(batch)]
         return {
             f"{self.name}_items": pad_rows([rows for rows, _ in found], np.int32, NO_ITEM),
             f"{self.name}_scores": pad_rows([scores for _, scores in found], np.float32, 0),
         }
+
+    def _found(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
+        rows, scores = self.find(user, batch)
+        if self.live is None or self.checks_stock:
+            return rows, scores
+        kept = self.live.holds(rows)
+        return rows[kept], scores[kept]
 
     def _each(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
@@ -112,7 +135,8 @@ class Source(Step):
                 yield None
                 continue
             requested, excluded = real(batch["recent_rows"][place]), real(batch["excluded_rows"][place])
-            seen = _union(self._seen.of(user_row), requested)
+            more = requested if LIVE_SEEN not in batch else np.concatenate([requested, real(batch[LIVE_SEEN][place])])
+            seen = _union(self._seen.of(user_row), more)
             blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
             yield QueriedUser(place, user_row, requested, seen, blocked)
 

@@ -27,6 +27,7 @@ class Content(Source):
     """
 
     name = "content"
+    checks_stock = True
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The query as well."""
@@ -39,10 +40,18 @@ class Content(Source):
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
         super().open(folder, spec)
-        rows, self._vectors = load_array(folder / ROWS_FILE), load_array(folder / VECTORS_FILE)
-        eligible = are_set(load_array(folder / "eligible.npy"), rows)
-        self._places, self._rows = np.flatnonzero(eligible), rows[eligible].astype(np.int64)
+        self._known, self._vectors = load_array(folder / ROWS_FILE), load_array(folder / VECTORS_FILE)
+        self._keep(load_array(folder / "eligible.npy"))
         self._count = spec.num_candidates
+
+    def stock_changed(self, rows: NDArray[np.int64]) -> None:
+        """Which of the items with few events may be shown now."""
+        assert self.live is not None
+        self._keep(self.live.bitmap)
+
+    def _keep(self, bitmap: NDArray[np.uint8]) -> None:
+        eligible = are_set(bitmap, self._known)
+        self._places, self._rows = np.flatnonzero(eligible), self._known[eligible].astype(np.int64)
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """Score all of them and keep the C best."""

@@ -15,6 +15,9 @@ from runtime.step import load_array
 
 __all__ = ["ItemScores", "Latest", "Popularity", "Trending"]
 
+# How much more of the order is looked at where what is out of stock leaves too few.
+GROWTH = 4
+
 
 class ItemScores(Source):
     """The C best by a stored score that the user may see.
@@ -23,11 +26,12 @@ class ItemScores(Source):
         only_unknown: query it for users of whom nothing is known, and for no others.
 
     Attributes:
-        order_file: the eligible item rows, best first.
+        order_file: the eligible item rows, best first; where the stock is live, those that the rules allow.
         scores_file: float32 [N], 0 to 1.
     """
 
     serves_unknown = True
+    checks_stock = True
     order_file: ClassVar[str]
     scores_file: ClassVar[str]
 
@@ -46,10 +50,19 @@ class ItemScores(Source):
         self._count = spec.num_candidates
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
-        """The first of the order that are not blocked."""
-        order = self._order[: self._count + len(user.blocked)]
-        rows = order[~np.isin(order, user.blocked)][: self._count]
+        """The first of the order that are not blocked, and in stock."""
+        rows = self._first(self._count + len(user.blocked), user.blocked)
         return rows, np.asarray(self._scores[rows])
+
+    def _first(self, length: int, blocked: NDArray) -> NDArray:
+        """The C first among the first `length` of the order, or of more where too many are out of stock."""
+        order = self._order[:length]
+        rows = order[~np.isin(order, blocked)]
+        if self.live is not None:
+            rows = rows[self.live.holds(rows)]
+            if len(rows) < self._count and length < len(self._order):
+                return self._first(length * GROWTH, blocked)
+        return rows[: self._count]
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The scores."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from numpy.typing import NDArray
 
 from runtime.index.allowed import Allowed
@@ -29,6 +30,7 @@ class TwoTowers(Source):
 
     name = "towers"
     score_name = TOWER_SCORE
+    checks_stock = True
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The query as well."""
@@ -43,9 +45,13 @@ class TwoTowers(Source):
         """Open `files`."""
         super().open(folder, spec)
         index = None if spec.index.kind == EXACT else open_index(folder / INDEX_FILE, spec.num_items)
-        allowed = Allowed(load_array(folder / "eligible.npy"))
-        self._search = ItemSearch(load_array(folder / EMBEDDINGS_FILE), allowed, spec.index, index)
+        self._allowed = Allowed(load_array(folder / "eligible.npy"))
+        self._search = ItemSearch(load_array(folder / EMBEDDINGS_FILE), self._allowed, spec.index, index)
         self._count = spec.num_candidates
+
+    def stock_changed(self, rows: NDArray[np.int64]) -> None:
+        """The search has a bitmap of its own, which it changes while it runs."""
+        self._allowed.flip(rows)
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """Search for one user: FAISS takes other routes for larger batches."""

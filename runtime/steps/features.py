@@ -11,11 +11,26 @@ from numpy.typing import NDArray
 from runtime.encoders import NULL, OOV, PADDING, Encoder, latest
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from runtime.request import Parsed, RequestParser
-from runtime.spec import CONTEXT, FLOATS, HISTORY, KNOWN_USER, POPULARITY, ChainSpec, Tensor, encoded
+from runtime.spec import (
+    CONTEXT,
+    FLOATS,
+    HISTORY,
+    KNOWN_USER,
+    LIVE_AGE,
+    LIVE_OFFSET,
+    LIVE_SEEN,
+    POPULARITY,
+    ChainSpec,
+    Tensor,
+    encoded,
+)
 from runtime.step import Arrays, RequestStep, load_array
+from runtime.stream.items import key_files
+from runtime.stream.recent import RecentItems
 
 __all__ = ["EncodeRequest"]
 
+_LIVE = (Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64"), Tensor(LIVE_SEEN, "INT32", -1))
 # Contexts, a few hundred bytes each.
 MOST_REMEMBERED = 10_000
 
@@ -25,6 +40,7 @@ class EncodeRequest(RequestStep):
 
     The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
     out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere, nothing in lists and 0.0 for numbers.
+    Where the chain has a live state, the user's interactions in it come between the two, as if the request named them.
     """
 
     name = "features"
@@ -42,6 +58,7 @@ class EncodeRequest(RequestStep):
         # Numbers seldom repeat; nor would one that is not a number be found again.
         self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
         self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
+        self._live = None if spec.live is None else RecentItems(folder, spec)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """A request."""
@@ -56,12 +73,14 @@ class EncodeRequest(RequestStep):
             Tensor("recent_rows", "INT32", -1),
             Tensor("excluded_rows", "INT32", -1),
             Tensor("num_wanted", "INT32"),
+            *(_LIVE if spec.live is not None else ()),
         )
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """Ids, the stored history, encoded users, item id codes and the context encoder."""
         context = ("encoders",) if spec.context_features else ()
-        return ("ids/users.npy", "ids/items.npy", "state/history.npy", "items/item_id.npy", "users", *context)
+        keys = () if spec.live is None else key_files(spec)
+        return ("ids/users.npy", "ids/items.npy", "state/history.npy", "items/item_id.npy", "users", *context, *keys)
 
     def parse(self, request: Mapping[str, NDArray]) -> Parsed:
         """Check one request; several checked ones can be joined and encoded together."""
@@ -72,21 +91,30 @@ class EncodeRequest(RequestStep):
         user_row = np.maximum(parsed.user_row, NO_ITEM)
         unknown = np.flatnonzero(user_row < 0)
         context, context_given = self._encode_context(parsed)
+        recent, live = self._recent(parsed)
         path_code = np.full(len(user_row), KNOWN_USER, np.int32)
         if len(unknown):
-            given = (parsed.recent[unknown] >= 0).any(axis=1)
+            given = (recent[unknown] >= 0).any(axis=1)
             path_code[unknown] = np.where(given, HISTORY, np.where(context_given[unknown], CONTEXT, POPULARITY))
         users = {encoded(name): self._user_feature(name, values, user_row, unknown) for name, values in self._users}
         return {
             **users,
             **context,
-            encoded(self._spec.history_feature): self._history_codes(user_row, unknown, parsed.recent),
+            encoded(self._spec.history_feature): self._history_codes(user_row, unknown, recent),
             "user_row": user_row[:, None],
             "path_code": path_code[:, None],
-            "recent_rows": _rows(parsed.recent),
+            "recent_rows": _rows(recent),
             "excluded_rows": _rows(parsed.exclude),
             "num_wanted": parsed.slate_size[:, None],
+            **live,
         }
+
+    def _recent(self, parsed: Parsed) -> tuple[NDArray[np.int32], Arrays]:
+        """The recent items [B, R], and what the chain passes on of a live state."""
+        if self._live is None:
+            return parsed.recent, {}
+        found = self._live.of(parsed)
+        return found.recent, {LIVE_OFFSET: found.offset, LIVE_AGE: found.age_ms, LIVE_SEEN: found.seen}
 
     def _user_feature(self, name: str, values: NDArray, user_row: NDArray, unknown: NDArray) -> NDArray:
         rows: NDArray = values[user_row]

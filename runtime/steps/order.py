@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ids import NO_ITEM
-from runtime.spec import PATHS, POPULARITY, ChainSpec, Tensor
+from runtime.spec import LIVE_AGE, LIVE_OFFSET, PATHS, POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step, load_array
 
 __all__ = ["Order"]
@@ -46,6 +46,7 @@ class Order(Step):
             Tensor(self._score, "FP32", spec.num_candidates),
             Tensor("path_code", "INT32"),
             Tensor("num_wanted", "INT32"),
+            *([Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64")] if spec.live else []),
         )
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -69,11 +70,13 @@ class Order(Step):
         rows, shown = rows.take(best), scores.take(best)  # (B, S)
         kept = (rows != NO_ITEM) & (np.arange(size) < wanted)
         shown = self._probabilities(shown, batch["path_code"] == POPULARITY) * kept
+        live = {"stream_offset": batch[LIVE_OFFSET], "state_age_ms": batch[LIVE_AGE]} if self._spec.live else {}
         return {
             "item_id": self._raw_ids(rows, kept),
             "score": shown,
             "num_items": np.count_nonzero(kept, axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],
+            **live,
         }
 
     def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:

@@ -11,9 +11,9 @@ from runtime.encoders import hash_bytes
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, KINDS, Events
 from runtime.stream.fold import NEW, ItemEvents, UserEvents, fold_items, fold_users
 from runtime.stream.keys import event_hashes, item_keys, user_keys
-from runtime.stream.record import item_record, pack_items, pack_users, unpack, user_record
+from runtime.stream.record import NOT_SAID, item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import SEEN, USER, Reading, Store, item_key
+from runtime.stream.store import SEEN, USER, Reading, Store, item_key, stock_key
 from runtime.stream.windows import Window, matches
 
 __all__ = ["apply", "apply_at"]
@@ -149,6 +149,7 @@ def _fold_items(
     distinct, record = np.unique(item_keys(events.item[rows]), return_inverse=True)
     keys = [item_key(item) for item in distinct.tolist()]
     records = unpack(_get(reading, writes, keys), item_record(spec))
+    held = np.where(records["stock"] == NOT_SAID, -1, records["offset"])
     stock = np.where(of_items, events.value, np.float32(np.nan))[rows]
     folded = fold_items(
         records, ItemEvents(record, offsets[rows], events.at[rows], stock, counts[rows]), spec.item_windows
@@ -156,6 +157,11 @@ def _fold_items(
     told = of_items[rows]
     status[rows[told]] = folded[told]
     writes.update(zip(keys, pack_items(records), strict=True))
+    holds = np.where(records["stock"] == NOT_SAID, -1, records["offset"])
+    for place in np.flatnonzero(holds != held).tolist():
+        if held[place] >= 0:
+            writes[stock_key(int(held[place]))] = None
+        writes[stock_key(int(holds[place]))] = keys[place]
 
 
 def _matches(windows: Sequence[Window], events: Events) -> NDArray[np.bool_]:

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["ITEM", "SEEN", "USER", "LmdbStore", "Reading", "Store", "StoreError", "item_key"]
+__all__ = ["ITEM", "SEEN", "STOCK", "USER", "LmdbStore", "Reading", "Store", "StoreError", "item_key", "stock_key"]
 
-# First byte of every key: a user's record, the seen items that left its history, an item's record.
-USER, SEEN, ITEM = b"u", b"s", b"i"
+# First byte of every key: a user's record, the seen items that left its history, an item's record; and, by the offset
+# of the event that holds, whose stock it is: a reader finds there what has changed since it looked.
+USER, SEEN, ITEM, STOCK = b"u", b"s", b"i", b"d"
 # One number, 8 bytes: events with smaller offsets are in the state.
 POSITION = b"position"
 # An address range, not memory or disk: the file is as large as what is in it.
@@ -34,8 +35,8 @@ class Reading(Protocol):
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values by key; None where there is none."""
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All keys that start with this, and their values, in the order of the keys."""
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """All keys that start with this, and their values, in the order of the keys; from `start` on."""
 
 
 class Store(Protocol):
@@ -140,10 +141,10 @@ class LmdbReading:
         """See Reading."""
         return [self._transaction.get(key) for key in keys]
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See Reading."""
         with self._transaction.cursor() as cursor:
-            if not cursor.set_range(prefix):
+            if not cursor.set_range(max(prefix, start)):
                 return
             for key, value in cursor:
                 if not key.startswith(prefix):
@@ -154,3 +155,8 @@ class LmdbReading:
 def item_key(item: int) -> bytes:
     """The key of an item's record."""
     return ITEM + (item ^ (-1 << 63)).to_bytes(8, "big", signed=True)
+
+
+def stock_key(offset: int) -> bytes:
+    """The key under which an item event that holds names its item."""
+    return STOCK + offset.to_bytes(8, "big")

@@ -308,7 +308,7 @@ answer = Chain.load({str(version / "chain")!r}).recommend({{"user_id": np.array(
 ours = [name for name in sys.modules if name.split(".")[0] in ("ensemble", "models", "workflows")]
 assert all({str(version)!r} in (sys.modules[name].__file__ or "") for name in ours), ours
 loaded = {{name.split(".")[0] for name in sys.modules}}
-print(loaded & {{"tensorflow", "pandas", "dask", "merlin", "nvtabular", "msgspec", "pyarrow", "tritonclient"}})
+print(loaded & {{"tensorflow", "pandas", "dask", "merlin", "nvtabular", "msgspec", "pyarrow", "tritonclient", "lmdb"}})
 print(answer["item_id"][0].tolist())
 """
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)

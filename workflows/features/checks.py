@@ -17,7 +17,10 @@ TABLE_COLUMNS = frozenset(("__n", "__given"))
 EVENT_COLUMNS = frozenset(("user_row", "item_row", "at", "history", HISTORY, *TABLE_COLUMNS))
 # Inputs and outputs of the served model, beside which a context column is one more input under its own name.
 REQUEST_NAMES = frozenset(
-    (*(USER_ID, HISTORY, "exclude_item_ids", "slate_size"), *(ITEM_ID, "score", "num_items", "path"))
+    (
+        *(USER_ID, HISTORY, "exclude_item_ids", "slate_size", "min_offset"),
+        *(ITEM_ID, "score", "num_items", "path", "stream_offset", "state_age_ms"),
+    )
 )
 
 

@@ -1,0 +1,234 @@
+"""The live state as the chain reads it: users' records, and what has changed in the stock, from one LMDB environment.
+
+A chain never waits for it and never fails for want of it: where there is no state, nothing is live.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.stream.record import item_record, unpack, user_record
+from runtime.stream.spec import StreamSpec
+from runtime.stream.store import ITEM, SEEN, STOCK, USER, LmdbStore, Reading, StoreError, stock_key
+
+__all__ = ["AWAY", "EVENTS_VARIABLE", "LiveState", "LiveUsers", "StockChanges", "live_state", "without_live_state"]
+
+# The folder of the live events of a product; the state is in STATE_FOLDER/<state_version> of it.
+EVENTS_VARIABLE, STATE_FOLDER, DATA_FILE = "CASCADE_EVENTS", "state", "data.mdb"
+# What a position is where there is no state, and an age where a user has no event.
+AWAY = -1
+# A state that is there and cannot be opened or read is tried again after this long.
+RETRY_S = 0.1
+
+Result = TypeVar("Result")
+_states: dict[Path, LiveState] = {}
+_hidden: ContextVar[bool] = ContextVar("hidden", default=False)
+
+
+@dataclass(frozen=True)
+class LiveUsers:
+    """What the state knows of B users.
+
+    Attributes:
+        position: events with smaller offsets are in it.
+        last_at: int64 [B], nanoseconds; 0 for a user without events.
+        place: int64 [U], which of the users have a history.
+        items: int64 [U, K], keys of their interactions, oldest first.
+        at, offset: int64 [U, K], of these.
+        is_item: bool [U, K], false where a history is shorter; those places come first.
+        seen: place of a user -> keys of the items that left its history, int64.
+    """
+
+    position: int
+    last_at: NDArray[np.int64]
+    place: NDArray[np.int64]
+    items: NDArray[np.int64]
+    at: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    is_item: NDArray[np.bool_]
+    seen: dict[int, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class StockChanges:
+    """The items whose stock has changed since a position.
+
+    Attributes:
+        position: events with smaller offsets are in it.
+        opened: which state it is: one that is opened anew may be another.
+        is_whole: whether it is all that the state says, and not only what is new.
+        items, at, stock: int64, int64 and uint8 [n]: the item's key, the instant since which it holds, and
+            `runtime.stream.record.IN_STOCK` or another of these.
+    """
+
+    position: int
+    opened: int
+    is_whole: bool
+    items: NDArray[np.int64]
+    at: NDArray[np.int64]
+    stock: NDArray[np.uint8]
+
+
+class LiveState:
+    """The state of one stream; opened when it is there, and again when another has taken its place.
+
+    Args:
+        folder: of the LMDB environment; None: there is none.
+        spec: of the stream.
+    """
+
+    def __init__(self, folder: Path | None, spec: StreamSpec) -> None:
+        self._folder, self._spec = folder, spec
+        self._file = None if folder is None else folder / DATA_FILE
+        self._users, self._items = user_record(spec), item_record(spec)
+        self._store: LmdbStore | None = None
+        self._identity: tuple[int, int] | None = None
+        self._retry_at = 0.0
+        self._opened = 0
+        self._lock = threading.Lock()
+        # The sources of a process ask for the same changes one after the other.
+        self._changes: tuple[tuple[int, int], StockChanges] | None = None
+
+    def position(self) -> int:
+        """Events with smaller offsets are in the state; AWAY where there is none."""
+        found = self._ask(lambda reading: reading.position)
+        return AWAY if found is None else found
+
+    def users(self, keys: Sequence[bytes]) -> LiveUsers | None:
+        """What is known of some users now.
+
+        Args:
+            keys: as `runtime.stream.keys.user_keys` makes them; b"" for a user that no event can have.
+
+        Returns:
+            None where there is no state.
+        """
+        return self._ask(lambda reading: self._read(reading, keys))
+
+    def stock_changes(self, since: int, opened: int, until: int) -> StockChanges | None:
+        """The items whose stock has changed.
+
+        Args:
+            since: the position up to which the caller knows the stock; AWAY: it knows nothing.
+            opened: of what it knows.
+            until: the position that it wants to know.
+
+        Returns:
+            What has changed, or all where the state is another than the one that was opened; None where there is none.
+        """
+        if self._changes is not None and self._changes[0] == (since, opened):
+            known = self._changes[1]
+            if known.opened == self._opened and known.position >= until:
+                return known
+        changes = self._ask(lambda reading: self._scan(reading, since, opened))
+        self._changes = None if changes is None else ((since, opened), changes)
+        return changes
+
+    def _ask(self, question: Callable[[Reading], Result]) -> Result | None:
+        try:
+            store = self._current()
+            if store is None:
+                return None
+            with store.read() as reading:
+                return question(reading)
+        except StoreError:
+            self._close()
+            self._retry_at = time.monotonic() + RETRY_S
+            return None
+
+    def _current(self) -> LmdbStore | None:
+        """The store that is there now; None where there is none."""
+        if self._file is None or self._folder is None:
+            return None
+        try:
+            found = self._file.stat()
+            identity = (found.st_dev, found.st_ino)
+        except OSError:
+            identity = None
+        if identity == self._identity:
+            return self._store
+        with self._lock:
+            if identity != self._identity:
+                self._close()
+            if identity is None or time.monotonic() < self._retry_at:
+                return None
+            if self._store is None:
+                self._store = LmdbStore(self._folder, writable=False)
+                self._opened, self._identity = self._opened + 1, identity
+            return self._store
+
+    def _close(self) -> None:
+        store, self._store, self._identity = self._store, None, None
+        if store is not None:
+            store.close()
+
+    def _read(self, reading: Reading, keys: Sequence[bytes]) -> LiveUsers:
+        values = reading.get([USER + key for key in keys])
+        known = [place for place, value in enumerate(values) if value is not None]
+        last_at = np.zeros(len(keys), np.int64)
+        if not known:
+            none, row = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
+            return LiveUsers(reading.position, last_at, row, none, none, none, none.astype(bool), {})
+        records = unpack([values[place] for place in known], self._users)
+        last_at[known] = records["last_at"]
+        counts = records["num_history"].astype(np.int64)
+        # Only a full history has ever left anything behind.
+        full = [
+            place for place, count in zip(known, counts.tolist(), strict=True) if count == self._spec.history_length
+        ]
+        left = reading.get([SEEN + keys[place] for place in full])
+        slots = records["slots"][:, : counts.max()][:, ::-1]
+        return LiveUsers(
+            position=reading.position,
+            last_at=last_at,
+            place=np.array(known),
+            items=slots["item"],
+            at=slots["at"],
+            offset=slots["offset"],
+            is_item=np.arange(slots.shape[1])[::-1] < counts[:, None],
+            seen={place: np.frombuffer(rows, "<i8") for place, rows in zip(full, left, strict=True) if rows},
+        )
+
+    def _scan(self, reading: Reading, since: int, opened: int) -> StockChanges:
+        is_whole = since == AWAY or opened != self._opened or reading.position < since
+        if is_whole:
+            found = list(reading.scan(ITEM))
+            keys, values = [key for key, _ in found], [value for _, value in found]
+        else:
+            keys = [key for _, key in reading.scan(STOCK, stock_key(since))]
+            values = [value or b"" for value in reading.get(keys)]
+        records = unpack(values, self._items)
+        # The sign is turned in a key, so that keys are ordered as the ids are.
+        packed = np.frombuffer(b"".join(key[len(ITEM) :] for key in keys), ">u8") ^ np.uint64(1 << 63)
+        items = packed.astype(np.uint64).view(np.int64)
+        return StockChanges(reading.position, self._opened, is_whole, items, records["at"], records["stock"])
+
+
+def live_state(spec: StreamSpec) -> LiveState:
+    """The state of a stream in the folder that CASCADE_EVENTS names; one a process, whoever asks."""
+    events = os.environ.get(EVENTS_VARIABLE, "")
+    if not events or _hidden.get():
+        return LiveState(None, spec)
+    folder = Path(events).absolute() / STATE_FOLDER / spec.state_version
+    return _states.setdefault(folder, LiveState(folder, spec))
+
+
+@contextmanager
+def without_live_state() -> Iterator[None]:
+    """Chains that are opened in the block see no live state: what they answer follows from their files."""
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)

@@ -1,0 +1,133 @@
+"""What live events add to a request: the user's interactions before its own recent items, and further seen items."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.ids import NO_ITEM
+from runtime.request import LiveRequest, Parsed
+from runtime.spec import ChainSpec
+from runtime.stream.items import CatalogueKeys
+from runtime.stream.live import AWAY, LiveUsers, live_state
+
+__all__ = ["LiveRecent", "RecentItems"]
+
+# How long a request waits for the events that it wants in its slate, and how often it looks.
+LONGEST_WAIT_S, POLL_S = 0.05, 0.001
+NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class LiveRecent:
+    """What a batch of B users has interacted with lately.
+
+    Attributes:
+        recent: int32 [B, R] item rows, those of live events before those of the request; -1 padding, -2 unknown.
+        seen: int32 [B, X] item rows that are seen and no more, padded with -1.
+        offset: int64 [B, 1], the position of the state; -1 without one.
+        age_ms: int64 [B, 1], time since the user's last event; -1 where there is none.
+    """
+
+    recent: NDArray[np.int32]
+    seen: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    age_ms: NDArray[np.int64]
+
+
+class RecentItems:
+    """Asks the live state.
+
+    Args:
+        folder: a compiled chain.
+        spec: its chain.json, whose `live` is set.
+    """
+
+    def __init__(self, folder: Path, spec: ChainSpec) -> None:
+        assert spec.live is not None
+        self._live, self._state = spec.live, live_state(spec.live.stream)
+        self._catalogue = CatalogueKeys(folder, spec)
+        self._is_text = spec.item_id_dtype == "BYTES"
+
+    def of(self, parsed: Parsed) -> LiveRecent:
+        """The recent items of checked requests.
+
+        What the export has already, by the offset or the instant of an event, is not added to the history again; it is
+        seen all the same, which changes nothing where the export says so too. An event of the stream that the request
+        repeats counts once, at its place in the request.
+        """
+        assert parsed.live is not None
+        users = self._read(parsed.live)
+        num_users = len(parsed.user_row)
+        if users is None:
+            none = np.full((num_users, 1), AWAY, np.int64)
+            return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none)
+        rows = np.where(users.is_item, self._catalogue.rows(users.items), np.int32(NO_ITEM))
+        is_new = users.is_item & (users.offset >= self._live.known_offset) & (users.at > self._live.known_at)
+        return LiveRecent(
+            recent=self._joined(users, rows, is_new, parsed),
+            seen=self._seen(users, np.where(is_new, np.int32(NO_ITEM), rows), num_users),
+            offset=np.full((num_users, 1), users.position, np.int64),
+            age_ms=_age_ms(users.last_at)[:, None],
+        )
+
+    def _read(self, live: LiveRequest) -> LiveUsers | None:
+        """The users' records, at the position that is asked for if it comes soon."""
+        users = self._state.users(live.users)
+        wanted, until = int(live.min_offset.max()), time.monotonic() + LONGEST_WAIT_S
+        while users is not None and users.position < wanted and time.monotonic() < until:
+            time.sleep(POLL_S)
+            if self._state.position() >= wanted:
+                users = self._state.users(live.users)
+        return users
+
+    def _joined(self, users: LiveUsers, rows: NDArray, is_new: NDArray[np.bool_], parsed: Parsed) -> NDArray[np.int32]:
+        if not is_new.any():
+            return parsed.recent
+        assert parsed.live is not None
+        if parsed.recent.shape[1]:
+            is_new = self._not_repeated(users, rows, is_new, parsed.live.recent, parsed.recent != NO_ITEM)
+        added = np.full((len(parsed.recent), rows.shape[1]), NO_ITEM, np.int32)
+        added[users.place] = np.where(is_new, rows, np.int32(NO_ITEM))
+        return np.concatenate([added, parsed.recent], axis=1)
+
+    def _not_repeated(
+        self, users: LiveUsers, rows: NDArray, is_new: NDArray[np.bool_], names_of_request: NDArray, given: NDArray
+    ) -> NDArray[np.bool_]:
+        """`is_new` without the events that the request repeats, the latest of an item first."""
+        names = np.where(rows >= 0, rows, users.items) if self._is_text else users.items
+        kept = is_new.copy()
+        for number, place in enumerate(users.place.tolist()):
+            requested = names_of_request[place][given[place]]
+            left = Counter(requested[np.isin(requested, names[number][is_new[number]])].tolist())
+            for at in np.flatnonzero(is_new[number])[::-1].tolist() if left else ():
+                if left[name := int(names[number, at])] > 0:
+                    left[name] -= 1
+                    kept[number, at] = False
+        return kept
+
+    def _seen(self, users: LiveUsers, known: NDArray[np.int32], num_users: int) -> NDArray[np.int32]:
+        """Item rows [B, X]: of interactions that the export has, and of those that left the history."""
+        seen: list[Sequence[NDArray]] = [()] * num_users
+        if known.size and known.max() >= 0:
+            for number, place in enumerate(users.place.tolist()):
+                seen[place] = (known[number],)
+        for place, keys in users.seen.items():
+            seen[place] = (*seen[place], self._catalogue.rows(keys))
+        rows = [np.concatenate(parts) if parts else known[:0, 0:0].reshape(0) for parts in seen]
+        padded = np.full((num_users, max(1, *map(len, rows))), NO_ITEM, np.int32)
+        for row, of_user in zip(padded, rows, strict=True):
+            row[: len(of_user)] = np.maximum(of_user, NO_ITEM)
+        return padded
+
+
+def _age_ms(last_at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [B]; an event from the future is as old as one of this instant."""
+    age: NDArray[np.int64] = np.maximum(time.time_ns() - last_at, 0) // NS_PER_MS
+    return np.where(last_at == 0, AWAY, age)
