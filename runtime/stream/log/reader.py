@@ -78,7 +78,7 @@ def read_log(folder: Path, start: int = 0) -> Iterator[Frame]:
 
 
 def read_batches(folder: Path, start: int = 0, stop: int | None = None, size: int = 4096) -> Iterator[Batch]:
-    """The events of a log in batches of at least `size`, but for the last one.
+    """The events of a log in batches of at least `size`, but for the last one and where the type of the ids changes.
 
     Args:
         folder: EVENTS.
@@ -90,15 +90,25 @@ def read_batches(folder: Path, start: int = 0, stop: int | None = None, size: in
         LogError: see `read_log`.
     """
     frames: list[Frame] = []
+    count = 0
     for frame in read_log(folder, start):
         if stop is not None and frame.first_offset >= stop:
             break
-        frames.append(frame if stop is None else frame.until(stop))
-        if sum(len(part.events) for part in frames) >= size:
+        if frames and not _fit(frames[-1].events, frame.events):
             yield Batch.join(frames)
-            frames = []
+            frames, count = [], 0
+        frames.append(frame if stop is None else frame.until(stop))
+        count += len(frame.events)
+        if count >= size:
+            yield Batch.join(frames)
+            frames, count = [], 0
     if frames:
         yield Batch.join(frames)
+
+
+def _fit(before: Events, behind: Events) -> bool:
+    """Whether the ids of both are of the same types."""
+    return (before.user.dtype, before.item.dtype) == (behind.user.dtype, behind.item.dtype)
 
 
 def _read_segment(folder: Path, segment: Segment, start: int) -> Generator[Frame, None, Segment | None]:
