@@ -13,6 +13,7 @@ NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "INT64": np.int64,
     "FP32": np.float32,
     "FP64": np.float64,
+    "BOOL": np.bool_,
     "BYTES": np.object_,
 }
 # The types in which NaN says "not given".
@@ -25,7 +26,7 @@ class Tensor:
 
     Attributes:
         name: unique within a request or between two steps.
-        dtype: Triton's name of it: INT32, INT64, FP32, FP64 or BYTES.
+        dtype: Triton's name of it: INT32, INT64, FP32, FP64, BOOL or BYTES.
         length: columns; -1 where each request may have its own number.
         optional: a request may leave it out.
     """

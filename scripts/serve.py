@@ -23,6 +23,15 @@ def serve(
     no_restart: Annotated[
         bool, typer.Option("--no-restart", help="End when tritonserver ends: an orchestrator starts it again.")
     ] = False,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--events", help="Folder of live events; else CASCADE_EVENTS, else in the run or beside the repository."
+        ),
+    ] = None,
+    events_key: Annotated[
+        str | None, typer.Option("--events-key", help="What senders of events must know; else CASCADE_EVENTS_KEY.")
+    ] = None,
 ) -> None:
     """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.
 
@@ -30,7 +39,13 @@ def serve(
     """
     from ensemble.serving.server import serve as serve_repository
 
-    raise typer.Exit(serve_repository(path, layout, host, http_port, grpc_port, metrics_port, restart=not no_restart))
+    status = serve_repository(
+        *(path, layout, host, http_port, grpc_port, metrics_port),
+        restart=not no_restart,
+        events=events,
+        events_key=events_key,
+    )
+    raise typer.Exit(status)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ __all__ = [
     "step_config",
     "tied_config",
     "write_layout",
+    "write_library",
     "write_step",
 ]
 
@@ -39,7 +40,7 @@ from pathlib import Path
 # As Triton names it: its logger ends the process where a folder's real name is no ASCII.
 sys.path.insert(0, str(Path(__file__).absolute().parent / "lib"))
 
-from runtime.triton import TritonPythonModel  # noqa: E402
+from {module} import TritonPythonModel  # noqa: E402
 
 __all__ = ["TritonPythonModel"]
 '''
@@ -146,8 +147,13 @@ def _write_model(chain: Path, plan: Plan, nodes: tuple[Node, ...], folder: Path)
     for name in (CHAIN_FILE, *plan.files(nodes)):
         place(chain / name, folder / CHAIN_FOLDER / name)
     plan.save(folder / CHAIN_FOLDER)
-    (folder / "model.py").write_text(MODEL_FILE)
-    for source, path in sources(plan):
+    write_library(folder, "runtime.triton", sources(plan))
+
+
+def write_library(folder: Path, module: str, copied: Iterable[tuple[Path, Path]]) -> None:
+    """Write model.py, which takes Triton's model class from `module`, and lib/ with the code that it imports."""
+    (folder / "model.py").write_text(MODEL_FILE.format(module=module))
+    for source, path in copied:
         target = folder / "lib" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         # Copied, never linked: a working tree that is edited must not reach into a repository.

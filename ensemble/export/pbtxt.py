@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runtime.spec import Tensor
 
-__all__ = ["EnsembleStep", "ensemble_config", "onnx_config", "python_config", "served_version"]
+__all__ = ["EnsembleStep", "ensemble_config", "events_config", "onnx_config", "python_config", "served_version"]
 
 VERSION_LINE = "version_policy { specific { versions: [ %d ] } }"
 TRITON_TYPES = {"BYTES": "TYPE_STRING"}
@@ -51,6 +51,25 @@ def python_config(
             "# the cores. One a core by default: while some compute, the others' requests are parsed and sent.",
             f"instance_group [ {{ kind: KIND_CPU count: {num_instances} }} ]",
             f'parameters {{ key: "step" value {{ string_value: "{step}" }} }}',
+            "",
+        ]
+    )
+
+
+def events_config(
+    name: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> str:
+    """The Python-backend model that takes in events."""
+    return "\n".join(
+        [
+            *_head(name, version, max_batch_size),
+            'backend: "python"',
+            *_tensors("input", inputs),
+            *_tensors("output", outputs),
+            "# No queue delay: the events that wait while a commit is on its way to the disk are the next commit.",
+            "dynamic_batching { }",
+            "# One process writes the log.",
+            "instance_group [ { kind: KIND_CPU count: 1 } ]",
             "",
         ]
     )

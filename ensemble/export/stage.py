@@ -48,6 +48,7 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
 
 def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
+    from ensemble.export.events_model import write_events_model
     from ensemble.export.layouts import Names, write_layout
 
     if MERLIN in config.chain.layouts:
@@ -60,6 +61,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
     for layout in config.chain.product_layouts:
         write_layout(chain, plan, folder / layout, layout, names)
+        write_events_model(chain, folder / layout)
         console.say(f"export: wrote the layout '{layout}'")
     if MERLIN in config.chain.layouts:
         _write_merlin(run, config, chain, folder / MERLIN)

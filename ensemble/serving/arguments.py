@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ensemble.serving.binary import TritonBinary
-from ensemble.serving.repository import MODEL_NAME
+from runtime.stream.fields import EVENTS_MODEL, KEY
 from workflows.core.device import num_gpus
 
 __all__ = ["ADMIN_HEADER", "GRPC_HEADER_PREFIX", "server_arguments"]
@@ -23,6 +23,7 @@ EXIT_TIMEOUT_S = 10
 def server_arguments(
     binary: TritonBinary,
     repository: Path,
+    models: Sequence[str],
     *,
     hosts: Mapping[str, str],
     ports: Mapping[str, int],
@@ -34,6 +35,7 @@ def server_arguments(
     Args:
         binary: the tritonserver to start.
         repository: folder of models.
+        models: those of them to load.
         hosts: addresses to listen on, of "http", "grpc" and "metrics".
         ports: their numbers.
         shm_prefix: start of the names in /dev/shm, unique to this server.
@@ -45,7 +47,7 @@ def server_arguments(
         str(binary.executable),
         f"--model-repository={repository}",
         *_endpoints(hosts, ports),
-        *_models(),
+        *_models(models),
         f"--http-restricted-api={restricted}",
         f"--grpc-restricted-protocol={restricted}",
         *backends,
@@ -67,11 +69,14 @@ def _endpoints(hosts: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _models() -> list[str]:
+def _models(models: Sequence[str]) -> list[str]:
     """Explicit control: a later version is loaded when asked for; a model that cannot load now ends the server."""
+    # A gateway that adds a header keeps the key of those who send events from browsers.
+    header = [f"--{name}-header-forward-pattern=(?i){KEY}" for name in ("http", "grpc") if EVENTS_MODEL in models]
     return [
         "--model-control-mode=explicit",
-        f"--load-model={MODEL_NAME}",
+        *(f"--load-model={model}" for model in models),
+        *header,
         "--disable-auto-complete-config",
         "--exit-on-error=true",
         "--strict-readiness=true",

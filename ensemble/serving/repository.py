@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from runtime.stream.fields import EVENTS_MODEL
 from workflows.core.artefacts import MANIFEST_NAME, verify
 from workflows.core.errors import ArtefactError
 from workflows.core.run import STAGES
 
-__all__ = ["LAYOUTS", "MODEL_NAME", "STEP_MODEL", "find_repository"]
+__all__ = ["LAYOUTS", "MODEL_NAME", "STEP_MODEL", "events_folder", "find_repository", "takes_events"]
 
 MODEL_NAME = "cascade"
 LAYOUTS = ("fused", "ensemble", "merlin")
@@ -41,6 +42,25 @@ def find_repository(path: Path, layout: str = "fused") -> Path:
     raise ArtefactError(_why_not(path, layout))
 
 
+def takes_events(repository: Path) -> bool:
+    """Whether a repository has the model that takes in live events."""
+    return (repository / EVENTS_MODEL / "config.pbtxt").is_file()
+
+
+def events_folder(path: Path, repository: Path) -> Path:
+    """Where the live events of what is served are kept when nobody says: in the run, or beside the repository.
+
+    Args:
+        path: as it was given to `find_repository`.
+        repository: what that found.
+    """
+    path = path.resolve()
+    if repository.parent.name == "repo" and repository.name in LAYOUTS:
+        return repository.parents[1] / "events"
+    base = path if repository.parent == path else repository
+    return base.with_name(f"{base.name}-events")
+
+
 def _is_repository(folder: Path) -> bool:
     return (folder / MODEL_NAME / "config.pbtxt").is_file()
 
@@ -60,15 +80,21 @@ def _verify(folder: Path, given: Path) -> None:
 
 def _served_manifests(folder: Path, outer: Path | None) -> Iterator[Path]:
     """Folders of a published repository with a manifest of their own, without the versions that are not served."""
-    named = SERVED_VERSION.search((folder / MODEL_NAME / "config.pbtxt").read_text())
-    served = named[1] if named else ""
+    served = _served(folder, MODEL_NAME)
+    versioned = {MODEL_NAME: served, EVENTS_MODEL: _served(folder, EVENTS_MODEL) if takes_events(folder) else ""}
     for path in sorted(folder.rglob(MANIFEST_NAME)):
         parts = path.relative_to(folder).parts[:-1]
         hidden = any(part.startswith(".") for part in parts)
-        other_version = parts[0:1] == (MODEL_NAME,) and parts[1:2] not in ((), (served,))
+        other_version = len(parts) > 1 and parts[1] != versioned.get(parts[0], parts[1])
         other_step = bool(parts) and (step := STEP_MODEL.match(parts[0])) is not None and step[1] != served
         if path.parent != outer and not (hidden or other_version or other_step):
             yield path.parent
+
+
+def _served(folder: Path, model: str) -> str:
+    """The version of a model that its config.pbtxt names; "" for none."""
+    named = SERVED_VERSION.search((folder / model / "config.pbtxt").read_text())
+    return named[1] if named else ""
 
 
 def _why_not(path: Path, layout: str) -> str:

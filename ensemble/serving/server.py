@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.ports import reserve_ports
-from ensemble.serving.repository import find_repository
+from ensemble.serving.repository import events_folder, find_repository, takes_events
 from ensemble.serving.triton import TritonServer
+from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from workflows.core import console
+from workflows.core.errors import ServingError
 from workflows.core.origins import why_stale
 
 __all__ = ["TritonServer", "serve"]
@@ -35,6 +38,8 @@ def serve(
     log_path: Path | None = None,
     *,
     restart: bool = True,
+    events: Path | None = None,
+    events_key: str | None = None,
 ) -> int:
     """Serve until a signal asks to stop; prints exactly one line on standard output, `READY` and the URLs.
 
@@ -50,6 +55,9 @@ def serve(
         metrics_port: see http_port.
         log_path: where the server's output goes; a temporary file by default.
         restart: start a server again that ended by itself; without, its end ends this function too.
+        events: the folder of live events, where the repository has the model `cascade_events`; by default
+            CASCADE_EVENTS, else `events` in the run or "-events" behind the name of the repository.
+        events_key: what a sender of events must know; by default CASCADE_EVENTS_KEY, else nothing.
 
     Returns:
         The exit status: 0 after a clean stop.
@@ -65,10 +73,23 @@ def serve(
     is_export = repository.is_relative_to((path / "repo").resolve())
     if is_export and (reason := why_stale(path, ["repo"])) is not None:
         console.say(f"serve: the export is served as it is, but {reason}")
+    if events is not None and not takes_events(repository):
+        raise ServingError(
+            f"--events was given, and {repository} takes no events; add [stream] to the config and export again"
+        )
+    folder = events or Path(os.environ.get(FOLDER_VARIABLE) or events_folder(path, repository))
+    key = os.environ.get(KEY_VARIABLE, "") if events_key is None else events_key
     ports = reserve_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port})
     public = Endpoints(host, ports)
     server = TritonServer(
-        repository, host=host, http_port=ports["http"], grpc_port=ports["grpc"], metrics_host=LOCAL, log_path=log_path
+        repository,
+        host=host,
+        http_port=ports["http"],
+        grpc_port=ports["grpc"],
+        metrics_host=LOCAL,
+        log_path=log_path,
+        events=folder,
+        events_key=key,
     )
     counters = Counters()
     with _stop_signals() as stop:
@@ -77,6 +98,8 @@ def serve(
             with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):
                 server.start()
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
+                if takes_events(repository):
+                    console.say(f"serve: live events are kept in {folder}")
                 if server.wait_ready(cancelled=stop.is_set):
                     counters.ready = True
                     print(_ready_line(public), flush=True)

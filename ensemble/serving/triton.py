@@ -20,10 +20,12 @@ from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_
 from ensemble.serving.binary import TritonBinary, find_triton, server_environment
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, reserve_ports
-from ensemble.serving.repository import MODEL_NAME
+from ensemble.serving.repository import MODEL_NAME, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
+from runtime.stream.fields import EVENTS_MODEL
+from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from workflows.core.errors import ServingError
 
 __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
@@ -49,6 +51,8 @@ class TritonServer(Endpoints):
         metrics_port: see http_port.
         metrics_host: where another address is meant for the metrics.
         log_path: where the server's output goes; by default a temporary file, kept only when the server failed.
+        events: the folder of live events; with it `cascade_events` is loaded as well, where the repository has it.
+        events_key: what a sender of events must know; nothing by default.
     """
 
     def __init__(
@@ -61,11 +65,18 @@ class TritonServer(Endpoints):
         metrics_port: int = 0,
         metrics_host: str | None = None,
         log_path: Path | None = None,
+        events: Path | None = None,
+        events_key: str = "",
     ) -> None:
         super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
         self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
         self._given_log_path = log_path
+        self._live: dict[str, str] = {}
+        self._models = [MODEL_NAME]
+        if events is not None and takes_events(repository):
+            self._live = {FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
+            self._models.append(EVENTS_MODEL)
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
         self._binary: TritonBinary | None = None
@@ -210,6 +221,7 @@ class TritonServer(Endpoints):
         arguments = server_arguments(
             binary,
             workspace / MODELS,
+            self._models,
             hosts=self.hosts,
             ports=self.ports,
             shm_prefix=f"{workspace.name}-",
@@ -223,7 +235,7 @@ class TritonServer(Endpoints):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=server_environment(binary, os.environ),
+                    env=server_environment(binary, {**os.environ, **self._live}),
                     start_new_session=True,
                 )
         except OSError as error:
@@ -250,8 +262,8 @@ class TritonServer(Endpoints):
                 time.sleep(POLL_S)
 
     def _answers(self) -> bool:
-        """Whether the server, the model and the ports that open after HTTP's are all there."""
-        for path in ("/v2/health/ready", f"/v2/models/{MODEL_NAME}/ready"):
+        """Whether the server, its models and the ports that open after HTTP's are all there."""
+        for path in ("/v2/health/ready", *(f"/v2/models/{model}/ready" for model in self._models)):
             try:
                 with OPENER.open(self.http_url + path, timeout=2.0) as response:
                     if response.status != 200:

@@ -1,0 +1,46 @@
+"""The model `cascade_events` of a repository: it takes in live events, beside the chain that reads what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ensemble.export.layouts import CONFIG_FILE, runtime_sources, write_library
+from ensemble.export.pbtxt import events_config
+from runtime.spec import ChainSpec
+from runtime.stream.fields import EVENTS_MODEL, FIELDS, MAX_BATCH, OUTPUTS, inputs
+from runtime.stream.spec import StreamSpec
+from workflows.core.errors import ConfigError
+
+__all__ = ["config_of", "write_events_model"]
+
+VERSION = 1
+
+
+def config_of(spec: StreamSpec, version: int) -> str:
+    """Its config.pbtxt."""
+    return events_config(EVENTS_MODEL, version, MAX_BATCH, inputs(spec), OUTPUTS)
+
+
+def write_events_model(chain: Path, repository: Path) -> None:
+    """Write the model into a repository; nothing for a chain without live events.
+
+    Args:
+        chain: the compiled chain.
+        repository: folder of models.
+
+    Raises:
+        ConfigError: the stock column is called like a field of events.
+    """
+    live = ChainSpec.load(chain).live
+    if live is None:
+        return
+    if live.stream.stock in FIELDS:
+        raise ConfigError(
+            f"data.stock is '{live.stream.stock}', which is the name of a field of live events "
+            f"({', '.join(FIELDS)}); give the column another name in the items table, or take out [stream]"
+        )
+    folder = repository / EVENTS_MODEL / str(VERSION)
+    folder.mkdir(parents=True)
+    live.stream.save(folder)
+    write_library(folder, "runtime.stream.model", runtime_sources())
+    (folder.parent / CONFIG_FILE).write_text(config_of(live.stream, VERSION))

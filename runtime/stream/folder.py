@@ -1,0 +1,48 @@
+"""EVENTS, the folder of one product's live events: its parts by name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+__all__ = ["FOLDER_VARIABLE", "KEY_VARIABLE", "FolderError", "checkpoints", "is_held", "rejected_file", "state_folder"]
+
+# What tells the server's processes where it is, and what a sender must know.
+FOLDER_VARIABLE, KEY_VARIABLE = "CASCADE_EVENTS", "CASCADE_EVENTS_KEY"
+
+
+class FolderError(OSError):
+    """The folder of live events cannot be used; one sentence."""
+
+
+def state_folder(events: Path, state_version: str) -> Path:
+    """The LMDB environment of one version of the state."""
+    return events / "state" / state_version
+
+
+def rejected_file(events: Path) -> Path:
+    """Refused events with their reasons, one JSON object a line."""
+    return events / "rejected.ndjson"
+
+
+def checkpoints(events: Path, state_version: str) -> list[tuple[int, Path]]:
+    """Copies of the state, the latest first: the position of each and its folder."""
+    found = (events / "checkpoints").glob(f"{state_version}-*")
+    named = [(path.name.rpartition("-")[2], path) for path in found]
+    return sorted(((int(position), path) for position, path in named if position.isdigit()), reverse=True)
+
+
+def is_held(events: Path) -> bool:
+    """Whether a process writes to an EVENTS folder now."""
+    try:
+        descriptor = os.open(events / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,164 @@
+"""The state as it must be before the first new event: whole, of this version, and with every event of the log in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.stream.events import Events
+from runtime.stream.folder import FolderError, checkpoints, state_folder
+from runtime.stream.log.reader import read_log
+from runtime.stream.spec import StreamSpec
+from runtime.stream.state import apply
+from runtime.stream.store import LmdbStore, Store, StoreError
+
+__all__ = ["catch_up", "close_state", "open_state"]
+
+BATCH = 4096
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# In the folder of a state while it is open: the boot of the machine in which that was.
+OPENED = "boot"
+
+
+def open_state(events: Path, spec: StreamSpec, end: int) -> LmdbStore:
+    """Open the state for writing; what a crash of the machine may have damaged is replaced by the last checkpoint.
+
+    LMDB runs without sync, so its file is whole after the end of any process and unknown after a crash of the machine.
+
+    Args:
+        events: the EVENTS folder.
+        spec: whose state.
+        end: the log's next offset.
+
+    Raises:
+        StoreError, FolderError: it cannot be opened, or holds events that the log no longer has.
+    """
+    folder = state_folder(events, spec.state_version)
+    try:
+        if _left_open(folder) not in ("", _boot()):
+            shutil.rmtree(folder)
+        if not folder.is_dir():
+            _restore(events, spec.state_version, end, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _mark_open(folder)
+    except OSError as error:
+        raise FolderError(f"the state {folder} cannot be written ({error.strerror or error})") from error
+    store = LmdbStore(folder, writable=True)
+    with store.read() as reading:
+        position = reading.position
+    if position > end:
+        store.close()
+        raise FolderError(
+            f"the log in {events} ends at offset {end}, and the state knows events up to {position}: files of "
+            f"the log are missing; bring them back, or remove {events / 'state'} to go on with what the log has"
+        )
+    return store
+
+
+def close_state(events: Path, spec: StreamSpec, store: LmdbStore) -> None:
+    """Close the state so that it is known to be whole, whatever happens to the machine."""
+    store.sync()
+    store.close()
+    (state_folder(events, spec.state_version) / OPENED).unlink(missing_ok=True)
+
+
+def catch_up(events: Path, spec: StreamSpec, store: Store, end: int | None = None) -> int:
+    """Fold the events of the log that are not in a store yet.
+
+    Args:
+        events: the EVENTS folder.
+        spec: of the stream.
+        store: to be written to.
+        end: fold those below this offset alone.
+
+    Returns:
+        How many were folded.
+
+    Raises:
+        StoreError, LogError: see `apply` and `read_log`.
+        FolderError: its ids are of another type.
+    """
+    with store.read() as reading:
+        start = position = reading.position
+    for batch in _batches(events, position, end):
+        _check_ids(events, spec, batch)
+        apply(store, spec, batch, position)
+        position += len(batch)
+    return position - start
+
+
+def _check_ids(events: Path, spec: StreamSpec, batch: Events) -> None:
+    found = tuple("BYTES" if ids.dtype.kind == "O" else "INT64" for ids in (batch.user, batch.item))
+    if found != (spec.user_id_dtype, spec.item_id_dtype):
+        raise FolderError(
+            f"the log in {events} holds {found[0]} users and {found[1]} items, and this product has "
+            f"{spec.user_id_dtype} users and {spec.item_id_dtype} items: it is another product's; give another --events"
+        )
+
+
+def _batches(events: Path, start: int, end: int | None) -> Iterator[Events]:
+    """What the log holds from an offset on, in batches of at least BATCH but for the last."""
+    parts: list[Events] = []
+    for frame in read_log(events, start):
+        stop = len(frame.events) if end is None else max(min(len(frame.events), end - frame.first_offset), 0)
+        parts.append(frame.events.take(slice(stop)))
+        if sum(map(len, parts)) >= BATCH:
+            yield Events.join(parts)
+            parts = []
+        if stop < len(frame.events):
+            break
+    if sum(map(len, parts)):
+        yield Events.join(parts)
+
+
+def _restore(events: Path, state_version: str, end: int, folder: Path) -> None:
+    """Put the latest checkpoint that the log goes on from in the place of the state; nothing where there is none."""
+    for position, checkpoint in checkpoints(events, state_version):
+        fresh = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        if position <= end and _is_whole(checkpoint, position):
+            shutil.copytree(checkpoint, fresh)
+            fresh.rename(folder)
+            return
+
+
+def _is_whole(checkpoint: Path, position: int) -> bool:
+    try:
+        store = LmdbStore(checkpoint, writable=False)
+        try:
+            with store.read() as reading:
+                return reading.position == position
+        finally:
+            store.close()
+    except StoreError:
+        return False
+
+
+def _left_open(folder: Path) -> str:
+    """The boot in which a state was open last and not closed; "" where it was closed."""
+    try:
+        return (folder / OPENED).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _boot() -> str:
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _mark_open(folder: Path) -> None:
+    """On disk before anything is written to the state."""
+    with (folder / OPENED).open("w") as file:
+        file.write(_boot())
+        file.flush()
+        os.fsync(file.fileno())
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
