@@ -8,7 +8,6 @@ only step at which anything changes for a server. In the ensemble layout each ve
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,11 +18,13 @@ from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
 from ensemble.merlin.needs import refuse_to_publish
+from ensemble.publish_events import publish_events_model
+from ensemble.publish_files import NEW, copy_folder, replace_file, sign
 from runtime.plan import PLAN_FILE, Plan
 from runtime.spec import ChainSpec
 from runtime.triton import CHAIN_FOLDER
 from workflows.core import console
-from workflows.core.artefacts import Manifest, read_manifest, verify, write_manifest
+from workflows.core.artefacts import read_manifest, verify
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 from workflows.core.lock import hold
@@ -33,7 +34,7 @@ from workflows.core.run import Run
 __all__ = ["KEPT_VERSIONS", "publish", "rollback"]
 
 KEPT_VERSIONS = 3
-NEW, WITHDRAWN = ".new", ".withdrawn"
+WITHDRAWN = ".withdrawn"
 STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(?P<version>\d+)_[a-z0-9_]+")
 
 
@@ -74,7 +75,8 @@ def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> 
             version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
             with _swept(target):
                 _write_version(run, config, target, layout, version)
-                _replace(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+                publish_events_model(run, exported, target)
+                replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
             _prune(target, keep)
     console.say(f"publish: {target} now serves version {version} ({layout})")
     if run.folder("report").is_dir() and (reason := why_stale(run.root, ["report"])) is not None:
@@ -123,15 +125,10 @@ def rollback(target: Path) -> int:
             raise ArtefactError(f"{target} holds no version older than {served}, so there is nothing to roll back to")
         for folder in (model / str(older), *target.glob(f"{MODEL_NAME}_v{older}_*")):
             verify(folder)
-        _replace(model / CONFIG_FILE, (model / str(older) / CONFIG_FILE).read_text())
+        replace_file(model / CONFIG_FILE, (model / str(older) / CONFIG_FILE).read_text())
         # Out of the numbers, or the next rollback would bring it back.
         (model / str(served)).rename(model / f".{served}{WITHDRAWN}")
     return older
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder without the bytecode that a server has left in it, which could outlive the code it came from."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _write_version(run: Run, config: Config, target: Path, layout: str, version: int) -> None:
@@ -141,12 +138,12 @@ def _write_version(run: Run, config: Config, target: Path, layout: str, version:
         _write_fused(exported, fresh, version)
     else:
         _write_ensemble(exported, fresh, target, config, version)
-    _sign(fresh, read_manifest(run.folder("repo")), {"version": version, "layout": layout})
+    sign(fresh, read_manifest(run.folder("repo")), {"version": version, "layout": layout})
     fresh.rename(target / MODEL_NAME / str(version))
 
 
 def _write_fused(exported: Path, fresh: Path, version: int) -> None:
-    _copy(_only_version(exported, MODEL_NAME), fresh)
+    copy_folder(_only_version(exported, MODEL_NAME), fresh)
     chain = fresh / CHAIN_FOLDER
     (fresh / CONFIG_FILE).write_text(fused_config(ChainSpec.load(chain), Plan.load(chain), Names(version)))
 
@@ -155,27 +152,19 @@ def _write_ensemble(exported: Path, fresh: Path, target: Path, config: Config, v
     """The version folder, and the step models: each built aside and renamed into the repository when whole."""
     on_onnxruntime = config.chain.onnx_steps == "onnxruntime"
     names, old_names = Names(version, f"{MODEL_NAME}_v{version}", on_onnxruntime), Names()
-    _copy(_only_version(exported, MODEL_NAME), fresh)
+    copy_folder(_only_version(exported, MODEL_NAME), fresh)
     spec, plan = ChainSpec.load(fresh), Plan.load(fresh)
     for model in plan.models:
         aside = fresh.with_suffix(".step")
-        _copy(exported / old_names.step(model), aside)
+        copy_folder(exported / old_names.step(model), aside)
         (aside / CONFIG_FILE).write_text(step_config(spec, plan, model, names))
-        _sign(aside, read_manifest(exported.parent), {"version": version, "step": model})
+        sign(aside, read_manifest(exported.parent), {"version": version, "step": model})
         aside.rename(target / names.step(model))
     (fresh / CONFIG_FILE).write_text(tied_config(spec, plan, names))
 
 
 def _only_version(exported: Path, name: str) -> Path:
     return exported / name / "1"
-
-
-def _sign(folder: Path, exported: Manifest, info: dict[str, object]) -> None:
-    """Give a folder its own manifest, with the versions and config of the export."""
-    write_manifest(
-        folder,
-        Manifest("publish", exported.fingerprint, exported.created_at, exported.versions, exported.config, [], info),
-    )
 
 
 def _served(model: Path) -> int:
@@ -229,13 +218,3 @@ def _prune(target: Path, keep: int) -> None:
     for version in _versions(model)[: -max(keep, 1)]:
         shutil.rmtree(model / str(version))
     _sweep(target)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step, on disk before it is seen."""
-    fresh = path.with_name(f".{path.name}{NEW}")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

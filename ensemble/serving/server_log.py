@@ -9,6 +9,8 @@ from pathlib import Path
 __all__ = ["how_it_ended", "reason"]
 
 TAIL_BYTES = 1 << 20
+# What a model raises whose words are a sentence.
+PYTHON_ERROR = "TritonModelException: "
 # The most telling first: a model's own words, then Triton's about the start, then the loader's.
 PATTERNS = (
     re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?:\w[\w ]*: )?(?P<why>.+)"),
@@ -64,5 +66,6 @@ def reason(log_path: Path) -> str:
 
 def _sentence(match: re.Match[str]) -> str:
     model = match.groupdict().get("model")
-    why = match["why"].strip().strip('"').rstrip(".")
+    # Behind the sentence, the log has what the Python backend adds, its line ends escaped.
+    why = match["why"].partition("\\n")[0].strip().strip('"').rstrip(".").removeprefix(PYTHON_ERROR)
     return f"model '{model}': {why}" if model else why

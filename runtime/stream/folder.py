@@ -6,7 +6,16 @@ import fcntl
 import os
 from pathlib import Path
 
-__all__ = ["FOLDER_VARIABLE", "KEY_VARIABLE", "FolderError", "checkpoints", "is_held", "rejected_file", "state_folder"]
+__all__ = [
+    "FOLDER_VARIABLE",
+    "KEY_VARIABLE",
+    "FolderError",
+    "checkpoints",
+    "is_held",
+    "make_folder",
+    "rejected_file",
+    "state_folder",
+]
 
 # What tells the server's processes where it is, and what a sender must know.
 FOLDER_VARIABLE, KEY_VARIABLE = "CASCADE_EVENTS", "CASCADE_EVENTS_KEY"
@@ -14,6 +23,24 @@ FOLDER_VARIABLE, KEY_VARIABLE = "CASCADE_EVENTS", "CASCADE_EVENTS_KEY"
 
 class FolderError(OSError):
     """The folder of live events cannot be used; one sentence."""
+
+
+def make_folder(events: Path) -> None:
+    """Make an EVENTS folder where it is absent.
+
+    Raises:
+        FolderError: it cannot be made, or not be written.
+    """
+    try:
+        events.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(events, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise FolderError(
+            f"the folder of live events {events} cannot be written ({why}); make it writable, or give another one with "
+            f"--events or {FOLDER_VARIABLE}"
+        )
 
 
 def state_folder(events: Path, state_version: str) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.events import Events
+from runtime.stream.folder import make_folder
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.log import EventLog
 from runtime.stream.recovery import catch_up, close_state, open_state
@@ -26,7 +27,8 @@ class Ingest:
 
     Raises:
         LogError: another process writes to the folder, or the log cannot be opened.
-        FolderError, StoreError: the state cannot be opened.
+        FolderError: the folder cannot be made or written.
+        StoreError: the state cannot be opened.
 
     Attributes:
         replayed: events that were in the log and not in the state when it was opened.
@@ -35,6 +37,7 @@ class Ingest:
     def __init__(self, events: Path, spec: StreamSpec) -> None:
         self._events, self._spec = events, spec
         self._log: EventLog | None = None
+        make_folder(events)
         log = self._opened_log()
         try:
             self._store = open_state(events, spec, log.next_offset)

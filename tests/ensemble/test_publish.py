@@ -82,7 +82,7 @@ def test_a_publish_killed_anywhere_changes_nothing_that_is_served(exported, tmp_
 
         with monkeypatch.context() as patch:
             patch.setattr(publishing.shutil, "copytree", dying(shutil.copytree))
-            patch.setattr(publishing, "write_manifest", dying(publishing.write_manifest))
+            patch.setattr(publish_files, "write_manifest", dying(publish_files.write_manifest))
             patch.setattr(Path, "rename", dying(Path.rename))
             patch.setattr(Path, "replace", dying(Path.replace))
             patch.setattr(publishing, "_prune", lambda *given: None)
