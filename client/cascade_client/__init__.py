@@ -1,4 +1,4 @@
-"""Ask a Cascade server for ranked slates: typed, from threads and from asyncio, over gRPC and HTTP."""
+"""Ask a Cascade server for ranked slates and send it events: typed, from threads and asyncio, over gRPC and HTTP."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cascade_client.errors import (
     Unavailable,
     WrongServer,
 )
+from cascade_client.events import Event, EventOutcome
 from cascade_client.retry import Retry
 from cascade_client.slates import Id, Slate, Slates
 
@@ -24,6 +25,8 @@ __all__ = [
     "CannotReach",
     "CascadeClient",
     "CascadeClientError",
+    "Event",
+    "EventOutcome",
     "Id",
     "RequestRefused",
     "Retry",

@@ -1,19 +1,21 @@
-"""The client for asyncio: users in, slates out, over gRPC or HTTP."""
+"""The client for asyncio: users in, slates out, and events in, over gRPC or HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 from cascade_client.address import Protocol, parse_url
 from cascade_client.errors import CascadeClientError
+from cascade_client.events import BATCH, EVENTS_MODEL, KEY, Event, EventOutcome, in_batches
 from cascade_client.exchange import CONNECT_TIMEOUT_S, MODEL_NAME, TIMEOUT_S, AskInputs, Exchange, Infer, Settings, Step
 from cascade_client.request import Request, context_features
 from cascade_client.retry import DEFAULT_RETRY, Retry
 from cascade_client.slates import Id, Slates
-from cascade_client.transport import connect_async
+from cascade_client.transport import AsyncTransport, connect_async
 
 __all__ = ["AsyncCascadeClient"]
 
@@ -51,8 +53,11 @@ class AsyncCascadeClient:
         model: str = MODEL_NAME,
     ) -> None:
         self.address = parse_url(url, protocol)
-        self._exchange = Exchange(Settings(self.address, model, timeout_s, connect_timeout_s, retry))
+        self._settings = Settings(self.address, model, timeout_s, connect_timeout_s, retry)
+        self._exchange = Exchange(self._settings)
         self._transport = connect_async(self.address, model, connect_timeout_s)
+        # The way to the model that takes events, made for the first of them.
+        self._to_events: tuple[Exchange, AsyncTransport] | None = None
         self._closed = False
 
     async def inputs(self) -> dict[str, str]:
@@ -76,10 +81,20 @@ class AsyncCascadeClient:
         request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
         return await self._run(self._exchange.recommend(request))
 
+    async def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
+        """Send events: arguments, answer and errors of CascadeClient.send."""
+        exchange, transport = self._events()
+        outcomes = []
+        for part in in_batches(events, batch):
+            outcomes += await self._run(exchange.send(part, {KEY: key} if key else {}), transport)
+        return outcomes
+
     async def close(self) -> None:
         """Close the connections; calls that are under way fail, and the client cannot be used afterwards."""
         self._closed = True
         await self._transport.close()
+        if self._to_events is not None:
+            await self._to_events[1].close()
 
     async def __aenter__(self) -> AsyncCascadeClient:
         return self
@@ -89,9 +104,17 @@ class AsyncCascadeClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: Generator[Step, Any, Result]) -> Result:
+    def _events(self) -> tuple[Exchange, AsyncTransport]:
+        if self._to_events is None:
+            settings = replace(self._settings, model=EVENTS_MODEL)
+            transport = connect_async(self.address, EVENTS_MODEL, settings.connect_timeout_s)
+            self._to_events = Exchange(settings), transport
+        return self._to_events
+
+    async def _run(self, steps: Generator[Step, Any, Result], transport: AsyncTransport | None = None) -> Result:
         """Do what the exchange asks for until it has its result."""
         answer, failure = None, None
+        transport = transport or self._transport
         while True:
             try:
                 step = steps.throw(failure) if failure else steps.send(answer)
@@ -99,15 +122,15 @@ class AsyncCascadeClient:
                 result: Result = end.value
                 return result
             try:
-                answer, failure = await self._do(step), None
+                answer, failure = await self._do(step, transport), None
             except CascadeClientError as error:
                 failure = error
 
-    async def _do(self, step: Step) -> Any:
+    async def _do(self, step: Step, transport: AsyncTransport) -> Any:
         if self._closed:
             raise RuntimeError("this client is closed")
         if isinstance(step, AskInputs):
-            return await self._transport.metadata(step.timeout_s)
+            return await transport.metadata(step.timeout_s)
         if isinstance(step, Infer):
-            return await self._transport.infer(step.tensors, step.timeout_s)
+            return await transport.infer(step.tensors, step.timeout_s, step.parameters)
         return await asyncio.sleep(step.wait_s)

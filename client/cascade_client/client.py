@@ -1,19 +1,22 @@
-"""The client for threads: users in, slates out, over gRPC or HTTP."""
+"""The client for threads: users in, slates out, and events in, over gRPC or HTTP."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
 from cascade_client.address import Protocol, parse_url
 from cascade_client.errors import CascadeClientError
+from cascade_client.events import BATCH, EVENTS_MODEL, KEY, Event, EventOutcome, in_batches
 from cascade_client.exchange import CONNECT_TIMEOUT_S, MODEL_NAME, TIMEOUT_S, AskInputs, Exchange, Infer, Settings, Step
 from cascade_client.request import Request, context_features
 from cascade_client.retry import DEFAULT_RETRY, Retry
 from cascade_client.slates import Id, Slates
-from cascade_client.transport import connect
+from cascade_client.transport import Transport, connect
 
 __all__ = ["CascadeClient"]
 
@@ -52,8 +55,11 @@ class CascadeClient:
         model: str = MODEL_NAME,
     ) -> None:
         self.address = parse_url(url, protocol)
-        self._exchange = Exchange(Settings(self.address, model, timeout_s, connect_timeout_s, retry))
+        self._settings = Settings(self.address, model, timeout_s, connect_timeout_s, retry)
+        self._exchange = Exchange(self._settings)
         self._transport = connect(self.address, model, connect_timeout_s)
+        # The way to the model that takes events, made for the first of them.
+        self._lock, self._to_events = threading.Lock(), list[tuple[Exchange, Transport]]()
         self._closed = False
 
     @property
@@ -101,10 +107,44 @@ class CascadeClient:
         request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
         return self._run(self._exchange.recommend(request))
 
+    def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
+        """Send events; when this returns, the next slate knows them.
+
+        An event is a mapping of "user_id" and "item_id", and what it may say beside them: "label" (the server's first
+        one by default; "impression" for an item that was shown), "value", "at" (a datetime with its zone, an ISO text
+        with one, or a number since 1970; when it arrives by default), "event_id", context features, "extra" (further
+        fields). {"kind": "item", "item_id": 5, "in_stock": False} says that an item is out of stock, by the name of the
+        server's stock column.
+
+        The events go in requests of at most `batch`, one behind the other, so order is kept; `timeout_s` and `retry`
+        are those of each. A request that is sent again counts once: every event has an event id, and one that comes
+        without is given one. After an error the events of earlier requests are taken in: to be able to send all again,
+        give them event ids of your own.
+
+        Args:
+            events: any number, in order.
+            key: the server's CASCADE_EVENTS_KEY, where it has one.
+            batch: events in one request, at most 4096.
+
+        Returns:
+            What became of each; a bad one is "refused" with the reason and costs no other.
+
+        Raises:
+            CascadeClientError: see recommend; RequestRefused also for a wrong key.
+        """
+        exchange, transport = self._events()
+        outcomes = []
+        for part in in_batches(events, batch):
+            outcomes += self._run(exchange.send(part, {KEY: key} if key else {}), transport)
+        return outcomes
+
     def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""
         self._closed = True
         self._transport.close()
+        with self._lock:
+            for _, transport in self._to_events:
+                transport.close()
 
     def __enter__(self) -> CascadeClient:
         return self
@@ -114,9 +154,18 @@ class CascadeClient:
     ) -> None:
         self.close()
 
-    def _run(self, steps: Generator[Step, Any, Result]) -> Result:
+    def _events(self) -> tuple[Exchange, Transport]:
+        with self._lock:
+            if not self._to_events:
+                settings = replace(self._settings, model=EVENTS_MODEL)
+                transport = connect(self.address, EVENTS_MODEL, settings.connect_timeout_s)
+                self._to_events.append((Exchange(settings), transport))
+            return self._to_events[0]
+
+    def _run(self, steps: Generator[Step, Any, Result], transport: Transport | None = None) -> Result:
         """Do what the exchange asks for until it has its result."""
         answer, failure = None, None
+        transport = transport or self._transport
         while True:
             try:
                 step = steps.throw(failure) if failure else steps.send(answer)
@@ -124,15 +173,15 @@ class CascadeClient:
                 result: Result = end.value
                 return result
             try:
-                answer, failure = self._do(step), None
+                answer, failure = self._do(step, transport), None
             except CascadeClientError as error:
                 failure = error
 
-    def _do(self, step: Step) -> Any:
+    def _do(self, step: Step, transport: Transport) -> Any:
         if self._closed:
             raise RuntimeError("this client is closed")
         if isinstance(step, AskInputs):
-            return self._transport.metadata(step.timeout_s)
+            return transport.metadata(step.timeout_s)
         if isinstance(step, Infer):
-            return self._transport.infer(step.tensors, step.timeout_s)
+            return transport.infer(step.tensors, step.timeout_s, step.parameters)
         return time.sleep(step.wait_s)

@@ -6,13 +6,14 @@ into it, and returns the result.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar, Union
 
 from cascade_client.address import Address
 from cascade_client.answers import decode
 from cascade_client.errors import BadSetting, CannotReach, RequestRefused, Timeout, Unavailable
+from cascade_client.events import Event, EventOutcome, encode_events, outcomes_of
 from cascade_client.failures import too_slow
 from cascade_client.request import USERS, Inputs, Request, read_inputs
 from cascade_client.retry import Deadline, Retry, seconds
@@ -39,6 +40,7 @@ class Infer:
 
     tensors: Sequence[Tensor]
     timeout_s: float
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ class Exchange:
         """The slates that a request asks for."""
         return self._tried(lambda deadline: self._recommend(request, deadline))
 
+    def send(self, events: Sequence[Event], parameters: Mapping[str, str]) -> Generator[Step, Any, list[EventOutcome]]:
+        """What becomes of some events, each with an event id: sent twice, it counts once."""
+        return self._tried(lambda deadline: self._send_events(events, parameters, deadline))
+
     def _tried(self, attempt: Callable[[Deadline], Generator[Step, Any, Result]]) -> Generator[Step, Any, Result]:
         """The result of the first attempt that succeeds."""
         retry, deadline = self._settings.retry, Deadline(self._settings.timeout_s)
@@ -137,6 +143,13 @@ class Exchange:
             if self._known == inputs:
                 raise
         return (yield from self._send(request, self._known, deadline))
+
+    def _send_events(
+        self, events: Sequence[Event], parameters: Mapping[str, str], deadline: Deadline
+    ) -> Generator[Step, Any, list[EventOutcome]]:
+        encoded = encode_events(events, (yield from self._inputs(deadline)))
+        outputs = (yield Infer(encoded.tensors, deadline.left(), parameters)) if encoded.places else {}
+        return outcomes_of(encoded, outputs)
 
     def _send(self, request: Request, inputs: Inputs, deadline: Deadline) -> Generator[Step, Any, Slates]:
         tensors = request.tensors(inputs)

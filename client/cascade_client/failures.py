@@ -29,6 +29,7 @@ SERVER_PATH = re.compile(r"(?<![\w./])/(?:[\w.+@-]+/)+[\w.+@-]*")
 CONNECTION = re.compile(r"connect|socket|resolution|resolve|http|recvmsg|sendmsg|reset|closed|goaway|handshake", re.I)
 # What a peer of another protocol sends, quoted by the libraries.
 BINARY = re.compile(r"[\x00-\x08\x0e-\x1f]|\\x[0-9a-f]{2}")
+EVENTS_MODEL = "cascade_events"
 BUSY = ("UNAVAILABLE", "429", "502", "503")
 TIMED_OUT = ("DEADLINE_EXCEEDED", "499", "504")
 
@@ -121,7 +122,12 @@ def cannot_reach(address: Address, why: str) -> CannotReach:
 
 
 def _no_model(address: Address, model: str) -> str:
-    return f"the server at {address} serves no model '{model}'; start it with `cascade serve`"
+    remedy = (
+        "add [stream] to its config, export and start it again"
+        if model == EVENTS_MODEL
+        else "start it with `cascade serve`"
+    )
+    return f"the server at {address} serves no model '{model}'; {remedy}"
 
 
 def sentence_of(message: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -55,11 +55,15 @@ class GrpcTransport:
         with of_grpc(self._address, self._model, timeout_s):
             return self._client.get_model_metadata(self._model, as_json=True, client_timeout=timeout_s)
 
-    def infer(self, tensors: Sequence[Tensor], timeout_s: float) -> dict[str, np.ndarray]:
+    def infer(
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+    ) -> dict[str, np.ndarray]:
         """See Transport."""
         inputs = _inputs(self._triton.InferInput, tensors)
         with of_grpc(self._address, self._model, timeout_s):
-            result = self._client.infer(self._model, inputs, client_timeout=timeout_s)
+            result = self._client.infer(
+                self._model, inputs, client_timeout=timeout_s, parameters=dict(parameters or {})
+            )
         return _outputs(result, self._address)
 
     def close(self) -> None:
@@ -91,11 +95,15 @@ class AsyncGrpcTransport:
             client.get_model_metadata(self._model, as_json=True, client_timeout=timeout_s), timeout_s
         )
 
-    async def infer(self, tensors: Sequence[Tensor], timeout_s: float) -> dict[str, np.ndarray]:
+    async def infer(
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+    ) -> dict[str, np.ndarray]:
         """See AsyncTransport."""
         inputs = _inputs(self._triton.InferInput, tensors)
         client = self._connected()
-        result = await self._call(client.infer(self._model, inputs, client_timeout=timeout_s), timeout_s)
+        result = await self._call(
+            client.infer(self._model, inputs, client_timeout=timeout_s, parameters=dict(parameters or {})), timeout_s
+        )
         return _outputs(result, self._address)
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -46,14 +46,18 @@ class HttpCodec:
         self.metadata_path = f"/v2/models/{quote(model, safe='')}"
         self.infer_path = f"{self.metadata_path}/infer"
 
-    def request(self, tensors: Sequence[Tensor]) -> tuple[bytes, dict[str, str]]:
+    def request(
+        self, tensors: Sequence[Tensor], parameters: Mapping[str, str] | None = None
+    ) -> tuple[bytes, dict[str, str]]:
         """Body and headers of a request."""
         inputs = []
         for tensor in tensors:
             entry = self._triton.InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
             entry.set_data_from_numpy(tensor.array)
             inputs.append(entry)
-        body, json_size = self._triton.InferenceServerClient.generate_request_body(inputs)
+        body, json_size = self._triton.InferenceServerClient.generate_request_body(
+            inputs, parameters=dict(parameters or {})
+        )
         headers = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
         return body, headers if json_size is None else {**headers, HEADER_LENGTH: str(json_size)}
 

@@ -14,7 +14,17 @@ import numpy as np
 
 from cascade_client.errors import RequestRefused, WrongServer
 
-__all__ = ["NO_ITEM", "Tensor", "encode_column", "encode_context", "encode_lists"]
+__all__ = [
+    "NO_ITEM",
+    "NULLS",
+    "NUMPY",
+    "Tensor",
+    "encode_column",
+    "encode_context",
+    "encode_lists",
+    "to_int",
+    "to_text",
+]
 
 # What pads a list that is shorter than the longest of its batch, by datatype.
 NO_ITEM: dict[str, Any] = {"INT64": -1, "BYTES": b""}
@@ -87,9 +97,9 @@ def encode_lists(name: str, rows: Sequence[Sequence[Any]], datatype: str) -> Ten
 def _converter(name: str, datatype: str) -> Callable[[Any], Any]:
     """A function that turns one Python value into the datatype, or raises RequestRefused."""
     if datatype == "BYTES":
-        return lambda value: _to_text(name, value)
+        return lambda value: to_text(name, value)
     if datatype in ("INT64", "INT32"):
-        return lambda value: _to_int(name, datatype, value)
+        return lambda value: to_int(name, datatype, value)
     raise WrongServer(f"input {name} of the model has datatype {datatype}, which this client does not know; update it")
 
 
@@ -110,12 +120,16 @@ def _context(name: str, value: Any, datatype: str) -> Any:
         return _to_bytes(name, value)
     if datatype == "INT64":
         is_whole = isinstance(value, (float, np.floating, Decimal)) and math.isfinite(value) and value == int(value)
-        return _to_int(name, datatype, int(value) if is_whole or isinstance(value, (bool, np.bool_)) else value)
+        return to_int(name, datatype, int(value) if is_whole or isinstance(value, (bool, np.bool_)) else value)
     return _to_float(name, datatype, value)
 
 
-def _to_text(name: str, value: Any) -> bytes:
-    """An id: bytes that are UTF-8."""
+def to_text(name: str, value: Any) -> bytes:
+    """An id: bytes that are UTF-8.
+
+    Raises:
+        RequestRefused: it is no text.
+    """
     found = _to_bytes(name, value)
     try:
         found.decode()
@@ -135,7 +149,12 @@ def _to_bytes(name: str, value: Any) -> bytes:
     raise RequestRefused(f"{name} must be strings on this server, got {value!r} ({type(value).__name__})")
 
 
-def _to_int(name: str, datatype: str, value: Any) -> int:
+def to_int(name: str, datatype: str, value: Any) -> int:
+    """An integer of the datatype.
+
+    Raises:
+        RequestRefused: it is none, or does not fit.
+    """
     limits = np.iinfo(NUMPY[datatype])
     try:
         if isinstance(value, (bool, np.bool_)):

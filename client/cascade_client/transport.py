@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,8 +21,10 @@ class Transport(Protocol):
     def metadata(self, timeout_s: float) -> Any:
         """The model's `inputs` and `outputs`, each with `name`, `datatype` and `shape`."""
 
-    def infer(self, tensors: Sequence[Tensor], timeout_s: float) -> dict[str, np.ndarray]:
-        """Send one request; outputs by name."""
+    def infer(
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Send one request, with parameters by name; outputs by name."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -34,7 +36,9 @@ class AsyncTransport(Protocol):
     async def metadata(self, timeout_s: float) -> Any:
         """See Transport."""
 
-    async def infer(self, tensors: Sequence[Tensor], timeout_s: float) -> dict[str, np.ndarray]:
+    async def infer(
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+    ) -> dict[str, np.ndarray]:
         """See Transport."""
 
     async def close(self) -> None:

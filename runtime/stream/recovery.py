@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.stream.events import Events
 from runtime.stream.folder import FolderError, checkpoints, state_folder
-from runtime.stream.log.reader import read_log
+from runtime.stream.log.reader import read_batches
 from runtime.stream.spec import StreamSpec
-from runtime.stream.state import apply
+from runtime.stream.state import apply_at
 from runtime.stream.store import LmdbStore, Store, StoreError
 
 __all__ = ["catch_up", "close_state", "open_state"]
 
-BATCH = 4096
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # In the folder of a state while it is open: the boot of the machine in which that was.
 OPENED = "boot"
@@ -74,18 +72,18 @@ def catch_up(events: Path, spec: StreamSpec, store: Store, end: int | None = Non
         end: fold those below this offset alone.
 
     Returns:
-        How many were folded.
+        By how many offsets the store has moved.
 
     Raises:
-        StoreError, LogError: see `apply` and `read_log`.
+        StoreError, LogError: see `apply_at` and `read_batches`.
         FolderError: its ids are of another type.
     """
     with store.read() as reading:
         start = position = reading.position
-    for batch in _batches(events, position, end):
-        _check_ids(events, spec, batch)
-        apply(store, spec, batch, position)
-        position += len(batch)
+    for batch in read_batches(events, position, end):
+        _check_ids(events, spec, batch.events)
+        apply_at(store, spec, batch.events, batch.offsets, batch.next_offset)
+        position = batch.next_offset
     return position - start
 
 
@@ -96,21 +94,6 @@ def _check_ids(events: Path, spec: StreamSpec, batch: Events) -> None:
             f"the log in {events} holds {found[0]} users and {found[1]} items, and this product has "
             f"{spec.user_id_dtype} users and {spec.item_id_dtype} items: it is another product's; give another --events"
         )
-
-
-def _batches(events: Path, start: int, end: int | None) -> Iterator[Events]:
-    """What the log holds from an offset on, in batches of at least BATCH but for the last."""
-    parts: list[Events] = []
-    for frame in read_log(events, start):
-        stop = len(frame.events) if end is None else max(min(len(frame.events), end - frame.first_offset), 0)
-        parts.append(frame.events.take(slice(stop)))
-        if sum(map(len, parts)) >= BATCH:
-            yield Events.join(parts)
-            parts = []
-        if stop < len(frame.events):
-            break
-    if sum(map(len, parts)):
-        yield Events.join(parts)
 
 
 def _restore(events: Path, state_version: str, end: int, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ensemble.publish as publishing
+from ensemble import publish_files
 from ensemble.config import Config
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
