@@ -8,6 +8,7 @@ from scripts.build_index import build_index
 from scripts.demo import demo
 from scripts.doctor import doctor
 from scripts.evaluate import evaluate
+from scripts.events import events
 from scripts.export import export
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
@@ -18,6 +19,7 @@ from scripts.rollback import rollback
 from scripts.run import run
 from scripts.search import search
 from scripts.serve import serve
+from scripts.stream import stream
 from scripts.tables import tables
 from scripts.train_ranking import train_ranking
 from scripts.train_retrieval import train_retrieval
@@ -38,6 +40,8 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
+for group in (events, stream):
+    app.add_typer(group)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import typer
 from ensemble.config import Config
 from ensemble.config_file import load_config
 from models.training.processes import Processes
-from scripts.needs import check_needs
+from scripts.needs import check_needs, command_name
 from workflows.core import console
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import modules_of_this_folder
@@ -59,7 +59,7 @@ def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            check_needs(command.__name__.replace("_", "-"))
+            check_needs(command_name(command.__name__))
             return command(*args, **kwargs)
         except CascadeError as error:
             console.fail(str(error))

@@ -10,7 +10,17 @@ from typing import NamedTuple
 
 from workflows.core.errors import SetupError
 
-__all__ = ["COMMANDS", "PACKAGES", "Needs", "check_needs", "missing", "trains_here", "why_no_training"]
+__all__ = [
+    "COMMANDS",
+    "GROUPS",
+    "PACKAGES",
+    "Needs",
+    "check_needs",
+    "command_name",
+    "missing",
+    "trains_here",
+    "why_no_training",
+]
 
 LAST_TO_TRAIN = (3, 11)
 # Import name -> the distributions that bring it, any one of them.
@@ -34,6 +44,7 @@ PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "runtime": {"onnxruntime": ["onnxruntime"], "faiss": ["faiss-cpu", "faiss-gpu-cu12"]},
     "client": {"tritonclient": ["tritonclient"]},
+    "live": {"lmdb": ["lmdb"]},
 }
 
 
@@ -46,6 +57,8 @@ class Needs(NamedTuple):
 
 TRAINING = Needs("cpu", ("training", "tables", "runtime"))
 STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
+# Commands of two words by their first one.
+GROUPS = ("events", "stream")
 # What is not named here runs on the light dependencies.
 COMMANDS: Mapping[str, Needs] = {
     "prepare": TRAINING,
@@ -63,7 +76,16 @@ COMMANDS: Mapping[str, Needs] = {
     "recommend": Needs("serve", ("client",)),
     "reload": Needs("serve", ("client",)),
     "rollback": Needs("serve", ("runtime",)),
+    "events send": Needs("serve", ("client",)),
+    "stream status": Needs("serve", ("live",)),
+    "stream replay": Needs("serve", ("live",)),
 }
+
+
+def command_name(function_name: str) -> str:
+    """The command that a function of this folder is."""
+    group, _, name = function_name.partition("_")
+    return f"{group} {name.replace('_', '-')}" if group in GROUPS else function_name.replace("_", "-")
 
 
 def check_needs(command: str) -> None:

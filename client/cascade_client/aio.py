@@ -81,6 +81,11 @@ class AsyncCascadeClient:
         request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
         return await self._run(self._exchange.recommend(request))
 
+    async def event_inputs(self) -> dict[str, str]:
+        """Datatype by field of the events that the server takes, see CascadeClient.event_inputs."""
+        exchange, transport = self._events()
+        return dict(await self._run(exchange.inputs(), transport))
+
     async def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
         """Send events: arguments, answer and errors of CascadeClient.send."""
         exchange, transport = self._events()

@@ -107,6 +107,16 @@ class CascadeClient:
         request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
         return self._run(self._exchange.recommend(request))
 
+    @property
+    def event_inputs(self) -> dict[str, str]:
+        """Datatype by field of the events that the server takes; also "BOOL", for its stock column.
+
+        Raises:
+            CascadeClientError: see recommend.
+        """
+        exchange, transport = self._events()
+        return dict(self._run(exchange.inputs(), transport))
+
     def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
         """Send events; when this returns, the next slate knows them.
 

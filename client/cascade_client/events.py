@@ -22,6 +22,7 @@ __all__ = [
     "BATCH",
     "EVENTS_MODEL",
     "KEY",
+    "MOST_OF_ONE_USER",
     "Encoded",
     "Event",
     "EventOutcome",

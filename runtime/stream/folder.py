@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from runtime.stream.spec import STREAM_FILE, StreamSpec
+
 __all__ = [
     "FOLDER_VARIABLE",
     "KEY_VARIABLE",
@@ -14,6 +16,7 @@ __all__ = [
     "is_held",
     "make_folder",
     "rejected_file",
+    "save_spec",
     "state_folder",
 ]
 
@@ -41,6 +44,22 @@ def make_folder(events: Path) -> None:
             f"the folder of live events {events} cannot be written ({why}); make it writable, or give another one with "
             f"--events or {FOLDER_VARIABLE}"
         )
+
+
+def save_spec(events: Path, spec: StreamSpec) -> None:
+    """Leave a copy of stream.json in an EVENTS folder, for the commands that read it without the server.
+
+    Raises:
+        FolderError: it cannot be written.
+    """
+    fresh = events / ".new"
+    try:
+        fresh.mkdir(exist_ok=True)
+        spec.save(fresh)
+        (fresh / STREAM_FILE).replace(events / STREAM_FILE)
+        fresh.rmdir()
+    except OSError as error:
+        raise FolderError(f"{events / STREAM_FILE} cannot be written ({error.strerror or error})") from error
 
 
 def state_folder(events: Path, state_version: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.events import Events
-from runtime.stream.folder import make_folder
+from runtime.stream.folder import make_folder, save_spec
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.log import EventLog
 from runtime.stream.recovery import catch_up, close_state, open_state
@@ -40,6 +40,7 @@ class Ingest:
         make_folder(events)
         log = self._opened_log()
         try:
+            save_spec(events, spec)
             self._store = open_state(events, spec, log.next_offset)
             self.replayed = catch_up(events, spec, self._store)
         except BaseException:

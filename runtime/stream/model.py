@@ -76,7 +76,8 @@ class TritonPythonModel:
     def _parse(self, request: Any, arrays: Arrays, received_at: int) -> Parsed | BadRequest:
         parameters = json.loads(request.parameters() or "{}")
         try:
-            self._check_key(parameters.get(KEY))
+            # A header keeps the letters in which it came.
+            self._check_key(next((value for name, value in parameters.items() if name.lower() == KEY), None))
             _refuse_unknown(parameters, self._names)
             return self._parser.parse(arrays, received_at)
         except BadRequest as error:
@@ -184,5 +185,5 @@ def _refuse_unknown(parameters: Mapping[str, Any], known: Sequence[str]) -> None
         BadRequest: there is one.
     """
     for name in parameters:
-        if name not in OF_TRITON and not name.startswith("triton_"):
+        if name.lower() not in OF_TRITON and not name.startswith("triton_"):
             raise BadRequest(f"unknown field {name!r:.100}; the fields are {', '.join(known)}")
