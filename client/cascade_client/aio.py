@@ -76,9 +76,10 @@ class AsyncCascadeClient:
         recent_item_ids: Sequence[Sequence[Id]] | None = None,
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
+        min_offset: int | None = None,
     ) -> Slates:
         """Ask for the slates of some users in one request: arguments, answer and errors of CascadeClient.recommend."""
-        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
+        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset)
         return await self._run(self._exchange.recommend(request))
 
     async def event_inputs(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cascade_client.errors import WrongServer
-from cascade_client.slates import Slate, Slates
+from cascade_client.slates import LIVE, Slate, Slates
 
 __all__ = ["decode"]
 
@@ -21,7 +21,8 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates
 
     Args:
         user_ids: the B users asked for.
-        outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1].
+        outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1]; of a server with live events also
+            stream_offset [B, 1] and state_age_ms [B, 1].
 
     Raises:
         WrongServer: an output is missing, of another shape, or no text: the server runs another model.
@@ -31,11 +32,13 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates
         raise WrongServer(f"the model's answer cannot be read: {wrong}; {OTHER_MODEL}")
     counts = outputs["num_items"].reshape(-1).tolist()
     paths = [_text("path", path) for path in outputs["path"].reshape(-1).tolist()]
+    live = {name: outputs[name].reshape(-1).tolist() for name in LIVE if name in outputs}
     slates = []
     for row, user_id in enumerate(user_ids):
         items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
         scores = outputs["score"][row, : counts[row]].tolist()
-        slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row])))
+        of_user = {name: values[row] for name, values in live.items()}
+        slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row]), **of_user))
     return Slates(slates)
 
 
@@ -55,6 +58,9 @@ def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
     for name in OUTPUTS:
         if outputs[name].dtype.kind not in kinds[name]:
             return f"{name} is of type {outputs[name].dtype}"
+    for name in LIVE:
+        if name in outputs and (outputs[name].size != num_users or outputs[name].dtype.kind != "i"):
+            return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
     counts = outputs["num_items"]
     if ((counts < 0) | (counts > width[0])).any():
         return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"

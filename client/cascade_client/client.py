@@ -84,6 +84,7 @@ class CascadeClient:
         recent_item_ids: Sequence[Sequence[Id]] | None = None,
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
+        min_offset: int | None = None,
     ) -> Slates:
         """Ask for the slates of some users in one request.
 
@@ -93,6 +94,8 @@ class CascadeClient:
             recent_item_ids: B lists of raw item ids, oldest first; any lengths.
             exclude_item_ids: B lists of raw item ids that must not come; any lengths.
             slate_size: items wanted, the same for all users; the server's own number by default.
+            min_offset: of a server with live events: it waits up to 50 ms until every event below this offset is in
+                its state, then answers; a slate's `stream_offset` says how far it got.
 
         Returns:
             One slate a user in the order asked; a slate is shorter when too few items are eligible.
@@ -104,7 +107,7 @@ class CascadeClient:
             Unavailable: the server cannot answer now.
             WrongServer: what answered is no Cascade server of this version.
         """
-        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size)
+        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset)
         return self._run(self._exchange.recommend(request))
 
     @property

@@ -14,6 +14,8 @@ from cascade_client.tensors import Tensor, encode_column, encode_context, encode
 __all__ = ["Inputs", "Request", "context_features", "read_inputs"]
 
 USERS, RECENT, EXCLUDED, SIZE = "user_id", "recent_item_ids", "exclude_item_ids", "slate_size"
+MIN_OFFSET = "min_offset"
+OWN = (USERS, RECENT, EXCLUDED, SIZE, MIN_OFFSET)
 # Datatype by name of what a model takes: INT64, INT32, FP32, FP64 or BYTES.
 Inputs = Mapping[str, str]
 
@@ -27,6 +29,7 @@ class Request:
     recent_item_ids: Sequence[Sequence[Id]] | None
     exclude_item_ids: Sequence[Sequence[Id]] | None
     slate_size: int | None
+    min_offset: int | None = None
 
     def tensors(self, inputs: Inputs) -> list[Tensor]:
         """What is sent to a model of these inputs; `user_id` comes first.
@@ -38,8 +41,9 @@ class Request:
         if isinstance(self.user_ids, (str, bytes)) or not hasattr(self.user_ids, "__len__") or len(self.user_ids) == 0:
             raise RequestRefused(f"user_ids must be a list of at least one user id, got {self.user_ids!r}")
         columns: dict[str, Sequence[Any]] = {USERS: self.user_ids}
-        if self.slate_size is not None:
-            columns[SIZE] = [self.slate_size] * len(self.user_ids)
+        for name, number in ((SIZE, self.slate_size), (MIN_OFFSET, self.min_offset)):
+            if number is not None:
+                columns[name] = [number] * len(self.user_ids)
         lists = {RECENT: self.recent_item_ids, EXCLUDED: self.exclude_item_ids}
         tensors = [encode_column(*self._checked(name, values, inputs)) for name, values in columns.items()]
         tensors += self._context(inputs)
@@ -65,7 +69,7 @@ class Request:
 
 def context_features(inputs: Inputs) -> dict[str, str]:
     """Datatype by name of the context features among a model's inputs."""
-    return {name: kind for name, kind in inputs.items() if name not in (USERS, RECENT, EXCLUDED, SIZE)}
+    return {name: kind for name, kind in inputs.items() if name not in OWN}
 
 
 def read_inputs(metadata: Any, address: object) -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import Any, Union
 
 __all__ = ["Id", "Slate", "Slates"]
 
+# What only servers with live events say.
+LIVE = ("stream_offset", "state_age_ms")
 # An id as it is in the data of the server.
 Id = Union[int, str]
 
@@ -24,12 +26,17 @@ class Slate:
         scores: of the items, in the same order: the ranker's probability of its label or, on the path "popularity",
             the item's popularity divided by the largest, which is not a probability.
         path: what the slate was made from: "known_user", "history", "context" or "popularity".
+        stream_offset: events with smaller offsets are in the slate; -1 where the server has no live state now; None
+            where it serves none.
+        state_age_ms: time since the user's last event; -1 where the live state knows none; None as above.
     """
 
     user_id: Id
     item_ids: list[Id]
     scores: list[float]
     path: str
+    stream_offset: int | None = None
+    state_age_ms: int | None = None
 
     @property
     def num_items(self) -> int:
@@ -53,8 +60,8 @@ class Slates:
         return self.slates[position]
 
     def to_builtins(self) -> list[dict[str, Any]]:
-        """A list with one dictionary a user."""
-        return [asdict(slate) for slate in self.slates]
+        """A list with one dictionary a user; what a server without live events does not say is left out."""
+        return [{k: v for k, v in asdict(slate).items() if v is not None or k not in LIVE} for slate in self.slates]
 
     def to_json(self) -> str:
         """A JSON list with one object a user; a score that is no finite number is null."""

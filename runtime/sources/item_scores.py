@@ -15,9 +15,6 @@ from runtime.step import load_array
 
 __all__ = ["ItemScores", "Latest", "Popularity", "Trending"]
 
-# How much more of the order is looked at where what is out of stock leaves too few.
-GROWTH = 4
-
 
 class ItemScores(Source):
     """The C best by a stored score that the user may see.
@@ -48,21 +45,29 @@ class ItemScores(Source):
         super().open(folder, spec)
         self._order, self._scores = load_array(folder / self.order_file), load_array(folder / self.scores_file)
         self._count = spec.num_candidates
+        # Where the stock is live, what is in stock of the first `looked` items of the order.
+        self._kept, self._looked = self._order[:0], 0
+
+    def stock_changed(self, rows: NDArray[np.int64]) -> None:
+        """The beginning of the order has other items."""
+        self._kept, self._looked = self._order[:0], 0
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
-        """The first of the order that are not blocked, and in stock."""
-        rows = self._first(self._count + len(user.blocked), user.blocked)
+        """The first of the order that are not blocked."""
+        order = self._first(self._count + len(user.blocked))
+        rows = order[~np.isin(order, user.blocked)][: self._count]
         return rows, np.asarray(self._scores[rows])
 
-    def _first(self, length: int, blocked: NDArray) -> NDArray:
-        """The C first among the first `length` of the order, or of more where too many are out of stock."""
-        order = self._order[:length]
-        rows = order[~np.isin(order, blocked)]
-        if self.live is not None:
-            rows = rows[self.live.holds(rows)]
-            if len(rows) < self._count and length < len(self._order):
-                return self._first(length * GROWTH, blocked)
-        return rows[: self._count]
+    def _first(self, count: int) -> NDArray:
+        """The first items of the order that are in stock."""
+        if self.live is None:
+            return self._order[:count]
+        while len(self._kept) < count and self._looked < len(self._order):
+            # Twice as far each time: most may be out of stock.
+            more = self._order[self._looked : self._looked + max(count, self._looked)]
+            self._kept = np.concatenate([self._kept, more[self.live.holds(more)]])
+            self._looked += len(more)
+        return self._kept[:count]
 
     def scorer_files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The scores."""

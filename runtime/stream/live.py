@@ -47,7 +47,7 @@ class LiveUsers:
         items: int64 [U, K], keys of their interactions, oldest first.
         at, offset: int64 [U, K], of these.
         is_item: bool [U, K], false where a history is shorter; those places come first.
-        seen: place of a user -> keys of the items that left its history, int64.
+        seen_place, seen_items: int64 [S], users in order and keys of the items that left their histories.
     """
 
     position: int
@@ -57,7 +57,8 @@ class LiveUsers:
     at: NDArray[np.int64]
     offset: NDArray[np.int64]
     is_item: NDArray[np.bool_]
-    seen: dict[int, NDArray[np.int64]]
+    seen_place: NDArray[np.int64]
+    seen_items: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class LiveState:
         last_at = np.zeros(len(keys), np.int64)
         if not known:
             none, row = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
-            return LiveUsers(reading.position, last_at, row, none, none, none, none.astype(bool), {})
+            return LiveUsers(reading.position, last_at, row, none, none, none, none.astype(bool), row, row)
         records = unpack([values[place] for place in known], self._users)
         last_at[known] = records["last_at"]
         counts = records["num_history"].astype(np.int64)
@@ -187,7 +188,7 @@ class LiveState:
         full = [
             place for place, count in zip(known, counts.tolist(), strict=True) if count == self._spec.history_length
         ]
-        left = reading.get([SEEN + keys[place] for place in full])
+        left = [value or b"" for value in reading.get([SEEN + keys[place] for place in full])]
         slots = records["slots"][:, : counts.max()][:, ::-1]
         return LiveUsers(
             position=reading.position,
@@ -197,7 +198,8 @@ class LiveState:
             at=slots["at"],
             offset=slots["offset"],
             is_item=np.arange(slots.shape[1])[::-1] < counts[:, None],
-            seen={place: np.frombuffer(rows, "<i8") for place, rows in zip(full, left, strict=True) if rows},
+            seen_place=np.repeat(np.array(full, np.int64), [len(value) // 8 for value in left]),
+            seen_items=np.frombuffer(b"".join(left), "<i8"),
         )
 
     def _scan(self, reading: Reading, since: int, opened: int) -> StockChanges:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.encoders import latest
 from runtime.ids import NO_ITEM
 from runtime.request import LiveRequest, Parsed
 from runtime.spec import ChainSpec
@@ -68,11 +68,18 @@ class RecentItems:
         if users is None:
             none = np.full((num_users, 1), AWAY, np.int64)
             return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none)
-        rows = np.where(users.is_item, self._catalogue.rows(users.items), np.int32(NO_ITEM))
+        known = self._catalogue.rows(np.concatenate([users.items.reshape(-1), users.seen_items]))
+        rows, seen = known[: users.items.size].reshape(users.items.shape), known[users.items.size :]
         is_new = users.is_item & (users.offset >= self._live.known_offset) & (users.at > self._live.known_at)
+        is_old = users.is_item & ~is_new
+        if is_old.any():
+            seen = np.concatenate([seen, rows[is_old]])
+            place = np.concatenate([users.seen_place, np.repeat(users.place, is_old.sum(axis=1))])
+        else:
+            place = users.seen_place
         return LiveRecent(
             recent=self._joined(users, rows, is_new, parsed),
-            seen=self._seen(users, np.where(is_new, np.int32(NO_ITEM), rows), num_users),
+            seen=_padded(seen, place, num_users),
             offset=np.full((num_users, 1), users.position, np.int64),
             age_ms=_age_ms(users.last_at)[:, None],
         )
@@ -112,19 +119,15 @@ class RecentItems:
                     kept[number, at] = False
         return kept
 
-    def _seen(self, users: LiveUsers, known: NDArray[np.int32], num_users: int) -> NDArray[np.int32]:
-        """Item rows [B, X]: of interactions that the export has, and of those that left the history."""
-        seen: list[Sequence[NDArray]] = [()] * num_users
-        if known.size and known.max() >= 0:
-            for number, place in enumerate(users.place.tolist()):
-                seen[place] = (known[number],)
-        for place, keys in users.seen.items():
-            seen[place] = (*seen[place], self._catalogue.rows(keys))
-        rows = [np.concatenate(parts) if parts else known[:0, 0:0].reshape(0) for parts in seen]
-        padded = np.full((num_users, max(1, *map(len, rows))), NO_ITEM, np.int32)
-        for row, of_user in zip(padded, rows, strict=True):
-            row[: len(of_user)] = np.maximum(of_user, NO_ITEM)
-        return padded
+
+def _padded(rows: NDArray[np.int32], place: NDArray[np.int64], num_users: int) -> NDArray[np.int32]:
+    """Item rows of the users at these places, as [B, X], padded with -1; unknown items are no rows."""
+    if not len(rows):
+        return np.full((num_users, 1), NO_ITEM, np.int32)
+    order = np.argsort(place, kind="stable")
+    counts = np.bincount(place, minlength=num_users)
+    shifted = np.maximum(rows[order], NO_ITEM) - NO_ITEM
+    return latest(shifted, counts, int(counts.max()), from_end=False) + np.int32(NO_ITEM)
 
 
 def _age_ms(last_at: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from cascade_client import (
 )
 from cascade_client.answers import decode
 from cascade_client.failures import of_triton, sentence_of
+from cascade_client.request import Request, context_features
 from tests.client.in_loop import make_client
 from tests.client.peers import GOOD, METADATA, grpc_answer, grpc_peer, http_peer
 
@@ -156,3 +157,40 @@ def test_only_the_words_of_the_model_are_shown(message: str) -> None:
 def test_paths_of_the_server_are_not_shown() -> None:
     assert sentence_of("cannot read /srv/repo/cascade/1/items.npy now") == "cannot read (a file of the server) now"
     assert sentence_of("give a/b or 1/2") == "give a/b or 1/2"
+
+
+def answer_of(**live: np.ndarray) -> dict[str, np.ndarray]:
+    """A slate of one item for users 1 and 2."""
+    return {
+        "item_id": np.array([[7], [8]]),
+        "score": np.array([[0.5], [0.25]], np.float32),
+        "num_items": np.array([[1], [1]], np.int32),
+        "path": np.array([[b"known_user"], [b"history"]], object),
+        **live,
+    }
+
+
+def test_a_server_with_live_events_says_how_far_its_slates_know_them() -> None:
+    plain = decode([1, 2], answer_of())
+    assert plain[0] == Slate(1, [7], [0.5], "known_user")
+    keys = ["user_id", "item_ids", "scores", "path"]
+    assert [list(row) for row in plain.to_builtins()] == [keys, keys]
+    live = decode([1, 2], answer_of(stream_offset=np.array([[9], [9]]), state_age_ms=np.array([[12], [-1]])))
+    assert [(slate.stream_offset, slate.state_age_ms) for slate in live] == [(9, 12), (9, -1)]
+    assert list(live.to_builtins()[1]) == [*keys, "stream_offset", "state_age_ms"]
+    assert '"state_age_ms": -1' in live.to_json()
+    with pytest.raises(WrongServer, match="stream_offset is of type float64 and shape"):
+        decode([1, 2], answer_of(stream_offset=np.array([[9.0], [9.0]])))
+    with pytest.raises(WrongServer, match=r"state_age_ms is of type int64 and shape \[1, 1\]"):
+        decode([1, 2], answer_of(state_age_ms=np.array([[9]])))
+
+
+def test_min_offset_goes_to_a_server_that_takes_it_and_is_no_context() -> None:
+    inputs = {"user_id": "INT64", "hour": "INT64", "min_offset": "INT64"}
+    request = Request([1, 2], {}, None, None, None, min_offset=2**40)
+    assert [(t.name, t.array.tolist()) for t in request.tensors(inputs)][1] == ("min_offset", [[2**40], [2**40]])
+    assert context_features(inputs) == {"hour": "INT64"}
+    with pytest.raises(RequestRefused, match="the model takes no input 'min_offset'"):
+        request.tensors({"user_id": "INT64"})
+    with pytest.raises(RequestRefused, match="min_offset must be integers"):
+        Request([1], {}, None, None, None, min_offset="now").tensors(inputs)  # type: ignore[arg-type]
