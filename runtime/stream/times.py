@@ -46,7 +46,9 @@ def instants(texts: Sequence[bytes], received_at: int) -> tuple[NDArray[np.int64
     units = np.ones(len(numbers), np.int64)
     for limit, unit in reversed(UNITS):
         units[numbers < limit] = unit
-    at[digits] = numbers * units
+    fits = numbers <= LARGEST // units
+    at[np.flatnonzero(digits)[fits]] = numbers[fits] * units[fits]
+    digits[digits] = fits
     reasons = {}
     for place in np.flatnonzero(~digits & (lengths > 0)).tolist():
         try:
