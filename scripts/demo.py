@@ -35,13 +35,18 @@ def demo(
 
     from ensemble.evaluation.stage import print_summary
     from ensemble.serving.commands import recommend_command
-    from ensemble.serving.repository import find_repository
+    from ensemble.serving.repository import events_folder, find_repository, takes_events
     from ensemble.serving.triton import TritonServer
+    from ensemble.stream.clicks import click
 
-    with TritonServer(find_repository(out, resolved.chain.product_layouts[0])) as server:
+    slate_size = min(5, resolved.chain.slate_size)
+    repository = find_repository(out, resolved.chain.product_layouts[0])
+    with TritonServer(repository, events=events_folder(out, repository)) as server:
         for url in (server.grpc_url, server.http_url):
             console.say(f"demo: asking {url}")
-            recommend_command(url, user_id, slate_size=min(5, resolved.chain.slate_size))
+            recommend_command(url, user_id, slate_size=slate_size)
+        if takes_events(repository):
+            click(server.grpc_url, user_id[0], slate_size)
     print_summary(out)
     took = console.duration(time.perf_counter() - started_at)
     console.say(f"demo: done in {took}; serve it with: cascade serve {shlex.quote(str(out))}")

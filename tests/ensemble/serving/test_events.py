@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from cascade_client import AsyncCascadeClient, CascadeClient, RequestRefused
+from cascade_client import AsyncCascadeClient, CannotReach, CascadeClient, RequestRefused
 from ensemble.export.stage import export
+from ensemble.stream.replay import replay
+from ensemble.stream.send import send_events
+from ensemble.stream.status import print_status
 from runtime.stream.keys import user_keys
 from runtime.stream.log.reader import read_log
 from runtime.stream.record import unpack, user_record
@@ -28,6 +35,7 @@ from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
 from tests.ensemble.serving.processes import ready_urls, serving
 from tests.ensemble.synthetic import item_id, make_run
+from workflows.core.errors import DataError, ServingError
 from workflows.stream.config import StreamConfig
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -176,6 +184,64 @@ async def send_async(url: str, events: list[dict[str, Any]]) -> list[str]:
 def test_asyncio_sends_too(urls: tuple[str, str, str], protocol: int) -> None:
     events = [{"user_id": 90 + protocol, "item_id": item} for item in ITEMS[:5]]
     assert asyncio.run(send_async(urls[protocol], [*events, {"user_id": 90}])) == [*["new"] * 5, "refused"]
+
+
+def test_a_file_is_sent_row_by_row_and_the_state_is_what_the_log_makes(
+    urls: tuple[str, str, str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "events.csv"
+    good = [f"{110 + row % 3},{ITEMS[row % 10]},click,{1793527200 + row},red" for row in range(300)]
+    table.write_text("\n".join(["user_id,item_id,label,at,colour", *good, "x,7,,,", "1,7", "111,7,klick,,", ""]))
+    assert send_events(table, urls[1], 64, KEY) == 1
+    said = capsys.readouterr().err
+    assert "also has colour, which no event has; left out" in said
+    assert "line 302 was refused: user_id must be integers on this server, got 'x' (str)" in said
+    assert "line 303 was refused: it has 2 columns, its head has 5" in said
+    assert "line 304 was refused: unknown label 'klick'" in said
+    assert "303 events: 300 new, 0 known already, 3 refused" in said
+    assert not (tmp_path / "events.csv.sent").exists()
+    replay(run, check=True)
+    assert "records of the live state are those of the log, to the byte" in capsys.readouterr().err
+    print_status(run)
+    assert re.search(r"a server writes it *│ yes", capsys.readouterr().out)
+
+
+def test_a_file_goes_on_where_it_was_stopped(
+    urls: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = tmp_path / "events.ndjson"
+    lines.write_text("".join(f'{{"user_id": {120 + row % 40}, "item_id": {ITEMS[0]}}}\n' for row in range(1000)))
+
+    def lose_an_answer(self: CascadeClient, events: Any, **named: Any) -> Any:
+        answer = send(self, events, **named)
+        countdown.append(len(countdown))
+        if len(countdown) == 3:
+            raise CannotReach("the line was cut behind the third request")
+        return answer
+
+    send, countdown = CascadeClient.send, list[int]()
+    monkeypatch.setattr(CascadeClient, "send", lose_an_answer)
+    with pytest.raises(ServingError, match="200 rows are sent, and the same command goes on there"):
+        send_events(lines, urls[1], 100, KEY)
+    whole = lines.read_text()
+    lines.write_text(whole + "\n")
+    with pytest.raises(DataError, match="has changed since its first 200 rows were sent"):
+        send_events(lines, urls[1], 100, KEY)
+    lines.write_text(whole)
+    assert send_events(lines, urls[1], 100, KEY) == 0
+    assert "1000 events: 900 new, 100 known already, 0 refused" in capsys.readouterr().err
+
+
+def test_parquet_keeps_its_instants_and_large_ids(urls: tuple[str, str, str], run: Path, tmp_path: Path) -> None:
+    at = pa.array([1793527200000001, None, None], pa.timestamp("us", "Asia/Kolkata"))
+    pq.write_table(
+        pa.table({"user_id": [BIG + 1, 3, None], "item_id": [ITEMS[0]] * 3, "at": at}), tmp_path / "e.parquet"
+    )
+    pq.write_table(pa.table({"user_id": [3], "item_id": [7], "at": [datetime(2026, 3, 1)]}), tmp_path / "naive.parquet")
+    assert send_events(tmp_path / "e.parquet", urls[1], 512, KEY) == 1
+    assert send_events(tmp_path / "naive.parquet", urls[1], 512, KEY) == 1
+    events = [frame.events for frame in read_log(run / "events") if (BIG + 1) in frame.events.user.tolist()]
+    assert events[0].at[0] == 1793527200000001 * 1000
 
 
 def test_after_a_kill_of_its_process_everything_is_there(process: Any, urls: tuple[str, str, str], run: Path) -> None:

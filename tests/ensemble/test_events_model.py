@@ -1,0 +1,87 @@
+"""The model `cascade_events` in repositories: exported with [stream] alone, published when it changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ensemble.config import Config
+from ensemble.export.events_model import write_events_model
+from ensemble.export.pbtxt import served_version
+from ensemble.export.stage import export
+from ensemble.publish import publish, rollback
+from ensemble.serving.repository import events_folder, find_repository, takes_events
+from runtime.spec import ChainSpec, LiveSpec
+from runtime.stream.spec import StreamSpec
+from tests.ensemble.synthetic import make_run, sign_again
+from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.run import Run
+from workflows.stream.config import StreamConfig
+
+LAYOUTS = ("fused", "ensemble")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Config]:
+    run, config = make_run(tmp_path_factory.mktemp("live") / "run", num_users=20, num_items=60)
+    config = msgspec.structs.replace(config, stream=StreamConfig(dedupe_last=32))
+    export(run, config)
+    return run, config
+
+
+def model_version(target: Path) -> int:
+    return served_version((target / "cascade_events/config.pbtxt").read_text())
+
+
+def test_both_layouts_have_the_model_and_its_stream(exported: tuple[Run, Config]) -> None:
+    for layout in LAYOUTS:
+        repository = find_repository(exported[0].root, layout)
+        assert takes_events(repository)
+        spec = StreamSpec.load(repository / "cascade_events/1")
+        assert (spec.dedupe_last, spec.stock, spec.labels) == (32, "in_stock", ("click",))
+        config = (repository / "cascade_events/config.pbtxt").read_text()
+        assert 'input { name: "in_stock" data_type: TYPE_BOOL dims: [ 1 ] optional: true }' in config
+        assert "count: 1 }" in config
+        assert events_folder(exported[0].root, repository) == exported[0].root / "events"
+        assert events_folder(repository, repository) == exported[0].root / "events"
+
+
+def test_a_chain_without_a_stream_has_no_such_model(exported: tuple[Run, Config], tmp_path: Path) -> None:
+    spec = ChainSpec.load(exported[0].folder("repo") / "fused/cascade/1/chain")
+    replace(spec, live=None).save(tmp_path)
+    write_events_model(tmp_path, tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
+    assert spec.live is not None
+    replace(spec, live=LiveSpec(replace(spec.live.stream, stock="kind"))).save(tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.stock is 'kind', which is the name of a field of live events"):
+        write_events_model(tmp_path, tmp_path / "repository")
+
+
+def test_publish_places_it_once_and_again_when_it_changes(exported: tuple[Run, Config], tmp_path: Path) -> None:
+    run, config = exported
+    target = tmp_path / "published"
+    assert [publish(run, config, target, layout) for layout in LAYOUTS] == [1, 2]
+    assert model_version(target) == 1
+    # A server leaves bytecode behind, which is no change.
+    (target / "cascade_events/1/lib/__pycache__").mkdir()
+    (target / "cascade_events/1/lib/__pycache__/a.pyc").write_bytes(b"")
+    for version in (2, 3):
+        for layout in LAYOUTS:
+            stream = run.folder("repo") / layout / "cascade_events/1/stream.json"
+            stream.write_text(f"{stream.read_text()} ")
+        sign_again(run)
+        publish(run, config, target, "fused")
+        assert model_version(target) == version
+    # The one that a running server may have started with stays.
+    assert sorted(path.name for path in (target / "cascade_events").iterdir()) == ["2", "3", "config.pbtxt"]
+    rollback(target)
+    assert model_version(target) == 3
+    assert events_folder(target, find_repository(target)) == tmp_path / "published-events"
+    (target / "cascade_events/2/stream.json").write_text("not served, so not checked")
+    find_repository(target)
+    (target / "cascade_events/3/stream.json").write_text("altered")
+    with pytest.raises(ArtefactError, match=r"stream\.json"):
+        find_repository(target)
