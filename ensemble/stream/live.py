@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
 ONLY_LABEL = "interaction"
 # Units of timestamps that say an order and no time.
 NO_INSTANTS = ("order", "rows")
+DAY_NS = 86_400 * 10**9
 
 
 def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor]) -> LiveSpec | None:
@@ -50,7 +52,7 @@ def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor
 
 
 def _known_at(run: Run, info: DataInfo) -> int:
-    """The latest instant in the tables; the smallest where their timestamps are none, so that nothing is cut off."""
+    """The instant up to which the tables hold the events; the smallest where their timestamps say no time."""
     latest = LiveSpec.known_at
     if not info.has_timestamp or info.timestamp_unit in NO_INSTANTS:
         return latest
@@ -58,4 +60,5 @@ def _known_at(run: Run, info: DataInfo) -> int:
         with pq.ParquetFile(path) as file:
             groups = (file.read_row_group(number, columns=["at"]) for number in range(file.num_row_groups))
             latest = max([latest, *(pc.max(group["at"]).as_py() for group in groups if len(group))])
-    return latest
+    # A date stands for its day. What has an instant of the future is in the tables, and what comes until then is not.
+    return min(latest + (DAY_NS - 1 if info.timestamp_unit == "date" else 0), time.time_ns())

@@ -43,6 +43,8 @@ class LiveEligible:
         self.bitmap: NDArray[np.uint8] = np.array(self._exported)
         # What the bitmap holds: the stock up to `position` of the state that was opened as the `opened`-th.
         self._position, self._opened, self._wanted = AWAY, 0, AWAY
+        # All that is known so far takes longer than any request should.
+        self.refresh(self._state.position())
 
     @staticmethod
     def files(spec: ChainSpec) -> tuple[str, ...]:

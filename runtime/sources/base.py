@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ids import NO_ITEM
-from runtime.index.eligible import LiveEligible
+from runtime.index.eligible import ELIGIBLE_FILE, LiveEligible
 from runtime.seen import SEEN_FILES, SeenItems
 from runtime.spec import LIVE_OFFSET, LIVE_SEEN, POPULARITY, ChainSpec, Tensor
-from runtime.step import Arrays, Step, make_step
+from runtime.step import Arrays, Step, load_array, make_step
 
 __all__ = ["Found", "QueriedUser", "Scorer", "Source", "make_source", "pad_rows", "real"]
 
@@ -94,6 +94,10 @@ class Source(Step):
         """Open `files`."""
         self._filter_seen, self._seen = spec.filter_seen, SeenItems(folder)
         self.live = LiveEligible(folder, spec) if spec.live_stock else None
+
+    def eligible(self, folder: Path) -> NDArray[np.uint8]:
+        """The items that may be shown, as a bitmap; where the stock is live, the one that is changed in place."""
+        return load_array(folder / ELIGIBLE_FILE) if self.live is None else self.live.bitmap
 
     def stock_changed(self, rows: NDArray[np.int64]) -> None:
         """Told which items may be shown now that were not, or the other way round, before a batch.

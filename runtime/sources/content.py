@@ -41,7 +41,7 @@ class Content(Source):
         """Open `files`."""
         super().open(folder, spec)
         self._known, self._vectors = load_array(folder / ROWS_FILE), load_array(folder / VECTORS_FILE)
-        self._keep(load_array(folder / "eligible.npy"))
+        self._keep(self.eligible(folder))
         self._count = spec.num_candidates
 
     def stock_changed(self, rows: NDArray[np.int64]) -> None:

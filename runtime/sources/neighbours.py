@@ -36,7 +36,7 @@ class Neighbours(Source):
         """Open `files`."""
         super().open(folder, spec)
         self._lists = NeighbourLists.load(folder / "neighbours")
-        self._eligible = load_array(folder / "eligible.npy") if self.live is None else self.live.bitmap
+        self._eligible = self.eligible(folder)
         self._history, self._history_length = load_array(folder / HISTORY_FILE), spec.history_length
         self._recency = Recency(spec.recency_boost, spec.recency_decay)
         self._marked = np.zeros(spec.num_items, bool)

@@ -45,7 +45,7 @@ class TwoTowers(Source):
         """Open `files`."""
         super().open(folder, spec)
         index = None if spec.index.kind == EXACT else open_index(folder / INDEX_FILE, spec.num_items)
-        self._allowed = Allowed(load_array(folder / "eligible.npy"))
+        self._allowed = Allowed(self.eligible(folder))
         self._search = ItemSearch(load_array(folder / EMBEDDINGS_FILE), self._allowed, spec.index, index)
         self._count = spec.num_candidates
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,7 +92,7 @@ class LiveState:
     def __init__(self, folder: Path | None, spec: StreamSpec) -> None:
         self._folder, self._spec = folder, spec
         self._file = None if folder is None else folder / DATA_FILE
-        self._users, self._items = user_record(spec), item_record(spec)
+        self._users, self._items = user_record(spec), item_record(replace(spec, item_windows=()))
         self._store: LmdbStore | None = None
         self._identity: tuple[int, int] | None = None
         self._retry_at = 0.0
@@ -204,13 +204,9 @@ class LiveState:
 
     def _scan(self, reading: Reading, since: int, opened: int) -> StockChanges:
         is_whole = since == AWAY or opened != self._opened or reading.position < since
-        if is_whole:
-            found = list(reading.scan(ITEM))
-            keys, values = [key for key, _ in found], [value for _, value in found]
-        else:
-            keys = [key for _, key in reading.scan(STOCK, stock_key(since))]
-            values = [value or b"" for value in reading.get(keys)]
-        records = unpack(values, self._items)
+        keys = [key for _, key in reading.scan(STOCK, stock_key(0 if is_whole else since))]
+        # What an item's record says of its stock comes before all else.
+        records = unpack([(value or b"")[: self._items.itemsize] for value in reading.get(keys)], self._items)
         # The sign is turned in a key, so that keys are ordered as the ids are.
         packed = np.frombuffer(b"".join(key[len(ITEM) :] for key in keys), ">u8") ^ np.uint64(1 << 63)
         items = packed.astype(np.uint64).view(np.int64)
@@ -222,6 +218,8 @@ def live_state(spec: StreamSpec) -> LiveState:
     events = os.environ.get(EVENTS_VARIABLE, "")
     if not events or _hidden.get():
         return LiveState(None, spec)
+    import lmdb  # noqa: F401 - a server without it must not load a chain that needs it
+
     folder = Path(events).absolute() / STATE_FOLDER / spec.state_version
     return _states.setdefault(folder, LiveState(folder, spec))
 
