@@ -17,7 +17,7 @@ from workflows.stream.arrow import schema_of, to_batch, to_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PARQUET", "EventFile", "list_files", "read_file", "write_batches", "write_file"]
+__all__ = ["PARQUET", "EventFile", "last_arrival", "list_files", "read_file", "write_batches", "write_file"]
 
 PARQUET, SUFFIX = "parquet", ".parquet"
 ROWS = 1 << 16
@@ -98,6 +98,12 @@ def read_file(path: Path, start: int = 0, stop: int | None = None) -> Iterator[B
             first, last = np.searchsorted(offsets, [start, offsets[-1] + 1 if stop is None else stop]).tolist()
             if first < last:
                 yield to_batch(rows.slice(first, last - first))
+
+
+def last_arrival(path: Path) -> int:
+    """When the last event of a Parquet file arrived, nanoseconds since 1970; the smallest int64 where it has none."""
+    arrivals = [int(batch.received_at.max()) for batch in read_file(path)]
+    return max(arrivals, default=np.iinfo(np.int64).min)
 
 
 def _write(path: Path, batches: Iterable[Batch]) -> None:

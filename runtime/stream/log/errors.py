@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CompactedError", "LogError"]
+__all__ = ["BusyError", "CompactedError", "LogError"]
 
 
 class LogError(OSError):
     """The log cannot be opened, read or written; one sentence that names the file."""
+
+
+class BusyError(LogError):
+    """Another process does what only one can do at a time."""
 
 
 class CompactedError(LogError):

@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from runtime.stream.log.errors import LogError
+from runtime.stream.log.errors import BusyError, LogError
 
 __all__ = ["FolderLock"]
 
@@ -22,7 +22,8 @@ class FolderLock:
         what: is done while it is held, such as "written", for the sentence.
 
     Raises:
-        LogError: another process holds it, or it cannot be had.
+        BusyError: another process holds it.
+        LogError: it cannot be had.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -39,7 +40,7 @@ class FolderLock:
             holder = os.pread(self._handle, 20, 0).decode(errors="replace")
             os.close(self._handle)
             if error.errno in BUSY:
-                raise LogError(
+                raise BusyError(
                     f"{path.parent} is being {what} by process {holder or '?'}; only one can at a time: stop that one, "
                     f"or name another folder"
                 ) from error

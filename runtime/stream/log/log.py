@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.stream.events import Events
@@ -11,9 +12,11 @@ from runtime.stream.log.frame import Frame, encode, seal
 from runtime.stream.log.lock import FolderLock
 from runtime.stream.log.segments import LOG, Segment, bytes_to_cut, check_seals, frames_in, list_segments, sync_folder
 
-__all__ = ["LOCK", "EventLog"]
+__all__ = ["LOCK", "SEAL_REQUEST", "EventLog"]
 
 LOCK = "lock"
+# Whoever makes this file in EVENTS has the segment sealed with the next append, and may then read it as one that stays.
+SEAL_REQUEST = "seal"
 APPEND = os.O_WRONLY | os.O_APPEND
 
 
@@ -39,7 +42,7 @@ class EventLog:
         self._folder, self._sync, self._segment_bytes = folder, sync, segment_bytes
         self.next_offset, self.num_cut_bytes = 0, 0
         self._size, self._is_sealed, self._refusal = 0, False, ""
-        self._segment, self._handle = Segment.at(folder, 0), -1
+        self._segment, self._handle, self._request = Segment.at(folder, 0), -1, folder / SEAL_REQUEST
         self._lock = FolderLock(folder / LOCK, "written")
         try:
             self._open()
@@ -70,6 +73,8 @@ class EventLog:
             self.seal()
         self._write(packed, self._sync)
         self.next_offset = frame.next_offset
+        if self._request.exists():
+            self._seal_on_request()
         return frame.first_offset
 
     def seal(self) -> None:
@@ -92,6 +97,12 @@ class EventLog:
             raise LogError(f"{begun.path} cannot be made ({error.strerror}); no event was taken in") from error
         os.close(self._handle)
         self._segment, self._handle, self._size, self._is_sealed = begun, handle, 0, False
+
+    def _seal_on_request(self) -> None:
+        """Seal after an append; what fails here has not failed its events, and is tried again before the next ones."""
+        with suppress(OSError):
+            self.seal()
+            self._request.unlink()
 
     def close(self) -> None:
         """Give the log to the next writer."""

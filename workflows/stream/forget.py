@@ -1,0 +1,160 @@
+"""Users who are to be forgotten: their events leave the sealed segments, Parquet and the refused events.
+
+A `forget` event is the order, and stays. What its user did before it goes; what the user does after it is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.stream.events import FORGET, ITEM, Events
+from runtime.stream.folder import rejected_file
+from runtime.stream.log.frame import Frame, encode, seal
+from runtime.stream.log.reader import Batch, first_offset, read_log
+from runtime.stream.log.segments import Segment, list_segments, sync_folder
+from workflows.stream.history import first_event, read_events
+from workflows.stream.parquet import EventFile, list_files, read_file, write_batches
+
+__all__ = ["Forgotten", "forget_users"]
+
+
+class Forgotten:
+    """Users to forget, and up to where.
+
+    Args:
+        events: their FORGET events; at least one.
+        offsets: int64 [n], of these.
+    """
+
+    def __init__(self, events: Events, offsets: NDArray[np.int64]) -> None:
+        # The latest order of each user holds.
+        self._users, last = np.unique(events.user[::-1], return_index=True)
+        self._until = offsets[::-1][last]
+
+    def rows(self, events: Events, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each event is to go; bool [n]."""
+        place = np.minimum(np.searchsorted(self._users, events.user), len(self._users) - 1)
+        found: NDArray[np.bool_] = (self._users[place] == events.user) & (offsets < self._until[place])
+        return found & (events.kind != FORGET) & (events.kind != ITEM)
+
+    def names(self) -> set[str]:
+        """The users as text."""
+        return {user.decode() if isinstance(user, bytes) else str(user) for user in self._users.tolist()}
+
+    @property
+    def last(self) -> int:
+        """The offset of the latest order."""
+        return int(self._until.max())
+
+
+def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None, int]:
+    """Carry out the orders of a range of offsets; stopped anywhere, the same call goes on.
+
+    Args:
+        folder: EVENTS.
+        start: the first offset.
+        stop: behind the last one, at most the first offset of the segment that is being written.
+
+    Returns:
+        The orders, None where there are none; and how many events are gone.
+
+    Raises:
+        LogError: the log is damaged.
+        OSError: a file cannot be written; the one in its place stays.
+    """
+    found = list(_orders(folder, max(start, first_event(folder)), stop))
+    if not found:
+        return None, 0
+    forgotten = Forgotten(
+        Events.join([events for events, _ in found]), np.concatenate([offsets for _, offsets in found])
+    )
+    in_log = first_offset(folder)
+    count = 0
+    for file in list_files(folder):
+        gone = _forget_in_file(file, forgotten)
+        count += gone if file.next_offset <= in_log else 0
+    for segment, following in itertools.pairwise(list_segments(folder)):
+        count += _forget_in_segment(folder, segment, following.first_offset, forgotten)
+    _forget_refused(folder, forgotten.names())
+    return forgotten, count
+
+
+def _orders(folder: Path, start: int, stop: int) -> Iterator[tuple[Events, NDArray[np.int64]]]:
+    for batch in read_events(folder, start, stop):
+        rows = np.flatnonzero(batch.events.kind == FORGET)
+        if len(rows):
+            yield batch.events.take(rows), batch.offsets[rows]
+
+
+def _forget_in_file(file: EventFile, forgotten: Forgotten) -> int:
+    """Write a Parquet file without some users' events, unless it has none; the number that is gone."""
+    if file.first_offset > forgotten.last:
+        return 0
+    count = sum(int(forgotten.rows(batch.events, batch.offsets).sum()) for batch in read_file(file.path))
+    if count:
+        write_batches(file.path, _without(read_file(file.path), forgotten))
+    return count
+
+
+def _without(batches: Iterable[Batch], forgotten: Forgotten) -> Iterator[Batch]:
+    for batch in batches:
+        kept = ~forgotten.rows(batch.events, batch.offsets)
+        yield Batch(batch.events.take(kept), batch.offsets[kept], batch.received_at[kept], batch.next_offset)
+
+
+def _forget_in_segment(folder: Path, segment: Segment, next_offset: int, forgotten: Forgotten) -> int:
+    """The same for a sealed segment."""
+    if segment.first_offset > forgotten.last:
+        return 0
+    count = 0
+    for frame in _frames(folder, segment, next_offset):
+        count += int(forgotten.rows(frame.events, frame.offsets).sum())
+    if not count:
+        return 0
+    beside = segment.path.with_suffix(".tmp")
+    try:
+        with beside.open("wb") as file:
+            for frame in _frames(folder, segment, next_offset):
+                file.write(encode(frame.take(~forgotten.rows(frame.events, frame.offsets))))
+            file.write(seal(next_offset))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(segment.path)
+        sync_folder(segment.path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+def _frames(folder: Path, segment: Segment, next_offset: int) -> Iterator[Frame]:
+    return itertools.takewhile(lambda frame: frame.first_offset < next_offset, read_log(folder, segment.first_offset))
+
+
+def _forget_refused(folder: Path, users: set[str]) -> None:
+    """Take users out of the refused events; a line that a server adds in this very instant may be lost with them."""
+    current = rejected_file(folder)
+    for path in (current, current.with_suffix(".1.ndjson")):
+        if not path.exists():
+            continue
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if _user(line) not in users]
+        if len(kept) < len(lines):
+            beside = path.with_suffix(".tmp")
+            beside.write_text("".join(kept))
+            beside.replace(path)
+
+
+def _user(line: str) -> str | None:
+    """The user of a refused event; None where it names none."""
+    try:
+        event = json.loads(line)["event"]
+        return str(event["user_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
