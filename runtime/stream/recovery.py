@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runtime.stream.events import Events
 from runtime.stream.folder import FolderError, checkpoints, state_folder
-from runtime.stream.log.reader import read_batches
+from runtime.stream.log.reader import Batch, read_batches
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at
 from runtime.stream.store import LmdbStore, Store, StoreError
 
-__all__ = ["catch_up", "close_state", "open_state"]
+__all__ = ["catch_up", "close_state", "is_in_doubt", "open_state"]
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # In the folder of a state while it is open: the boot of the machine in which that was.
@@ -35,7 +36,7 @@ def open_state(events: Path, spec: StreamSpec, end: int) -> LmdbStore:
     """
     folder = state_folder(events, spec.state_version)
     try:
-        if _left_open(folder) not in ("", _boot()):
+        if is_in_doubt(folder):
             shutil.rmtree(folder)
         if not folder.is_dir():
             _restore(events, spec.state_version, end, folder)
@@ -55,6 +56,11 @@ def open_state(events: Path, spec: StreamSpec, end: int) -> LmdbStore:
     return store
 
 
+def is_in_doubt(folder: Path) -> bool:
+    """Whether the machine has stopped while this state was open, so that nobody knows what of it reached the disk."""
+    return _left_open(folder) not in ("", _boot())
+
+
 def close_state(events: Path, spec: StreamSpec, store: LmdbStore) -> None:
     """Close the state so that it is known to be whole, whatever happens to the machine."""
     store.sync()
@@ -62,7 +68,13 @@ def close_state(events: Path, spec: StreamSpec, store: LmdbStore) -> None:
     (state_folder(events, spec.state_version) / OPENED).unlink(missing_ok=True)
 
 
-def catch_up(events: Path, spec: StreamSpec, store: Store, end: int | None = None) -> int:
+def catch_up(
+    events: Path,
+    spec: StreamSpec,
+    store: Store,
+    end: int | None = None,
+    batches: Callable[[Path, int, int | None], Iterator[Batch]] = read_batches,
+) -> int:
     """Fold the events of the log that are not in a store yet.
 
     Args:
@@ -70,6 +82,7 @@ def catch_up(events: Path, spec: StreamSpec, store: Store, end: int | None = Non
         spec: of the stream.
         store: to be written to.
         end: fold those below this offset alone.
+        batches: reads the events of a folder between two offsets.
 
     Returns:
         By how many offsets the store has moved.
@@ -80,7 +93,7 @@ def catch_up(events: Path, spec: StreamSpec, store: Store, end: int | None = Non
     """
     with store.read() as reading:
         start = position = reading.position
-    for batch in read_batches(events, position, end):
+    for batch in batches(events, position, end):
         _check_ids(events, spec, batch.events)
         apply_at(store, spec, batch.events, batch.offsets, batch.next_offset)
         position = batch.next_offset

@@ -41,8 +41,9 @@ class Forgotten:
     def rows(self, events: Events, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each event is to go; bool [n]."""
         place = np.minimum(np.searchsorted(self._users, events.user), len(self._users) - 1)
-        found: NDArray[np.bool_] = (self._users[place] == events.user) & (offsets < self._until[place])
-        return found & (events.kind != FORGET) & (events.kind != ITEM)
+        is_before = (self._users[place] == events.user) & (offsets < self._until[place])
+        found: NDArray[np.bool_] = is_before & (events.kind != FORGET) & (events.kind != ITEM)
+        return found
 
     def names(self) -> set[str]:
         """The users as text."""
