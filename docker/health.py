@@ -1,7 +1,8 @@
 """Whether this container answers: exit 0 when every process of the model does, 1 and a sentence when not.
 
 Triton's own readiness does not notice a dead Python process, in which every request fails. So this asks for slates,
-twice as many as the model has processes. Standard library only: it runs in the Triton image as well.
+twice as many as the model has processes, and the model of live events for a refusal. Standard library only: it runs in
+the Triton image as well.
 
 Usage: health.py [HTTP_URL] [--end=FOLDER]. --end also ends a tritonserver on the repository FOLDER that has lost a
 process and fails, for images in which nothing replaces it: the container stops, and is started again from outside.
@@ -13,12 +14,14 @@ import json
 import os
 import signal
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MODEL = "cascade"
+MODEL, EVENTS_MODEL = "cascade", "cascade_events"
+REFUSED = 400
 END = "--end="
 STUB = "triton_python_b"  # as the kernel cuts it
 TIMEOUT_S = 3.0
@@ -63,6 +66,22 @@ def ask(url: str) -> None:
             json.load(response)
 
 
+def ask_events(url: str) -> None:
+    """Send the model that takes in live events, where there is one, what it refuses without keeping anything."""
+    try:
+        get(f"{url}/v2/models/{EVENTS_MODEL}/ready")
+    except urllib.error.HTTPError:
+        return
+    kind = {"name": "kind", "shape": [1, 1], "datatype": "BYTES", "data": ["health"]}
+    body = json.dumps({"inputs": [kind], "parameters": {"health": "check"}}).encode()
+    try:
+        with OPENER.open(f"{url}/v2/models/{EVENTS_MODEL}/infer", data=body, timeout=TIMEOUT_S):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code != REFUSED:
+            raise
+
+
 def main(arguments: list[str]) -> int:
     """See the top of this file."""
     ends = [each.removeprefix(END) for each in arguments if each.startswith(END)]
@@ -70,6 +89,7 @@ def main(arguments: list[str]) -> int:
     try:
         get(f"{url}/v2/health/ready")
         ask(url)
+        ask_events(url)
     except (OSError, ValueError, KeyError, StopIteration) as error:
         print(f"{url} does not answer as it should: {type(error).__name__}: {error}")
         for server in {server for folder in ends for server in broken_servers(folder)}:

@@ -96,10 +96,15 @@ def test_the_locked_requirements_are_those_asked_for_and_all_are_hashed(name: st
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path: Path) -> None:
+@pytest.mark.parametrize("models", [["cascade"], ["cascade", "cascade_events"]])
+def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path: Path, models: list[str]) -> None:
     [command] = [rest for word, rest in instructions("Dockerfile.serve") if word == "CMD"]
     shell, option, script = json.loads(command)
     assert (shell, option) == ("sh", "-c")
+    for model in models:
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "config.pbtxt").touch()
+    script = script.replace(" /models/", f" {tmp_path}/models/")
     recorder = tmp_path / "tritonserver"
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
@@ -110,7 +115,7 @@ def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path
     assert "--model-repository=/models" in flags
     assert f"--grpc-restricted-protocol=model-repository,shared-memory,trace,logging:{ADMIN_HEADER}=secret" in flags
     binary = TritonBinary(recorder, None, (), "")
-    ours = server_arguments(binary, Path("/models"), hosts={}, ports={}, shm_prefix="x", admin_key="secret")
+    ours = server_arguments(binary, Path("/models"), models, hosts={}, ports={}, shm_prefix="x", admin_key="secret")
     specific_to_one_host = ("shm-region-prefix-name", "gpu-metrics", "pinned-memory", "log-format")
     assert {flag for flag in ours[1:] if not any(part in flag for part in specific_to_one_host)} == set(flags)
     del environment["CASCADE_ADMIN_KEY"]

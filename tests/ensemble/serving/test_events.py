@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -246,9 +247,14 @@ def test_parquet_keeps_its_instants_and_large_ids(urls: tuple[str, str, str], ru
 
 def test_after_a_kill_of_its_process_everything_is_there(process: Any, urls: tuple[str, str, str], run: Path) -> None:
     event = {"user_id": 100, "item_id": ITEMS[5], "event_id": "before"}
+    health = [sys.executable, "-I", "-S", Path(__file__).parents[3] / "docker/health.py", urls[0]]
+    kept = (run / "events/rejected.ndjson").read_text()
+    assert subprocess.run(health, check=False).returncode == 0
+    assert (run / "events/rejected.ndjson").read_text() == kept
     with CascadeClient(urls[1], timeout_s=60) as client:
         assert client.send([event], key=KEY)[0].status == "new"
         os.kill(events_stub(run), signal.SIGKILL)
+        assert subprocess.run(health, check=False, capture_output=True).returncode == 1
         # The client tries again until the process is back.
         sent = client.send([event, {**event, "event_id": "behind", "item_id": ITEMS[6]}], key=KEY)
     assert [outcome.status for outcome in sent] == ["duplicate", "new"]
