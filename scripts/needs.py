@@ -78,7 +78,10 @@ COMMANDS: Mapping[str, Needs] = {
     "rollback": Needs("serve", ("runtime",)),
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
-    "stream replay": Needs("serve", ("live",)),
+    "stream replay": Needs("export", ("live", "tables")),
+    "stream compact": Needs("export", ("live", "tables")),
+    "stream forget": Needs("export", ("live", "tables", "client")),
+    "stream rebuild": Needs("export", ("live", "tables")),
 }
 
 

@@ -9,7 +9,7 @@ import typer
 
 from scripts.common import one_sentence_errors
 
-__all__ = ["stream", "stream_replay", "stream_status"]
+__all__ = ["stream", "stream_compact", "stream_forget", "stream_rebuild", "stream_replay", "stream_status"]
 
 stream = typer.Typer(name="stream", help="The folder of live events, its log and its state.", no_args_is_help=True)
 FolderArgument = Annotated[
@@ -36,6 +36,51 @@ def stream_replay(
     from ensemble.stream.replay import replay
 
     replay(path, check=check)
+
+
+@stream.command("compact")
+@one_sentence_errors
+def stream_compact(
+    path: FolderArgument,
+    keep_days: Annotated[
+        int | None, typer.Option("--keep-days", min=1, help="Remove events that arrived longer ago; else all stay.")
+    ] = None,
+) -> None:
+    """Move the log to Parquet and copy the state, so that the log stays short; a server may go on meanwhile.
+
+    Files of the log that are sealed go to EVENTS/parquet and, once they are in the copy of the state, leave the log.
+    Users whose `forget` event has come are removed from all of them. Stopped anywhere, the same command goes on.
+    """
+    from ensemble.stream.housekeeping import compact_events
+
+    compact_events(path, keep_days)
+
+
+@stream.command("forget")
+@one_sentence_errors
+def stream_forget(
+    user: Annotated[str, typer.Argument(help="The raw id of the user.")],
+    path: FolderArgument,
+    url: Annotated[
+        str, typer.Option("--url", help="host:port of the server that writes the folder, gRPC, or http://host:port.")
+    ] = "localhost:8001",
+    key: Annotated[
+        str | None, typer.Option("--key", envvar="CASCADE_EVENTS_KEY", help="What the server wants senders to know.")
+    ] = None,
+) -> None:
+    """Forget a user at once, and remove what it did from the log, Parquet, checkpoints and refused events."""
+    from ensemble.stream.housekeeping import forget_user
+
+    forget_user(path, user, url, key)
+
+
+@stream.command("rebuild")
+@one_sentence_errors
+def stream_rebuild(path: FolderArgument) -> None:
+    """Make the state anew from the log and Parquet, where a server cannot because the log no longer has all events."""
+    from ensemble.stream.housekeeping import rebuild
+
+    rebuild(path)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ITEM, SEEN, USER, LmdbStore, Reading, StoreError
 from workflows.core import console
 from workflows.core.errors import ArtefactError
+from workflows.stream.history import first_event
+from workflows.stream.rebuild import all_events
 
 __all__ = ["replay"]
 
@@ -47,7 +49,7 @@ def _fold(events: Path, spec: StreamSpec, scratch: Path, end: int | None) -> Lmd
     """A fresh state with the events below an offset."""
     started_at, started_cpu = time.perf_counter(), time.process_time()
     store = LmdbStore(scratch / "fresh", writable=True)
-    num_events = catch_up(events, spec, store, end)
+    num_events = catch_up(events, spec, store, end, all_events)
     took, cpu = time.perf_counter() - started_at, time.process_time() - started_cpu
     rate = num_events / cpu if cpu else 0.0
     console.say(f"stream replay: folded {num_events:,} events in {console.duration(took)}, {rate:,.0f} a CPU-second")
@@ -55,6 +57,11 @@ def _fold(events: Path, spec: StreamSpec, scratch: Path, end: int | None) -> Lmd
 
 
 def _check(events: Path, spec: StreamSpec, scratch: Path) -> None:
+    if first := first_event(events):
+        raise ArtefactError(
+            f"{events} no longer has the events before offset {first}, which the live state knows: there is nothing to "
+            "compare with"
+        )
     live = LmdbStore(state_folder(events, spec.state_version), writable=False)
     try:
         with live.read() as of_live:

@@ -50,7 +50,7 @@ COMMANDS = [*(str(command.name) for command in app.registered_commands), *GROUPE
 TRAINING = [command for command, found in needs.COMMANDS.items() if "training" in found.groups]
 STAGE = ["--config", "configs/smoke.toml", "--out", "RUN"]
 ARGUMENTS = {"serve": ["RUN"], "recommend": ["--user-id", "1"], "reload": [], "rollback": ["RUN"]}
-ARGUMENTS |= {command: ["RUN"] for command in GROUPED}
+ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
 
 
 def bare(folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:

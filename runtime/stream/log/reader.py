@@ -68,8 +68,8 @@ def read_log(folder: Path, start: int = 0) -> Iterator[Frame]:
     segments = list_segments(folder)
     if segments and start < segments[0].first_offset:
         raise CompactedError(
-            f"the log in {folder} begins with event {segments[0].first_offset}, expected {start}: the events before "
-            f"are in Parquet"
+            f"the log in {folder} begins with event {segments[0].first_offset}, expected {start}: those before are in "
+            f"Parquet, and `cascade stream rebuild {folder}` makes a state of all"
         )
     before = [segment for segment in segments if segment.first_offset <= start]
     segment: Segment | None = before[-1] if before else None

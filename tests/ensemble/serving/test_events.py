@@ -26,9 +26,11 @@ import pytest
 
 from cascade_client import AsyncCascadeClient, CannotReach, CascadeClient, RequestRefused
 from ensemble.export.stage import export
+from ensemble.stream.housekeeping import forget_user
 from ensemble.stream.replay import replay
 from ensemble.stream.send import send_events
 from ensemble.stream.status import print_status
+from runtime.stream.events import FORGET, Events
 from runtime.stream.keys import user_keys
 from runtime.stream.log.reader import read_log
 from runtime.stream.record import unpack, user_record
@@ -38,6 +40,7 @@ from tests.ensemble.serving.processes import ready_urls, serving
 from tests.ensemble.synthetic import item_id, make_run
 from workflows.core.errors import DataError, ServingError
 from workflows.stream.config import StreamConfig
+from workflows.stream.history import read_events
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(180)]
 KEY = "a key of the shop"
@@ -272,6 +275,20 @@ def test_a_second_server_on_the_folder_is_told_so_in_a_sentence(process: Any, ur
     assert "model 'cascade_events': " in said
     assert "is being written by process" in said
     assert "At:" not in said
+
+
+def test_a_user_is_forgotten_in_every_file_while_the_server_goes_on(urls: tuple[str, str, str], run: Path) -> None:
+    with CascadeClient(urls[1], timeout_s=30) as client:
+        client.send([{"user_id": 700, "item_id": item} for item in ITEMS[:3]], key=KEY)
+        assert history(run, 700) == ITEMS[2::-1]
+        forget_user(run, "700", urls[1], KEY)
+        assert history(run, 700) == []
+        left = [batch.events.take(batch.events.user == 700) for batch in read_events(run / "events")]
+        assert Events.join(left).kind.tolist() == [FORGET]
+        sent = client.send([{"user_id": 700, "item_id": ITEMS[7]}], key=KEY)
+    assert [outcome.status for outcome in sent] == ["new"]
+    assert history(run, 700) == [ITEMS[7]]
+    replay(run, check=True)
 
 
 def events_stub(run: Path) -> int:

@@ -1,0 +1,154 @@
+"""`cascade stream compact`, `forget` and `rebuild`: what becomes of the events after they have been taken in."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cascade_client import CascadeClient
+from ensemble.serving.client_errors import as_ours
+from ensemble.stream.folder import find_events, load_spec
+from runtime.stream.events import FORGET, Events
+from runtime.stream.folder import FolderError, is_held
+from runtime.stream.ingest import Ingest
+from runtime.stream.log.errors import LogError
+from runtime.stream.log.log import SEAL_REQUEST
+from runtime.stream.spec import StreamSpec
+from runtime.stream.store import StoreError
+from workflows.core import console
+from workflows.core.errors import DataError, ServingError
+from workflows.stream.compact import Compaction, compact
+from workflows.stream.history import read_events
+from workflows.stream.rebuild import rebuild_state
+
+__all__ = ["compact_events", "forget_user", "rebuild"]
+
+
+def compact_events(path: Path, keep_days: int | None) -> None:
+    """Move the log of a folder of live events to Parquet, and say what was done.
+
+    Args:
+        path: see `find_events`.
+        keep_days: events that arrived longer ago are removed for good; None: all are kept.
+
+    Raises:
+        ArtefactError: there are no live events.
+        CascadeError: see `compact`.
+    """
+    events = find_events(path)
+    _say(compact(events, load_spec(events).state_version, keep_days))
+
+
+def rebuild(path: Path) -> None:
+    """Make the state of a folder of live events anew from all events that it has.
+
+    Args:
+        path: see `find_events`.
+
+    Raises:
+        ArtefactError: there are no live events.
+        CascadeError: see `rebuild_state`.
+    """
+    events = find_events(path)
+    started_at = time.perf_counter()
+    position = rebuild_state(events, load_spec(events))
+    took = console.duration(time.perf_counter() - started_at)
+    console.say(f"stream rebuild: the state knows all events up to offset {position}, made in {took}")
+
+
+def forget_user(path: Path, user: str, url: str, key: str | None) -> None:
+    """Forget a user: in the state at once, and in every file that is not being written.
+
+    Args:
+        path: see `find_events`.
+        user: raw id.
+        url: of the server that writes the folder; none is needed where no server does.
+        key: the server's CASCADE_EVENTS_KEY.
+
+    Raises:
+        ArtefactError: there are no live events.
+        DataError: this can be no user's id.
+        ServingError, RequestError: the server cannot be reached, or writes another folder.
+        CascadeError: see `compact`.
+    """
+    events = find_events(path)
+    spec = load_spec(events)
+    order = _order(spec, user)
+    if is_held(events):
+        offset = _send(events, order, url, key)
+        _check_order(events, order, offset, url)
+    else:
+        _write(events, spec, order)
+    done = compact(events, spec.state_version)
+    _say(done)
+    console.say(
+        f"stream forget: user {user} is forgotten: {done.num_forgotten:,} events are gone from the log and Parquet; "
+        "what copies and the tables of runs hold of this user is yours to remove"
+    )
+
+
+def _order(spec: StreamSpec, user: str) -> Events:
+    """The event that forgets a user."""
+    is_text = (spec.user_id_dtype == "BYTES", spec.item_id_dtype == "BYTES")
+    try:
+        ids = [user.encode() if is_text[0] else int(user), b"" if is_text[1] else 0]
+    except ValueError:
+        raise DataError(f"the users of this product are whole numbers, got {user!r}") from None
+    columns = [np.array([value], object if text else np.int64) for value, text in zip(ids, is_text, strict=True)]
+    nothing = np.array([b""], object)
+    return Events(
+        kind=np.array([FORGET], np.uint8),
+        user=columns[0],
+        item=columns[1],
+        at=np.array([time.time_ns()]),
+        label=np.zeros(1, np.uint8),
+        value=np.ones(1, np.float32),
+        event_id=nothing,
+        extra=nothing,
+        labels=("",),
+    )
+
+
+def _send(events: Path, order: Events, url: str, key: str | None) -> int:
+    """Send the order to the server, which seals its log behind it; the offset of the order."""
+    (events / SEAL_REQUEST).touch()
+    user = order.user.tolist()[0]
+    with as_ours(), CascadeClient(url) as client:
+        (outcome,) = client.send(
+            [{"kind": "forget", "user_id": user.decode() if isinstance(user, bytes) else user}], key=key
+        )
+    if outcome.status == "refused":
+        raise DataError(f"the server refused to forget user {user!r}: {outcome.reason}")
+    return outcome.offset
+
+
+def _check_order(events: Path, order: Events, offset: int, url: str) -> None:
+    for batch in read_events(events, offset, offset + 1):
+        if batch.events.kind.tolist() == [FORGET] and batch.events.user.tolist() == order.user.tolist():
+            return
+    raise ServingError(f"the server at {url} forgot the user, but it does not write {events}; give its --url")
+
+
+def _write(events: Path, spec: StreamSpec, order: Events) -> None:
+    """Write the order where no server does."""
+    try:
+        ingest = Ingest(events, spec)
+        try:
+            ingest.accept(order, time.time_ns())
+        finally:
+            ingest.close()
+    except (FolderError, LogError, StoreError) as error:
+        raise DataError(str(error)) from error
+
+
+def _say(done: Compaction) -> None:
+    """One line of what was done."""
+    latest = "" if done.is_sealed else "; the server keeps its latest file, which goes with the next call"
+    expired = f", {done.num_expired} Parquet files were too old" if done.num_expired else ""
+    forgotten = f", {done.num_forgotten:,} events of forgotten users are gone" if done.num_forgotten else ""
+    console.say(
+        f"stream compact: {done.num_converted} files of the log are now Parquet, {done.num_removed} left the log, the "
+        f"checkpoint has the events up to offset {done.position}{forgotten}{expired}{latest}"
+    )

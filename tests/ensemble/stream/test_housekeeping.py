@@ -1,0 +1,107 @@
+"""`cascade stream compact`, `forget` and `rebuild` on folders that no server writes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from runtime.stream.folder import state_folder
+from runtime.stream.ingest import Ingest
+from runtime.stream.keys import user_keys
+from runtime.stream.log.errors import CompactedError
+from runtime.stream.log.log import EventLog
+from runtime.stream.spec import StreamSpec
+from runtime.stream.store import USER, LmdbStore
+from scripts.stream import stream
+from tests.runtime.stream.log.made import events_of
+from workflows.stream.history import read_events
+
+SPEC = StreamSpec("INT64", "INT64", ("click", "buy"), segment_bytes=2_000)
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Status and output of `cascade stream`."""
+    done = CliRunner().invoke(stream, [str(word) for word in words])
+    return done.exit_code, done.output.replace("\n", " ")
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    ingest = Ingest(tmp_path / "events", SPEC)
+    for number in range(10):
+        ingest.accept(events_of([number % 3] * 40, range(40 * number, 40 * number + 40)), number)
+    ingest.close()
+    return tmp_path / "events"
+
+
+def num_events(events: Path, spec: StreamSpec, user: int) -> int:
+    store = LmdbStore(state_folder(events, spec.state_version), writable=False)
+    with store.read() as reading:
+        value = reading.get([USER + user_keys(events_of([user]).user)[0]])[0]
+    store.close()
+    return 0 if value is None else int.from_bytes(value[24:28], "little")
+
+
+def test_compact_says_what_it_did(events):
+    status, said = run("compact", events)
+    assert (status, "left the log, the checkpoint has the events up to offset 400" in said) == (0, True)
+    assert run("replay", "--check", events)[0] == 0
+    assert run("compact", events, "--keep-days", "1")[1].count("Parquet files were too old") == 1
+    status, said = run("replay", "--check", events)
+    assert status == 1
+    assert "no longer has the events before offset 400" in said
+    assert run("compact", events, "--keep-days", "0")[0] == 2
+
+
+def test_a_user_is_forgotten_where_no_server_runs(events):
+    run("compact", events)
+    status, said = run("forget", "1", events)
+    assert status == 0
+    assert "user 1 is forgotten: 120 events are gone" in said
+    assert (num_events(events, SPEC, 0), num_events(events, SPEC, 1)) == (160, 0)
+    users = [user for batch in read_events(events) for user in batch.events.user.tolist()]
+    assert (users.count(0), users.count(1), users.count(2)) == (160, 1, 120)
+    assert run("replay", "--check", events)[0] == 0
+    assert "120 events" not in run("forget", "1", events)[1]
+
+
+def test_no_number_and_no_folder_are_one_sentence(events, tmp_path):
+    status, said = run("forget", "seven", events)
+    assert (status, "the users of this product are whole numbers, got 'seven'" in said) == (1, True)
+    for words in (("compact",), ("forget", "7"), ("rebuild",)):
+        status, said = run(*words, tmp_path / "nothing")
+        assert (status, "holds no live events" in said) == (1, True)
+
+
+def test_another_state_is_made_from_parquet_when_the_log_no_longer_has_all(events):
+    run("compact", events)
+    longer = replace(SPEC, history_length=99)
+    with pytest.raises(CompactedError, match=r"begins with event 400, expected 0: .*`cascade stream rebuild"):
+        Ingest(events, longer)
+    status, said = run("rebuild", events)
+    assert (status, "knows all events up to offset 400" in said) == (0, True)
+    ingest = Ingest(events, longer)
+    ingest.accept(events_of([1], [9999]), 11)
+    ingest.close()
+    assert num_events(events, longer, 1) == 121
+    assert run("replay", "--check", events)[0] == 0
+
+
+def test_a_state_that_is_lost_with_its_checkpoint_is_made_anew(events):
+    run("compact", events)
+    for lost in ("state", "checkpoints"):
+        shutil.rmtree(events / lost)
+    assert run("rebuild", events)[0] == 0
+    Ingest(events, SPEC).close()
+    assert num_events(events, SPEC, 0) == 160
+
+
+def test_rebuild_waits_for_no_server(events):
+    log = EventLog(events, sync=False, segment_bytes=1)
+    status, said = run("rebuild", events)
+    assert (status, "is being written by process" in said) == (1, True)
+    log.close()
