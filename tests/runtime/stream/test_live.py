@@ -17,8 +17,11 @@ import pytest
 from ensemble.config import ChainConfig, FilterRule
 from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
+from runtime.sources.base import QueriedUser, Source
 from runtime.spec import ChainSpec, LiveSpec
-from runtime.stream.live import AWAY, EVENTS_VARIABLE, without_live_state
+from runtime.stream.keys import item_keys
+from runtime.stream.live import AWAY, EVENTS_VARIABLE, live_state, without_live_state
+from runtime.stream.record import IN_STOCK, OUT_OF_STOCK
 from tests.ensemble.oracle import Oracle
 from tests.ensemble.synthetic import L, item_id, make_run, user_id
 from tests.runtime.stream.writer import Writer, stock
@@ -376,3 +379,61 @@ def test_ids_that_no_event_can_have_know_nothing(world, writer):
     else:
         users = np.array([[2**64 - 1], [user_id(5, False)]], np.uint64)
         assert (chain.recommend({"user_id": users})["state_age_ms"][:, 0] >= 0).tolist() == [False, True]
+
+
+class Everything(Source):
+    """A source of a user's own, which knows nothing of stock."""
+
+    name = "everything"
+
+    def find(self, user: QueriedUser, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(120)
+        return rows, np.ones(len(rows), np.float32)
+
+
+def test_a_source_that_knows_no_stock_gives_nothing_that_is_out_of_it(world, writer):
+    chain, source = world.open(), Everything()
+    source.open(world.root / "live", world.spec)
+    writer.send(world.stock(3, 0), world.stock(4, 0), world.stock(4, 1, at=2))
+    arrays: dict[str, Any] = {}
+    chain.nodes[0].encode(arrays, chain.nodes[0].step.parse({"user_id": world.user(7)}))
+    found = set(
+        source({tensor.name: arrays[tensor.name] for tensor in source.inputs(world.spec)})["everything_items"][0]
+    )
+    assert found - {-1} == {*world.oracle().eligible, 4} - {3}
+
+
+def test_a_writer_that_is_killed_takes_nothing_away(world, tmp_path, monkeypatch):
+    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "events"))
+    chain = world.open()
+    with Writer(tmp_path / "events", world.stream) as writer:
+        writer.send(*world.clicks(5, 20))
+        writer.kill()
+        assert world.agrees(chain, 5, 20)["stream_offset"].tolist() == [[1]]
+    with Writer(tmp_path / "events", world.stream) as again:
+        again.position = 1
+        again.send(*world.clicks(5, 21, at=2))
+        assert world.agrees(chain, 5, 20, 21)["stream_offset"].tolist() == [[2]]
+
+
+def test_the_stock_can_be_read_from_an_offset_on(world, writer):
+    writer.send(world.stock(3, 0, at=5), *world.clicks(5, 20), world.stock(4, 0, at=5), world.stock(3, 1, at=6))
+    state = live_state(world.stream)
+
+    def changed(since: int) -> set[tuple]:
+        changes = state.stock_changes(since, opened, 0)
+        assert changes is not None and changes.position == writer.position
+        return set(zip(changes.items.tolist(), changes.stock.tolist(), strict=True))
+
+    whole = state.stock_changes(AWAY, 0, 0)
+    assert whole is not None and whole.is_whole
+    opened = whole.opened
+    three, four = item_keys(np.array(world.items(3, 4), object if world.text_ids else np.int64)).tolist()
+    assert changed(AWAY) == changed(0) == changed(2) == {(four, OUT_OF_STOCK), (three, IN_STOCK)}
+    assert changed(3) == {(three, IN_STOCK)}
+    # An earlier instant changes nothing, and is not found; the same again neither.
+    writer.send(world.stock(4, 1, at=4), world.stock(3, 0, at=1), world.stock(4, float("nan"), at=99))
+    assert changed(4) == set()
+    writer.send(world.stock(4, 1, at=7))
+    assert changed(3) == {(three, IN_STOCK), (four, IN_STOCK)}
+    assert changed(4) == {(four, IN_STOCK)}

@@ -5,6 +5,7 @@ LMDB opens an environment once a process, so that a test whose chain reads the s
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import subprocess
 import sys
@@ -81,6 +82,14 @@ class Writer:
         self.position += len(rows)
         return self.position
 
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        assert self._process is not None
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        self._process = None
+
     def _give(self, value: Any) -> None:
         assert self._process is not None and self._process.stdin is not None
         pickle.dump(value, self._process.stdin)
@@ -97,6 +106,6 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None
-        self._give(None)
-        self._process.communicate()
+        if self._process is not None:
+            self._give(None)
+            self._process.communicate()
