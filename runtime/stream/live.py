@@ -18,14 +18,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.stream.folder import FOLDER_VARIABLE, state_folder
 from runtime.stream.record import item_record, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ITEM, SEEN, STOCK, USER, LmdbStore, Reading, StoreError, stock_key
 
-__all__ = ["AWAY", "EVENTS_VARIABLE", "LiveState", "LiveUsers", "StockChanges", "live_state", "without_live_state"]
+__all__ = ["AWAY", "LiveState", "LiveUsers", "StockChanges", "live_state", "without_live_state"]
 
-# The folder of the live events of a product; the state is in STATE_FOLDER/<state_version> of it.
-EVENTS_VARIABLE, STATE_FOLDER, DATA_FILE = "CASCADE_EVENTS", "state", "data.mdb"
+DATA_FILE = "data.mdb"
 # What a position is where there is no state, and an age where a user has no event.
 AWAY = -1
 # A state that is there and cannot be opened or read is tried again after this long.
@@ -215,12 +215,12 @@ class LiveState:
 
 def live_state(spec: StreamSpec) -> LiveState:
     """The state of a stream in the folder that CASCADE_EVENTS names; one a process, whoever asks."""
-    events = os.environ.get(EVENTS_VARIABLE, "")
+    events = os.environ.get(FOLDER_VARIABLE, "")
     if not events or _hidden.get():
         return LiveState(None, spec)
     import lmdb  # noqa: F401 - a server without it must not load a chain that needs it
 
-    folder = Path(events).absolute() / STATE_FOLDER / spec.state_version
+    folder = state_folder(Path(events).absolute(), spec.state_version)
     return _states.setdefault(folder, LiveState(folder, spec))
 
 

@@ -20,9 +20,9 @@ from runtime.chain import Chain
 from runtime.plan import Plan
 from runtime.spec import ChainSpec, LiveSpec
 from runtime.standard import standard_plan
+from runtime.stream.folder import FOLDER_VARIABLE
 from runtime.stream.items import KEY_ROWS_FILE, KEYS_FILE
 from runtime.stream.keys import item_keys
-from runtime.stream.live import EVENTS_VARIABLE
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from tests.runtime.stream.writer import Writer, stock
 from tests.workflows.infos import data_info
@@ -112,7 +112,7 @@ def busy(tmp_path, monkeypatch) -> tuple[Run, Config]:
     compile_chain(run, config, tmp_path / "first", "serve")
     spec = ChainSpec.load(tmp_path / "first")
     assert spec.live is not None
-    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "events"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "events"))
     with Writer(tmp_path / "events", spec.live.stream) as writer:
         clicks = [{"user": user_id(row, False), "item": item_id(row + 9, False), "at": 5} for row in range(20)]
         writer.send(*clicks, *(stock(item_id(row, False), 0.0, at=5) for row in range(0, 80, 2)))

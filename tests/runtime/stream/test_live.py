@@ -19,8 +19,9 @@ from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
 from runtime.sources.base import QueriedUser, Source
 from runtime.spec import ChainSpec, LiveSpec
+from runtime.stream.folder import FOLDER_VARIABLE
 from runtime.stream.keys import item_keys
-from runtime.stream.live import AWAY, EVENTS_VARIABLE, live_state, without_live_state
+from runtime.stream.live import AWAY, live_state, without_live_state
 from runtime.stream.record import IN_STOCK, OUT_OF_STOCK
 from tests.ensemble.oracle import Oracle
 from tests.ensemble.synthetic import L, item_id, make_run, user_id
@@ -106,7 +107,7 @@ def world(request, tmp_path_factory) -> World:
 
 @pytest.fixture
 def writer(world, tmp_path, monkeypatch) -> Iterator[Writer]:
-    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "events"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "events"))
     with Writer(tmp_path / "events", world.stream) as writer:
         yield writer
 
@@ -216,7 +217,7 @@ def test_stock_goes_out_and_comes_back_in_every_source_and_on_the_popularity_pat
     rule = FilterRule(column="price", op="<=", value=0.8)
     config = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20, rules=[rule], filter_seen=filter_seen)
     world = World(tmp_path, chain=config, rules=(lambda category, price: price <= 0.8,), further=True)
-    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "events"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "events"))
     raw = np.load(tmp_path / "live/rules.npy"), np.load(tmp_path / "live/eligible.npy")
     allowed, eligible = (np.unpackbits(bits, bitorder="little", count=120).astype(bool) for bits in raw)
     sold_out = np.flatnonzero(allowed & ~eligible).tolist()
@@ -287,7 +288,7 @@ def test_without_a_state_the_slates_are_those_of_the_export_and_with_one_again_t
     world, tmp_path, monkeypatch
 ):
     events = tmp_path / "events"
-    monkeypatch.setenv(EVENTS_VARIABLE, str(events))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(events))
     chain = world.open()
     away = {"stream_offset": [[AWAY]], "state_age_ms": [[AWAY]]}
 
@@ -404,7 +405,7 @@ def test_a_source_that_knows_no_stock_gives_nothing_that_is_out_of_it(world, wri
 
 
 def test_a_writer_that_is_killed_takes_nothing_away(world, tmp_path, monkeypatch):
-    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "events"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "events"))
     chain = world.open()
     with Writer(tmp_path / "events", world.stream) as writer:
         writer.send(*world.clicks(5, 20))

@@ -20,7 +20,7 @@ from ensemble.publish import publish
 from ensemble.serving.reload import reload_model
 from runtime.chain import Chain
 from runtime.spec import ChainSpec
-from runtime.stream.live import EVENTS_VARIABLE
+from runtime.stream.folder import FOLDER_VARIABLE
 from tests.ensemble.synthetic import item_id, make_run, user_id
 from tests.runtime.stream.writer import Writer, stock
 from workflows.core.run import Run
@@ -63,7 +63,7 @@ def served(request, tmp_path_factory) -> Iterator[Served]:
     config = msgspec.structs.replace(plain, chain=chain, stream=StreamConfig())
     compile_chain(run, plain, root / "plain", "serve")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(EVENTS_VARIABLE, str(root / "events"))
+        patch.setenv(FOLDER_VARIABLE, str(root / "events"))
         export(run, config)
         publish(run, config, root / request.param, request.param)
         spec = ChainSpec.load(next(root.joinpath(request.param).rglob("chain.json")).parent)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from runtime.stream.events import INTERACTION, ITEM, Events
+from runtime.stream.folder import state_folder
 from runtime.stream.spec import StreamSpec
 
 PROGRAM = """
@@ -69,7 +70,7 @@ class Writer:
     """
 
     def __init__(self, events: Path, spec: StreamSpec) -> None:
-        self.folder, self._spec = events / "state" / spec.state_version, spec
+        self.folder, self._spec = state_folder(events, spec.state_version), spec
         self.position = 0
         self._is_text = spec.item_id_dtype == "BYTES"
         self._process: subprocess.Popen | None = None
