@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
 from ensemble.serving.repository import events_folder, find_repository, takes_events
+from ensemble.serving.server import serve
 from runtime.spec import ChainSpec, LiveSpec
 from runtime.stream.spec import StreamSpec
 from tests.ensemble.synthetic import make_run, sign_again
-from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.artefacts import read_manifest, write_manifest
+from workflows.core.errors import ArtefactError, ConfigError, ServingError
 from workflows.core.run import Run
 from workflows.stream.config import StreamConfig
 
@@ -54,6 +57,12 @@ def test_a_chain_without_a_stream_has_no_such_model(exported: tuple[Run, Config]
     replace(spec, live=None).save(tmp_path)
     write_events_model(tmp_path, tmp_path / "repository")
     assert not (tmp_path / "repository").exists()
+    shutil.copytree(exported[0].folder("repo") / "fused", tmp_path / "without/fused")
+    shutil.rmtree(tmp_path / "without/fused/cascade_events")
+    manifest = read_manifest(exported[0].folder("repo"))
+    write_manifest(tmp_path / "without", msgspec.structs.replace(manifest, files=[]))
+    with pytest.raises(ServingError, match=r"--events was given, and .* takes no events; add \[stream\] to the config"):
+        serve(tmp_path / "without", events=tmp_path / "events")
     assert spec.live is not None
     replace(spec, live=LiveSpec(replace(spec.live.stream, stock="kind"))).save(tmp_path)
     with pytest.raises(ConfigError, match=r"data\.stock is 'kind', which is the name of a field of live events"):

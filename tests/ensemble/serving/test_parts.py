@@ -145,6 +145,10 @@ def test_an_installed_tritonserver_comes_first(tmp_path: Path, monkeypatch: pyte
             "I x] ok\nE x] failed to load 'cascade' version 1: Internal: ValueError: bad\n\nAt:\n  /a/b.py(3): f\n",
             "model 'cascade': ValueError: bad",
         ),
+        (
+            "E x] failed to load 'cascade_events' version 1: Internal: TritonModelException: none\\n\\nAt:\\n  /a.py\n",
+            "model 'cascade_events': none",
+        ),
         ("error: creating server: Internal - failed to load all models\n", "failed to load all models"),
         ("tritonserver: error while loading shared libraries: libz.so.1: cannot open\n", "libz.so.1: cannot open"),
         ("", "its log is empty"),
@@ -153,6 +157,7 @@ def test_an_installed_tritonserver_comes_first(tmp_path: Path, monkeypatch: pyte
 def test_the_reason_is_the_most_telling_line(tmp_path: Path, log: str, said: str) -> None:
     (tmp_path / "server.log").write_text(log)
     assert said in reason(tmp_path / "server.log")
+    assert "At:" not in reason(tmp_path / "server.log")
     assert "\n" not in reason(tmp_path / "server.log")
 
 

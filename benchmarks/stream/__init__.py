@@ -1,0 +1,1 @@
+"""Speed of live events: how fast they go in."""

@@ -1,0 +1,30 @@
+"""The requests of the benchmark of live events: as many new events as were asked for, none of them twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import deserialize_bytes_tensor
+
+from benchmarks.stream.ingest import Setting, requests
+
+USERS = {int: np.array([3, 2**53 + 1]), bytes: np.array([b"a", b"bc"])}
+
+
+@pytest.mark.parametrize("kind", [int, bytes])
+def test_each_request_holds_new_events(kind: type) -> None:
+    ids = {"user": USERS[kind], "item": np.array([7, 8, 9])}
+    made = requests(Setting(clients=4, batch=30, seconds=0.01), ids, ("click", "buy"), np.random.default_rng(0))
+    assert len(made) == 20
+    event_ids: set[bytes] = set()
+    for body in made:
+        request = service_pb2.ModelInferRequest.FromString(body)
+        assert request.model_name == "cascade_events"
+        columns = dict(zip([tensor.name for tensor in request.inputs], request.raw_input_contents, strict=True))
+        assert all(list(tensor.shape) == [30, 1] for tensor in request.inputs)
+        event_ids |= set(deserialize_bytes_tensor(columns["event_id"]).tolist())
+        users = columns["user_id"]
+        drawn = np.frombuffer(users, np.int64) if kind is int else deserialize_bytes_tensor(users)
+        assert set(drawn.tolist()) == set(USERS[kind].tolist())
+    assert len(event_ids) == 600
