@@ -48,6 +48,8 @@ def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor
         ack=stream.ack,
         segment_bytes=stream.segment_mb << 20,
     )
+    if info.log_offset >= 0:
+        return LiveSpec(spec, known_offset=info.log_offset)
     return LiveSpec(spec, known_at=_known_at(run, info))
 
 

@@ -22,7 +22,7 @@ from runtime.stream.log.segments import Segment, list_segments, sync_folder
 from workflows.stream.history import first_event, read_events
 from workflows.stream.parquet import EventFile, list_files, read_file, write_batches
 
-__all__ = ["Forgotten", "forget_users"]
+__all__ = ["Forgotten", "find_orders", "forget_users"]
 
 
 class Forgotten:
@@ -70,12 +70,9 @@ def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None,
         LogError: the log is damaged.
         OSError: a file cannot be written; the one in its place stays.
     """
-    found = list(_orders(folder, max(start, first_event(folder)), stop))
-    if not found:
+    forgotten = find_orders(folder, max(start, first_event(folder)), stop)
+    if forgotten is None:
         return None, 0
-    forgotten = Forgotten(
-        Events.join([events for events, _ in found]), np.concatenate([offsets for _, offsets in found])
-    )
     in_log = first_offset(folder)
     count = 0
     for file in list_files(folder):
@@ -87,11 +84,20 @@ def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None,
     return forgotten, count
 
 
-def _orders(folder: Path, start: int, stop: int) -> Iterator[tuple[Events, NDArray[np.int64]]]:
+def find_orders(folder: Path, start: int, stop: int) -> Forgotten | None:
+    """The users whom the events between two offsets forget; None where they forget nobody.
+
+    Raises:
+        LogError, DataError: see `read_events`.
+    """
+    found: list[tuple[Events, NDArray[np.int64]]] = []
     for batch in read_events(folder, start, stop):
         rows = np.flatnonzero(batch.events.kind == FORGET)
         if len(rows):
-            yield batch.events.take(rows), batch.offsets[rows]
+            found.append((batch.events.take(rows), batch.offsets[rows]))
+    if not found:
+        return None
+    return Forgotten(Events.join([events for events, _ in found]), np.concatenate([offsets for _, offsets in found]))
 
 
 def _forget_in_file(file: EventFile, forgotten: Forgotten) -> int:

@@ -24,7 +24,9 @@ class DataConfig(Section, frozen=True):
             doubled inside a value, an empty value is null. A column has the type that all of its rows have: integers
             that print as they are written (not "007"), else floats, else true and false, else text. What features read
             as codes (categorical, hashed) is a number only where every row prints as it is written, so that "1.1" and
-            "1.10" stay two texts; what they read as numbers may be written in any way.
+            "1.10" stay two texts; what they read as numbers may be written in any way. Or the folder of live events of
+            a server: its interactions are the rows, with a 0/1 column for each label; context columns, position and
+            propensity are fields that the events carry, and what was sent twice or is of a forgotten user is left out.
         items: the catalogue; absent: the distinct items of the train and valid events. An item that only valid has is
             out of vocabulary for what is fitted on train, and is recommended by its neighbours and its popularity.
         users: absent: the distinct users of the events.

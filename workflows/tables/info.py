@@ -25,6 +25,7 @@ class DataInfo(Info, frozen=True, kw_only=True):
         labels: the label columns, the first of which tells a positive event.
         num_dropped: events that were left out.
         valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
+        log_offset: events of the log below it are in the tables; -1 where the events came from files.
     """
 
     stage: ClassVar[str] = "data"
@@ -39,3 +40,4 @@ class DataInfo(Info, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     num_dropped: int
     valid_given: bool = False
+    log_offset: int = -1

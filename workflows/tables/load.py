@@ -26,6 +26,7 @@ from workflows.tables.codes import check_codes, check_digits
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Use
+from workflows.tables.event_log import LogSource, find_log
 from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
 from workflows.tables.places import note_files
@@ -40,11 +41,15 @@ __all__ = ["Inputs", "Loaded", "find_inputs", "has_csv", "load"]
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """The files of every table; `events` has one entry, or one per split ("train", "valid", "test") for given files."""
+    """The files of every table; `events` has one entry, or one per split ("train", "valid", "test") for given files.
+
+    Where the events are a log, they are no files yet: `events` is empty until they have been written as a table.
+    """
 
     events: dict[str, Source]
     items: Source | None
     users: Source | None
+    log: LogSource | None = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -64,6 +69,7 @@ def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
         ConfigError: no events are named.
         DataError: a path leads nowhere, or a file is in two splits.
     """
+    log = None
     if split.by == "files":
         given = {"train": split.train, "valid": split.valid, "test": split.test}
         events = {name: find(f"split.{name}", spec) for name, spec in given.items() if spec}
@@ -71,7 +77,8 @@ def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
             raise ConfigError("split.by = 'files' needs split.train, got none; set split.train to a path")
         check_no_file_twice({f"split.{name}": source.files for name, source in events.items()})
     elif data.events:
-        events = {"": find("events", data.events)}
+        log = find_log(data.events)
+        events = {} if log else {"": find("events", data.events)}
     else:
         raise ConfigError(
             "data.events must name the events, got nothing; set data.events to a path or data.source = 'shop'"
@@ -80,6 +87,7 @@ def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
         events=events,
         items=find("items", data.items) if data.items else None,
         users=find("users", data.users) if data.users else None,
+        log=log,
     )
 
 

@@ -70,6 +70,7 @@ def prepare_data(
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, _database(scratch) as con:
+            inputs, tables = _written(inputs, tables, scratch)
             return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length)
 
     fingerprints = _fingerprints(found) if found else {}
@@ -112,7 +113,18 @@ def _prepare(
         labels=tuple(data.labels),
         num_dropped=placed.num_dropped,
         valid_given=placed.valid_given,
+        log_offset=inputs.log.stop if inputs.log else -1,
     )
+
+
+def _written(inputs: Inputs, data: DataConfig, scratch: Path) -> tuple[Inputs, DataConfig]:
+    """The same inputs with a log of events as a table."""
+    if inputs.log is None:
+        return inputs, data
+    from workflows.tables.event_log import as_table
+
+    events, data = as_table(inputs.log, data, scratch)
+    return msgspec.structs.replace(inputs, events={"": events}), data
 
 
 def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:
@@ -131,9 +143,10 @@ def _fingerprints(found: Inputs) -> dict[str, Any]:
     from workflows.tables.source import source_fingerprint
 
     sources = {f"events {name}": source for name, source in found.events.items()}
+    logs = {"events": msgspec.to_builtins(found.log)} if found.log else {}
     sources |= {"items": found.items} if found.items else {}
     sources |= {"users": found.users} if found.users else {}
-    return {name: source_fingerprint(source) for name, source in sources.items()}
+    return {**logs, **{name: source_fingerprint(source) for name, source in sources.items()}}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from runtime.stream.log.errors import CompactedError, LogError
 from runtime.stream.log.frame import Frame, decode
 from runtime.stream.log.segments import Segment, bytes_to_cut, check_seal, damaged, frames_in, list_segments
 
-__all__ = ["Batch", "first_offset", "read_batches", "read_log"]
+__all__ = ["Batch", "first_offset", "next_offset", "read_batches", "read_log"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ def first_offset(folder: Path) -> int:
     """
     segments = list_segments(folder)
     return segments[0].first_offset if segments else 0
+
+
+def next_offset(folder: Path) -> int:
+    """One more than the offset of the last event of a folder EVENTS; 0 where it has no log yet.
+
+    Raises:
+        LogError: it cannot be read.
+    """
+    segments = list_segments(folder)
+    if not segments:
+        return 0
+    last = segments[-1]
+    ends = [raw.header.next_offset for raw in frames_in(last, 0, last.first_offset)]
+    return ends[-1] if ends else last.first_offset
 
 
 def read_log(folder: Path, start: int = 0) -> Iterator[Frame]:
