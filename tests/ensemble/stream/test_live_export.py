@@ -76,6 +76,13 @@ def test_two_text_ids_of_one_hash_are_refused(tmp_path, monkeypatch):
         catalogue.write_keys(tmp_path / "items.npy", tmp_path / "item_keys.npy")
 
 
+def test_a_log_is_known_up_to_the_offset_to_which_it_was_read(tmp_path):
+    run, config = make_run(tmp_path / "run", num_users=10, num_items=40)
+    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit="datetime", log_offset=77), [])
+    # Whatever came behind it is news, however early its time.
+    assert live is not None and (live.known_offset, live.known_at) == (77, LiveSpec.known_at)
+
+
 @pytest.mark.parametrize(
     ("unit", "latest", "known_at"),
     [
