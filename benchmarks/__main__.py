@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.commands.catalogue import catalogue
 from benchmarks.commands.document import document
+from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.serving import serving
 from benchmarks.commands.training import training
@@ -13,8 +14,8 @@ from benchmarks.commands.training import training
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, catalogue, preprocess, training, document):
-    app.command(command.__name__)(command)
+for command in (serving, catalogue, preprocess, training, live_quality, document):
+    app.command(command.__name__.replace("_", "-"))(command)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from ensemble.evaluation.metrics_file import path_of_today
 from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
+from workflows.stream.features import live_columns
 from workflows.tables.labels import label_conditions
 
 __all__ = ["problems"]
@@ -82,6 +83,14 @@ def _features(config: Config) -> Iterator[str]:
     for table, name, _ in named_specs(features):
         if name in ids[table]:
             yield f"features.{table}.{name}: {name!r} is an id column of [data], which is always a feature; drop it"
+    if features.stream:
+        live_columns(features.stream)
+        if config.stream is None:
+            yield "features.stream needs live events, and the config has no [stream]; add it, or drop the features"
+        if data.timestamp is None:
+            yield "features.stream needs data.timestamp: windows are lengths of time"
+        if "merlin" in config.chain.layouts:
+            yield "features.stream cannot be served by the layout 'merlin', which knows no live events; drop one"
     if features.users and data.source == "tables" and not data.users:
         yield "features.users needs data.users"
     if features.items and data.source == "tables" and not data.items:

@@ -8,7 +8,7 @@ Codes: 0 padding, 1 null, 2 out of vocabulary, real values from 3. The empty str
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,11 @@ class Encoder:
         self.name = name
         self.features = list(features)
         self._arrays = dict(arrays)
+
+    def part(self, columns: Collection[str], *, without: bool = False) -> Encoder:
+        """The features of some of the raw columns, or of all others."""
+        kept = [feature for feature in self.features if (feature["column"] in columns) != without]
+        return Encoder(self.name, kept, self._arrays)
 
     @classmethod
     def load(cls, folder: str | Path, name: str) -> Encoder:

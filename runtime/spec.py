@@ -10,6 +10,7 @@ from typing import Any
 from runtime.index.settings import Settings
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record, known_keys, read_versioned
+from runtime.stream.features import LiveFeature
 from runtime.stream.spec import StreamSpec
 from runtime.tensor import FLOATS, Tensor
 
@@ -19,6 +20,7 @@ __all__ = [
     "FLOATS",
     "FORMAT_VERSION",
     "LIVE_AGE",
+    "LIVE_AT",
     "LIVE_OFFSET",
     "LIVE_SEEN",
     "PATHS",
@@ -38,8 +40,8 @@ PATHS = ("known_user", "history", "context", "popularity")
 KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
 
 # Arrays between the steps of a chain with a live state: its position, the age of the user's record, and item rows that
-# the user has seen besides those of the export and the recent ones.
-LIVE_OFFSET, LIVE_AGE, LIVE_SEEN = "live_offset", "live_age_ms", "live_seen_rows"
+# the user has seen besides those of the export and the recent ones; and the instant that the slate is for, nanoseconds.
+LIVE_OFFSET, LIVE_AGE, LIVE_SEEN, LIVE_AT = "live_offset", "live_age_ms", "live_seen_rows", "live_at"
 
 
 def encoded(name: str) -> str:
@@ -72,11 +74,15 @@ class LiveSpec:
         stream: whose state it is.
         known_offset: events below it are in the chain's files: the data were read from the log up to there.
         known_at: events up to this instant (nanoseconds since 1970) are: the data were tables.
+        user_features: raw context columns that the user's record gives, beside those of a request.
+        item_features: of candidates; `runtime.ranker.pairs.STREAM` and their names are pair features of the ranker.
     """
 
     stream: StreamSpec
     known_offset: int = 0
     known_at: int = -(2**63)
+    user_features: tuple[LiveFeature, ...] = ()
+    item_features: tuple[LiveFeature, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ def test_a_search_trains_its_trials_on_the_prepared_run_and_goes_on(run: Path) -
     assert (best / "retrieval" / "item_embeddings.npy").is_file()
 
 
+@pytest.mark.long
 def test_a_source_of_ones_own_is_fitted_measured_and_served(run: Path, tmp_path: Path) -> None:
     """The example of docs/ADD_A_SOURCE.md, word for word but for the column's name."""
     page = (ROOT / "docs/ADD_A_SOURCE.md").read_text()

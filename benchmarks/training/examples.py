@@ -35,7 +35,7 @@ class NoPairs(PairSource):
     def __init__(self) -> None:
         self.names = []
 
-    def compute(self, query: Batch, user_row: NDArray, item_rows: NDArray) -> NDArray[np.float32]:
+    def compute(self, query: Batch, user_row: NDArray, item_rows: NDArray, at: NDArray) -> NDArray[np.float32]:
         """float32 [G, M, 0]."""
         return np.zeros((*item_rows.shape, 0), np.float32)
 

@@ -21,7 +21,7 @@ from runtime.step import Arrays
 from workflows.core.console import progress
 from workflows.core.errors import ConfigError
 
-__all__ = ["check_measurable", "first_givers", "query_chain"]
+__all__ = ["check_measurable", "first_givers", "query_chain", "request_of"]
 
 # What the retriever alone is judged by: its candidates, best first.
 CANDIDATES, SCORES = "candidates", "retrieval_score"
@@ -56,7 +56,7 @@ def query_chain(
     with progress("evaluate: query the chain", num_queries, "users") as bar:
         for start in range(0, num_queries, spec.max_batch_size):
             part = np.arange(start, min(start + spec.max_batch_size, num_queries))
-            batch: Arrays = _request(queries, part, spec, user_ids, longest)
+            batch: Arrays = request_of(queries, part, spec, user_ids, longest)
             for node in chain.nodes:
                 started_at = time.perf_counter()
                 node.run(batch)
@@ -162,9 +162,18 @@ def _opened(
         yield _QueriedSource(source, None, {tensor.name: arrays[tensor.name] for tensor in source.inputs(spec)})
 
 
-def _request(
+def request_of(
     queries: Queries, part: NDArray[np.int64], spec: ChainSpec, user_ids: NDArray, longest: int
 ) -> dict[str, NDArray]:
+    """The request of some queries.
+
+    Args:
+        queries: Q queries.
+        part: their numbers [B].
+        spec: of the chain.
+        user_ids: raw ids by user_row.
+        longest: the slate that is wanted.
+    """
     ids = user_ids[queries.user_rows[part]]
     request = {
         "user_id": (ids.astype(object) if ids.dtype.kind == "S" else ids)[:, None],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from ensemble.config import Config
 from ensemble.evaluation.chain_source import check_measurable, query_chain
 from ensemble.evaluation.informed import ask_informed, why_not_informed
 from ensemble.evaluation.measure import Slates
+from ensemble.evaluation.replay import Replay
 from ensemble.evaluation.setting import Setting
 from ensemble.evaluation.tables import INFORMED
 from ensemble.export.compile import compile_chain
@@ -22,6 +24,8 @@ from models.baselines.fitted import BaselineRecord, fitted_baselines, interactio
 from models.sources.meta import SourcesMeta
 from models.sources.own import source_step
 from runtime.sources.base import Source
+from runtime.spec import ChainSpec
+from runtime.stream.live import at_instant, events_in
 from workflows.core import console
 from workflows.core.run import Run
 
@@ -49,12 +53,30 @@ def ask_all(run: Run, config: Config, setting: Setting) -> tuple[dict[str, Slate
         if model is not None:
             answers[name] = _ask_baseline(model, config, setting)
     data, longest = run.folder("data"), max(settings.cutoffs)
-    slates = query_chain(chain, setting.queries, setting.user_ids, setting.item_ids, longest, further)
+    with _live_before_test(run, chain, setting):
+        slates = query_chain(chain, setting.queries, setting.user_ids, setting.item_ids, longest, further)
     answers |= {answer.source: answer for answer in slates}
     if why_not_informed(data, config.shop, setting.queries) is None:
         filter_seen = config.chain.filter_seen
         answers[INFORMED] = ask_informed(data, config.shop, setting, filter_seen=filter_seen, longest=longest)
     return answers, records
+
+
+@contextmanager
+def _live_before_test(run: Run, chain: Path, setting: Setting) -> Iterator[None]:
+    """Where the chain reads a live state: one that knows every event before the test split, at its beginning."""
+    if ChainSpec.load(chain).live is None:
+        yield
+        return
+    folder = run.scratch("report") / "events"
+    shutil.rmtree(folder, ignore_errors=True)
+    replay = Replay(run, chain, folder)
+    try:
+        with events_in(folder), at_instant(int(setting.queries.at.min(initial=0))):
+            yield
+    finally:
+        replay.close()
+        shutil.rmtree(folder)
 
 
 def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 
 from ensemble.config import Config
@@ -42,7 +41,13 @@ CONTEXT_DTYPES = {**ID_DTYPES, "float64": "FP64", "float32": "FP32"}
 
 
 def compile_chain(
-    run: Run, config: Config, folder: Path, state: Literal["eval", "serve"], also: Sequence[Step] = ()
+    run: Run,
+    config: Config,
+    folder: Path,
+    state: Literal["eval", "serve"],
+    also: Sequence[Step] = (),
+    *,
+    replayed: bool = False,
 ) -> Plan:
     """Gather what serving needs: the sizes, the plan of the graph, and the files that the plan's steps open.
 
@@ -50,9 +55,10 @@ def compile_chain(
         run: a run whose stages up to ranking have finished.
         config: its config; `chain.graph` names the graph.
         folder: where to write; created, must be empty or absent.
-        state: whose histories, seen items and popularity: "eval" is before the test split, and knows no live events;
-            "serve" after every event.
+        state: whose histories, seen items and popularity: "eval" is before the test split, and knows live events only
+            where there are stream features; "serve" after every event.
         also: steps beside the plan's whose files are wanted too.
+        replayed: whether a chain of the state "eval" knows live events in any case.
 
     Returns:
         The plan.
@@ -65,7 +71,7 @@ def compile_chain(
     for stage in STAGES_READ:
         read_manifest(run.folder(stage))
     features = load_features(run)
-    spec = _spec(run, config if state == "serve" else msgspec.structs.replace(config, stream=None), features)
+    spec = _spec(run, config, features, state, replayed=replayed)
     spec.save(folder)
     plan, brought = plan_of(folder, config.chain.graph)
     plan.save(folder)
@@ -81,13 +87,19 @@ def compile_chain(
     return plan
 
 
-def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
+def _spec(
+    run: Run, config: Config, features: Features, state: Literal["eval", "serve"], *, replayed: bool
+) -> ChainSpec:
     info = DataInfo.load(run.folder("data"))
     retrieval, neighbours = RetrievalMeta.load(run.folder("retrieval")), NeighboursMeta.load(run.folder("neighbours"))
     sources = SourcesMeta.load(run.folder("sources"))
     _check_sizes(run, info, features, retrieval)
     schema, chain = features.schema, config.chain
-    context_columns = tuple(_context_columns(run, schema.side("context")))
+    live_names = {column.name for column in info.stream}
+    columns = _context_columns(run, schema.side("context"))
+    context_columns = tuple(column for column in columns if column.name not in live_names)
+    is_live = state == "serve" or replayed or bool(info.stream)
+    live = live_spec(run, config, info, context_columns, state) if is_live else None
     return ChainSpec(
         num_items=features.num_items,
         num_users=features.num_users,
@@ -113,7 +125,7 @@ def _spec(run: Run, config: Config, features: Features) -> ChainSpec:
         sources=tuple(_sources(neighbours, sources, chain.num_candidates)),
         fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
-        live=live_spec(run, config, info, context_columns),
+        live=live,
     )
 
 

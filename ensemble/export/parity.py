@@ -15,7 +15,7 @@ from runtime.index.settings import EXACT, Settings
 from runtime.neighbours import NeighbourLists
 from runtime.onnx import OnnxGraph
 from runtime.ranker.items import load_items
-from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE
+from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, STREAM, STREAM_KNOWN, TOWER_SCORE
 from runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from runtime.steps.rank import PlainScorer
 from runtime.stream.live import without_live_state
@@ -235,5 +235,7 @@ class BruteForce:
     def _pair(self, name: str, rows: NDArray, scores: dict[str, NDArray]) -> NDArray:
         if name in scores:
             return scores[name]
+        if name == STREAM_KNOWN or name.startswith(STREAM):  # nothing live is known at an export
+            return np.zeros(len(rows), np.float32)
         assert name == POPULARITY
         return np.asarray(np.load(self._folder / "item_popularity.npy")[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,19 +13,21 @@ from ensemble.config import Config
 from runtime.spec import LiveSpec, Tensor
 from runtime.stream.spec import StreamSpec
 from workflows.core.run import Run
+from workflows.stream.features import ONLY_LABEL, since_labels, windows_of
 from workflows.tables.info import DataInfo
+from workflows.tables.split import SPLITS
 
 __all__ = ["live_spec"]
 
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
-# The label of events where the tables have none: each of them is a positive.
-ONLY_LABEL = "interaction"
 # Units of timestamps that say an order and no time.
 NO_INSTANTS = ("order", "rows")
 DAY_NS = 86_400 * 10**9
 
 
-def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor]) -> LiveSpec | None:
+def live_spec(
+    run: Run, config: Config, info: DataInfo, context: Sequence[Tensor], state: Literal["eval", "serve"]
+) -> LiveSpec | None:
     """The live part of chain.json; None where the config has no [stream].
 
     Args:
@@ -32,6 +35,7 @@ def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor
         config: of it.
         info: of data/.
         context: the raw context columns of a request.
+        state: what the chain's files know: the events before the test split, or all.
     """
     stream = config.stream
     if stream is None:
@@ -47,18 +51,27 @@ def live_spec(run: Run, config: Config, info: DataInfo, context: Sequence[Tensor
         max_future_s=stream.max_future_s,
         ack=stream.ack,
         segment_bytes=stream.segment_mb << 20,
+        user_windows=windows_of(info.stream, "user"),
+        since=since_labels(info.stream),
+        item_windows=windows_of(info.stream, "item"),
     )
-    if info.log_offset >= 0:
-        return LiveSpec(spec, known_offset=info.log_offset)
-    return LiveSpec(spec, known_at=_known_at(run, info))
+    return LiveSpec(
+        spec,
+        known_offset=max(info.log_offset, 0) if state == "serve" else 0,
+        known_at=_known_at(run, info, SPLITS if state == "serve" else SPLITS[:2]),
+        user_features=tuple(column.feature for column in info.stream if column.key == "user"),
+        item_features=tuple(column.feature for column in info.stream if column.key == "item"),
+    )
 
 
-def _known_at(run: Run, info: DataInfo) -> int:
-    """The instant up to which the tables hold the events; the smallest where their timestamps say no time."""
+def _known_at(run: Run, info: DataInfo, splits: Sequence[str]) -> int:
+    """The instant up to which the tables hold the events; the smallest where an offset of the log says it, or nothing."""
     latest = LiveSpec.known_at
+    if info.log_offset >= 0 and splits == SPLITS:
+        return latest
     if not info.has_timestamp or info.timestamp_unit in NO_INSTANTS:
         return latest
-    for path in sorted(run.folder("data").glob("*/part_*.parquet")):
+    for path in sorted(path for split in splits for path in (run.folder("data") / split).glob("part_*.parquet")):
         with pq.ParquetFile(path) as file:
             groups = (file.read_row_group(number, columns=["at"]) for number in range(file.num_row_groups))
             latest = max([latest, *(pc.max(group["at"]).as_py() for group in groups if len(group))])

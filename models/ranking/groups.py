@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Events, Features, Shard
+from models.ranking.live import Hide
 from models.ranking.pairing import PairSource
 from workflows.features.schema import HISTORY
 
@@ -69,6 +70,7 @@ class ImpressionGroups:
         features: of the run.
         pairs: gives the pair features.
         history: int32 [U, L], codes that stand for the history of every event of a user; None: each has its own.
+        hide: hides the live state from some of the shuffled rows; None: from none.
     """
 
     listwise = False
@@ -80,10 +82,11 @@ class ImpressionGroups:
         features: Features,
         pairs: PairSource,
         history: NDArray[np.int32] | None = None,
+        hide: Hide | None = None,
     ) -> None:
         self._events = events.select(known_items_only=True)
         self._label, self._features, self._pairs = label, features, pairs
-        self._history = history
+        self._history, self._hide = history, hide
         self._shard = Shard()
 
     def share(self, shard: Shard) -> ImpressionGroups:
@@ -99,14 +102,17 @@ class ImpressionGroups:
 
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
         """Yield groups [B, 1]."""
-        for events in self._events.batches(batch_size, seed=seed, shard=self._shard):
+        for number, events in enumerate(self._events.batches(batch_size, seed=seed, shard=self._shard)):
             if self._history is not None:
                 events = {**events, HISTORY: self._history[events["user_row"]]}
             query, rows = self._features.event_inputs(events), events["item_row"]
+            pair = self._pairs.compute(query, events["user_row"], rows[:, None], events["at"])
+            if self._hide is not None and seed is not None:
+                query, pair = self._hide(query, pair, (seed, number))
             yield Group(
                 query=query,
                 items=self._features.item_inputs(rows),
-                pair=self._pairs.compute(query, events["user_row"], rows[:, None]),
+                pair=pair,
                 labels=events[self._label][:, None].astype(np.float32),
                 mask=np.ones((len(rows), 1), bool),
             )
@@ -121,6 +127,7 @@ class SampledGroups:
         pair: float32 [R, M, P].
         user_row: int32 [R].
         features: item features by row.
+        hide: hides the live state from some of the shuffled groups; None: from none.
     """
 
     listwise = True
@@ -132,9 +139,10 @@ class SampledGroups:
         pair: NDArray,
         user_row: NDArray,
         features: Features,
+        hide: Hide | None = None,
     ) -> None:
         self.query, self.item_rows, self.pair, self.user_row = query, item_rows, pair, user_row
-        self._features = features
+        self._features, self._hide = features, hide
         self._shard = Shard()
 
     def share(self, shard: Shard) -> SampledGroups:
@@ -151,7 +159,9 @@ class SampledGroups:
     def where(self, keep: NDArray[np.bool_]) -> SampledGroups:
         """The groups where `keep` [R] is true."""
         query = {name: values[keep] for name, values in self.query.items()}
-        return SampledGroups(query, self.item_rows[keep], self.pair[keep], self.user_row[keep], self._features)
+        return SampledGroups(
+            query, self.item_rows[keep], self.pair[keep], self.user_row[keep], self._features, self._hide
+        )
 
     def batches(self, batch_size: int, seed: int | None = None) -> Iterator[Group]:
         """Yield groups [G, M]."""
@@ -160,15 +170,18 @@ class SampledGroups:
         if self._shard.size > 1:
             order = order[: num_groups - num_groups % self._shard.size][self._shard.rank :: self._shard.size]
         step = max(1, batch_size // width)
-        for start in range(0, len(order), step):
+        for number, start in enumerate(range(0, len(order), step)):
             taken = order[start : start + step]
             rows = self.item_rows[taken]
+            query, pair = {name: values[taken] for name, values in self.query.items()}, self.pair[taken]
+            if self._hide is not None and seed is not None:
+                query, pair = self._hide(query, pair, (seed, number))
             labels = np.zeros(rows.shape, np.float32)
             labels[:, 0] = 1.0
             yield Group(
-                query={name: values[taken] for name, values in self.query.items()},
+                query=query,
                 items=self._features.item_inputs(np.maximum(rows, 0).ravel()),
-                pair=self.pair[taken],
+                pair=pair,
                 labels=labels,
                 mask=rows >= 0,
             )

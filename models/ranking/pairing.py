@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.dataset.features import Batch, State
 from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
+from models.ranking.live import LiveItems
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE, pair_features, popularity_values
 
 __all__ = ["PairSource", "choose_pairs"]
@@ -38,26 +39,30 @@ class PairSource:
         names: which, in order.
         retriever: of that snapshot.
         state: what was known then; its counts are the popularity.
+        live: what happened lately to the items; None where no name asks for it.
     """
 
-    def __init__(self, names: Sequence[str], retriever: MergedRetriever, state: State) -> None:
-        self.names = list(names)
+    def __init__(
+        self, names: Sequence[str], retriever: MergedRetriever, state: State, live: LiveItems | None = None
+    ) -> None:
+        self.names, self.live = list(names), live
         self.retriever = retriever
         self.popularity = popularity_values(np.asarray(state.popularity))
 
-    def compute(self, query: Batch, user_row: NDArray, item_rows: NDArray) -> NDArray[np.float32]:
+    def compute(self, query: Batch, user_row: NDArray, item_rows: NDArray, at: NDArray) -> NDArray[np.float32]:
         """Pair features of given (query, item) rows.
 
         Args:
             query: query features by name, [G, 1] or [G, L].
             user_row: int [G], whose items count for the item-item score.
             item_rows: int [G, M]; -1 is no item.
+            at: int64 [G], the instant of each query, nanoseconds.
 
         Returns:
             float32 [G, M, P].
         """
         if TOWER_SCORE not in self.names:
-            return pair_features(self.names, item_rows, {}, self.popularity)
+            return pair_features(self.names, item_rows, self._lately(item_rows, at), self.popularity)
         embedded = self.retriever.tower.embed(query)
         num_items = len(self.popularity)
         step = max(1, BLOCK_CELLS // num_items)
@@ -65,11 +70,16 @@ class PairSource:
         parts = []
         for span in spans:
             neighbour = self.retriever.neighbour_scores(user_row[span])
-            parts.append(self.of_block(embedded[span], neighbour, item_rows[span], np.arange(len(neighbour))))
+            parts.append(self.of_block(embedded[span], neighbour, item_rows[span], np.arange(len(neighbour)), at[span]))
         return np.concatenate(parts)
 
     def of_block(
-        self, embedded: NDArray[np.float32], neighbour: NDArray[np.float32], item_rows: NDArray, owner: NDArray
+        self,
+        embedded: NDArray[np.float32],
+        neighbour: NDArray[np.float32],
+        item_rows: NDArray,
+        owner: NDArray,
+        at: NDArray,
     ) -> NDArray[np.float32]:
         """Pair features where the scores of the whole catalogue are at hand.
 
@@ -78,11 +88,16 @@ class PairSource:
             neighbour: float32 [Q, N], item-item scores.
             item_rows: int [G, M]; -1 is no item.
             owner: int [G], the query of each group.
+            at: int64 [G], the instant of each group, nanoseconds.
         """
         known = np.maximum(item_rows, 0)
         items = self.retriever.tower.item_embeddings[known]
         scores = {
             TOWER_SCORE: np.einsum("gd,gmd->gm", embedded[owner], items, optimize=True),
             NEIGHBOUR_SCORE: neighbour[owner[:, None], known],
+            **self._lately(item_rows, at),
         }
         return pair_features(self.names, item_rows, scores, self.popularity)
+
+    def _lately(self, item_rows: NDArray, at: NDArray) -> dict[str, NDArray[np.float32]]:
+        return {} if self.live is None else self.live.values(item_rows, at)

@@ -10,6 +10,7 @@ from models.dataset.new_positives import is_new
 from models.dataset.runs import places_in_runs
 from models.ranking.config import RankingConfig
 from models.ranking.groups import SampledGroups
+from models.ranking.live import Hide
 from models.ranking.pairing import PairSource
 from workflows.core import console
 from workflows.features.schema import HISTORY
@@ -27,7 +28,12 @@ POPULARITY_POWER = 0.75
 
 
 def sample_groups(
-    positives: Batch, features: Features, state: State, pairs: PairSource, config: RankingConfig
+    positives: Batch,
+    features: Features,
+    state: State,
+    pairs: PairSource,
+    config: RankingConfig,
+    hide: Hide | None = None,
 ) -> SampledGroups:
     """Build one group per positive event that `state`, and at best neither retrieval source, has seen.
 
@@ -43,6 +49,7 @@ def sample_groups(
         state: what was known at the start of the split.
         pairs: pair features as of `state`, with a retriever that was fitted before the split.
         config: how many negatives, from where.
+        hide: see SampledGroups.
     """
     random = np.random.default_rng(config.seed)
     # Of every positive, also those that are not drawn below.
@@ -75,9 +82,9 @@ def sample_groups(
             for place, user in enumerate(users):
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores, owner)
-            pair[span] = pairs.of_block(embedded[block], neighbour, item_rows[span], owner)
+            pair[span] = pairs.of_block(embedded[block], neighbour, item_rows[span], owner, batch["at"][span])
             bar.advance(bar.task_ids[0], len(owner))
-    groups = SampledGroups(query, item_rows, pair, user_row, features)
+    groups = SampledGroups(query, item_rows, pair, user_row, features, hide)
     # What retrieval does not find is never ranked: learning to prefer it would only draw other weak candidates up.
     return groups.where(is_candidate) if is_candidate.any() else groups
 

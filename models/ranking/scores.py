@@ -98,6 +98,7 @@ def _source(
     """The rows of a split and the user of each group; None where there is none."""
     from models.neighbours.merged import MergedRetriever
     from models.ranking.groups import ImpressionGroups
+    from models.ranking.live import LiveItems
     from models.ranking.pairing import PairSource
     from models.ranking.sampling import sample_groups
 
@@ -106,11 +107,11 @@ def _source(
     if meta.training_examples == "impressions":
         if not len(events):
             return None
-        pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state)
+        pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state, LiveItems.of_run(run))
         return ImpressionGroups(events, meta.label, features, pairs, history), events.columns["user_row"]
     positives = events.select(positives_of=meta.label).columns
     if not is_new(positives, state).any():
         return None
-    pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state)
+    pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state, LiveItems.of_run(run))
     groups = sample_groups(positives, features, state, pairs, config)
     return groups, groups.user_row

@@ -10,6 +10,7 @@ from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource, ImpressionGroups, SampledGroups
 from models.ranking.latest import hold_back_latest
+from models.ranking.live import LiveItems, hide_of
 from models.ranking.pairing import PairSource
 from models.ranking.sampling import sample_groups
 from workflows.core import console
@@ -40,9 +41,10 @@ def training_sources(
         held_out = _held_out(groups.user_row, config.seed)
         return groups.where(~held_out), groups.where(held_out), groups
     state = load_state(run, "train")
-    pairs = PairSource(names, MergedRetriever(run, "train", state), state)
+    pairs = PairSource(names, MergedRetriever(run, "train", state), state, LiveItems.of_run(run))
     splits = (("train",), ("valid",), ("train", "valid"))
-    train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs) for s in splits)
+    hide = hide_of(run, features, names)
+    train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs, hide=hide) for s in splits)
     return (train, valid, both) if valid.num_rows else (train, None, None)
 
 
@@ -57,8 +59,8 @@ def _sampled_groups(run: Run, config: RankingConfig, features: Features, label: 
         )
         positives = load_events(run, "train").select(positives_of=label, known_items_only=True).columns
         positives, state = hold_back_latest(positives, state)
-    pairs = PairSource(names, MergedRetriever(run, "train", state), state)
-    return sample_groups(positives, features, state, pairs, config)
+    pairs = PairSource(names, MergedRetriever(run, "train", state), state, LiveItems.of_run(run))
+    return sample_groups(positives, features, state, pairs, config, hide_of(run, features, names))
 
 
 def _held_out(user_row: np.ndarray, seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import msgspec
 from models.dataset.features import Features, load_events, load_features, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
+from models.ranking.live import live_pairs
 from models.ranking.pairing import choose_pairs
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.ranking.sources import training_sources
@@ -58,7 +59,7 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
     counts = count_labels(load_events(run, "train"), label, features.num_users)
     sampled = trains_on_samples(counts, label, config)
     config = msgspec.structs.replace(config, use_user_id=wants_user_id(counts, config, sampled=sampled))
-    names = choose_pairs(config, sampled=sampled)
+    names = [*choose_pairs(config, sampled=sampled), *live_pairs(run)]
     _say(config, label, names, sampled=sampled)
     train, valid, both = training_sources(run, config, features, label, names, sampled)
     if valid is None:

@@ -7,9 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NEIGHBOUR_SCORE", "PAIR_FEATURES", "POPULARITY", "TOWER_SCORE", "pair_features", "popularity_values"]
+__all__ = [
+    "NEIGHBOUR_SCORE",
+    "PAIR_FEATURES",
+    "POPULARITY",
+    "STREAM",
+    "STREAM_KNOWN",
+    "TOWER_SCORE",
+    "pair_features",
+    "popularity_values",
+]
 
 TOWER_SCORE, NEIGHBOUR_SCORE, POPULARITY = "tower_score", "neighbour_score", "popularity"
+# Before the names of stream features of items; and whether they are known: all of them are 0 where the state is away.
+STREAM, STREAM_KNOWN = "stream.", "stream_known"
 PAIR_FEATURES = (TOWER_SCORE, NEIGHBOUR_SCORE, POPULARITY)
 
 
@@ -25,7 +36,8 @@ def pair_features(
         names: which features in which order, `pair_inputs` of ranking/meta.json; none gives P = 0.
         candidates: int [B, C] item rows, -1 padded.
         scores: "tower_score", the inner product of query and item embedding, and "neighbour_score", the sum of the
-            item-item weights over what the user has; float32 [B, C] each, needed where named.
+            item-item weights over what the user has; stream features of the candidates; float32 [B, C] each, needed
+            where named.
         popularity: float32 [N], item_popularity.npy; needed for "popularity".
 
     Returns:

@@ -17,6 +17,7 @@ from runtime.spec import (
     HISTORY,
     KNOWN_USER,
     LIVE_AGE,
+    LIVE_AT,
     LIVE_OFFSET,
     LIVE_SEEN,
     POPULARITY,
@@ -26,11 +27,11 @@ from runtime.spec import (
 )
 from runtime.step import Arrays, RequestStep, load_array
 from runtime.stream.items import key_files
-from runtime.stream.recent import RecentItems
+from runtime.stream.recent import LiveRecent, RecentItems
 
 __all__ = ["EncodeRequest"]
 
-_LIVE = (Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64"), Tensor(LIVE_SEEN, "INT32", -1))
+_LIVE = (*(Tensor(name, "INT64") for name in (LIVE_OFFSET, LIVE_AGE, LIVE_AT)), Tensor(LIVE_SEEN, "INT32", -1))
 # Contexts, a few hundred bytes each.
 MOST_REMEMBERED = 10_000
 
@@ -54,7 +55,10 @@ class EncodeRequest(RequestStep):
         self._history = load_array(folder / "state/history.npy")
         self._item_codes = load_array(folder / "items/item_id.npy")
         self._users = [(t.name, load_array(folder / "users" / f"{t.name}.npy")) for t in spec.user_features]
-        self._context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
+        live = [] if spec.live is None else [feature.name for feature in spec.live.user_features]
+        context = Encoder.load(folder / "encoders", "context") if spec.context_features else None
+        self._context = context.part(live, without=True) if context and spec.context_columns else None
+        self._of_users = context.part(live) if context and live else None
         # Numbers seldom repeat; nor would one that is not a number be found again.
         self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
         self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
@@ -91,7 +95,8 @@ class EncodeRequest(RequestStep):
         user_row = np.maximum(parsed.user_row, NO_ITEM)
         unknown = np.flatnonzero(user_row < 0)
         context, context_given = self._encode_context(parsed)
-        recent, live = self._recent(parsed)
+        live = None if self._live is None else self._live.of(parsed)
+        recent = parsed.recent if live is None else live.recent
         path_code = np.full(len(user_row), KNOWN_USER, np.int32)
         if len(unknown):
             given = (recent[unknown] >= 0).any(axis=1)
@@ -100,21 +105,21 @@ class EncodeRequest(RequestStep):
         return {
             **users,
             **context,
+            **self._lately(live.columns if live else {}, len(user_row)),
             encoded(self._spec.history_feature): self._history_codes(user_row, unknown, recent),
             "user_row": user_row[:, None],
             "path_code": path_code[:, None],
             "recent_rows": _rows(recent),
             "excluded_rows": _rows(parsed.exclude),
             "num_wanted": parsed.slate_size[:, None],
-            **live,
+            **({} if live is None else _passed_on(live)),
         }
 
-    def _recent(self, parsed: Parsed) -> tuple[NDArray[np.int32], Arrays]:
-        """The recent items [B, R], and what the chain passes on of a live state."""
-        if self._live is None:
-            return parsed.recent, {}
-        found = self._live.of(parsed)
-        return found.recent, {LIVE_OFFSET: found.offset, LIVE_AGE: found.age_ms, LIVE_SEEN: found.seen}
+    def _lately(self, columns: Mapping[str, NDArray], num_users: int) -> Arrays:
+        """The encoded stream features of the users, [B, 1]."""
+        if self._of_users is None:
+            return {}
+        return _encode(self._of_users, columns, num_users)[0]
 
     def _user_feature(self, name: str, values: NDArray, user_row: NDArray, unknown: NDArray) -> NDArray:
         rows: NDArray = values[user_row]
@@ -159,6 +164,11 @@ class EncodeRequest(RequestStep):
         for at, key in enumerate(keys):
             row = slice(at, at + 1)
             self._memo[key] = {name: values[row].copy() for name, values in features.items()}, given[row].copy()
+
+
+def _passed_on(live: LiveRecent) -> Arrays:
+    """What later steps read of the live state."""
+    return {LIVE_OFFSET: live.offset, LIVE_AGE: live.age_ms, LIVE_AT: live.at, LIVE_SEEN: live.seen}
 
 
 def _encode(context: Encoder | None, columns: Mapping[str, NDArray], num_rows: int) -> tuple[Arrays, NDArray[np.bool_]]:

@@ -13,14 +13,16 @@ from runtime.ids import NO_ITEM
 from runtime.index.rounding import quantise
 from runtime.onnx import OnnxGraph
 from runtime.ranker.factored import load_weights, score
-from runtime.ranker.pairs import NEIGHBOUR_SCORE, TOWER_SCORE, pair_features
+from runtime.ranker.pairs import NEIGHBOUR_SCORE, STREAM, STREAM_KNOWN, TOWER_SCORE, pair_features
 from runtime.ranker.pairs import POPULARITY as PAIR_POPULARITY
 from runtime.ranker.spec import GATHERED
-from runtime.spec import POPULARITY, ChainSpec, Tensor, encoded
+from runtime.spec import LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor, encoded
 from runtime.step import Arrays, Step, load_array
 from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
+from runtime.stream.item_windows import ItemWindows
+from runtime.stream.items import key_files
 
-__all__ = ["RANKING_STEP", "Rank", "reads_items"]
+__all__ = ["RANKING_STEP", "Rank", "reads_items", "reads_windows"]
 
 # A slice where all users are meant: it copies nothing.
 Users = NDArray | slice
@@ -59,6 +61,7 @@ class Rank(Step):
         self._names = spec.ranker.pair_inputs
         has_popularity = PAIR_POPULARITY in self._names
         self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
+        self._lately = ItemWindows(folder, spec) if reads_windows(spec) else None
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The ranker's view of the query, the candidates with their scores, and the path."""
@@ -69,6 +72,7 @@ class Rank(Step):
             Tensor("candidates", "INT32", spec.num_candidates),
             *(Tensor(name, "FP32", spec.num_candidates) for name in scores),
             Tensor("path_code", "INT32"),
+            *((Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AT, "INT64")) if reads_windows(spec) else ()),
         )
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -77,7 +81,8 @@ class Rank(Step):
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The ranker; the encoded items where it reads them."""
-        return ("ranker", "items") if reads_items(spec) else ("ranker",)
+        keys = key_files(spec) if reads_windows(spec) else ()
+        return ("ranker", *(("items",) if reads_items(spec) else ()), *keys)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Score all C places of a user at once: every matrix product has the same shape for everybody."""
@@ -85,6 +90,7 @@ class Rank(Step):
         is_padding = candidates == NO_ITEM
         rows = np.maximum(candidates, 0)
         given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
+        given |= self._of_stream(batch, candidates)
         pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
         ranked = batch["path_code"][:, 0] != POPULARITY
         scores = batch["retrieval_score"].copy()
@@ -92,6 +98,13 @@ class Rank(Step):
         scores[users] = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
         scores[is_padding] = 0
         return {"ranking_score": scores}
+
+    def _of_stream(self, batch: Mapping[str, NDArray], candidates: NDArray) -> dict[str, NDArray[np.float32]]:
+        """The stream features of the candidates; all 0 in a chain without a live state."""
+        names = [name for name in self._names if name.startswith(STREAM) or name == STREAM_KNOWN]
+        if self._lately is not None:
+            return self._lately.values(candidates, batch[LIVE_AT][:, 0], int(batch[LIVE_OFFSET].max()))
+        return {name: np.zeros(candidates.shape, np.float32) for name in names}
 
 
 class FactoredScorer:
@@ -132,6 +145,11 @@ class PlainScorer:
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
         logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
         return logits
+
+
+def reads_windows(spec: ChainSpec) -> bool:
+    """Whether the ranker reads what happened lately to candidates."""
+    return spec.live is not None and bool(spec.live.item_features)
 
 
 def reads_items(spec: ChainSpec) -> bool:

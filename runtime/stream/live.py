@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +21,31 @@ from numpy.typing import NDArray
 from runtime.stream.folder import FOLDER_VARIABLE, state_folder
 from runtime.stream.record import item_record, unpack, user_record
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import ITEM, SEEN, STOCK, USER, LmdbStore, Reading, StoreError, stock_key
+from runtime.stream.store import (
+    COUNTED,
+    ITEM,
+    SEEN,
+    STOCK,
+    USER,
+    LmdbStore,
+    Reading,
+    StoreError,
+    counted_key,
+    stock_key,
+)
 
-__all__ = ["AWAY", "LiveState", "LiveUsers", "StockChanges", "live_state", "without_live_state"]
+__all__ = [
+    "AWAY",
+    "CountChanges",
+    "LiveState",
+    "LiveUsers",
+    "StockChanges",
+    "at_instant",
+    "events_in",
+    "live_state",
+    "now_ns",
+    "without_live_state",
+]
 
 DATA_FILE = "data.mdb"
 # What a position is where there is no state, and an age where a user has no event.
@@ -33,7 +55,8 @@ RETRY_S = 0.1
 
 Result = TypeVar("Result")
 _states: dict[Path, LiveState] = {}
-_hidden: ContextVar[bool] = ContextVar("hidden", default=False)
+_events: ContextVar[str | None] = ContextVar("events", default=None)
+_instant: ContextVar[int | None] = ContextVar("instant", default=None)
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,8 @@ class LiveUsers:
         at, offset: int64 [U, K], of these.
         is_item: bool [U, K], false where a history is shorter; those places come first.
         seen_place, seen_items: int64 [S], users in order and keys of the items that left their histories.
+        known: int64 [V], which of the users have a record.
+        records: [V] of `user_record`, theirs.
     """
 
     position: int
@@ -59,6 +84,27 @@ class LiveUsers:
     is_item: NDArray[np.bool_]
     seen_place: NDArray[np.int64]
     seen_items: NDArray[np.int64]
+    known: NDArray[np.int64]
+    records: NDArray
+
+
+@dataclass(frozen=True)
+class CountChanges:
+    """The items whose windows have counted something since a position.
+
+    Attributes:
+        position: events with smaller offsets are in it.
+        opened: which state it is: one that is opened anew may be another.
+        is_whole: whether it is all that the state says, and not only what is new.
+        items: int64 [n], keys.
+        records: [n] of `item_record`.
+    """
+
+    position: int
+    opened: int
+    is_whole: bool
+    items: NDArray[np.int64]
+    records: NDArray
 
 
 @dataclass(frozen=True)
@@ -93,6 +139,7 @@ class LiveState:
         self._folder, self._spec = folder, spec
         self._file = None if folder is None else folder / DATA_FILE
         self._users, self._items = user_record(spec), item_record(replace(spec, item_windows=()))
+        self._counted_items = item_record(spec)
         self._store: LmdbStore | None = None
         self._identity: tuple[int, int] | None = None
         self._retry_at = 0.0
@@ -135,6 +182,18 @@ class LiveState:
         changes = self._ask(lambda reading: self._scan(reading, since, opened))
         self._changes = None if changes is None else ((since, opened), changes)
         return changes
+
+    def count_changes(self, since: int, opened: int) -> CountChanges | None:
+        """The items whose windows have counted something.
+
+        Args:
+            since: the position up to which the caller knows them; AWAY: it knows nothing.
+            opened: of what it knows.
+
+        Returns:
+            What has changed, or all where the state is another than the one that was opened; None where there is none.
+        """
+        return self._ask(lambda reading: self._counted(reading, since, opened))
 
     def _ask(self, question: Callable[[Reading], Result]) -> Result | None:
         try:
@@ -180,7 +239,9 @@ class LiveState:
         last_at = np.zeros(len(keys), np.int64)
         if not known:
             none, row = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
-            return LiveUsers(reading.position, last_at, row, none, none, none, none.astype(bool), row, row)
+            empty = np.zeros(0, self._users)
+            none_are = none.astype(bool)
+            return LiveUsers(reading.position, last_at, row, none, none, none, none_are, row, row, row, empty)
         records = unpack([values[place] for place in known], self._users)
         last_at[known] = records["last_at"]
         counts = records["num_history"].astype(np.int64)
@@ -200,6 +261,8 @@ class LiveState:
             is_item=np.arange(slots.shape[1])[::-1] < counts[:, None],
             seen_place=np.repeat(np.array(full, np.int64), [len(value) // 8 for value in left]),
             seen_items=np.frombuffer(b"".join(left), "<i8"),
+            known=np.array(known),
+            records=records,
         )
 
     def _scan(self, reading: Reading, since: int, opened: int) -> StockChanges:
@@ -207,16 +270,28 @@ class LiveState:
         keys = [key for _, key in reading.scan(STOCK, stock_key(0 if is_whole else since))]
         # What an item's record says of its stock comes before all else.
         records = unpack([(value or b"")[: self._items.itemsize] for value in reading.get(keys)], self._items)
-        # The sign is turned in a key, so that keys are ordered as the ids are.
-        packed = np.frombuffer(b"".join(key[len(ITEM) :] for key in keys), ">u8") ^ np.uint64(1 << 63)
-        items = packed.astype(np.uint64).view(np.int64)
-        return StockChanges(reading.position, self._opened, is_whole, items, records["at"], records["stock"])
+        return StockChanges(reading.position, self._opened, is_whole, _items(keys), records["at"], records["stock"])
+
+    def _counted(self, reading: Reading, since: int, opened: int) -> CountChanges:
+        is_whole = since == AWAY or opened != self._opened or reading.position < since
+        # An item's entry is at one more than the offset of its latest event.
+        keys = [key for _, key in reading.scan(COUNTED, counted_key(0 if is_whole else since + 1))]
+        records = unpack(reading.get(keys), self._counted_items)
+        return CountChanges(reading.position, self._opened, is_whole, _items(keys), records)
+
+
+def _items(keys: Sequence[bytes]) -> NDArray[np.int64]:
+    """Items of the keys of their records."""
+    # The sign is turned in a key, so that keys are ordered as the ids are.
+    packed = np.frombuffer(b"".join(key[len(ITEM) :] for key in keys), ">u8") ^ np.uint64(1 << 63)
+    return packed.astype(np.uint64).view(np.int64)
 
 
 def live_state(spec: StreamSpec) -> LiveState:
     """The state of a stream in the folder that CASCADE_EVENTS names; one a process, whoever asks."""
-    events = os.environ.get(FOLDER_VARIABLE, "")
-    if not events or _hidden.get():
+    named = _events.get()
+    events = os.environ.get(FOLDER_VARIABLE, "") if named is None else named
+    if not events:
         return LiveState(None, spec)
     import lmdb  # noqa: F401 - a server without it must not load a chain that needs it
 
@@ -225,10 +300,35 @@ def live_state(spec: StreamSpec) -> LiveState:
 
 
 @contextmanager
-def without_live_state() -> Iterator[None]:
-    """Chains that are opened in the block see no live state: what they answer follows from their files."""
-    token = _hidden.set(True)
+def events_in(folder: Path | None) -> Iterator[None]:
+    """Chains that are opened in the block read the live state of this folder; of None they see none.
+
+    Args:
+        folder: as CASCADE_EVENTS names one.
+    """
+    token = _events.set("" if folder is None else str(folder))
     try:
         yield
     finally:
-        _hidden.reset(token)
+        _events.reset(token)
+
+
+def without_live_state() -> AbstractContextManager[None]:
+    """Chains that are opened in the block see no live state: what they answer follows from their files."""
+    return events_in(None)
+
+
+@contextmanager
+def at_instant(instant: int) -> Iterator[None]:
+    """In the block it is that instant, nanoseconds since 1970: for a replay of the past."""
+    token = _instant.set(instant)
+    try:
+        yield
+    finally:
+        _instant.reset(token)
+
+
+def now_ns() -> int:
+    """The instant that a slate is for."""
+    instant = _instant.get()
+    return time.time_ns() if instant is None else instant

@@ -14,8 +14,9 @@ from runtime.encoders import latest
 from runtime.ids import NO_ITEM
 from runtime.request import LiveRequest, Parsed
 from runtime.spec import ChainSpec
+from runtime.stream.features import of_records
 from runtime.stream.items import CatalogueKeys
-from runtime.stream.live import AWAY, LiveUsers, live_state
+from runtime.stream.live import AWAY, LiveUsers, live_state, now_ns
 
 __all__ = ["LiveRecent", "RecentItems"]
 
@@ -33,12 +34,16 @@ class LiveRecent:
         seen: int32 [B, X] item rows that are seen and no more, padded with -1.
         offset: int64 [B, 1], the position of the state; -1 without one.
         age_ms: int64 [B, 1], time since the user's last event; -1 where there is none.
+        at: int64 [B, 1], the instant that the slate is for, nanoseconds.
+        columns: raw context columns by name, float64 [B], NaN where they are not known.
     """
 
     recent: NDArray[np.int32]
     seen: NDArray[np.int32]
     offset: NDArray[np.int64]
     age_ms: NDArray[np.int64]
+    at: NDArray[np.int64]
+    columns: dict[str, NDArray[np.float64]]
 
 
 class RecentItems:
@@ -64,10 +69,12 @@ class RecentItems:
         """
         assert parsed.live is not None
         users = self._read(parsed.live)
-        num_users = len(parsed.user_row)
+        # Once for the whole chain: two steps must not see two edges of a window.
+        num_users, now = len(parsed.user_row), now_ns()
+        at, columns = np.full((num_users, 1), now, np.int64), self._columns(users, num_users, now)
         if users is None:
             none = np.full((num_users, 1), AWAY, np.int64)
-            return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none)
+            return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none, at, columns)
         known = self._catalogue.rows(np.concatenate([users.items.reshape(-1), users.seen_items]))
         rows, seen = known[: users.items.size].reshape(users.items.shape), known[users.items.size :]
         is_new = users.is_item & (users.offset >= self._live.known_offset) & (users.at > self._live.known_at)
@@ -81,8 +88,20 @@ class RecentItems:
             recent=self._joined(users, rows, is_new, parsed),
             seen=_padded(seen, place, num_users),
             offset=np.full((num_users, 1), users.position, np.int64),
-            age_ms=_age_ms(users.last_at)[:, None],
+            age_ms=_age_ms(users.last_at, now)[:, None],
+            at=at,
+            columns=columns,
         )
+
+    def _columns(self, users: LiveUsers | None, num_users: int, now: int) -> dict[str, NDArray[np.float64]]:
+        """The stream features of users: of one without a record those of an empty one; not known without a state."""
+        features, stream = self._live.user_features, self._live.stream
+        if not features or users is None:
+            return {feature.name: np.full(num_users, np.nan) for feature in features}
+        records = np.zeros(num_users, users.records.dtype)
+        records[users.known] = users.records
+        t = np.array([now])
+        return {f.name: of_records(f, records, stream.user_windows, stream.since, t) for f in features}
 
     def _read(self, live: LiveRequest) -> LiveUsers | None:
         """The users' records, at the position that is asked for if it comes soon."""
@@ -130,7 +149,7 @@ def _padded(rows: NDArray[np.int32], place: NDArray[np.int64], num_users: int) -
     return latest(shifted, counts, int(counts.max()), from_end=False) + np.int32(NO_ITEM)
 
 
-def _age_ms(last_at: NDArray[np.int64]) -> NDArray[np.int64]:
+def _age_ms(last_at: NDArray[np.int64], now: int) -> NDArray[np.int64]:
     """int64 [B]; an event from the future is as old as one of this instant."""
-    age: NDArray[np.int64] = np.maximum(time.time_ns() - last_at, 0) // NS_PER_MS
+    age: NDArray[np.int64] = np.maximum(now - last_at, 0) // NS_PER_MS
     return np.where(last_at == 0, AWAY, age)

@@ -13,7 +13,7 @@ from runtime.stream.fold import NEW, ItemEvents, UserEvents, fold_items, fold_us
 from runtime.stream.keys import event_hashes, item_keys, user_keys
 from runtime.stream.record import NOT_SAID, item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import SEEN, USER, Reading, Store, item_key, stock_key
+from runtime.stream.store import SEEN, USER, Reading, Store, counted_key, item_key, stock_key
 from runtime.stream.windows import Window, matches
 
 __all__ = ["apply", "apply_at"]
@@ -150,6 +150,7 @@ def _fold_items(
     keys = [item_key(item) for item in distinct.tolist()]
     records = unpack(_get(reading, writes, keys), item_record(spec))
     held = np.where(records["stock"] == NOT_SAID, -1, records["offset"])
+    before = records["next_offset"].tolist()
     stock = np.where(of_items, events.value, np.float32(np.nan))[rows]
     folded = fold_items(
         records, ItemEvents(record, offsets[rows], events.at[rows], stock, counts[rows]), spec.item_windows
@@ -162,6 +163,10 @@ def _fold_items(
         if held[place] >= 0:
             writes[stock_key(int(held[place]))] = None
         writes[stock_key(int(holds[place]))] = keys[place]
+    if spec.item_windows:
+        for key, old, new in zip(keys, before, records["next_offset"].tolist(), strict=True):
+            if old != new:
+                writes[counted_key(old)], writes[counted_key(new)] = None, key
 
 
 def _matches(windows: Sequence[Window], events: Events) -> NDArray[np.bool_]:

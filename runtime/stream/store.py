@@ -7,16 +7,32 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["ITEM", "SEEN", "STOCK", "USER", "LmdbStore", "Reading", "Store", "StoreError", "item_key", "stock_key"]
+__all__ = [
+    "COUNTED",
+    "ITEM",
+    "SEEN",
+    "STOCK",
+    "USER",
+    "LmdbStore",
+    "Reading",
+    "Store",
+    "StoreError",
+    "counted_key",
+    "item_key",
+    "stock_key",
+]
 
 # First byte of every key: a user's record, the seen items that left its history, an item's record; and, by the offset
-# of the event that holds, whose stock it is: a reader finds there what has changed since it looked.
-USER, SEEN, ITEM, STOCK = b"u", b"s", b"i", b"d"
+# of the event that holds, whose stock it is, and by that of the latest event, whose windows have counted it: a reader
+# finds there what has changed since it looked.
+USER, SEEN, ITEM, STOCK, COUNTED = b"u", b"s", b"i", b"d", b"w"
 # One number, 8 bytes: events with smaller offsets are in the state.
 POSITION = b"position"
 # An address range, not memory or disk: the file is as large as what is in it.
 MAP_BYTES = 1 << 40
 MAX_READERS = 1024
+# The environments that this process writes.
+_written: dict[Path, Any] = {}
 
 
 class StoreError(OSError):
@@ -63,7 +79,8 @@ class Store(Protocol):
 class LmdbStore:
     """Records in one LMDB environment: readers in other processes wait for nobody, a commit is whole or not there.
 
-    A commit survives the end of any process at once, and a crash of the machine once `sync` has returned.
+    A commit survives the end of any process at once, and a crash of the machine once `sync` has returned. A process
+    opens an environment once: where it is the writer, its readers share what the writer has opened.
 
     Args:
         folder: of the environment; made where the store may be written.
@@ -77,15 +94,21 @@ class LmdbStore:
         import lmdb  # not needed by a chain without a stream
 
         self._error: Any = lmdb.Error
+        self._path = folder.resolve()
+        self._is_shared = not writable and self._path in _written
+        if self._is_shared:
+            self._env: Any = _written[self._path]
+            return
         try:
             if writable:
                 folder.mkdir(parents=True, exist_ok=True)
-            self._env: Any = lmdb.open(
+            self._env = lmdb.open(
                 str(folder), map_size=MAP_BYTES, max_readers=MAX_READERS, readonly=not writable, create=writable,
                 subdir=True, sync=False, metasync=False, readahead=False, meminit=False,
             )  # fmt: skip
             if writable:
                 self._env.reader_check()
+                _written[self._path] = self._env
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"the state {folder} cannot be opened ({error})") from error
 
@@ -127,7 +150,11 @@ class LmdbStore:
 
     def close(self) -> None:
         """See Store."""
+        if self._is_shared:
+            return
         self._env.close()
+        if _written.get(self._path) is self._env:
+            del _written[self._path]
 
 
 class LmdbReading:
@@ -160,3 +187,8 @@ def item_key(item: int) -> bytes:
 def stock_key(offset: int) -> bytes:
     """The key under which an item event that holds names its item."""
     return STOCK + offset.to_bytes(8, "big")
+
+
+def counted_key(offset: int) -> bytes:
+    """The key under which the latest event of an item whose windows count names the item."""
+    return COUNTED + offset.to_bytes(8, "big")

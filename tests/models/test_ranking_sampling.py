@@ -48,6 +48,7 @@ class Retriever:
 
 def rows_of(user_row, item_row):
     columns = {"user_row": np.asarray(user_row, np.int32), "item_row": np.asarray(item_row, np.int32)}
+    columns["at"] = np.arange(len(columns["user_row"]))
     return columns | {"recent_item_ids": np.repeat(columns["item_row"][:, None] + 3, LENGTH, axis=1)}
 
 

@@ -109,6 +109,7 @@ def copy_of(run: Run, root: Path, without: str) -> Run:
     return Run(root)
 
 
+@pytest.mark.long
 def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_one(alone, tmp_path):
     run = copy_of(alone, tmp_path / "two", "retrieval")
     (first, said), (second, _) = start_two(run, "retrieval", RETRIEVAL, dies_after="2")
@@ -129,6 +130,7 @@ def test_two_processes_resume_after_one_was_killed_and_end_with_the_towers_of_on
         assert two["recall_at_4"] == one["recall_at_4"]
 
 
+@pytest.mark.long
 def test_two_processes_learn_from_windows_of_ordered_histories(tmp_path):
     run = ring_run(tmp_path)
     windows = WindowsConfig(learning_rate=0.02, max_epochs=4, id_dropout=0.0, history_dropout=0.0)

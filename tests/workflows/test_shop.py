@@ -11,6 +11,7 @@ import pytest
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.shop.config import ShopConfig
 from workflows.shop.truth import CLICK_BIAS, DEVICES, PRICE_WEIGHT, TASTE_WEIGHT, Truth
+from workflows.shop.world import draw_world
 from workflows.shop.write import write_shop
 
 CONFIG = ShopConfig(
@@ -99,6 +100,31 @@ def test_tastes_drift_over_the_log(truth):
     early = truth.click_probability(users, items, at=start, **context)
     late = truth.click_probability(users, items, at=end, **context)
     assert 0.3 < np.corrcoef(early.ravel(), late.ravel())[0, 1] < 0.95
+
+
+def test_a_trend_begins_at_its_instant_and_halves_in_its_half_life():
+    config = ShopConfig(num_users=20, num_items=3000, trends_per_day=100.0, trend_strength=3.0, trend_hours=6.0, seed=3)
+    truth = draw_world(config).truth
+    items, at = truth.trend_item, truth.trend_at
+    assert 0.9 < len(items) / (100 * config.num_days) < 1.1
+    last = np.append(items[1:] != items[:-1], True)
+    item, start = items[last][:500], at[last][:500]
+    hours = 3600 * 10**9
+    before = truth.trend_of(item, np.full(len(item), truth.log_from_to[0] - 1))
+    assert before.tolist() == [0.0] * len(item)
+    for after, share in ((0, 1.0), (6 * hours, 0.5), (12 * hours, 0.25)):
+        np.testing.assert_allclose(truth.trend_of(item, start + after), 3.0 * share, rtol=1e-5)
+    untouched = np.setdiff1d(np.arange(config.num_items), items)
+    assert (truth.trend_of(untouched[:, None], start[None, :9]) == 0).all()
+    # The latest one counts.
+    twice = np.flatnonzero(items[1:] == items[:-1])[:50]
+    np.testing.assert_allclose(truth.trend_of(items[twice], at[twice + 1]), 3.0, rtol=1e-5)
+    np.testing.assert_allclose(
+        truth.click_logit(np.zeros(9, int), item[:9], start[:9], np.zeros(9, int), np.zeros(9, int))
+        - truth.click_logit(np.zeros(9, int), item[:9], start[:9] - 1, np.zeros(9, int), np.zeros(9, int)),
+        3.0 - truth.trend_of(item[:9], start[:9] - 1),
+        atol=1e-4,
+    )
 
 
 def test_an_unknown_id_is_refused_by_name(truth):

@@ -54,6 +54,7 @@ def unknown(truth: Truth):
     return np.concatenate([truth.taste_start, truth.taste_end, truth.budget[:, None]], axis=1)[USERS]
 
 
+@pytest.mark.long
 def test_deviations_from_the_truth_are_as_large_as_the_posterior_says(world, tastes):
     surprise = (tastes.mean - unknown(world.truth)) / np.sqrt(np.diagonal(tastes.covariance, axis1=1, axis2=2))
     assert abs(surprise[:, :-1].mean()) < 0.1
@@ -61,6 +62,7 @@ def test_deviations_from_the_truth_are_as_large_as_the_posterior_says(world, tas
     assert 0.85 < surprise[:, -1].std() < 1.15
 
 
+@pytest.mark.long
 def test_what_chance_showed_is_no_sign_of_taste(world):
     """With everything left to chance, knowing it leaves the prior; taking it for the policy's choice misleads."""
     num_rows = len(USERS) * 60
@@ -82,6 +84,7 @@ def as_empty(log):
     return Log(**{field.name: getattr(log, field.name)[:0] for field in dataclasses.fields(log)})
 
 
+@pytest.mark.long
 def test_a_log_that_does_not_say_what_chance_showed_gives_sound_posteriors_too(world, tables):
     events, users = tables
     found = Inference(world, as_log(world, events, flagged=False), CONFIG.random_share)
@@ -90,6 +93,7 @@ def test_a_log_that_does_not_say_what_chance_showed_gives_sound_posteriors_too(w
     assert 0.9 < surprise[:, :-1].std() < 1.1
 
 
+@pytest.mark.long
 def test_the_log_tells_more_than_the_age_group_and_spend_more_than_nothing(world, tables, tastes):
     nothing = Inference(world, as_log(world, tables[0][:0])).tastes(USERS, np.full(len(USERS), np.nan))
     error = [((found.mean - unknown(world.truth)) ** 2).mean(axis=0) for found in (tastes, nothing)]
@@ -98,6 +102,7 @@ def test_the_log_tells_more_than_the_age_group_and_spend_more_than_nothing(world
     np.testing.assert_allclose(nothing.mean[:, -1], 0.0)
 
 
+@pytest.mark.long
 def test_expected_clicks_are_closer_to_the_truth_than_those_of_the_mode(world, tastes):
     truth = world.truth
     when = {"at": np.full(len(USERS), truth.log_from_to[1]), "hour": np.full(len(USERS), 13)}

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["Count", "Fraction", "NonNegative", "Positive", "Section"]
+__all__ = ["Count", "Fraction", "NonNegative", "NonNegativeFloat", "Positive", "Section"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
+NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0.0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 

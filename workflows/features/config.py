@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from workflows.core.device import DeviceKind
-from workflows.core.section import Count, NonNegative, Section
+from workflows.core.section import Count, NonNegative, Positive, Section
 
-__all__ = ["FeatureSpec", "FeaturesConfig"]
+__all__ = ["FeatureSpec", "FeaturesConfig", "StreamFeature"]
 
 
 class FeatureSpec(Section, frozen=True):
@@ -35,11 +35,39 @@ class FeatureSpec(Section, frozen=True):
     log: bool = False
 
 
+class StreamFeature(Section, frozen=True):
+    """What happened lately, as a feature: one of `count`, `since`, `rate`.
+
+    What is counted is a label of `data.labels`; "impression", which every row of the events is, where they have labels;
+    or "any". In training a value is what was known before the row's timestamp; in service, what the state of
+    live events knows.
+
+    Attributes:
+        key: whose events: of the user who asks, or of the item that is ranked.
+        count: how many events of this label there were, in each of `windows`.
+        since: seconds since the latest event of this label; of users alone.
+        rate: two labels: how many of the first there were to one of the second, in each of `windows`.
+        windows: lengths of time, such as "1h" or "7d", each a multiple of a minute; the tail of a window moves by a
+            twelfth of it.
+        prior: events of the second label that a rate begins with, at the rate of all train events.
+        ttl: a length of time; a user whose latest event is longer ago has a value that is not known. Absent: never.
+    """
+
+    key: Literal["user", "item"]
+    count: str | None = None
+    since: str | None = None
+    rate: list[str] | None = None
+    windows: list[str] = []
+    prior: Positive = 10.0
+    ttl: str | None = None
+
+
 class FeaturesConfig(Section, frozen=True):
     """Which columns of which table become features.
 
     Attributes:
         users, items, context: feature name (a column of that table) -> how it is encoded.
+        stream: feature name -> what happened lately; needs [stream] and timestamps.
         history_length: how many recent items the models see (L). 0: as many as three of four users have positive events
             in train, but at least 20, and at most 50 where these have timestamps and 100 where nothing orders them.
         num_partitions: Dask partitions; 0 lets the size of the data decide.
@@ -49,6 +77,7 @@ class FeaturesConfig(Section, frozen=True):
     users: dict[str, FeatureSpec] = {}
     items: dict[str, FeatureSpec] = {}
     context: dict[str, FeatureSpec] = {}
+    stream: dict[str, StreamFeature] = {}
     history_length: NonNegative = 0
     num_partitions: NonNegative = 0
     device: DeviceKind = "auto"

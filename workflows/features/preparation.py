@@ -41,6 +41,8 @@ from workflows.features.tables import (
     train_rows,
 )
 from workflows.features.write import event_columns, feature_columns, fixed_lists, history_codes, write_part
+from workflows.stream.features import with_live_context
+from workflows.tables.info import DataInfo
 
 __all__ = ["Preparation"]
 
@@ -60,6 +62,7 @@ class Preparation:
     """
 
     def __init__(self, run: Run, config: FeaturesConfig, kind: Literal["cpu", "gpu"], folder: Path) -> None:
+        config = with_live_context(config, DataInfo.load(run.folder("data")).stream)
         self.config, self.kind, self.folder = config, kind, folder
         self.stats = run.scratch("features")
         self.layout = read_layout(run.folder("data"))

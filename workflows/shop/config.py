@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.core.section import Count, Fraction, NonNegative, Section
+from workflows.core.section import Count, Fraction, NonNegative, NonNegativeFloat, Positive, Section
 
 __all__ = ["ShopConfig"]
 
@@ -21,6 +21,10 @@ class ShopConfig(Section, frozen=True):
         cold_user_fraction: share of users whose first session lies in the last tenth of the log.
         cold_item_fraction: share of items launched in the last tenth of the log.
         out_of_stock_fraction: share of items whose stock runs out before the end of the log.
+        trends_per_day: how many items begin to trend each day, on average: for a while everybody is more inclined to
+            click them. 0: none ever does.
+        trend_strength: what a trend adds to the logit of a click at its beginning.
+        trend_hours: after which half of it is left.
         seed: the whole shop is a function of this section alone.
     """
 
@@ -33,4 +37,7 @@ class ShopConfig(Section, frozen=True):
     cold_user_fraction: Fraction = 0.03
     cold_item_fraction: Fraction = 0.03
     out_of_stock_fraction: Fraction = 0.05
+    trends_per_day: NonNegativeFloat = 0.0
+    trend_strength: Positive = 2.0
+    trend_hours: Positive = 12.0
     seed: NonNegative = 7

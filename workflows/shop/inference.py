@@ -95,7 +95,7 @@ class Tastes:
         squares = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
         variance = pull**2 * spread[:, :dim, :dim].reshape(len(mean), -1) @ squares.T
         variance += slope**2 * spread[:, -1:, -1] + 2.0 * pull * slope * (spread[:, :dim, -1] @ vectors.T)
-        fixed = truth.fixed_logit(np.arange(len(vectors)), device[:, None], hour[:, None])
+        fixed = truth.fixed_logit(np.arange(len(vectors)), device[:, None], hour[:, None], at[:, None])
         logit = pull * ((cos * mean[:, :dim] + sin * mean[:, dim:-1]) @ vectors.T)
         logit += fixed - PRICE_WEIGHT * (gap**2 + spread[:, -1:, -1])
         return sigmoid(logit / np.sqrt(1.0 + np.pi / 8.0 * variance))
@@ -184,7 +184,7 @@ class _Part:
         self.dim = vectors.shape[1]
         self.pull = _scale(world) * np.concatenate([self.cos * vectors, self.sin * vectors], axis=1)
         self.level = truth.price_level[self.items]
-        self.fixed = truth.fixed_logit(self.items, log.device[rows], at // (HOUR_S * SECOND_NS) % 24)
+        self.fixed = truth.fixed_logit(self.items, log.device[rows], at // (HOUR_S * SECOND_NS) % 24, at)
         self.examined = truth.examination(log.position[rows]).astype(np.float64)
         self.click, self.purchase = (np.asarray(of[rows], np.float64) for of in (log.click, log.purchase))
         self.chosen = np.ones(len(rows)) if log.random is None else (~log.random[rows]).astype(np.float64)

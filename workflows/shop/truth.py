@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 
 DEVICES = ("desktop", "mobile", "tablet")
 UNKNOWN_DEVICE = len(DEVICES)
+SECOND_NS = 1_000_000_000
 DRIFT_RADIANS = 1.0
 CLICK_BIAS, TASTE_WEIGHT, PRICE_WEIGHT = -2.5, 1.15, 0.25
 PURCHASE_BIAS, PURCHASE_TASTE_WEIGHT, PURCHASE_PRICE_WEIGHT = -1.6, 0.5, 0.4
@@ -44,11 +45,13 @@ class Truth:
     The logit of a click, once the impression is examined, is
 
         z = CLICK_BIAS + TASTE_WEIGHT * sqrt(D) * <p_u(t), q_i> + item_bias_i - PRICE_WEIGHT * gap^2
-            + context_effect[category_i, device, hour // 6]
+            + context_effect[category_i, device, hour // 6] + trend_i(t)
 
     with the user's taste `p_u(t) = cos(a) * taste_start_u + sin(a) * taste_end_u`, where `a` grows from 0 at the
     start of the log to DRIFT_RADIANS at its end, and `gap = price_level_i - budget_u`, both in standard
-    deviations of the log price within a category. The logit of a purchase, once clicked, is
+    deviations of the log price within a category. The trend of an item that began to trend at s is
+    strength * 2^-((t - s) / half-life) from then on; of several the latest counts, and 0 before the first. The logit
+    of a purchase, once clicked, is
 
         y = PURCHASE_BIAS + PURCHASE_TASTE_WEIGHT * sqrt(D) * <p_u(t), q_i> - PURCHASE_PRICE_WEIGHT * gap^2.
 
@@ -64,6 +67,8 @@ class Truth:
         context_effect: float32 [categories, devices + 1, 4]; the last device is "unknown" and has no effect.
         log_from_to: int64 [2], the first instant of the log and the one after its end, epoch nanoseconds.
         launched_at, sold_out_at: int64 [N], epoch nanoseconds; an item is on sale from the one until before the other.
+        trend_item, trend_at: int64 [T], which item begins to trend when, by item and instant.
+        trend: float64 [2], the strength, and the half-life in nanoseconds.
     """
 
     user_ids: Array
@@ -79,6 +84,9 @@ class Truth:
     log_from_to: Array
     launched_at: Array
     sold_out_at: Array
+    trend_item: Array
+    trend_at: Array
+    trend: Array
 
     def save(self, path: Path) -> None:
         """Write truth.npz."""
@@ -137,14 +145,29 @@ class Truth:
 
     def click_logit(self, users: Array, items: Array, at: Array, device: Array, hour: Array) -> Array:
         """The z of the class docstring, by row and by device code; float32 of the broadcast shape."""
-        fixed = self.fixed_logit(items, device, hour)
+        fixed = self.fixed_logit(items, device, hour, at)
         price = np.float32(PRICE_WEIGHT) * self._gap(users, items) ** 2
         return np.asarray(np.float32(TASTE_WEIGHT) * self.taste(users, items, at) + fixed - price)
 
-    def fixed_logit(self, items: Array, device: Array, hour: Array) -> Array:
+    def fixed_logit(self, items: Array, device: Array, hour: Array, at: Array) -> Array:
         """The part of z that is the same for every user; float32 of the broadcast shape."""
         effect = self.context_effect[self.item_category[items], device, daypart(hour)]
-        return np.asarray(self.item_bias[items] + effect + np.float32(CLICK_BIAS))
+        fixed = self.item_bias[items] + effect + np.float32(CLICK_BIAS)
+        return np.asarray(fixed + self.trend_of(items, at) if len(self.trend_item) else fixed)
+
+    def trend_of(self, items: Array, at: Array) -> Array:
+        """trend_i(t), by row; float32 of the broadcast shape."""
+        items, at = np.broadcast_arrays(items, at)
+        # Item and whole second of the log in one number, ascending.
+        start, span = int(self.log_from_to[0]), int(self.log_from_to[1] - self.log_from_to[0]) // SECOND_NS + 1
+        begun = self.trend_item * span + (self.trend_at - start) // SECOND_NS
+        asked = items * span + np.clip((at - start) // SECOND_NS, -1, span - 1)
+        place = np.searchsorted(begun, asked, side="right") - 1
+        found = np.maximum(place, 0)
+        is_trending = (place >= 0) & (self.trend_item[found] == items) & (self.trend_at[found] <= at)
+        strength, half_life = self.trend
+        age = np.where(is_trending, at - self.trend_at[found], 0)
+        return np.where(is_trending, strength * 2.0 ** -(age / half_life), 0.0).astype(np.float32)
 
     def purchase_logit(self, users: Array, items: Array, at: Array) -> Array:
         """The y of the class docstring, by row; float32 of the broadcast shape."""

@@ -9,13 +9,12 @@ import numpy as np
 
 from workflows.core.errors import ConfigError
 from workflows.shop.config import ShopConfig
-from workflows.shop.truth import DEVICES, Array, Truth
+from workflows.shop.truth import DEVICES, SECOND_NS, Array, Truth
 
-__all__ = ["NEVER", "World", "draw_world", "generator"]
+__all__ = ["NEVER", "SECOND_NS", "World", "draw_world", "generator"]
 
 START_S = 1_704_067_200  # 2024-01-01T00:00:00Z
 DAY_S = 86_400
-SECOND_NS = 1_000_000_000
 NEVER = np.iinfo(np.int64).max
 EMBEDDING_DIM = 8
 NUM_TAGS = 60
@@ -73,6 +72,7 @@ def draw_world(config: ShopConfig) -> World:
     users = generator(config, "users")
     age = users.integers(NUM_AGE_GROUPS, size=num_users).astype(np.int32)
     start_s, end_s = _log_s(config)
+    trend_item, trend_at = _trends(config)
     truth = Truth(
         user_ids=np.arange(1, num_users + 1, dtype=np.int64),
         item_ids=FIRST_ITEM_ID + ITEM_ID_STEP * np.arange(num_items, dtype=np.int64),
@@ -87,6 +87,9 @@ def draw_world(config: ShopConfig) -> World:
         log_from_to=np.array([start_s, end_s], dtype=np.int64) * SECOND_NS,
         launched_at=launched_at,
         sold_out_at=sold_out_at,
+        trend_item=trend_item,
+        trend_at=trend_at,
+        trend=np.array([config.trend_strength, config.trend_hours * 3600 * SECOND_NS]),
     )
     return World(
         truth=truth,
@@ -141,6 +144,16 @@ def _item_vectors(rng: np.random.Generator, num_items: int) -> tuple[Array, Arra
         vectors += np.float32(0.25) * tag_vectors[tags[:, column]]
     vectors += np.float32(0.4) * _normal(rng, num_items)
     return category, brand, tags, _unit(vectors)
+
+
+def _trends(config: ShopConfig) -> tuple[Array, Array]:
+    """Which items begin to trend and when, epoch nanoseconds; by item and instant."""
+    rng = generator(config, "trends")
+    size = rng.poisson(config.trends_per_day * config.num_days)
+    items = rng.integers(config.num_items, size=size)
+    at_s = START_S + rng.integers(config.num_days * DAY_S, size=size)
+    order = np.lexsort((at_s, items))
+    return items[order].astype(np.int64), at_s[order].astype(np.int64) * SECOND_NS
 
 
 def _skewed(rng: np.random.Generator, num_values: int, size: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from workflows.core.record import Info
+from workflows.stream.features import LiveColumn
 
 __all__ = ["DataInfo", "IdType"]
 
@@ -26,6 +27,7 @@ class DataInfo(Info, frozen=True, kw_only=True):
         num_dropped: events that were left out.
         valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
         log_offset: events of the log below it are in the tables; -1 where the events came from files.
+        stream: the columns of stream features, those of users in the splits; rates with what the train events say.
     """
 
     stage: ClassVar[str] = "data"
@@ -41,3 +43,4 @@ class DataInfo(Info, frozen=True, kw_only=True):
     num_dropped: int
     valid_given: bool = False
     log_offset: int = -1
+    stream: tuple[LiveColumn, ...] = ()

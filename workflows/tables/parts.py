@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workflows.core.console import progress
+from workflows.stream.features import LiveColumn
 from workflows.tables.config import DataConfig
 from workflows.tables.history import DrawnHistory, History, PastHistory, write_interactions
 from workflows.tables.source import quoted
@@ -19,6 +21,8 @@ from workflows.tables.watch import num_rows, watched
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from workflows.stream.columns import TableStream
 
 __all__ = ["MAX_PART_ROWS", "write_parts"]
 
@@ -32,7 +36,14 @@ BEFORE = (
 
 
 def write_parts(
-    con: duckdb.DuckDBPyConnection, data: DataConfig, folder: Path, scratch: Path, num_users: int, history_length: int
+    con: duckdb.DuckDBPyConnection,
+    data: DataConfig,
+    folder: Path,
+    scratch: Path,
+    num_users: int,
+    history_length: int,
+    known: TableStream | None = None,
+    live: Sequence[LiveColumn] = (),
 ) -> dict[str, int]:
     """Write train/, valid/ and test/, ordered by (at, file order); the states must be written already.
 
@@ -43,6 +54,8 @@ def write_parts(
         scratch: for a temporary file.
         num_users: U.
         history_length: L.
+        known: the events as live ones, where there are stream features.
+        live: those; the columns of users are written.
 
     Returns:
         Rows of each split.
@@ -55,6 +68,7 @@ def write_parts(
     if data.timestamp:
         with watched(con, "ordering the interactions", total, one=False):
             indptr = write_interactions(con, kept, num_users)
+    of_users = [column for column in live if column.key == "user"]
     counts = dict(con.execute("SELECT split, count(*) FROM counted GROUP BY 1").fetchall())
     with progress("data: writing the events", total=total, unit="rows") as bar:
         for place, name in enumerate(SPLITS):
@@ -66,9 +80,9 @@ def write_parts(
                 history = DrawnHistory(state, history_length, exclude_own=name == "train", seed=DRAW_SEED + place)
             parts = _Parts(folder / name)
             batches = stream(con, _select(data, place), ROWS_PER_BATCH)
-            parts.write(_with_history(_empty(batches.schema), history))
+            parts.write(_with_live(_with_history(_empty(batches.schema), history), known, of_users))
             for batch in batches:
-                parts.write(_with_history(batch, history))
+                parts.write(_with_live(_with_history(batch, history), known, of_users))
                 bar.advance(bar.task_ids[0], batch.num_rows)
             parts.close()
     return {name: int(counts.get(place, 0)) for place, name in enumerate(SPLITS)}
@@ -97,6 +111,18 @@ def _with_history(batch: pa.RecordBatch, history: History) -> pa.Table:
     values, offsets = history.of(users, items, before)
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, pa.int64()))
     return pa.Table.from_batches([batch]).drop_columns(["__before"]).append_column("history", lists)
+
+
+def _with_live(table: pa.Table, known: TableStream | None, columns: Sequence[LiveColumn]) -> pa.Table:
+    """Add the stream features of the users of the rows; NaN is null."""
+    import pyarrow as pa
+
+    if known is None:
+        return table
+    users, at = (table[name].to_numpy() for name in ("user_row", "at"))
+    for name, values in known.of(columns, users, at).items():
+        table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=True))
+    return table
 
 
 class _Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from workflows.core.device import Device, announce
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
+from workflows.stream.features import LiveColumn, check_labels, live_columns
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import feature_uses
 from workflows.tables.csv_types import Use
@@ -23,6 +24,8 @@ from workflows.tables.load import Inputs, find_inputs, has_csv
 
 if TYPE_CHECKING:
     import duckdb
+
+    from workflows.stream.columns import TableStream
 
 __all__ = ["prepare_data"]
 
@@ -48,7 +51,8 @@ def prepare_data(
         shop: the simulated shop, written to data/raw first when `data.source` is "shop".
         history_length: L, the items kept of a user's history; 0: what is usual in train.
         force: run even when up to date.
-        features: tells which columns of CSV files must be numbers, and which are text whatever they hold.
+        features: tells which columns of CSV files must be numbers, and which are text whatever they hold; and what of
+            the live events the rows are to know.
 
     Returns:
         The manifest; its `info` is a DataInfo.
@@ -65,13 +69,17 @@ def prepare_data(
         config["shop"] = shop
     elif has_csv(found):
         config["uses"] = uses
+    live = live_columns(features.stream)
+    if live:
+        check_labels(live, list(data.labels))
+        config["stream"] = live
 
     def body(folder: Path) -> DataInfo:
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, _database(scratch) as con:
             inputs, tables = _written(inputs, tables, scratch)
-            return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length)
+            return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length, live)
 
     fingerprints = _fingerprints(found) if found else {}
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
@@ -88,6 +96,7 @@ def _prepare(
     folder: Path,
     scratch: Path,
     history_length: int,
+    live: Sequence[LiveColumn],
 ) -> DataInfo:
     from workflows.tables.load import load
     from workflows.tables.parts import write_parts
@@ -101,7 +110,8 @@ def _prepare(
     ordered = data.timestamp is not None
     history_length = history_length or usual_history_length(con, ordered=ordered)
     write_states(con, folder, num_users, num_items, history_length, ordered=ordered)
-    rows = write_parts(con, data, folder, scratch, num_users, history_length)
+    stream, live = _stream(con, data, placed.unit, live)
+    rows = write_parts(con, data, folder, scratch, num_users, history_length, stream, live)
     return DataInfo(
         num_items=num_items,
         num_users=num_users,
@@ -114,6 +124,7 @@ def _prepare(
         num_dropped=placed.num_dropped,
         valid_given=placed.valid_given,
         log_offset=inputs.log.stop if inputs.log else -1,
+        stream=tuple(live),
     )
 
 
@@ -125,6 +136,18 @@ def _written(inputs: Inputs, data: DataConfig, scratch: Path) -> tuple[Inputs, D
 
     events, data = as_table(inputs.log, data, scratch)
     return msgspec.structs.replace(inputs, events={"": events}), data
+
+
+def _stream(
+    con: duckdb.DuckDBPyConnection, data: DataConfig, unit: str, live: Sequence[LiveColumn]
+) -> tuple[TableStream | None, list[LiveColumn]]:
+    """The events as live ones, and the columns with what the train events say."""
+    if not live:
+        return None, []
+    from workflows.stream.columns import TableStream
+
+    stream = TableStream.of_tables(con, list(data.labels), unit)
+    return stream, [stream.with_base(column) for column in live]
 
 
 def _write_shop(shop: ShopConfig, data: DataConfig, folder: Path) -> DataConfig:

@@ -26,6 +26,7 @@ BASES = {
 # A feature, a rule and a target have names or numbers of their own in every config.
 NAMED = (
     (r"features\.(users|items|context)\.[^.]+", "features.SIDE.NAME"),
+    (r"features\.stream\.[^.]+", "features.stream.NAME"),
     (r"\[\d+\]", "[N]"),
     (r"search\.params\..*", "search.params"),
 )

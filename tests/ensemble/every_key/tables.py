@@ -134,7 +134,23 @@ CASES = [
         for change in (
             *("num_users=41", "num_items=31", "num_impressions=410", "num_days=50", "impressions_per_session=7"),
             *("random_share=0.9", "cold_user_fraction=0.3", "cold_item_fraction=0.3", "out_of_stock_fraction=0.6"),
-            "seed=8",
+            *("trends_per_day=3", "seed=8"),
+        )
+    ),
+    *(
+        Case(f"shop.{change}", shop, ("shop.trends_per_day=3",), "shop")
+        for change in ("trend_strength=5", "trend_hours=7")
+    ),
+    *(
+        Case(f"features.stream.lately.{change}", data, ("stream={}", f"features.stream.lately={{{base}}}"))
+        for change, base in (
+            ("key=item", "key='user', count='click', windows=['10m']"),
+            ("count=buy", "key='user', count='click', windows=['10m']"),
+            ("since=buy", "key='user', since='click'"),
+            ("windows=['1h']", "key='user', count='click', windows=['10m']"),
+            ("rate=['buy', 'impression']", "key='user', rate=['click', 'impression'], windows=['1h']"),
+            ("ttl=1m", "key='user', count='click', windows=['1h']"),
+            ("prior=3.0", "key='user', rate=['click', 'impression'], windows=['1h']"),
         )
     ),
     Case("features.items.words.kind=categorical", feature, ("features.items.words.kind=hashed",)),

@@ -1,0 +1,1 @@
+"""What live events are worth: the chain with and without features of them, replayed over the test split."""
