@@ -65,7 +65,7 @@ def live_spec(
 
 
 def _known_at(run: Run, info: DataInfo, splits: Sequence[str]) -> int:
-    """The instant up to which the tables hold the events; the smallest where an offset of the log says it, or nothing."""
+    """The instant up to which the tables hold the events; the smallest where an offset says it, or nothing does."""
     latest = LiveSpec.known_at
     if info.log_offset >= 0 and splits == SPLITS:
         return latest

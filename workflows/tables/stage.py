@@ -12,6 +12,7 @@ import msgspec
 
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
+from workflows.core.errors import DataError
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
@@ -71,6 +72,11 @@ def prepare_data(
         config["uses"] = uses
     live = live_columns(features.stream)
     if live:
+        if found is not None and found.log is not None:
+            raise DataError(
+                "features.stream is computed from tables of events, and data.events is a log of live events; drop the "
+                "features, or export the log with cascade stream compact and give its rows as a table"
+            )
         check_labels(live, list(data.labels))
         config["stream"] = live
 

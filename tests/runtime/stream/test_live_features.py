@@ -12,8 +12,8 @@ from runtime.ranker.pairs import STREAM, STREAM_KNOWN
 from runtime.spec import LiveSpec
 from runtime.stream.events import IMPRESSION, INTERACTION, Events
 from runtime.stream.features import COUNT, RATE, LiveFeature
-from runtime.stream.item_windows import ItemWindows
 from runtime.stream.folder import state_folder
+from runtime.stream.item_windows import ItemWindows
 from runtime.stream.live import AWAY, at_instant, events_in, now_ns
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply
