@@ -84,8 +84,8 @@ def forget_user(path: Path, user: str, url: str, key: str | None) -> None:
     done = compact(events, spec.state_version)
     _say(done)
     console.say(
-        f"stream forget: user {user} is forgotten: {done.num_forgotten:,} events are gone from the log and Parquet; "
-        "what copies and the tables of runs hold of this user is yours to remove"
+        f"stream forget: user {user} is forgotten: {done.num_forgotten:,} of its events are removed from the log and "
+        "Parquet; what copies and the tables of runs hold of this user is yours to remove"
     )
 
 
@@ -145,10 +145,10 @@ def _write(events: Path, spec: StreamSpec, order: Events) -> None:
 
 def _say(done: Compaction) -> None:
     """One line of what was done."""
-    latest = "" if done.is_sealed else "; the server keeps its latest file, which goes with the next call"
-    expired = f", {done.num_expired} Parquet files were too old" if done.num_expired else ""
-    forgotten = f", {done.num_forgotten:,} events of forgotten users are gone" if done.num_forgotten else ""
+    latest = "" if done.is_sealed else "; the server's latest file is sealed with its next event, for the next call"
+    expired = f", Parquet files that were too old: {done.num_expired}" if done.num_expired else ""
     console.say(
-        f"stream compact: {done.num_converted} files of the log are now Parquet, {done.num_removed} left the log, the "
-        f"checkpoint has the events up to offset {done.position}{forgotten}{expired}{latest}"
+        f"stream compact: files of the log now in Parquet: {done.num_converted}, removed from the log: "
+        f"{done.num_removed}, events of forgotten users removed: {done.num_forgotten:,}{expired}; the checkpoint "
+        f"has the events up to offset {done.position}{latest}"
     )

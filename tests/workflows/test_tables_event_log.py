@@ -183,10 +183,16 @@ def test_what_cannot_be_a_table_is_one_sentence(tmp_path):
         find_log([str(folder), "events.parquet"])
     with pytest.raises(DataError, match="with one of the labels click, buy, got none in 1 events"):
         as_table(find_log(str(folder)), DATA, tmp_path / "scratch")
+    (folder / "stream.json").unlink()
+    with pytest.raises(DataError, match=r"without its stream\.json; start its server once"):
+        find_log(str(folder))
+    save_spec(folder, SPEC)
     (folder / "log" / f"{0:020d}.log").write_bytes(b"?" * 100)
     with pytest.raises(DataError, match="has none yet"):
         find_log(str(folder))
-    assert find_log(str(tmp_path / "scratch")) is None
+    (tmp_path / "tables" / "log").mkdir(parents=True)
+    (tmp_path / "tables" / "log" / "2026.log").touch()
+    assert find_log(str(tmp_path / "tables")) is None
     assert find_log(["s3://bucket/events", str(tmp_path)]) is None
 
 

@@ -58,8 +58,7 @@ def find_log(spec: str | Sequence[str]) -> LogSource | None:
         DataError: the log is empty, cannot be read, or is named beside other tables.
     """
     named = [spec] if isinstance(spec, str) else list(spec)
-    logs = [path for path in named if "://" not in path and (Path(path) / "log").is_dir()]
-    logs = [path for path in logs if (Path(path) / STREAM_FILE).is_file()]
+    logs = [path for path in named if "://" not in path and is_log(Path(path))]
     if not logs:
         return None
     if len(named) > 1:
@@ -72,6 +71,16 @@ def find_log(spec: str | Sequence[str]) -> LogSource | None:
         return LogSource(str(folder.resolve()), first_event(folder), stop, dedupe_last)
     except (LogError, ValueError) as error:
         raise DataError(f"events: {error}") from error
+    except FileNotFoundError as error:
+        raise DataError(
+            f"events: {folder} is a log of live events without its {STREAM_FILE}; start its server once"
+        ) from error
+
+
+def is_log(folder: Path) -> bool:
+    """Whether a folder is one of live events; a folder of tables may well have logs of something else in it."""
+    segments = (folder / "log").glob("[0-9]*.log")
+    return (folder / STREAM_FILE).is_file() or any(path.stem.isdecimal() and len(path.stem) == 20 for path in segments)
 
 
 def as_table(log: LogSource, data: DataConfig, scratch: Path) -> tuple[Source, DataConfig]:
