@@ -27,9 +27,9 @@ __all__ = ["TritonPythonModel"]
 REFUSED = -1
 OUTCOMES = {1: "new", 0: "duplicate", REFUSED: "refused"}
 AGAIN = "nothing of this request is acknowledged; send it again, with the same event ids"
-# Parameters that Triton itself takes from a request.
+# Parameters that are Triton's or ours; "id" is not one of them, since its sender means `event_id`.
 OF_TRITON = {
-    "id", "priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output", KEY,
+    "priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output", KEY,
 }  # fmt: skip
 Arrays = dict[str, NDArray]
 
@@ -74,8 +74,8 @@ class TritonPythonModel:
         return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
 
     def _parse(self, request: Any, arrays: Arrays, received_at: int) -> Parsed | BadRequest:
-        parameters = json.loads(request.parameters() or "{}")
         try:
+            parameters = json.loads(request.parameters() or "{}")
             # A header keeps the letters in which it came.
             self._check_key(next((value for name, value in parameters.items() if name.lower() == KEY), None))
             _refuse_unknown(parameters, self._names)

@@ -154,6 +154,8 @@ def test_ids_are_exact_and_curl_is_enough(urls: tuple[str, str, str], run: Path)
     assert answer["reason"] == "in_stock is said by an event of the kind 'item'; add kind = 'item'"
     status, answer = generate(urls[0], {"user_id": 1, "item": 5})
     assert (status, answer["error"][:34]) == (400, "unknown field 'item'; the fields a")
+    status, answer = generate(urls[0], {"user_id": 1, "item_id": 5, "id": "mine"})
+    assert (status, answer["error"][:34]) == (400, "unknown field 'id'; the fields are")
 
 
 @pytest.mark.parametrize("key", [None, "guessed"])
