@@ -19,6 +19,7 @@ from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
 from runtime.sources.base import QueriedUser, Source
 from runtime.spec import ChainSpec, LiveSpec
+from runtime.stream.events import FORGET, IMPRESSION
 from runtime.stream.folder import FOLDER_VARIABLE
 from runtime.stream.keys import item_keys
 from runtime.stream.live import AWAY, live_state, without_live_state
@@ -438,3 +439,26 @@ def test_the_stock_can_be_read_from_an_offset_on(world, writer):
     writer.send(world.stock(4, 1, at=7))
     assert changed(3) == {(three, IN_STOCK), (four, IN_STOCK)}
     assert changed(4) == {(four, IN_STOCK)}
+
+
+def test_what_was_shown_is_no_history_and_who_is_forgotten_has_none(world, writer):
+    chain, (item,) = world.open(), world.items(20)
+    who = user_id(NOBODY, world.text_ids)
+    writer.send({"kind": IMPRESSION, "user": who, "item": item, "at": 5})
+    answer = world.agrees(chain, NOBODY)
+    assert answer["path"].tolist() == [[b"popularity"]] and answer["state_age_ms"][0, 0] >= 0
+    writer.send(*world.clicks(NOBODY, *range(30, 30 + L + 3)), *world.clicks(5, 21))
+    assert chain.recommend({"user_id": world.user(NOBODY)})["path"].tolist() == [[b"history"]]
+    writer.send({"kind": FORGET, "user": who})
+    answer = world.agrees(chain, NOBODY)
+    assert answer["state_age_ms"].tolist() == [[-1]]
+    writer.send(*world.clicks(NOBODY, 22))
+    world.agrees(chain, NOBODY, 22)
+    world.agrees(chain, 5, 21)
+
+
+def test_an_item_out_of_stock_still_says_what_its_user_likes(world, writer):
+    writer.send(*world.clicks(NOBODY, 20, 21), world.stock(20, 0), world.stock(21, 0))
+    oracle = world.oracle()
+    oracle.eligible = [row for row in oracle.eligible if row not in (20, 21)]
+    world.agrees_with(oracle, world.open(), NOBODY, recent=(20, 21))
