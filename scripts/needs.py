@@ -79,6 +79,8 @@ COMMANDS: Mapping[str, Needs] = {
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
     "stream replay": Needs("export", ("live", "tables")),
+    "stream audit": Needs("export", ("live", "tables")),
+    "stream backfill": Needs("export", ("live", "tables")),
     "stream compact": Needs("export", ("live", "tables")),
     "stream forget": Needs("export", ("live", "tables", "client")),
     "stream rebuild": Needs("export", ("live", "tables")),

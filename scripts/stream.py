@@ -9,7 +9,16 @@ import typer
 
 from scripts.common import one_sentence_errors
 
-__all__ = ["stream", "stream_compact", "stream_forget", "stream_rebuild", "stream_replay", "stream_status"]
+__all__ = [
+    "stream",
+    "stream_audit",
+    "stream_backfill",
+    "stream_compact",
+    "stream_forget",
+    "stream_rebuild",
+    "stream_replay",
+    "stream_status",
+]
 
 stream = typer.Typer(name="stream", help="The folder of live events, its log and its state.", no_args_is_help=True)
 FolderArgument = Annotated[
@@ -36,6 +45,32 @@ def stream_replay(
     from ensemble.stream.replay import replay
 
     replay(path, check=check)
+
+
+@stream.command("audit")
+@one_sentence_errors
+def stream_audit(path: FolderArgument) -> None:
+    """Count the events of the log one by one, and compare every history, stock and window of the live state."""
+    from ensemble.stream.audit import audit
+
+    audit(path)
+
+
+@stream.command("backfill")
+@one_sentence_errors
+def stream_backfill(
+    path: Annotated[Path, typer.Argument(help="A run whose export takes in live events.")],
+    events: Annotated[
+        Path | None, typer.Option("--events", help="The folder of live events; by default the run's.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="How far back; by default the longest window of the features.")
+    ] = None,
+) -> None:
+    """Put the latest events of the tables into an empty log, so that windows begin as they were trained."""
+    from ensemble.stream.backfill import backfill
+
+    backfill(path, events, days)
 
 
 @stream.command("compact")
