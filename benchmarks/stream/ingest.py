@@ -28,7 +28,7 @@ from runtime.stream.spec import StreamSpec
 
 __all__ = ["Setting", "measure", "requests"]
 
-EXPECTED_PER_S = 60_000
+EXPECTED_PER_S = 150_000
 
 
 class Setting(NamedTuple):
@@ -74,7 +74,7 @@ def requests(setting: Setting, ids: dict[str, NDArray], labels: Sequence[str], r
         labels: of the events, drawn evenly.
         rng: draws users, items and labels.
     """
-    per_s = EXPECTED_PER_S if setting.clients > 1 else EXPECTED_PER_S // 60
+    per_s = EXPECTED_PER_S if setting.clients > 1 else EXPECTED_PER_S // 150
     count = max(round(per_s * setting.seconds) // setting.batch, 1)
     return [_body(setting.batch, ids, labels, rng) for _ in range(count)]
 

@@ -14,24 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import BadRequest
-from runtime.stream.events import Events
+from runtime.stream.answer import REFUSED, UNREADABLE, Answer, Arrays, Group, answers_of, read_requests
 from runtime.stream.fields import KEY, inputs
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.ingest import Ingest
-from runtime.stream.parse import EventParser, Parsed
+from runtime.stream.parse import EventParser
 from runtime.stream.rejected import Rejected, rejected_lines
 from runtime.stream.spec import StreamSpec
 
 __all__ = ["TritonPythonModel"]
 
-REFUSED = -1
 OUTCOMES = {1: "new", 0: "duplicate", REFUSED: "refused"}
 AGAIN = "nothing of this request is acknowledged; send it again, with the same event ids"
 # Parameters that are Triton's or ours; "id" is not one of them, since its sender means `event_id`.
 OF_TRITON = {
     "priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output", KEY,
 }  # fmt: skip
-Arrays = dict[str, NDArray]
 
 
 class TritonPythonModel:
@@ -60,31 +58,29 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Take in the events of all requests as one commit, each request answered for itself."""
         received_at = time.time_ns()
-        arrays = [self._arrays(request) for request in requests]
-        parsed = [self._parse(*pair, received_at) for pair in zip(requests, arrays, strict=True)]
-        taken = self._take(parsed, received_at)
-        return [self._answer(*each, received_at) for each in zip(parsed, arrays, taken, strict=True)]
+        read = [self._read(request) for request in requests]
+        groups, refused = read_requests(self._parser, read, received_at, self._log_error)
+        answers, status = answers_of(groups, lambda events: self._ingest.accept(events, received_at), self._log_error)
+        self._keep(groups, status, received_at)
+        return [self._response(refused.get(place) or answers[place]) for place in range(len(requests))]
 
     def finalize(self) -> None:
         """Close the log and the state."""
         self._ingest.close()
 
-    def _arrays(self, request: Any) -> Arrays:
-        tensors = ((name, self._pb.get_input_tensor_by_name(request, name)) for name in self._names)
-        return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
-
-    def _parse(self, request: Any, arrays: Arrays, received_at: int) -> Parsed | BadRequest:
+    def _read(self, request: Any) -> Arrays | BadRequest:
+        """A request's columns, or why its sender is refused."""
         try:
             parameters = json.loads(request.parameters() or "{}")
             # A header keeps the letters in which it came.
             self._check_key(next((value for name, value in parameters.items() if name.lower() == KEY), None))
             _refuse_unknown(parameters, self._names)
-            return self._parser.parse(arrays, received_at)
+            return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         except BadRequest as error:
             return error
         except Exception as error:  # whatever it is, the other requests must be answered
-            self._pb.Logger.log_error(f"cascade_events: {type(error).__name__}: {error}")
-            return BadRequest("the server could not read this request; its log says why")
+            self._log_error(f"{type(error).__name__}: {error}")
+            return BadRequest(UNREADABLE)
 
     def _check_key(self, given: object) -> None:
         """Whoever knows no key may not write.
@@ -98,47 +94,31 @@ class TritonPythonModel:
                 f"request (with `generate` in the body, with `infer` also as a header)"
             )
 
-    def _take(self, parsed: Sequence[Parsed | BadRequest], received_at: int) -> list[Any]:
-        """For each request: status and offset of its good events, None, or the error that kept them out."""
-        good = [p.events.take(p.good()) if isinstance(p, Parsed) else None for p in parsed]
-        some = [events for events in good if events is not None and len(events)]
-        if not some:
-            return [None] * len(parsed)
-        try:
-            status, offsets = self._ingest.accept(Events.join(some), received_at)
-        except Exception as error:  # a full disk, or a fault: the process goes on, and so do refusals
-            self._pb.Logger.log_error(f"cascade_events: {type(error).__name__}: {error}")
-            return [error if events is not None and len(events) else None for events in good]
-        ends = np.cumsum([0 if events is None else len(events) for events in good]).tolist()
-        starts = [0, *ends[:-1]]
-        return [(status[a:b], offsets[a:b]) if b > a else None for a, b in zip(starts, ends, strict=True)]
-
-    def _answer(self, parsed: Parsed | BadRequest, arrays: Arrays, taken: Any, received_at: int) -> Any:
+    def _response(self, answer: Answer) -> Any:
         error = self._pb.TritonError
-        if isinstance(parsed, BadRequest):
-            return self._pb.InferenceResponse(error=error(str(parsed), error.INVALID_ARG))
-        if isinstance(taken, Exception):
-            why = str(taken) if isinstance(taken, OSError) else "the server's log says why"
+        if isinstance(answer, BadRequest):
+            return self._pb.InferenceResponse(error=error(str(answer), error.INVALID_ARG))
+        if isinstance(answer, Exception):
+            why = str(answer) if isinstance(answer, OSError) else "the server's log says why"
             return self._pb.InferenceResponse(
                 error=error(f"the events could not be taken in ({why}); {AGAIN}", error.UNAVAILABLE)
             )
-        n = len(parsed.events)
-        status, offsets = np.full(n, REFUSED, np.int32), np.full(n, -1, np.int64)
-        if taken is not None:
-            rows = parsed.good()
-            status[rows], offsets[rows] = taken
-        self._count(parsed, arrays, status, received_at)
-        reasons = np.array([parsed.reasons.get(place, "").encode() for place in range(n)], object)
-        columns = {"status": status, "reason": reasons, "offset": offsets}
-        return self._pb.InferenceResponse([self._pb.Tensor(name, each[:, None]) for name, each in columns.items()])
+        tensors = [self._pb.Tensor(name, np.ascontiguousarray(column)) for name, column in answer.items()]
+        return self._pb.InferenceResponse(tensors)
 
-    def _count(self, parsed: Parsed, arrays: Arrays, status: NDArray, received_at: int) -> None:
-        self._counters.add(status, int(parsed.is_ahead[parsed.good()].sum()))
-        if parsed.reasons:
+    def _keep(self, groups: Sequence[Group], status: NDArray[np.int32], received_at: int) -> None:
+        """Count events, and keep those that are refused with their reasons."""
+        num_ahead = sum(int(group.parsed.is_ahead[group.parsed.good()].sum()) for group in groups)
+        self._counters.add(status, num_ahead)
+        lines = [line for group in groups for line in rejected_lines(group.arrays, group.parsed.reasons, received_at)]
+        if lines:
             try:
-                self._rejected.write(rejected_lines(arrays, parsed.reasons, received_at))
+                self._rejected.write(lines)
             except OSError as error:
-                self._pb.Logger.log_error(f"cascade_events: refused events could not be kept ({error.strerror})")
+                self._log_error(f"refused events could not be kept ({error.strerror})")
+
+    def _log_error(self, what: str) -> None:
+        self._pb.Logger.log_error(f"cascade_events: {what}")
 
 
 class _Counters:

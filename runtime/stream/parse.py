@@ -148,7 +148,10 @@ class EventParser:
             ids = columns[name]
             missing = needed & (ids == (b"" if is_text else NULL_INT))
         for place in np.flatnonzero(missing).tolist():
-            reasons.setdefault(place, f"{name} is missing; an event of the kind '{KINDS[kind[place]]}' needs it")
+            why = f"{name} is missing; an event of the kind '{KINDS[kind[place]]}' needs it"
+            if name == "user_id" and self._spec.stock in columns:
+                why += f"; to say {self._spec.stock} of an item, give kind = 'item'"
+            reasons.setdefault(place, why)
         if name == "item_id" and not is_text:
             for place in np.flatnonzero(needed & (ids == PADDING)).tolist():
                 reasons.setdefault(place, "item_id -1 is no item: it fills up lists that are too short")
@@ -159,9 +162,6 @@ class EventParser:
         for place in np.flatnonzero(~np.isfinite(values)).tolist():
             reasons.setdefault(place, f"value {values[place]} is no number; give a finite one, or leave it out for 1")
         stock, items = self._spec.stock, kind == ITEM
-        if stock in columns and not items.any():
-            for place in range(len(kind)):
-                reasons.setdefault(place, f"{stock} is said by an event of the kind 'item'; add kind = 'item'")
         if not items.any():
             return values
         if stock in columns:

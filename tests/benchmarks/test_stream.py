@@ -16,7 +16,7 @@ USERS = {int: np.array([3, 2**53 + 1]), bytes: np.array([b"a", b"bc"])}
 def test_each_request_holds_new_events(kind: type) -> None:
     ids = {"user": USERS[kind], "item": np.array([7, 8, 9])}
     made = requests(Setting(clients=4, batch=30, seconds=0.01), ids, ("click", "buy"), np.random.default_rng(0))
-    assert len(made) == 20
+    assert len(made) == 50
     event_ids: set[bytes] = set()
     for body in made:
         request = service_pb2.ModelInferRequest.FromString(body)
@@ -27,4 +27,4 @@ def test_each_request_holds_new_events(kind: type) -> None:
         users = columns["user_id"]
         drawn = np.frombuffer(users, np.int64) if kind is int else deserialize_bytes_tensor(users)
         assert set(drawn.tolist()) == set(USERS[kind].tolist())
-    assert len(event_ids) == 600
+    assert len(event_ids) == 1500

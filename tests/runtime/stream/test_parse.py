@@ -110,7 +110,7 @@ def test_stock_is_said_by_item_events_alone() -> None:
     # Among others, the column is filled for those that say nothing of it.
     mixed = parse(user_id=[NO_INT, 4], item_id=[b"a", b"b"], kind=[b"item", b""], in_stock=[True, False])
     assert (mixed.reasons, mixed.events.value.tolist()) == ({}, [1.0, 1.0])
-    assert "add kind = 'item'" in parse(item_id=[b"a"], in_stock=[False]).reasons[0]
+    assert "to say in_stock of an item, give kind = 'item'" in parse(item_id=[b"a"], in_stock=[False]).reasons[0]
     assert "must say in_stock" in parse(item_id=[b"a"], kind=[b"item"]).reasons[0]
     without = parse(StreamSpec("INT64", "INT64", ("click",)), item_id=[1], kind=[b"item"])
     assert without.reasons[0].startswith("this product has no stock (data.stock names its column)")
