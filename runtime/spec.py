@@ -72,13 +72,15 @@ class LiveSpec:
 
     Attributes:
         stream: whose state it is.
-        known_offset: events below it are in the chain's files: the data were read from the log up to there.
+        known_log: the id of the log that the data were read from; empty: from none.
+        known_offset: events of that log below it are in the chain's files; in any other log all are news.
         known_at: events up to this instant (nanoseconds since 1970) are: the data were tables.
         user_features: raw context columns that the user's record gives, beside those of a request.
         item_features: of candidates; `runtime.ranker.pairs.STREAM` and their names are pair features of the ranker.
     """
 
     stream: StreamSpec
+    known_log: str = ""
     known_offset: int = 0
     known_at: int = -(2**63)
     user_features: tuple[LiveFeature, ...] = ()

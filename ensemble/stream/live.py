@@ -57,6 +57,7 @@ def live_spec(
     )
     return LiveSpec(
         spec,
+        known_log=info.log_id if state == "serve" else "",
         known_offset=max(info.log_offset, 0) if state == "serve" else 0,
         known_at=_known_at(run, info, SPLITS if state == "serve" else SPLITS[:2]),
         user_features=tuple(column.feature for column in info.stream if column.key == "user"),

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.folder import FOLDER_VARIABLE, state_folder
+from runtime.stream.log.errors import LogError
+from runtime.stream.log.reader import log_id
 from runtime.stream.record import item_record, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import (
@@ -65,6 +67,7 @@ class LiveUsers:
 
     Attributes:
         position: events with smaller offsets are in it.
+        log_id: of the log that they are offsets of.
         last_at: int64 [B], nanoseconds; 0 for a user without events.
         place: int64 [U], which of the users have a history.
         items: int64 [U, K], keys of their interactions, oldest first.
@@ -76,6 +79,7 @@ class LiveUsers:
     """
 
     position: int
+    log_id: str
     last_at: NDArray[np.int64]
     place: NDArray[np.int64]
     items: NDArray[np.int64]
@@ -143,7 +147,7 @@ class LiveState:
         self._store: LmdbStore | None = None
         self._identity: tuple[int, int] | None = None
         self._retry_at = 0.0
-        self._opened = 0
+        self._opened, self._log_id = 0, ""
         self._lock = threading.Lock()
         # The sources of a process ask for the same changes one after the other.
         self._changes: tuple[tuple[int, int], StockChanges] | None = None
@@ -225,6 +229,7 @@ class LiveState:
                 return None
             if self._store is None:
                 self._store = LmdbStore(self._folder, writable=False)
+                self._log_id = _log_id(self._folder.parents[1])
                 self._opened, self._identity = self._opened + 1, identity
             return self._store
 
@@ -241,7 +246,9 @@ class LiveState:
             none, row = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
             empty = np.zeros(0, self._users)
             none_are = none.astype(bool)
-            return LiveUsers(reading.position, last_at, row, none, none, none, none_are, row, row, row, empty)
+            return LiveUsers(
+                reading.position, self._log_id, last_at, row, none, none, none, none_are, row, row, row, empty
+            )
         records = unpack([values[place] for place in known], self._users)
         last_at[known] = records["last_at"]
         counts = records["num_history"].astype(np.int64)
@@ -253,6 +260,7 @@ class LiveState:
         slots = records["slots"][:, : counts.max()][:, ::-1]
         return LiveUsers(
             position=reading.position,
+            log_id=self._log_id,
             last_at=last_at,
             place=np.array(known),
             items=slots["item"],
@@ -278,6 +286,13 @@ class LiveState:
         keys = [key for _, key in reading.scan(COUNTED, counted_key(0 if is_whole else since + 1))]
         records = unpack(reading.get(keys), self._counted_items)
         return CountChanges(reading.position, self._opened, is_whole, _items(keys), records)
+
+
+def _log_id(events: Path) -> str:
+    try:
+        return log_id(events)
+    except LogError as error:
+        raise StoreError(str(error)) from error
 
 
 def _items(keys: Sequence[bytes]) -> NDArray[np.int64]:

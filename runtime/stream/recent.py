@@ -77,7 +77,8 @@ class RecentItems:
             return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none, at, columns)
         known = self._catalogue.rows(np.concatenate([users.items.reshape(-1), users.seen_items]))
         rows, seen = known[: users.items.size].reshape(users.items.shape), known[users.items.size :]
-        is_new = users.is_item & (users.offset >= self._live.known_offset) & (users.at > self._live.known_at)
+        known_offset = self._live.known_offset if users.log_id == self._live.known_log else 0
+        is_new = users.is_item & (users.offset >= known_offset) & (users.at > self._live.known_at)
         is_old = users.is_item & ~is_new
         if is_old.any():
             seen = np.concatenate([seen, rows[is_old]])

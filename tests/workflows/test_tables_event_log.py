@@ -14,6 +14,7 @@ import pytest
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, Events
 from runtime.stream.folder import save_spec
 from runtime.stream.ingest import Ingest
+from runtime.stream.log.reader import log_id
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import LmdbStore
 from tests.runtime.stream.log.made import objects
@@ -161,6 +162,7 @@ def test_the_stage_reads_a_log_and_says_up_to_where(tmp_path, ids, capsys):
     ]
     folder = log_of(tmp_path / "events", rows[:40], spec=spec)
     info, _ = prepared(tmp_path, folder)
+    assert info.log_id == log_id(folder) != ""
     assert (info.log_offset, sum(info.rows.values()), info.id_type) == (40, 40, {"item": ids, "user": ids})
     assert "40 events of the log up to offset 40: 40 interactions, 0 that came twice" in capsys.readouterr().err
     prepared(tmp_path, folder)

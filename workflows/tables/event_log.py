@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runtime.stream.events import INTERACTION, Events
 from runtime.stream.fold import NEW
 from runtime.stream.log.errors import LogError
-from runtime.stream.log.reader import Batch, next_offset
+from runtime.stream.log.reader import Batch, log_id, next_offset
 from runtime.stream.log.segments import list_segments
 from runtime.stream.spec import STREAM_FILE, StreamSpec
 from runtime.stream.state import apply_at
@@ -41,11 +41,13 @@ class LogSource(msgspec.Struct, frozen=True):
 
     Attributes:
         folder: EVENTS.
+        log_id: see `runtime.stream.log.reader.log_id`.
         start, stop: the first offset, and the one behind the last.
         dedupe_last: ids that were remembered a user when they came.
     """
 
     folder: str
+    log_id: str
     start: int
     stop: int
     dedupe_last: int
@@ -68,7 +70,7 @@ def find_log(spec: str | Sequence[str]) -> LogSource | None:
         if not list_segments(folder) or not (stop := next_offset(folder)):
             raise DataError(f"events: {folder} is a log of live events and has none yet; send some first")
         dedupe_last = StreamSpec.load(folder).dedupe_last
-        return LogSource(str(folder.resolve()), first_event(folder), stop, dedupe_last)
+        return LogSource(str(folder.resolve()), log_id(folder), first_event(folder), stop, dedupe_last)
     except (LogError, ValueError) as error:
         raise DataError(f"events: {error}") from error
     except FileNotFoundError as error:

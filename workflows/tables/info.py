@@ -26,7 +26,8 @@ class DataInfo(Info, frozen=True, kw_only=True):
         labels: the label columns, the first of which tells a positive event.
         num_dropped: events that were left out.
         valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
-        log_offset: events of the log below it are in the tables; -1 where the events came from files.
+        log_id: of the log that the events came from; empty where they came from files.
+        log_offset: its events below this offset are in the tables; -1 where they came from files.
         stream: the columns of stream features, those of users in the splits; rates with what the train events say.
     """
 
@@ -42,5 +43,6 @@ class DataInfo(Info, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     num_dropped: int
     valid_given: bool = False
+    log_id: str = ""
     log_offset: int = -1
     stream: tuple[LiveColumn, ...] = ()

@@ -129,6 +129,7 @@ def _prepare(
         labels=tuple(data.labels),
         num_dropped=placed.num_dropped,
         valid_given=placed.valid_given,
+        log_id=inputs.log.log_id if inputs.log else "",
         log_offset=inputs.log.stop if inputs.log else -1,
         stream=tuple(live),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,16 @@ from runtime.stream.events import Events
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.frame import Frame, encode, seal
 from runtime.stream.log.lock import FolderLock
-from runtime.stream.log.segments import LOG, Segment, bytes_to_cut, check_seals, frames_in, list_segments, sync_folder
+from runtime.stream.log.segments import (
+    ID,
+    LOG,
+    Segment,
+    bytes_to_cut,
+    check_seals,
+    frames_in,
+    list_segments,
+    sync_folder,
+)
 
 __all__ = ["LOCK", "SEAL_REQUEST", "EventLog"]
 
@@ -112,6 +122,7 @@ class EventLog:
     def _open(self) -> None:
         """Find the end of the last segment, cut off what is not whole, begin the first one where there is none."""
         (self._folder / LOG).mkdir(exist_ok=True)
+        self._name()
         segments = list_segments(self._folder)
         check_seals(segments)
         if segments:
@@ -130,6 +141,14 @@ class EventLog:
         except BaseException:
             os.close(self._handle)
             raise
+
+    def _name(self) -> None:
+        """Give a new log an id, which is there as a whole or not at all."""
+        place = self._folder / LOG / ID
+        if not place.exists():
+            beside = place.with_suffix(".tmp")
+            beside.write_text(uuid.uuid4().hex)
+            beside.replace(place)
 
     def _write(self, packed: bytes, sync: bool) -> None:
         """Put bytes behind the last frame, all of them or none."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from runtime.stream.events import Events
 from runtime.stream.log.errors import CompactedError, LogError
 from runtime.stream.log.frame import Frame, decode
-from runtime.stream.log.segments import Segment, bytes_to_cut, check_seal, damaged, frames_in, list_segments
+from runtime.stream.log.segments import ID, LOG, Segment, bytes_to_cut, check_seal, damaged, frames_in, list_segments
 
-__all__ = ["Batch", "first_offset", "next_offset", "read_batches", "read_log"]
+__all__ = ["Batch", "first_offset", "log_id", "next_offset", "read_batches", "read_log"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,20 @@ def next_offset(folder: Path) -> int:
     last = segments[-1]
     ends = [raw.header.next_offset for raw in frames_in(last, 0, last.first_offset)]
     return ends[-1] if ends else last.first_offset
+
+
+def log_id(folder: Path) -> str:
+    """What tells the log of a folder EVENTS from every other, whose offsets mean other events; "" without a log.
+
+    Raises:
+        LogError: it cannot be read.
+    """
+    try:
+        return (folder / LOG / ID).read_text()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise LogError(f"{folder / LOG / ID} cannot be read ({error.strerror})") from error
 
 
 def read_log(folder: Path, start: int = 0) -> Iterator[Frame]:

@@ -12,6 +12,7 @@ from runtime.stream.log.errors import CompactedError, LogError
 from runtime.stream.log.frame import HEADER_BYTES, MAGIC, Header, decode_header, is_whole
 
 __all__ = [
+    "ID",
     "LOG",
     "Raw",
     "Segment",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 LOG, SUFFIX = "log", ".log"
+# The file that tells one log from another, whose offsets mean other events.
+ID = "id"
 BUFFER_BYTES = 1 << 18
 
 

@@ -78,9 +78,10 @@ def test_two_text_ids_of_one_hash_are_refused(tmp_path, monkeypatch):
 
 def test_a_log_is_known_up_to_the_offset_to_which_it_was_read(tmp_path):
     run, config = make_run(tmp_path / "run", num_users=10, num_items=40)
-    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit="datetime", log_offset=77), [])
+    info = data_info(10, 40, timestamp_unit="datetime", log_id="that", log_offset=77)
+    live = live_spec(run, streaming(config), info, [], "serve")
     # Whatever came behind it is news, however early its time.
-    assert live is not None and (live.known_offset, live.known_at) == (77, LiveSpec.known_at)
+    assert live == LiveSpec(live.stream, known_log="that", known_offset=77)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_tables_are_known_up_to_their_latest_event(tmp_path, unit, latest, known
     for split, at in (("train", [5, 7]), ("valid", []), ("test", [latest, 9])):
         (run.folder("data") / split).mkdir(exist_ok=True)
         pq.write_table(pa.table({"at": pa.array(at, pa.int64())}), run.folder("data") / split / "part_00000.parquet")
-    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit=unit), [])
+    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit=unit), [], "serve")
     assert live is not None and live.known_at == known_at
 
 
@@ -107,7 +108,7 @@ def test_an_event_of_the_future_does_not_hide_those_that_come_until_then(tmp_pat
     table = pa.table({"at": [time.time_ns() + 10**18]})
     pq.write_table(table, run.folder("data") / "train/part_00001.parquet")
     before = time.time_ns()
-    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit="ns"), [])
+    live = live_spec(run, streaming(config), data_info(10, 40, timestamp_unit="ns"), [], "serve")
     assert live is not None and before <= live.known_at <= time.time_ns()
 
 

@@ -168,7 +168,13 @@ def test_a_request_padded_for_another_user_repeats_nothing(world, writer):
 
 def test_what_the_export_knows_by_offset_or_instant_is_not_added_again_but_seen(world, writer):
     writer.send(*world.clicks(NOBODY, 10, 11, 12, 13, at=100))
-    for cut, kept in (({"known_offset": 2}, (12, 13)), ({"known_at": 100}, (11, 12, 13)), ({"known_at": 103}, ())):
+    another = {"known_offset": 2, "known_log": "another"}
+    for cut, kept in (
+        ({"known_offset": 2}, (12, 13)),
+        (another, (10, 11, 12, 13)),
+        ({"known_at": 100}, (11, 12, 13)),
+        ({"known_at": 103}, ()),
+    ):
         chain = world.open(**cut)
         oracle = world.oracle()
         oracle.users.append(user_id(NOBODY, world.text_ids))

@@ -13,7 +13,7 @@ from runtime.stream.events import Events
 from runtime.stream.log.errors import CompactedError, LogError
 from runtime.stream.log.frame import HEADER_BYTES, Frame
 from runtime.stream.log.log import EventLog
-from runtime.stream.log.reader import first_offset, read_log
+from runtime.stream.log.reader import first_offset, log_id, next_offset, read_log
 from runtime.stream.log.segments import list_segments
 from tests.runtime.stream.log.made import batches, events_of, same
 
@@ -61,7 +61,7 @@ def test_what_was_appended_is_read_from_any_offset_on(tmp_path_factory, parts, s
 
 def test_a_segment_begins_at_its_size_and_is_named_by_its_first_offset(tmp_path):
     write(tmp_path, *[[n] * 10 for n in range(6)], segment_bytes=600)
-    names = sorted(path.name for path in (tmp_path / "log").iterdir())
+    names = sorted(path.name for path in (tmp_path / "log").glob("*.log"))
     assert names == [f"{offset:020d}.log" for offset in (0, 20, 40)]
     assert users_of(tmp_path, 15) == [1] * 5 + [n for n in range(2, 6) for _ in range(10)]
 
@@ -176,6 +176,22 @@ def test_a_writer_that_ended_between_the_seal_and_the_next_segment_goes_on(tmp_p
     assert write(tmp_path, [2], segment_bytes=1) == 2
     assert users_of(tmp_path) == [1, 2]
     assert len(list_segments(tmp_path)) == 2
+
+
+def test_a_log_keeps_its_id_and_no_other_has_it(tmp_path):
+    found = []
+    for name in ("one", "one", "two"):
+        write(tmp_path / name, [1])
+        found.append(log_id(tmp_path / name))
+    assert found[0] == found[1] != found[2]
+    assert len(found[0]) == 32
+    assert log_id(tmp_path) == ""
+
+
+def test_the_end_of_a_log_is_known_without_reading_all_of_it(tmp_path):
+    assert next_offset(tmp_path) == 0
+    for number in range(3):
+        assert write(tmp_path, [1, 2], segment_bytes=1) == next_offset(tmp_path) == 2 * number + 2
 
 
 def test_sealing_ends_the_segment_once(tmp_path):
