@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +19,12 @@ from runtime.stream.store import StoreError
 from workflows.core.disk import writing
 from workflows.core.errors import DataError
 from workflows.stream.checkpoint import make_checkpoint, remove_checkpoints
-from workflows.stream.forget import forget_users
+from workflows.stream.forget import forget_users, forgotten_until, note_forgotten
 from workflows.stream.parquet import last_arrival, list_files, write_file
 
 __all__ = ["Compaction", "compact"]
 
-LOCK, FORGOTTEN = "compact.lock", "forgotten.json"
+LOCK = "compact.lock"
 KEEP_CHECKPOINTS = 2
 DAY_NS = 86_400 * 10**9
 
@@ -71,13 +69,13 @@ def compact(folder: Path, state_version: str, keep_days: int | None = None) -> C
         is_sealed = _seal(folder)
         num_converted = _convert(folder)
         sealed_until = list_segments(folder)[-1].first_offset
-        forgotten, num_forgotten = forget_users(folder, _forgotten_until(folder), sealed_until)
+        forgotten, num_forgotten = forget_users(folder, forgotten_until(folder), sealed_until)
         position = make_checkpoint(folder, state_version)
         # A copy that knows the order to forget a user; the ones before it know the user.
         is_clean = forgotten is None or position > forgotten.last
         remove_checkpoints(folder, state_version, 1 if forgotten and is_clean else KEEP_CHECKPOINTS)
         if is_clean:
-            _note_forgotten(folder, sealed_until)
+            note_forgotten(folder, sealed_until, forgotten is not None)
         return Compaction(
             is_sealed=is_sealed,
             num_converted=num_converted,
@@ -156,21 +154,3 @@ def _remove_older(folder: Path, instant: int) -> int:
         file.path.unlink()
         count += 1
     return count
-
-
-def _forgotten_until(folder: Path) -> int:
-    """Orders with smaller offsets have been carried out."""
-    try:
-        return int(json.loads((folder / FORGOTTEN).read_text())["until"])
-    except FileNotFoundError:
-        return 0
-
-
-def _note_forgotten(folder: Path, until: int) -> None:
-    beside = folder / f"{FORGOTTEN}.tmp"
-    with beside.open("w") as file:
-        json.dump({"until": until}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / FORGOTTEN)
-    sync_folder(folder)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,9 @@ from runtime.stream.log.segments import Segment, list_segments, sync_folder
 from workflows.stream.history import first_event, read_events
 from workflows.stream.parquet import EventFile, list_files, read_file, write_batches
 
-__all__ = ["Forgotten", "find_orders", "forget_users"]
+__all__ = ["Forgotten", "find_orders", "forget_users", "forgotten_until", "has_forgotten", "note_forgotten"]
+
+NOTE = "forgotten.json"
 
 
 class Forgotten:
@@ -82,6 +85,35 @@ def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None,
         count += _forget_in_segment(folder, segment, following.first_offset, forgotten)
     _forget_refused(folder, forgotten.names())
     return forgotten, count
+
+
+def forgotten_until(folder: Path) -> int:
+    """Orders with smaller offsets have been carried out."""
+    return int(_note(folder)["until"])
+
+
+def has_forgotten(folder: Path) -> bool:
+    """Whether events are gone from the log and Parquet that windows of items may still count."""
+    return bool(_note(folder)["is_any"])
+
+
+def note_forgotten(folder: Path, until: int, is_any: bool) -> None:
+    """Keep how far orders have been carried out, and whether there were any."""
+    beside = folder / f"{NOTE}.tmp"
+    with beside.open("w") as file:
+        json.dump({"until": until, "is_any": is_any or has_forgotten(folder)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(folder / NOTE)
+    sync_folder(folder)
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        note: dict[str, Any] = json.loads((folder / NOTE).read_text())
+    except FileNotFoundError:
+        return {"until": 0, "is_any": False}
+    return note
 
 
 def find_orders(folder: Path, start: int, stop: int) -> Forgotten | None:

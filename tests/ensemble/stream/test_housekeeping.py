@@ -16,6 +16,7 @@ from runtime.stream.log.errors import CompactedError
 from runtime.stream.log.log import EventLog
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
+from runtime.stream.windows import Window
 from scripts.stream import stream
 from tests.runtime.stream.log.made import events_of
 from workflows.stream.history import read_events
@@ -67,6 +68,24 @@ def test_a_user_is_forgotten_where_no_server_runs(events):
     assert (users.count(0), users.count(1), users.count(2)) == (160, 1, 120)
     assert run("replay", "--check", events)[0] == 0
     assert "forgotten: 0 of its events" in run("forget", "1", events)[1]
+
+
+def test_checks_leave_out_what_windows_of_items_still_count_of_forgotten_users(tmp_path):
+    spec = replace(SPEC, item_windows=(Window("any", 3600),))
+    ingest = Ingest(tmp_path / "events", spec)
+    for number in range(10):
+        ingest.accept(events_of([number % 3] * 40, range(40)), number)
+    ingest.close()
+    for command in (("replay", "--check"), ("audit",)):
+        assert "of items" not in run(*command, tmp_path / "events")[1]
+    run("forget", "1", tmp_path / "events")
+    for command, said in (
+        (("replay", "--check"), "items are not compared"),
+        (("audit",), "windows of items are left out"),
+    ):
+        assert (found := run(*command, tmp_path / "events"))[0] == 0
+        assert said in found[1]
+    assert run("rebuild", tmp_path / "events")[0] == 0
 
 
 def test_no_number_and_no_folder_are_one_sentence(events, tmp_path):

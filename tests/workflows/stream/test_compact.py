@@ -228,7 +228,7 @@ def test_integer_users_and_items_of_the_same_number_are_not_confused(tmp_path):
 
 
 STEPS = ("_remove_leftovers", "_seal", "_convert", "forget_users", "make_checkpoint", "remove_checkpoints",
-         "_note_forgotten", "_remove_segments")  # fmt: skip
+         "note_forgotten", "_remove_segments")  # fmt: skip
 
 
 @pytest.mark.parametrize("step", STEPS)
