@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -156,6 +157,18 @@ def test_ids_are_exact_and_curl_is_enough(urls: tuple[str, str, str], run: Path)
     assert (status, answer["error"][:34]) == (400, "unknown field 'item'; the fields a")
     status, answer = generate(urls[0], {"user_id": 1, "item_id": 5, "id": "mine"})
     assert (status, answer["error"][:34]) == (400, "unknown field 'id'; the fields are")
+
+
+def test_a_fast_clock_is_set_to_the_arrival_and_counted(urls: tuple[str, str, str], run: Path) -> None:
+    before = time.time_ns()
+    with CascadeClient(urls[1]) as client:
+        (sent,) = client.send([{"user_id": 85, "item_id": ITEMS[0], "at": time.time() + 365 * 24 * 3600}], key=KEY)
+    (frame,) = [frame for frame in read_log(run / "events", sent.offset) if frame.first_offset == sent.offset]
+    assert before <= frame.events.at[0] == frame.received_at <= time.time_ns()
+    with urllib.request.urlopen(urls[2], timeout=30) as response:
+        page = response.read().decode()
+    assert "cascade_events_ahead_total 1\n" in page
+    assert re.search(r'cascade_events_total{status="new"} [1-9]', page)
 
 
 @pytest.mark.parametrize("key", [None, "guessed"])
