@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ensemble.config import ChainConfig, Config
 from ensemble.evaluation.metrics_file import path_of_today
 from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
+from runtime.stream.features import COUNT
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.stream.features import live_columns
@@ -83,6 +84,11 @@ def _features(config: Config) -> Iterator[str]:
     for table, name, _ in named_specs(features):
         if name in ids[table]:
             yield f"features.{table}.{name}: {name!r} is an id column of [data], which is always a feature; drop it"
+    if config.stream is not None and (wanted := config.stream.popular_by) is not None:
+        counts = [c.name for c in live_columns(features.stream) if c.key == "item" and c.feature.kind == COUNT]
+        if wanted not in counts:
+            known = f"there are {', '.join(counts)}" if counts else "there is none"
+            yield f"stream.popular_by = {wanted!r} is no count of items in features.stream; {known}"
     if features.stream:
         live_columns(features.stream)
         if config.stream is None:

@@ -32,6 +32,9 @@ def unused_keys(config: Config) -> Iterator[Unused]:
     yield from of_ranking.unused_by_config(config.ranking, has_numbers=has_numbers)
     if "ensemble" not in config.chain.layouts:
         yield Unused("chain.onnx_steps", "chain.layouts lacks 'ensemble', the layout of steps", "drop it")
+    if config.sources.fallback != "popularity":
+        why = f"sources.fallback = {config.sources.fallback!r} serves users of whom nothing is known"
+        yield Unused("stream.popular_by", why, "drop one of the two")
     yield from _evaluate(config)
 
 

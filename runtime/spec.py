@@ -77,6 +77,7 @@ class LiveSpec:
         known_at: events up to this instant (nanoseconds since 1970) are: the data were tables.
         user_features: raw context columns that the user's record gives, beside those of a request.
         item_features: of candidates; `runtime.ranker.pairs.STREAM` and their names are pair features of the ranker.
+        popular_by: the count that orders the items for users of whom nothing is known; None: the export does.
     """
 
     stream: StreamSpec
@@ -85,6 +86,7 @@ class LiveSpec:
     known_at: int = -(2**63)
     user_features: tuple[LiveFeature, ...] = ()
     item_features: tuple[LiveFeature, ...] = ()
+    popular_by: LiveFeature | None = None
 
 
 @dataclass(frozen=True)

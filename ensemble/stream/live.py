@@ -62,6 +62,7 @@ def live_spec(
         known_at=_known_at(run, info, SPLITS if state == "serve" else SPLITS[:2]),
         user_features=tuple(column.feature for column in info.stream if column.key == "user"),
         item_features=tuple(column.feature for column in info.stream if column.key == "item"),
+        popular_by=next((column.feature for column in info.stream if column.name == stream.popular_by), None),
     )
 
 

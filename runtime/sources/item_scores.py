@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.sources.base import Found, QueriedUser, Scorer, Source
-from runtime.spec import ChainSpec
+from runtime.spec import LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor
 from runtime.step import load_array
+from runtime.stream.items import key_files
+from runtime.stream.popular import PopularNow
 
 __all__ = ["ItemScores", "Latest", "Popularity", "Trending"]
 
@@ -80,10 +82,44 @@ class ItemScores(Source):
 
 
 class Popularity(ItemScores):
-    """How often each item was a positive, beside the most popular one."""
+    """How often each item was a positive, beside the most popular one.
+
+    For users of whom nothing is known, items that live events have counted lately come first where the chain says so.
+    """
 
     name = "popularity"
     order_file, scores_file = "popular.npy", "popular_scores.npy"
+
+    def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
+        """The instant as well, where live events order the items."""
+        return (*super().inputs(spec), *((Tensor(LIVE_AT, "INT64"),) if _is_ordered_live(spec) else ()))
+
+    def files(self, spec: ChainSpec) -> tuple[str, ...]:
+        """The order, the scores and, where live events order the items, their keys."""
+        return (*super().files(spec), *(key_files(spec) if _is_ordered_live(spec) else ()))
+
+    def open(self, folder: Path, spec: ChainSpec) -> None:
+        """Open `files`."""
+        super().open(folder, spec)
+        self._now = PopularNow(folder, spec, self._order, self._scores) if _is_ordered_live(spec) else None
+
+    def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
+        """The first of the order that are not blocked."""
+        if self._now is None or batch["path_code"][user.place, 0] != POPULARITY:
+            return super().find(user, batch)
+        order, scores = self._now.now(int(batch[LIVE_AT][user.place, 0]), int(batch[LIVE_OFFSET][user.place, 0]))
+        rows, start, found = order[:0], 0, self._count + len(user.blocked)
+        while len(rows) < self._count and start < len(order):
+            more = order[start : start + found]
+            free = ~np.isin(more, user.blocked)
+            rows = np.concatenate([rows, more[free if self.live is None else free & self.live.holds(more)]])
+            # Twice as far each time: most may be out of stock.
+            start, found = start + len(more), 2 * found
+        return rows[: self._count], np.asarray(scores[rows[: self._count]])
+
+
+def _is_ordered_live(spec: ChainSpec) -> bool:
+    return spec.live is not None and spec.live.popular_by is not None
 
 
 class Trending(ItemScores):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from runtime.ranker.pairs import STREAM, STREAM_KNOWN
 from runtime.spec import ChainSpec
-from runtime.stream.features import of_records, pair_value
+from runtime.stream.features import LiveFeature, of_records, pair_value
 from runtime.stream.items import CatalogueKeys
 from runtime.stream.live import AWAY, live_state
 from runtime.stream.record import item_record
@@ -52,6 +52,13 @@ class ItemWindows:
         found = {f.name: pair_value(f, of_records(f, records, self._windows, (), t)) for f in self._features}
         known = np.ones(rows.shape, np.float32)
         return {STREAM_KNOWN: known, **{STREAM + name: values.reshape(rows.shape) for name, values in found.items()}}
+
+    def counts(self, feature: LiveFeature, at: int, offset: int) -> NDArray[np.float64] | None:
+        """A feature of the whole catalogue; float64 [N], None where nothing is known."""
+        if offset == AWAY or not self._refresh(offset):
+            return None
+        found = of_records(feature, self._records[: self._used], self._windows, (), np.array([at]))
+        return np.asarray(found[self._place])
 
     def _forget(self) -> None:
         """An empty record in place 0, where every item begins."""

@@ -20,9 +20,12 @@ class StreamConfig(Section, frozen=True):
         dedupe_last: event ids that are remembered a user, to drop what is sent twice.
         max_future_s: an event that claims to be further ahead of its arrival than this is set to its arrival.
         segment_mb: size at which the log begins its next file.
+        popular_by: a count of items in features.stream, as its column is called, such as "item_clicks_1d": users of
+            whom nothing is known get what has been counted most lately, then what is popular by the tables.
     """
 
     ack: Literal["log", "memory"] = "log"
     dedupe_last: Count = 64
     max_future_s: Positive = 5.0
     segment_mb: Count = 64
+    popular_by: str | None = None

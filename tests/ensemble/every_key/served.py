@@ -66,6 +66,7 @@ CHAIN = [
         Case(f"stream.{change}", chain, (*SMALL, "stream={}"))
         for change in ("ack=memory", "dedupe_last=7", "max_future_s=7.0", "segment_mb=7")
     ),
+    Case("stream.popular_by=nothing", chain, (*SMALL, "stream={}")),
     Case(rule(column="'item_id'"), eligible, RULE, of="chain.rules[N].column"),
     Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),
     Case(rule(value="3.0"), eligible, RULE, of="chain.rules[N].value"),

@@ -15,6 +15,7 @@ from runtime.stream.features import COUNT, RATE, LiveFeature
 from runtime.stream.folder import state_folder
 from runtime.stream.item_windows import ItemWindows
 from runtime.stream.live import AWAY, at_instant, events_in, now_ns
+from runtime.stream.popular import PopularNow
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply
 from runtime.stream.store import LmdbStore
@@ -131,6 +132,25 @@ def test_without_a_state_nothing_is_known(world):
             "stream.clicks_1d": [[0.0, 0.0]],
             "stream.ctr_1h": [[0.0, 0.0]],
         }
+
+
+def test_what_was_counted_lately_comes_first_and_then_what_the_export_says(world):
+    spec = Spec(LiveSpec(STREAM_SPEC, item_features=FEATURES, popular_by=FEATURES[0]))
+    static = np.linspace(1, 0, NUM_ITEMS).astype(np.float32)
+    order = np.setdiff1d(np.arange(NUM_ITEMS), [40]).astype(np.int32)  # what the rules allow
+    with events_in(world.root / "events"):
+        popular = PopularNow(world.root, spec, order, static)  # type: ignore[arg-type]
+    world.tell([900, 900, 40, 40, 40, 7, 800], np.full(7, START), [True, True, True, True, True, True, True])
+    rows, scores = popular.now(START, world.offset)
+    # 40 may not be shown; of 7 and 800, counted once each, the export has 7 before 800.
+    assert rows[:5].tolist() == [900, 7, 800, 0, 1]
+    assert sorted(rows.tolist()) == order.tolist()
+    assert (np.diff(scores[rows]) <= 0).all()
+    # A day later the windows are empty; without a state it is the export's order.
+    popular._made_at = -np.inf
+    assert popular.now(START + 2 * DAY * SECOND, world.offset)[0][:3].tolist() == [0, 1, 2]
+    popular._made_at = -np.inf
+    assert popular.now(START, AWAY)[0].tolist() == order.tolist()
 
 
 def test_a_block_can_be_at_another_instant():
