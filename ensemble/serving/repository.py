@@ -6,12 +6,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.fields import EVENTS_MODEL
+from runtime.stream.log.errors import LogError
+from runtime.stream.log.reader import log_id
 from workflows.core.artefacts import MANIFEST_NAME, verify
 from workflows.core.errors import ArtefactError
 from workflows.core.run import STAGES
 
-__all__ = ["LAYOUTS", "MODEL_NAME", "STEP_MODEL", "events_folder", "find_repository", "takes_events"]
+__all__ = [
+    "LAYOUTS",
+    "MODEL_NAME",
+    "STEP_MODEL",
+    "events_folder",
+    "find_repository",
+    "is_of_another_log",
+    "takes_events",
+]
 
 MODEL_NAME = "cascade"
 LAYOUTS = ("fused", "ensemble", "merlin")
@@ -45,6 +56,20 @@ def find_repository(path: Path, layout: str = "fused") -> Path:
 def takes_events(repository: Path) -> bool:
     """Whether a repository has the model that takes in live events."""
     return (repository / EVENTS_MODEL / "config.pbtxt").is_file()
+
+
+def is_of_another_log(repository: Path, events: Path) -> bool:
+    """Whether the data of the served chain were read from a log, and this folder of live events has another one.
+
+    Raises:
+        ArtefactError: the log cannot be read.
+    """
+    chains = (repository / MODEL_NAME).glob(f"{_served(repository, MODEL_NAME) or '*'}/**/{CHAIN_FILE}")
+    live = next((ChainSpec.load(path.parent).live for path in chains), None)
+    try:
+        return live is not None and live.known_log not in ("", log_id(events))
+    except LogError as error:
+        raise ArtefactError(str(error)) from error
 
 
 def events_folder(path: Path, repository: Path) -> Path:

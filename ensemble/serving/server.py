@@ -16,7 +16,7 @@ from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.ports import reserve_ports
-from ensemble.serving.repository import events_folder, find_repository, takes_events
+from ensemble.serving.repository import events_folder, find_repository, is_of_another_log, takes_events
 from ensemble.serving.triton import TritonServer
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from workflows.core import console
@@ -100,6 +100,11 @@ def serve(
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
                 if takes_events(repository):
                     console.say(f"serve: live events are kept in {folder}")
+                    if is_of_another_log(repository, folder):
+                        console.say(
+                            "serve: the chain's data were read from another log; with --events of that one, the events "
+                            "that came to it since then count too"
+                        )
                 if server.wait_ready(cancelled=stop.is_set):
                     counters.ready = True
                     print(_ready_line(public), flush=True)

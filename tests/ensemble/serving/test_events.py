@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,13 +28,14 @@ import pytest
 
 from cascade_client import AsyncCascadeClient, CannotReach, CascadeClient, RequestRefused
 from ensemble.export.stage import export
+from ensemble.serving.repository import is_of_another_log
 from ensemble.stream.housekeeping import forget_user
 from ensemble.stream.replay import replay
 from ensemble.stream.send import send_events
 from ensemble.stream.status import print_status
 from runtime.stream.events import FORGET, Events
 from runtime.stream.keys import user_keys
-from runtime.stream.log.reader import read_log
+from runtime.stream.log.reader import log_id, read_log
 from runtime.stream.record import unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
@@ -304,6 +306,17 @@ def test_a_user_is_forgotten_in_every_file_while_the_server_goes_on(urls: tuple[
     assert [outcome.status for outcome in sent] == ["new"]
     assert history(run, 700) == [ITEMS[7]]
     replay(run, check=True)
+
+
+def test_a_chain_of_another_log_is_told_from_one_of_this(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "fused"
+    shutil.copytree(run / "repo/fused", copy)
+    (chain,) = (copy / "cascade").glob("1/**/chain.json")
+    for known, is_another in (("", False), (log_id(run / "events"), False), ("another", True)):
+        record = json.loads(chain.read_text())
+        record["live"]["known_log"] = known
+        chain.write_text(json.dumps(record))
+        assert is_of_another_log(copy, run / "events") == is_another
 
 
 def events_stub(run: Path) -> int:
