@@ -17,7 +17,8 @@ class StreamConfig(Section, frozen=True):
     Attributes:
         ack: "log": an event is acknowledged once it is on disk; "memory": once it is written, which a crash of the
             machine may lose, and many times faster where events come one by one.
-        dedupe_last: event ids that are remembered a user, to drop what is sent twice.
+        dedupe_last: event ids that are remembered a user, to drop what is sent twice; with fewer than 64, what the
+            client sends again of one busy user may count twice.
         max_future_s: an event that claims to be further ahead of its arrival than this is set to its arrival.
         segment_mb: size at which the log begins its next file.
         popular_by: a count of items in features.stream, as its column is called, such as "item_clicks_1d": users of
