@@ -9,12 +9,13 @@ from benchmarks.commands.document import document
 from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.serving import serving
+from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, catalogue, preprocess, training, live_quality, document):
+for command in (serving, catalogue, preprocess, training, stream, live_quality, document):
     app.command(command.__name__.replace("_", "-"))(command)
 
 

@@ -28,3 +28,15 @@ def test_each_request_holds_new_events(kind: type) -> None:
         drawn = np.frombuffer(users, np.int64) if kind is int else deserialize_bytes_tensor(users)
         assert set(drawn.tolist()) == set(USERS[kind].tolist())
     assert len(event_ids) == 1500
+
+
+def test_a_fold_is_measured_on_every_event(tmp_path):
+    from benchmarks.stream.folding import measure_folding
+    from runtime.stream.log.reader import next_offset
+
+    spec = StreamSpec("INT64", "BYTES", ("click", "buy"), history_length=5)
+    ids = {"user": np.arange(50), "item": np.array([b"a", b"bc"])}
+    found = measure_folding(spec, ids, tmp_path / "events", 9_000)
+    assert next_offset(tmp_path / "events") == 9_000
+    assert all(value > 0 for value in found)
+    assert 20 < found.log_bytes < 60
