@@ -7,7 +7,10 @@ import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
+from benchmarks.stream.folding import measure_folding
 from benchmarks.stream.ingest import Setting, requests
+from runtime.stream.log.reader import next_offset
+from runtime.stream.spec import StreamSpec
 
 USERS = {int: np.array([3, 2**53 + 1]), bytes: np.array([b"a", b"bc"])}
 
@@ -31,9 +34,6 @@ def test_each_request_holds_new_events(kind: type) -> None:
 
 
 def test_a_fold_is_measured_on_every_event(tmp_path):
-    from benchmarks.stream.folding import measure_folding
-    from runtime.stream.log.reader import next_offset
-
     spec = StreamSpec("INT64", "BYTES", ("click", "buy"), history_length=5)
     ids = {"user": np.arange(50), "item": np.array([b"a", b"bc"])}
     found = measure_folding(spec, ids, tmp_path / "events", 9_000)
