@@ -17,6 +17,7 @@ from ensemble.config_unused import unused_keys
 from workflows.core.errors import ConfigError
 from workflows.core.given import given_keys, refuse_unused
 from workflows.features.checks import check_features
+from workflows.tables.warehouse.address import blurred
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,7 +69,9 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     dotted, equals, text = override.partition("=")
     keys = _keys(dotted)
     if not equals or not keys or not all(keys):
-        raise ConfigError(f"--set {override}: expected section.key=value, for example --set shop.num_items=1000")
+        raise ConfigError(
+            f"--set {blurred(override)}: expected section.key=value, for example --set shop.num_items=1000"
+        )
     try:
         return keys, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -136,7 +139,7 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
         if moved := new_place(key, tree):
             return f"config: {moved}"
         return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
-    came = repr(_value_at(tree, path, entry))
+    came = blurred(repr(_value_at(tree, path, entry)))
     if allowed := _literals_at(path):
         words = [*_others_at(path), f"one of {', '.join(repr(value) for value in allowed)}"]
         return f"config: {shown}: expected {' or '.join(words)}, got {came}"

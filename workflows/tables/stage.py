@@ -13,6 +13,7 @@ import msgspec
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
 from workflows.core.errors import DataError
+from workflows.core.lock import hold
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
 from workflows.shop.config import ShopConfig
@@ -20,8 +21,10 @@ from workflows.stream.features import LiveColumn, check_labels, live_columns
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import feature_uses
 from workflows.tables.csv_types import Use
+from workflows.tables.database import database
 from workflows.tables.info import DataInfo
 from workflows.tables.load import Inputs, find_inputs, has_csv
+from workflows.tables.warehouse.address import is_warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,8 +66,42 @@ def prepare_data(
         ConfigError: the config names no events, or a shop that cannot be.
     """
     announce(STAGE, Device("cpu", "DuckDB reads and splits the tables"))
+    with _found(run, data, split, features) as (found, contents):
+        return _run(run, data, split, shop, history_length, force, features, found, contents)
+
+
+@contextmanager
+def _found(
+    run: Run, data: DataConfig, split: SplitConfig, features: FeaturesConfig
+) -> Iterator[tuple[Inputs | None, dict[str, Any]]]:
+    """The files of the tables, none for the shop, and what identifies their contents."""
+    if data.source == "shop":
+        yield None, {}
+    elif is_warehouse(data.source):
+        from workflows.tables.warehouse.fetch import fetched
+
+        with (
+            hold(run.root, writes=[STAGE]),
+            fetched(run.root / f".{STAGE}.warehouse", data, split, feature_uses(features)) as tables,
+        ):
+            yield tables.inputs, tables.contents
+    else:
+        found = find_inputs(data, split)
+        yield found, _fingerprints(found)
+
+
+def _run(
+    run: Run,
+    data: DataConfig,
+    split: SplitConfig,
+    shop: ShopConfig,
+    history_length: int,
+    force: bool,
+    features: FeaturesConfig,
+    found: Inputs | None,
+    contents: dict[str, Any],
+) -> Manifest:
     config: dict[str, Any] = {"data": data, "split": split, "history_length": history_length}
-    found = None if data.source == "shop" else find_inputs(data, split)
     uses = feature_uses(features)
     if found is None:
         config["shop"] = shop
@@ -83,14 +120,13 @@ def prepare_data(
     def body(folder: Path) -> DataInfo:
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
-        with _scratch(run) as scratch, _database(scratch) as con:
+        with _scratch(run) as scratch, database(scratch) as con:
             inputs, tables = _written(inputs, tables, scratch)
             return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length, live)
 
-    fingerprints = _fingerprints(found) if found else {}
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
-        fingerprints["seen"] = f"any of {', '.join(data.labels)}"
-    return run_stage(run, STAGE, config=config, after=(), inputs=fingerprints, body=body, force=force)
+        contents = contents | {"seen": f"any of {', '.join(data.labels)}"}
+    return run_stage(run, STAGE, config=config, after=(), inputs=contents, body=body, force=force)
 
 
 def _prepare(
@@ -188,20 +224,3 @@ def _scratch(run: Run) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database on disk, so that tables larger than memory spill beside it."""
-    import duckdb
-
-    # DuckDB puts the end of its log's name before a question mark, into a folder that is not there.
-    database = ":memory:" if "?" in str(scratch.resolve()) else str(scratch / "tables.duckdb")
-    con = duckdb.connect(database, config={"temp_directory": str(scratch / "spill")})
-    try:
-        con.execute("SET enable_progress_bar = true")  # or its progress is not known; `watched` shows it
-        con.execute("SET enable_progress_bar_print = false")
-        con.execute("SET preserve_insertion_order = true")
-        yield con
-    finally:
-        con.close()

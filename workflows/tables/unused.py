@@ -19,8 +19,8 @@ READ = {
 
 def unused_by_config(data: DataConfig, split: SplitConfig) -> Iterator[Unused]:
     """What the config alone tells."""
-    if data.source == "tables":
-        yield Unused("shop", "data.source = 'tables'", "drop it, or set data.source = 'shop'")
+    if data.source != "shop":
+        yield Unused("shop", f"data.source = {data.source!r}", "drop it, or set data.source = 'shop'")
     if data.source == "shop" or not data.items:
         why = "the simulated shop has no unknown items" if data.source == "shop" else "data.items is not given"
         yield Unused("data.unknown_items", why, "drop it")

@@ -1,0 +1,1 @@
+"""Made-up tables of the schema of the H&M fashion data."""

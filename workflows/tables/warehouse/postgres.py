@@ -1,0 +1,124 @@
+"""Postgres, and what speaks its protocol, by ADBC: rows come as Arrow from a binary COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from workflows.tables.warehouse.address import Address
+from workflows.tables.warehouse.connection import NUMERIC, Rows, check_driver
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Postgres", "connect", "remedy"]
+
+TYPE = b"POSTGRESQL:type"
+# Types that tables know; every other one is read as Postgres prints it.
+SCALARS = {"int2", "int4", "int8", "float4", "float8", "numeric", "bool", "text", "varchar", "name"}
+KNOWN = SCALARS | {"date", "timestamp", "timestamptz"} | {f"_{name}" for name in SCALARS - {"numeric"}}
+# A server that is gone is noticed, also in the middle of a query: without these only after hours.
+PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+ENVIRONMENT = {"connect_timeout": "PGCONNECT_TIMEOUT"}
+REMEDIES = {
+    "28": "correct the user and the password in data.source, or in PGUSER and PGPASSWORD",
+    "3D": "correct the database in data.source",
+    "42P01": "correct the name, with its schema",
+    "3F": "correct the schema",
+    "42703": "correct the column in the query",
+    "42501": "give this user the right to read it",
+    "42": "correct the query",
+    "57": "the server ended the connection; run the same command again",
+    "08": "the connection was lost; run the same command again",
+}
+WORDS = {
+    "password": "correct the user and the password in data.source, or in PGUSER and PGPASSWORD",
+    "does not exist": "correct data.source",
+    "translate host name": "correct the host in data.source",
+    "refused": "is the server running, and are host and port of data.source right?",
+    "timeout": "is the server running, and can it be reached from here?",
+    "server closed": "the connection was lost; run the same command again",
+    "no connection to the server": "the connection was lost; run the same command again",
+    "COPY": "the connection was lost; run the same command again",
+}
+
+
+def connect(address: Address, environment: Mapping[str, str]) -> Postgres:
+    """Connect; what the URL leaves out comes from libpq's environment variables and files.
+
+    Raises:
+        SetupError: the driver is not installed.
+    """
+    check_driver("adbc_driver_postgresql", "adbc-driver-postgresql", "postgres")
+    from adbc_driver_postgresql import dbapi
+
+    named = {"host": address.host, "port": address.port, "user": address.user, "password": address.password}
+    named["dbname"] = "/".join(address.path)
+    patience = {name: value for name, value in PATIENCE.items() if ENVIRONMENT.get(name, "") not in environment}
+    settings = patience | {name: value for name, value in named.items() if value} | address.parameters
+    return Postgres(dbapi.connect(" ".join(f"{name}={_value(text)}" for name, text in settings.items())))
+
+
+class Postgres:
+    """One read-only transaction, so that all tables are of one moment."""
+
+    in_capitals = False
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self._cursor = connection, connection.cursor()
+        self._cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def columns(self, select: str) -> dict[str, str]:
+        """As in `Connection`."""
+        found = {}
+        for field in self._cursor.adbc_execute_schema(select):
+            is_known = (field.metadata or {}).get(TYPE, b"").decode() in KNOWN
+            found[field.name] = self.quoted(field.name) + ("" if is_known else "::text")
+        return found
+
+    def read(self, select: str) -> Rows:
+        """As in `Connection`."""
+        import pyarrow as pa
+
+        self._cursor.execute(select)
+        reader = self._cursor.fetch_record_batch()
+        schema = pa.schema([_plain(field) for field in reader.schema])
+        return Rows(schema, (_as(batch, schema) for batch in reader))
+
+    def quoted(self, name: str) -> str:
+        """As in `Connection`."""
+        return '"' + name.replace('"', '""') + '"'
+
+    def close(self) -> None:
+        """As in `Connection`."""
+        self._cursor.close()
+        self._connection.close()
+
+
+def remedy(error: Exception) -> str:
+    """What a person can do, by the SQLSTATE or, where libpq has none, by the words of the error."""
+    state = getattr(error, "sqlstate", None) or ""
+    for prefix, way_out in REMEDIES.items():
+        if state.startswith(prefix):
+            return way_out
+    return next((way_out for words, way_out in WORDS.items() if words in str(error)), "")
+
+
+def _value(text: str) -> str:
+    """A value of a libpq connection string."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """A numeric as text with its mark; other fields without metadata."""
+    import pyarrow as pa
+
+    is_numeric = (field.metadata or {}).get(TYPE) == b"numeric"
+    return pa.field(field.name, pa.string() if is_numeric else field.type, metadata=NUMERIC if is_numeric else None)
+
+
+def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    columns = [getattr(column, "storage", column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
