@@ -32,7 +32,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """An open connection. What it reads is of one moment, where the warehouse can do that."""
+    """An open connection. What it reads is of one instant, where the warehouse can do that."""
 
     in_capitals: bool
     """Whether names that nobody put in quotes are kept in capitals."""

@@ -60,7 +60,7 @@ def connect(address: Address, environment: Mapping[str, str]) -> Postgres:
 
 
 class Postgres:
-    """One read-only transaction, so that all tables are of one moment."""
+    """One read-only transaction, so that all tables are of one instant."""
 
     in_capitals = False
 
