@@ -26,8 +26,6 @@ from workflows.stream.backfill import TableEvents
 
 __all__ = ["Replay", "replay_queries"]
 
-KNOWN, REPLAYED = ("train", "valid"), ("test",)
-
 
 class Replay:
     """A live state that knows what came before the test split, and then the test events as far as they are fed.
@@ -44,14 +42,14 @@ class Replay:
         self._spec = live.stream
         self._store = LmdbStore(state_folder(folder, self._spec.state_version), writable=True)
         self._next_offset = 0
-        known = TableEvents(run, KNOWN)
+        known = TableEvents(run, "before test")
         with progress("evaluate: feed the events before the test split", len(known), "events") as bar:
             self._feed(known, 0, len(known), lambda done: bar.advance(bar.task_ids[0], done))
-        self._test, self._fed = TableEvents(run, REPLAYED), 0
+        self._test, self._fed = TableEvents(run, "test"), 0
 
     def feed_until(self, instant: int) -> None:
         """Feed the test events before an instant, nanoseconds."""
-        stop = int(np.searchsorted(self._test.at, instant))
+        stop = int(np.searchsorted(self._test.known_at, instant))
         self._feed(self._test, self._fed, stop, lambda done: None)
         self._fed = max(self._fed, stop)
 
@@ -60,10 +58,10 @@ class Replay:
         self._store.close()
 
     def _feed(self, events: TableEvents, start: int, stop: int, fed: Callable[[int], None]) -> None:
-        for batch, rows in events.batches(start, stop):
+        for batch in events.batches(start, stop):
             apply(self._store, self._spec, batch, self._next_offset)
             self._next_offset += len(batch)
-            fed(rows)
+            fed(len(batch))
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from workflows.core.errors import ArtefactError, DataError
 from workflows.core.run import Run
 from workflows.stream.backfill import TableEvents
 from workflows.tables.info import DataInfo
-from workflows.tables.split import SPLITS
 
 __all__ = ["backfill"]
 
@@ -48,7 +47,7 @@ def backfill(path: Path, events: Path | None, days: int | None) -> None:
     spec = StreamSpec.load(repository / EVENTS_MODEL / "1")
     folder = events or events_folder(path, repository)
     _check(run, folder)
-    tables = TableEvents(run, SPLITS)
+    tables = TableEvents(run)
     first = _first(tables, spec, days)
     try:
         with writing("stream backfill", folder):
@@ -59,7 +58,7 @@ def backfill(path: Path, events: Path | None, days: int | None) -> None:
                 ingest.close()
     except (FolderError, LogError, StoreError) as error:
         raise ArtefactError(str(error)) from error
-    console.say(f"stream backfill: {folder} has {num_events:,} events of the last {len(tables) - first:,} rows")
+    console.say(f"stream backfill: {folder} has the latest {num_events:,} events of the tables")
 
 
 def _repository(path: Path) -> Path:
@@ -96,15 +95,12 @@ def _first(tables: TableEvents, spec: StreamSpec, days: int | None) -> int:
     # A hop more than a window is long: its tail moves by hops.
     longest = max([seconds * 13 // 12 + 1 for seconds in windows], default=0)
     seconds = days * DAY_S if days is not None else max(longest, DAYS_OF_SINCE * DAY_S if spec.since else 0)
-    return int(np.searchsorted(tables.at, int(tables.at[-1]) - seconds * SECOND_NS))
+    return int(np.searchsorted(tables.known_at, int(tables.known_at[-1]) - seconds * SECOND_NS))
 
 
 def _feed(ingest: Ingest, tables: TableEvents, first: int) -> int:
-    num_events = 0
-    with console.progress("stream backfill", len(tables) - first, "rows") as bar:
-        for events, num_rows in tables.batches(first):
-            if len(events):
-                ingest.accept(events, int(events.at[-1]))
-            num_events += len(events)
-            bar.advance(bar.task_ids[0], num_rows)
-    return num_events
+    with console.progress("stream backfill", len(tables) - first, "events") as bar:
+        for events in tables.batches(first):
+            ingest.accept(events, int(events.at[-1]))
+            bar.advance(bar.task_ids[0], len(events))
+    return len(tables) - first

@@ -18,6 +18,7 @@ from workflows.features.config import StreamFeature
 from workflows.stream.columns import TableStream
 from workflows.stream.counting import KnownEvents
 from workflows.stream.features import check_labels, live_columns, since_labels, windows_of
+from workflows.stream.said import Said
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -56,7 +57,7 @@ def table_stream(rows: dict[str, np.ndarray], unit: str = "s") -> TableStream:
     frame = pd.DataFrame(rows)
     con.execute("CREATE TABLE events AS SELECT * FROM frame")
     assert len(frame) == len(rows["n"])
-    return TableStream.of_tables(con, LABELS, unit)
+    return TableStream(Said.of_tables(con, LABELS, unit))
 
 
 def events_of(rows: dict[str, np.ndarray], place: int) -> Events:

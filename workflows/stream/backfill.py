@@ -1,8 +1,9 @@
-"""The events of the tables as live events, for a state that is to know them."""
+"""The events of data/ as live events, for a state that is to know them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,77 +11,87 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from runtime.stream.events import IMPRESSION, INTERACTION, Events
+from runtime.stream.windows import IMPRESSIONS
 from workflows.core.run import Run
-from workflows.stream.features import ONLY_LABEL
+from workflows.stream.said import SAID_FILE, Said
 from workflows.tables.info import DataInfo
+from workflows.tables.split import SPLITS
 
 __all__ = ["TableEvents"]
 
-ROWS_PER_BATCH = 4096
+EVENTS_PER_BATCH = 4096
 
 
 class TableEvents:
-    """The rows of some splits of data/ in order of time, each as the events that it stands for.
-
-    A row is an impression, where the tables have labels, and an event of each label that is positive in it; the events
-    of a row share its instant.
+    """The events of a run in the order in which they became known; those of items outside the catalogue are left out.
 
     Args:
         run: whose data stage has finished.
-        splits: whose rows.
+        part: all of them, what was known before the test split, or what came from then on.
+
+    Attributes:
+        known_at: int64 [n], the instant from which on each is known, ascending, nanoseconds.
     """
 
-    def __init__(self, run: Run, splits: Sequence[str]) -> None:
+    def __init__(self, run: Run, part: Literal["all", "before test", "test"] = "all") -> None:
         data = run.folder("data")
-        self._labels = DataInfo.load(data).labels
-        names = ["user_row", "item_row", "at", *self._labels]
-        table = pa.concat_tables([pq.read_table(data / split, columns=names) for split in splits])
-        order = np.argsort(table["at"].to_numpy(), kind="stable")
-        columns = {name: table[name].to_numpy()[order] for name in names}
-        self.at: NDArray[np.int64] = columns["at"]
-        self._rows = {"user": columns["user_row"], "item": columns["item_row"]}
+        said = _said(run)
+        kept = said.item >= 0
+        if part != "all":
+            kept &= (said.known_at < _test_begins(run)) == (part == "before test")
+        self._said, self._places = said, np.flatnonzero(kept)
+        self.known_at: NDArray[np.int64] = said.known_at[self._places]
         self._ids = {side: np.load(data / "ids" / f"{side}s.npy", allow_pickle=False) for side in ("user", "item")}
-        self._flags = [columns[label] > 0 for label in self._labels]
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.known_at)
 
-    def batches(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Events, int]]:
-        """The events of the rows from `start` to before `stop`, some thousand rows at a time, and how many rows."""
+    def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Events]:
+        """The events from `start` to before `stop`, some thousand at a time."""
         stop = len(self) if stop is None else stop
-        for first in range(start, stop, ROWS_PER_BATCH):
-            rows = np.arange(first, min(first + ROWS_PER_BATCH, stop))
-            yield self.events(rows), len(rows)
+        for first in range(start, stop, EVENTS_PER_BATCH):
+            yield self._events(self._places[first : min(first + EVENTS_PER_BATCH, stop)])
 
-    def events(self, rows: NDArray[np.int64]) -> Events:
-        """The events of some rows, in their order; those of items outside the catalogue are left out."""
-        rows = rows[self._rows["item"][rows] >= 0]
-        # Of each row the impression first, then its labels.
-        flags = [np.ones(len(rows), bool), *(flag[rows] for flag in self._flags)]
-        happened = np.stack(flags, axis=1)
-        place, label = np.nonzero(happened)
-        rows = rows[place]
-        if not self._labels:
-            label = np.ones(len(rows), np.int64)
+    def _events(self, places: NDArray[np.int64]) -> Events:
+        label = self._said.label[places]
+        is_shown = np.array([name == IMPRESSIONS for name in self._said.labels], bool)[label]
+        ids = np.empty(len(places), object)
+        # Two events of one item at one instant are two.
+        ids[:] = [b"%d" % place for place in places.tolist()]
         return Events(
-            kind=np.where(label == 0, IMPRESSION, INTERACTION).astype(np.uint8),
-            user=self._raw("user", rows),
-            item=self._raw("item", rows),
-            at=self.at[rows],
+            kind=np.where(is_shown, IMPRESSION, INTERACTION).astype(np.uint8),
+            user=self._raw("user", self._said.user[places]),
+            item=self._raw("item", self._said.item[places]),
+            at=self._said.at[places],
             label=label.astype(np.uint8),
-            value=np.ones(len(rows), np.float32),
-            # Two rows of one item at one instant are two events.
-            event_id=_objects([b"%d %d" % of for of in zip(rows.tolist(), label.tolist(), strict=True)]),
-            extra=np.full(len(rows), b"", object),
-            labels=("", *(self._labels or (ONLY_LABEL,))),
+            value=np.ones(len(places), np.float32),
+            event_id=ids,
+            extra=np.full(len(places), b"", object),
+            labels=tuple("" if name == IMPRESSIONS else name for name in self._said.labels),
         )
 
-    def _raw(self, side: str, rows: NDArray[np.int64]) -> NDArray:
-        ids = self._ids[side][self._rows[side][rows]]
+    def _raw(self, side: str, rows: NDArray) -> NDArray:
+        ids = self._ids[side][rows]
         return np.asarray(ids.astype(object if ids.dtype.kind == "S" else np.int64))
 
 
-def _objects(values: list[bytes]) -> NDArray[np.object_]:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
+def _said(run: Run) -> Said:
+    """What data/ keeps for stream features; without any, the same from its splits."""
+    data = run.folder("data")
+    if (data / SAID_FILE).is_file():
+        return Said.read(data / SAID_FILE)
+    labels = DataInfo.load(data).labels
+    names = ["user_row", "item_row", "at", *labels]
+    splits = [pq.read_table(data / split, columns=names) for split in SPLITS]
+    table = pa.concat_tables(splits)
+    order = np.argsort(table["at"].to_numpy(), kind="stable")
+    columns = {name: table[name].to_numpy()[order] for name in names}
+    in_train = (np.arange(len(table)) < len(splits[0]))[order]
+    positive = {label: columns[label] > 0 for label in labels}
+    return Said.of_rows(columns["user_row"], columns["item_row"], columns["at"], in_train, positive)
+
+
+def _test_begins(run: Run) -> int:
+    """The first instant of the test split; after all others where there is none."""
+    at = pq.read_table(run.folder("data") / "test", columns=["at"])["at"].to_numpy()
+    return int(at.min()) if len(at) else np.iinfo(np.int64).max

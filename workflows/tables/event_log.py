@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from runtime.stream.state import apply_at
 from runtime.stream.store import LmdbStore
 from workflows.core import console
 from workflows.core.errors import DataError
+from workflows.stream.counted import CountedEvents
 from workflows.stream.forget import Forgotten, find_orders
 from workflows.stream.history import first_event, read_events
 from workflows.tables.config import DataConfig
@@ -29,8 +30,10 @@ from workflows.tables.source import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LogSource", "as_table", "find_log"]
+__all__ = ["LogSource", "as_table", "counted_file", "find_log"]
 
+# Beside the table: all that windows can count.
+COUNTED_FILE = "counted.parquet"
 # The name of the times where the config has none.
 TIMESTAMP = "at"
 INT64 = range(-(2**63), 2**63)
@@ -85,7 +88,7 @@ def is_log(folder: Path) -> bool:
     return (folder / STREAM_FILE).is_file() or any(path.stem.isdecimal() and len(path.stem) == 20 for path in segments)
 
 
-def as_table(log: LogSource, data: DataConfig, scratch: Path) -> tuple[Source, DataConfig]:
+def as_table(log: LogSource, data: DataConfig, scratch: Path, *, counted: bool = False) -> tuple[Source, DataConfig]:
     """Write the interactions of a log as a table of events.
 
     A row is an event of the kind `interaction` with one of data.labels: 1 in the column of its label where its value
@@ -96,6 +99,7 @@ def as_table(log: LogSource, data: DataConfig, scratch: Path) -> tuple[Source, D
         log: what to read.
         data: how the columns are called.
         scratch: a folder for the table and for the fold.
+        counted: also write, beside it, all events that windows of stream features can count.
 
     Returns:
         The table, and the config under which it is read.
@@ -109,7 +113,7 @@ def as_table(log: LogSource, data: DataConfig, scratch: Path) -> tuple[Source, D
     try:
         forgotten = find_orders(Path(log.folder), log.start, log.stop)
         kinds = _kinds_of(log, fields) if fields else {}
-        counts = _write(path, log, data, timestamp, forgotten, kinds, scratch)
+        counts = _write(path, log, data, timestamp, forgotten, kinds, scratch, counted=counted)
     except LogError as error:
         raise DataError(f"events: {error}") from error
     read, taken, twice = counts
@@ -125,6 +129,12 @@ def as_table(log: LogSource, data: DataConfig, scratch: Path) -> tuple[Source, D
     return Source("events", [str(path)], "Parquet"), msgspec.structs.replace(data, labels=names, timestamp=timestamp)
 
 
+def counted_file(events: Mapping[str, Source]) -> Path:
+    """Where `as_table` wrote all that windows can count, by the table that it gave."""
+    (source,) = events.values()
+    return Path(source.files[0]).with_name(COUNTED_FILE)
+
+
 def _write(
     path: Path,
     log: LogSource,
@@ -133,17 +143,21 @@ def _write(
     forgotten: Forgotten | None,
     kinds: dict[str, pa.DataType],
     scratch: Path,
+    *,
+    counted: bool,
 ) -> tuple[int, int, int]:
     """Write the table; how many events were read, taken, and known already."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file, read, taken, twice = None, 0, 0, 0
+    beside = CountedEvents(path.with_name(COUNTED_FILE)) if counted else None
     try:
         for batch, is_new in _folded(log, scratch):
-            kept = is_new & _counts(batch.events, list(data.labels))
-            if forgotten is not None:
-                kept &= ~forgotten.rows(batch.events, batch.offsets)
+            known = is_new if forgotten is None else is_new & ~forgotten.rows(batch.events, batch.offsets)
+            kept = known & _counts(batch.events, list(data.labels))
+            if beside is not None:
+                beside.write(batch, known)
             read, taken, twice = read + len(is_new), taken + int(kept.sum()), twice + int((~is_new).sum())
             rows = pa.table(_columns(batch, kept, data, timestamp, kinds))
             file = file or pq.ParquetWriter(path, rows.schema)
@@ -151,6 +165,8 @@ def _write(
     finally:
         if file is not None:
             file.close()
+        if beside is not None:
+            beside.close()
     return read, taken, twice
 
 

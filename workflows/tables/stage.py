@@ -12,7 +12,6 @@ import msgspec
 
 from workflows.core.artefacts import Manifest
 from workflows.core.device import Device, announce
-from workflows.core.errors import DataError
 from workflows.core.lock import hold
 from workflows.core.run import Run, run_stage
 from workflows.features.config import FeaturesConfig
@@ -109,11 +108,6 @@ def _run(
         config["uses"] = uses
     live = live_columns(features.stream)
     if live:
-        if found is not None and found.log is not None:
-            raise DataError(
-                "features.stream is computed from tables of events, and data.events is a log of live events; drop the "
-                "features, or export the log with cascade stream compact and give its rows as a table"
-            )
         check_labels(live, list(data.labels))
         config["stream"] = live
 
@@ -121,7 +115,7 @@ def _run(
         tables = _write_shop(shop, data, folder) if found is None else data
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, database(scratch) as con:
-            inputs, tables = _written(inputs, tables, scratch)
+            inputs, tables = _written(inputs, tables, scratch, counted=bool(live))
             return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length, live)
 
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
@@ -152,7 +146,7 @@ def _prepare(
     ordered = data.timestamp is not None
     history_length = history_length or usual_history_length(con, ordered=ordered)
     write_states(con, folder, num_users, num_items, history_length, ordered=ordered)
-    stream, live = _stream(con, data, placed.unit, live)
+    stream, live = _stream(con, inputs, data, placed.unit, live, folder)
     rows = write_parts(con, data, folder, scratch, num_users, history_length, stream, live)
     return DataInfo(
         num_items=num_items,
@@ -171,25 +165,37 @@ def _prepare(
     )
 
 
-def _written(inputs: Inputs, data: DataConfig, scratch: Path) -> tuple[Inputs, DataConfig]:
-    """The same inputs with a log of events as a table."""
+def _written(inputs: Inputs, data: DataConfig, scratch: Path, *, counted: bool) -> tuple[Inputs, DataConfig]:
+    """The same inputs with a log of events as a table; `counted`: and all that windows can count beside it."""
     if inputs.log is None:
         return inputs, data
     from workflows.tables.event_log import as_table
 
-    events, data = as_table(inputs.log, data, scratch)
+    events, data = as_table(inputs.log, data, scratch, counted=counted)
     return msgspec.structs.replace(inputs, events={"": events}), data
 
 
 def _stream(
-    con: duckdb.DuckDBPyConnection, data: DataConfig, unit: str, live: Sequence[LiveColumn]
+    con: duckdb.DuckDBPyConnection,
+    inputs: Inputs,
+    data: DataConfig,
+    unit: str,
+    live: Sequence[LiveColumn],
+    folder: Path,
 ) -> tuple[TableStream | None, list[LiveColumn]]:
-    """The events as live ones, and the columns with what the train events say."""
+    """What was known when, kept in data/; and the columns with what the train events say."""
     if not live:
         return None, []
     from workflows.stream.columns import TableStream
+    from workflows.stream.said import SAID_FILE, Said
+    from workflows.tables.event_log import counted_file
 
-    stream = TableStream.of_tables(con, list(data.labels), unit)
+    if inputs.log is None:
+        said = Said.of_tables(con, list(data.labels), unit)
+    else:
+        said = Said.of_log(con, counted_file(inputs.events))
+    said.write(folder / SAID_FILE)
+    stream = TableStream(said)
     return stream, [stream.with_base(column) for column in live]
 
 

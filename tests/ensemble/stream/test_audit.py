@@ -125,7 +125,7 @@ def run(tmp_path, monkeypatch) -> Run:
 def test_a_backfilled_state_gives_what_the_rows_of_the_tables_say(run, capsys):
     backfill(run.root, None, None)
     folder = run.root / "events"
-    assert "has 1," in capsys.readouterr().err
+    assert "has the latest 1," in capsys.readouterr().err
     audit(folder)
     live = DataInfo.load(run.folder("data")).stream
     spec = StreamSpec.load(folder)
