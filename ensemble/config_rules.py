@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
+from ensemble.config_stream import stream_problems
 from ensemble.evaluation.metrics_file import path_of_today
 from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
-from runtime.stream.features import COUNT
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
-from workflows.stream.features import live_columns
 from workflows.tables.labels import label_conditions
 from workflows.tables.warehouse.address import SCHEMES, is_warehouse
 
@@ -19,7 +18,7 @@ __all__ = ["problems"]
 
 def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
-    of_tables = (_sources, _split, _columns, _features, _labels)
+    of_tables = (_sources, _split, _columns, _features, _labels, stream_problems)
     of_models = (_retrieval, _ranking, _fallback, _quotas, _index)
     for rule in (*of_tables, *of_models, _chain, _filters, _evaluation):
         for problem in rule(config):
@@ -98,19 +97,6 @@ def _features(config: Config) -> Iterator[str]:
     for table, name, _ in named_specs(features):
         if name in ids[table]:
             yield f"features.{table}.{name}: {name!r} is an id column of [data], which is always a feature; drop it"
-    if config.stream is not None and (wanted := config.stream.popular_by) is not None:
-        counts = [c.name for c in live_columns(features.stream) if c.key == "item" and c.feature.kind == COUNT]
-        if wanted not in counts:
-            known = f"there are {', '.join(counts)}" if counts else "there is none"
-            yield f"stream.popular_by = {wanted!r} is no count of items in features.stream; {known}"
-    if features.stream:
-        live_columns(features.stream)
-        if config.stream is None:
-            yield "features.stream needs live events, and the config has no [stream]; add it, or drop the features"
-        if data.timestamp is None:
-            yield "features.stream needs data.timestamp: windows are lengths of time"
-        if "merlin" in config.chain.layouts:
-            yield "features.stream cannot be served by the layout 'merlin', which knows no live events; drop one"
     if features.users and data.source != "shop" and not data.users:
         yield "features.users needs data.users"
     if features.items and data.source != "shop" and not data.items:

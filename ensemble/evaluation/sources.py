@@ -70,9 +70,10 @@ def _live_before_test(run: Run, chain: Path, setting: Setting) -> Iterator[None]
         return
     folder = run.scratch("report") / "events"
     shutil.rmtree(folder, ignore_errors=True)
+    first = int(setting.queries.at.min()) if len(setting.queries) else 0
     replay = Replay(run, chain, folder)
     try:
-        with events_in(folder), at_instant(int(setting.queries.at.min(initial=0))):
+        with events_in(folder), at_instant(first):
             yield
     finally:
         replay.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from runtime.stream.item_windows import ItemWindows
 
 __all__ = ["PopularNow"]
 
-# The order is the same for everybody: it is made anew at most this often.
-EVERY_S = 1.0
+# The order is the same for everybody: it is made anew for an instant that is so far from that of the last one.
+EVERY_NS = 1_000_000_000
 
 
 class PopularNow:
@@ -35,7 +34,7 @@ class PopularNow:
         self._windows = ItemWindows(folder, spec)
         self._exported, self._order, self._scores = order, order, scores
         self._static = np.asarray(scores, np.float32)
-        self._made_at = -np.inf
+        self._made_for: int | None = None
 
     def now(self, at: int, offset: int) -> tuple[NDArray, NDArray[np.float32]]:
         """The order and the scores.
@@ -48,13 +47,13 @@ class PopularNow:
             Item rows [M], best first, and scores float32 [N]: above one half what has been counted, below it the rest
             by the export's scores.
         """
-        if time.monotonic() - self._made_at >= EVERY_S:
+        if self._made_for is None or abs(at - self._made_for) >= EVERY_NS:
             counts = self._windows.counts(self._feature, at, offset)
             if counts is None:
                 return self._exported, self._static
             self._scores = self._blended(counts)
             self._order = self._exported[np.lexsort((self._exported, -self._scores[self._exported]))]
-            self._made_at = time.monotonic()
+            self._made_for = at
         return self._order, self._scores
 
     def _blended(self, counts: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -165,7 +165,7 @@ class Oracle:
         return {**inputs, "recent_item_ids": np.array([codes + [0] * (6 - len(codes))], np.int32)}
 
     def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, neighbour: float) -> float:
-        pair = np.array([similarity, neighbour, self.pair_popularity[item]], np.float32)
+        pair = self.pairs(item, similarity, neighbour)
         if not self.meta["factored"]:
             item_inputs = {name: np.array([[values[item]]]) for name, values in self.encoded_items.items()}
             item_inputs = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in item_inputs.items()}
@@ -176,3 +176,6 @@ class Oracle:
         for layer in (1, 2):
             value = np.maximum(value, 0) @ self.top[f"w{layer}"] + self.top[f"b{layer}"]
         return float(value[0] + pair @ self.top["skip"])
+
+    def pairs(self, item: int, similarity: float, neighbour: float) -> np.ndarray:
+        return np.array([similarity, neighbour, self.pair_popularity[item]], np.float32)

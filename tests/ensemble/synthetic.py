@@ -8,6 +8,7 @@ Users 0..2 are special: 0 has neither history nor seen items, 1 has seen every i
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ from models.sources.meta import SourceRecord, SourcesMeta
 from runtime.neighbours import Recency
 from runtime.ranker.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
+from tests.ensemble.synthetic_stream import encoder_records, live_inputs, num_rows, pair_names, write_events
 from tests.workflows.infos import data_info
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.origins import origins
 from workflows.core.run import STAGES, Run
-from workflows.features.config import FeaturesConfig, FeatureSpec
+from workflows.features.config import FeaturesConfig, FeatureSpec, StreamFeature
 from workflows.features.schema import Feature, FeatureSchema
+from workflows.stream.config import StreamConfig
+from workflows.stream.features import LiveColumn, live_columns
 from workflows.tables.config import DataConfig
 
 L, D, PAIR_INPUTS = 6, 8, ("tower_score", "neighbour_score", "popularity")
@@ -57,6 +61,7 @@ def make_run(
     seed: int = 0,
     chain: ChainConfig | None = None,
     further: bool = False,
+    stream: Mapping[str, StreamFeature] | None = None,
 ) -> tuple[Run, Config]:
     """Write every artefact that export reads.
 
@@ -71,18 +76,21 @@ def make_run(
         seed: of every number.
         chain: its [chain] section; 30 candidates and slates of 5 when absent.
         further: whether sources beside towers and lists have a place: trending by weight, latest and content by quota.
+        stream: its stream features, with a [stream] section, and a thousand events up to now in data/; see
+            `tests.ensemble.synthetic_stream`. Without, data/ has one event.
     """
     rng = np.random.default_rng(seed)
-    run, config = Run(root), _config(chain)
-    schema = _schema(num_users, num_items)
+    run, config = Run(root), _config(chain, stream)
+    columns = live_columns(stream or {})
+    schema = _schema(num_users, num_items, columns)
     tables = _tables(rng, num_users, num_items)
-    _write_data(run, rng, text_ids, tables)
-    _write_features(run, schema, tables)
+    _write_data(run, rng, text_ids, tables, stream)
+    _write_features(run, schema, tables, columns)
     embeddings = _write_retrieval(run, rng, schema, num_items)
     _write_neighbours(run, rng, num_items)
     _write_sources(run, num_items, further)
     _write_index(run, embeddings, index)
-    _write_ranking(run, rng, schema, num_items, factored, gathered)
+    _write_ranking(run, rng, schema, num_items, factored, gathered, (*PAIR_INPUTS, *pair_names(columns)))
     return run, config
 
 
@@ -96,7 +104,7 @@ def user_id(row: int, text_ids: bool) -> Any:
     return f"üser-{row:05d}".encode() if text_ids else 1000 + 2 * row
 
 
-def _config(chain: ChainConfig | None) -> Config:
+def _config(chain: ChainConfig | None, stream: Mapping[str, StreamFeature] | None) -> Config:
     return Config(
         data=DataConfig(
             source="tables",
@@ -116,13 +124,15 @@ def _config(chain: ChainConfig | None) -> Config:
                 "hour": FeatureSpec(kind="bucketised", boundaries=[6, 12, 18]),
                 "temperature": FeatureSpec(kind="continuous"),
             },
+            stream=dict(stream or {}),
             history_length=L,
         ),
+        stream=StreamConfig() if stream else None,
         chain=chain or ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20),
     )
 
 
-def _schema(num_users: int, num_items: int) -> FeatureSchema:
+def _schema(num_users: int, num_items: int, columns: Sequence[LiveColumn]) -> FeatureSchema:
     def categorical(name: str, side: Any, cardinality: int, length: int = 0, domain: str = "") -> Feature:
         return Feature(name, side, "categorical", cardinality, length, domain or name)
 
@@ -139,6 +149,7 @@ def _schema(num_users: int, num_items: int) -> FeatureSchema:
         categorical("device", "context", len(DEVICES) + 3),
         categorical("hour", "context", 7),
         continuous("temperature", "context"),
+        *live_inputs(columns, first=4),
         categorical("recent_item_ids", "history", num_items + 3, L, "item_id"),
     ]
     return FeatureSchema(features, ["click"], None, L)
@@ -158,7 +169,13 @@ def _tables(rng: np.random.Generator, num_users: int, num_items: int) -> dict[st
     }
 
 
-def _write_data(run: Run, rng: np.random.Generator, text_ids: bool, tables: dict[str, np.ndarray]) -> None:
+def _write_data(
+    run: Run,
+    rng: np.random.Generator,
+    text_ids: bool,
+    tables: dict[str, np.ndarray],
+    stream: Mapping[str, StreamFeature] | None,
+) -> None:
     folder = _folder(run, "data")
     num_users, num_items = len(tables["user_code"]), len(tables["item_code"])
     item_ids = np.array([item_id(row, text_ids) for row in range(num_items)])
@@ -179,6 +196,10 @@ def _write_data(run: Run, rng: np.random.Generator, text_ids: bool, tables: dict
     kind = "string" if text_ids else "int64"
     ids, rows = {"item": kind, "user": kind}, {"train": 1, "valid": 0, "test": 0}
     info = data_info(num_users, num_items, id_type=ids, rows=rows, history_length=L, labels=("click",))
+    if stream:
+        one = {"device": "phone", "hour": 3, "temperature": 20.0}
+        columns = write_events(folder, np.random.default_rng(num_items), one, stream)
+        info = msgspec.structs.replace(info, rows=num_rows(), stream=columns)
     _finish(folder, "data", msgspec.to_builtins(info))
 
 
@@ -199,7 +220,7 @@ def _write_state(folder: Path, rng: np.random.Generator, num_users: int, num_ite
     np.save(folder / "popularity.npy", np.asarray(popularity, np.float32))
 
 
-def _write_features(run: Run, schema: FeatureSchema, tables: dict[str, np.ndarray]) -> None:
+def _write_features(run: Run, schema: FeatureSchema, tables: dict[str, np.ndarray], live: Sequence[LiveColumn]) -> None:
     folder = _folder(run, "features")
     schema.save(folder / "schema.json")
     items = {"item_id": tables["item_code"], "category": tables["category"], "price": tables["price"]}
@@ -208,11 +229,11 @@ def _write_features(run: Run, schema: FeatureSchema, tables: dict[str, np.ndarra
         (folder / side).mkdir()
         table = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in columns.items()}
         pq.write_table(pa.table(table), folder / side / "part_000.parquet")
-    _write_context_encoder(folder / "encoders")
+    _write_context_encoder(folder / "encoders", encoder_records(live, live_inputs(live, first=4)))
     _finish(folder, "features", {})
 
 
-def _write_context_encoder(folder: Path) -> None:
+def _write_context_encoder(folder: Path, further: list[dict[str, Any]]) -> None:
     folder.mkdir()
     keys = np.array(sorted(name.encode() for name in DEVICES))
     np.save(folder / "context.device.keys.npy", keys)
@@ -230,6 +251,7 @@ def _write_context_encoder(folder: Path) -> None:
         },
         {"name": "temperature", "column": "temperature", "kind": "continuous", "dtype": "float64", "length": 0}
         | {"log": False, "mean": 15.0, "std": 8.0},
+        *further,
     ]
     (folder / "context.json").write_text(json.dumps({"format_version": 3, "name": "context", "features": features}))
 
@@ -332,12 +354,18 @@ def index_meta(kind: str, num_items: int) -> IndexMeta:
 
 
 def _write_ranking(
-    run: Run, rng: np.random.Generator, schema: FeatureSchema, num_items: int, factored: bool, gathered: bool
+    run: Run,
+    rng: np.random.Generator,
+    schema: FeatureSchema,
+    num_items: int,
+    factored: bool,
+    gathered: bool,
+    pair_inputs: tuple[str, ...],
 ) -> None:
     folder = _folder(run, "ranking")
     query, item = schema.query, schema.side("item")
     num_query_fields = ranker_query(rng, query, folder / "ranker_query.onnx")
-    ranker(rng, query, item, len(PAIR_INPUTS), folder / "ranker.onnx")
+    ranker(rng, query, item, len(pair_inputs), folder / "ranker.onnx")
     num_item_fields = 3
     if gathered:
         _write_tables(rng, folder, item)
@@ -346,7 +374,7 @@ def _write_ranking(
         np.save(folder / "item_hidden.npy", _normal(rng, num_items, HIDDEN))
     if factored:
         top = {"cross": _normal(rng, num_item_fields * num_query_fields, HIDDEN) * 0.2}
-        top |= {"pair": _normal(rng, len(PAIR_INPUTS), HIDDEN), "skip": _normal(rng, len(PAIR_INPUTS))}
+        top |= {"pair": _normal(rng, len(pair_inputs), HIDDEN), "skip": _normal(rng, len(pair_inputs))}
         for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, 1)], start=1):
             top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
         np.savez(folder / "top.npz", **top)
@@ -356,7 +384,7 @@ def _write_ranking(
         item_parts="gathered" if gathered else "stored",
         query_inputs=tuple(f.name for f in query),
         item_inputs=tuple(f.name for f in item),
-        pair_inputs=PAIR_INPUTS,
+        pair_inputs=pair_inputs,
         label="click",
         num_query_fields=num_query_fields,
         num_item_fields=num_item_fields,

@@ -31,6 +31,10 @@ def unused_by_kind(config: FeaturesConfig) -> Iterator[Unused]:
                     f"features.{table}.{name}.kind = {spec.kind!r}",
                     f"drop it, or set the kind to {' or '.join(reading)}",
                 )
+    for name, feature in config.stream.items():
+        if feature.rate is None:
+            key = f"features.stream.{name}.prior"
+            yield Unused(key, "only a rate has events that it begins with", "drop it, or give a rate")
 
 
 def unused_by_lists(config: FeaturesConfig, data: Path) -> Iterator[Unused]:

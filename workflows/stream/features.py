@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -25,6 +27,8 @@ __all__ = [
 
 # The label of events where the tables have none: each of them is a positive.
 ONLY_LABEL = "interaction"
+# A hundred years; in nanoseconds an int64 holds hardly three times as much.
+LONGEST_DAYS = 36_500
 # Cuts of counts and of seconds: each code spans about a factor of two or more.
 COUNTS = [0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5, 128.5, 256.5, 512.5, 1024.5]
 SECONDS = [60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0]
@@ -57,9 +61,20 @@ def live_columns(features: Mapping[str, StreamFeature]) -> list[LiveColumn]:
     """The columns of all stream features, in the order of the config.
 
     Raises:
-        ConfigError: a feature says none or several of count, since and rate, or has windows that cannot be.
+        ConfigError: a feature says none or several of count, since and rate, or has windows that cannot be; two columns
+            have one name.
     """
-    return [column for name, feature in features.items() for column in _columns(name, feature)]
+    made: dict[str, str] = {}
+    columns = []
+    for name, feature in features.items():
+        for column in _columns(name, feature):
+            # Files tell names apart that differ in case; SQL does not.
+            if (other := made.setdefault(column.name.lower(), name)) != name:
+                raise ConfigError(
+                    f"features.stream: {other} and {name} both make a column {column.name!r}; rename one of them"
+                )
+            columns.append(column)
+    return columns
 
 
 def windows_of(columns: Sequence[LiveColumn], key: str) -> tuple[Window, ...]:
@@ -86,11 +101,17 @@ def check_labels(columns: Sequence[LiveColumn], labels: Sequence[str]) -> None:
         labels: data.labels.
 
     Raises:
-        ConfigError: names the feature and the labels there are.
+        ConfigError: names the feature and the labels there are; or a label has a name that means more than it.
     """
     known = [ANY, *(([*labels, IMPRESSIONS]) if labels else [ONLY_LABEL])]
     for column in columns:
         for label in column.labels:
+            if label in (ANY, IMPRESSIONS) and label in labels:
+                meaning = "every event" if label == ANY else "every row of the events"
+                raise ConfigError(
+                    f"features.stream: {column.name} counts {label!r}, which means {meaning} and is one of data.labels "
+                    "as well; give that label another name"
+                )
             if label not in known:
                 raise ConfigError(
                     f"features.stream: {column.name} counts {label!r}, which is no label; there are {', '.join(known)}"
@@ -105,6 +126,8 @@ def with_live_context(features: FeaturesConfig, live: Sequence[LiveColumn]) -> F
 
 def _columns(name: str, feature: StreamFeature) -> Iterator[LiveColumn]:
     key = f"features.stream.{name}"
+    if not name or "\0" in name:
+        raise ConfigError(f"features.stream has the key {name!r}: a feature has a name, without null bytes; rename it")
     said = [kind for kind in (COUNT, SINCE, RATE) if getattr(feature, kind) is not None]
     if len(said) != 1:
         given = f"got {' and '.join(said)}" if said else "got none of them"
@@ -113,6 +136,10 @@ def _columns(name: str, feature: StreamFeature) -> Iterator[LiveColumn]:
     labels = tuple(feature.rate) if feature.rate is not None else (getattr(feature, kind),)
     if kind == RATE and len(labels) != 2:
         raise ConfigError(f"{key}.rate: expected two labels, such as ['click', 'impression'], got {list(labels)}")
+    if kind == RATE and len(set(labels)) == 1:
+        raise ConfigError(f"{key}.rate: {labels[0]!r} to itself says nothing; give two labels")
+    if not math.isfinite(feature.prior):
+        raise ConfigError(f"{key}.prior: expected a finite number, got {feature.prior}")
     ttl_s = 0 if feature.ttl is None else _length(f"{key}.ttl", feature.ttl)
     if ttl_s and feature.key != "user":
         raise ConfigError(f"{key}.ttl is of users alone; drop it, as the windows of an item end by themselves")
@@ -125,8 +152,14 @@ def _columns(name: str, feature: StreamFeature) -> Iterator[LiveColumn]:
         return
     if not feature.windows:
         raise ConfigError(f"{key}.windows: expected at least one length of time, such as '1h', got []")
-    for text in feature.windows:
-        windows = tuple(Window(label, _seconds(key, text)) for label in labels)
+    lengths = {text: _seconds(key, text) for text in feature.windows}
+    for (first, seconds), (second, others) in itertools.combinations(lengths.items(), 2):
+        if seconds == others:
+            raise ConfigError(f"{key}.windows: {first!r} and {second!r} are one length of time; drop one of them")
+    if len(lengths) < len(feature.windows):
+        raise ConfigError(f"{key}.windows names a length of time twice, got {feature.windows}; name it once")
+    for text, seconds in lengths.items():
+        windows = tuple(Window(label, seconds) for label in labels)
         prior = feature.prior if kind == RATE else 0.0
         yield LiveColumn(feature.key, LiveFeature(f"{name}_{text}", kind, windows, prior=prior, ttl_s=ttl_s))
 
@@ -140,6 +173,9 @@ def _seconds(key: str, text: str) -> int:
 
 def _length(key: str, text: str) -> int:
     try:
-        return seconds_of(text)
+        seconds = seconds_of(text)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+    if seconds > LONGEST_DAYS * seconds_of("1d"):
+        raise ConfigError(f"{key}: a length of time is at most {LONGEST_DAYS}d, got {text!r}")
+    return seconds

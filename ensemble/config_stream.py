@@ -1,0 +1,48 @@
+"""Combinations of config values that cannot work with live events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ensemble.config import Config
+from runtime.stream.features import COUNT
+from workflows.features.checks import EVENT_COLUMNS
+from workflows.stream.features import LiveColumn, check_labels, live_columns
+from workflows.tables.config import DataConfig
+
+__all__ = ["stream_problems"]
+
+
+def stream_problems(config: Config) -> Iterator[str]:
+    """Yield one sentence for each problem of [stream] and [features.stream].
+
+    Raises:
+        ConfigError: a feature cannot be made.
+    """
+    columns = live_columns(config.features.stream)
+    if config.stream is not None and (wanted := config.stream.popular_by) is not None:
+        counts = [c.name for c in columns if c.key == "item" and c.feature.kind == COUNT]
+        if wanted not in counts:
+            known = f"there are {', '.join(counts)}" if counts else "there is none"
+            yield f"stream.popular_by = {wanted!r} is no count of items in features.stream; {known}"
+    if columns:
+        if config.stream is None:
+            yield "features.stream needs live events, and the config has no [stream]; add it, or drop the features"
+        if config.data.timestamp is None:
+            yield "features.stream needs data.timestamp: windows are lengths of time"
+        if "merlin" in config.chain.layouts:
+            yield "features.stream cannot be served by the layout 'merlin', which knows no live events; drop one"
+    yield from _names(columns, config.data)
+    check_labels(columns, list(config.data.labels))
+
+
+def _names(columns: list[LiveColumn], data: DataConfig) -> Iterator[str]:
+    """Columns that would stand in the prepared events beside others of the same name."""
+    named = (data.user_id, data.item_id, data.timestamp, data.position, data.propensity, *data.labels, *data.context)
+    taken = {name.lower() for name in (*named, *EVENT_COLUMNS) if name}
+    for column in columns:
+        if column.name.lower() in taken:
+            yield (
+                f"features.stream makes a column {column.name!r}, and the events have a column of that name; rename "
+                "the feature"
+            )
