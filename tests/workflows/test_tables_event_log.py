@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, Events
@@ -17,6 +18,7 @@ from runtime.stream.ingest import Ingest
 from runtime.stream.log.reader import log_id
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import LmdbStore
+from runtime.tensor import Tensor
 from tests.runtime.stream.log.made import objects
 from workflows.core.errors import DataError
 from workflows.core.run import Run
@@ -142,6 +144,19 @@ def test_fields_of_extra_are_columns_of_their_types(tmp_path):
          "never": None},
         dict.fromkeys(names),
     ]  # fmt: skip
+
+
+def test_a_field_that_no_event_has_is_of_the_type_that_the_server_takes(tmp_path):
+    names = {"hour": "INT64", "price": "FP64", "is_app": "BOOL", "device": "BYTES"}
+    spec = replace(SPEC, context=tuple(Tensor(name, dtype, optional=True) for name, dtype in names.items()))
+    folder = log_of(tmp_path / "events", [{"user": 1, "item": 2, "extra": {"hour": None}}], spec=spec)
+    (tmp_path / "scratch").mkdir()
+    found = find_log(str(folder))
+    assert found is not None
+    as_table(found, DataConfig(labels=["click"], context=[*names, "never"]), tmp_path / "scratch")
+    schema = pq.read_schema(tmp_path / "scratch/events.parquet")
+    types = [str(schema.field(name).type) for name in [*names, "never"]]
+    assert types == ["int64", "double", "bool", "string", "string"]
 
 
 def prepared(root: Path, folder: Path) -> tuple[DataInfo, pd.DataFrame]:

@@ -219,7 +219,7 @@ def _columns(
 
 
 def _kinds_of(log: LogSource, fields: list[str]) -> dict[str, pa.DataType]:
-    """The types of fields of `extra`: what all of their values are, else text."""
+    """The types of fields of `extra`: what all of their values are, else text; of one that none has, the server's."""
     import pyarrow as pa
 
     found: dict[str, set[type]] = {name: set() for name in fields}
@@ -232,7 +232,12 @@ def _kinds_of(log: LogSource, fields: list[str]) -> dict[str, pa.DataType]:
                 found[name].add(str if is_long else type(value))
     types = {frozenset({int}): pa.int64(), frozenset({bool}): pa.bool_(), frozenset({float}): pa.float64()}
     types[frozenset({int, float})] = pa.float64()
-    return {name: types.get(frozenset(kinds - {type(None)}), pa.string()) for name, kinds in found.items()}
+    inputs = {"INT64": pa.int64(), "FP64": pa.float64(), "FP32": pa.float64(), "BOOL": pa.bool_()}
+    spec = StreamSpec.load(Path(log.folder))
+    expected = {tensor.name: inputs.get(tensor.dtype, pa.string()) for tensor in spec.context}
+    kinds = {name: frozenset(values - {type(None)}) for name, values in found.items()}
+    text = pa.string()
+    return {name: types.get(said, text) if said else expected.get(name, text) for name, said in kinds.items()}
 
 
 def _text(value: Any) -> str | None:
