@@ -19,6 +19,7 @@ from scripts.rollback import rollback
 from scripts.run import run
 from scripts.search import search
 from scripts.serve import serve
+from scripts.slates import slates
 from scripts.stream import stream
 from scripts.tables import tables
 from scripts.train_ranking import train_ranking
@@ -40,7 +41,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
-for group in (events, stream):
+for group in (events, stream, slates):
     app.add_typer(group)
 
 

@@ -9,7 +9,7 @@ import typer
 from scripts.common import one_sentence_errors
 from workflows.core.errors import RequestError
 
-__all__ = ["recommend"]
+__all__ = ["pair", "recommend"]
 
 
 @one_sentence_errors
@@ -33,7 +33,7 @@ def recommend(
     recommend_command(
         url,
         user_id,
-        context=dict(map(_pair, context)),
+        context=dict(map(pair, context)),
         recent_item_ids=recent_item_id,
         exclude_item_ids=exclude_item_id,
         slate_size=slate_size,
@@ -42,7 +42,12 @@ def recommend(
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """The name and the value of a --context.
+
+    Raises:
+        RequestError: it has no name, or no equals sign.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise RequestError(f"--context {text}: expected name=value, for example --context device=mobile")

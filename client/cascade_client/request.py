@@ -11,7 +11,7 @@ from cascade_client.failures import not_cascade
 from cascade_client.slates import Id
 from cascade_client.tensors import Tensor, encode_column, encode_context, encode_lists
 
-__all__ = ["Inputs", "Request", "context_features", "read_inputs"]
+__all__ = ["Inputs", "Request", "context_features", "read_inputs", "read_version"]
 
 USERS, RECENT, EXCLUDED, SIZE = "user_id", "recent_item_ids", "exclude_item_ids", "slate_size"
 MIN_OFFSET = "min_offset"
@@ -82,6 +82,18 @@ def read_inputs(metadata: Any, address: object) -> dict[str, str]:
         return {str(entry["name"]): str(entry["datatype"]) for entry in metadata["inputs"]}
     except (KeyError, TypeError) as error:
         raise not_cascade(address, f"it states no inputs of a model: {metadata!r}") from error
+
+
+def read_version(metadata: Any, address: object) -> str:
+    """The version that a model's metadata states, the latest of several.
+
+    Raises:
+        WrongServer: it states none.
+    """
+    try:
+        return str(max(metadata["versions"], key=int))
+    except (KeyError, TypeError, ValueError) as error:
+        raise not_cascade(address, f"it states no version of a model: {metadata!r}") from error
 
 
 def _no_input(name: str, known: Mapping[str, str]) -> RequestRefused:

@@ -16,7 +16,7 @@ from ensemble.serving.client_errors import as_ours
 from workflows.core import console
 from workflows.core.errors import RequestError
 
-__all__ = ["recommend_command"]
+__all__ = ["context_value", "recommend_command"]
 
 
 def recommend_command(
@@ -55,7 +55,9 @@ def recommend_command(
         excluded = _typed(client, "exclude_item_ids", exclude_item_ids)
         slates = client.recommend(
             _typed(client, "user_id", user_ids),
-            context={name: [_context(client, name, text)] * len(user_ids) for name, text in (context or {}).items()},
+            context={
+                name: [context_value(client, name, text)] * len(user_ids) for name, text in (context or {}).items()
+            },
             recent_item_ids=[recent] * len(user_ids) if recent else None,
             exclude_item_ids=[excluded] * len(user_ids) if excluded else None,
             slate_size=slate_size,
@@ -78,8 +80,12 @@ def _typed(client: CascadeClient, name: str, texts: Sequence[str]) -> list[Any]:
         raise RequestError(f"{name} must be {kind}s on this server, got {', '.join(map(repr, texts))}") from None
 
 
-def _context(client: CascadeClient, name: str, text: str) -> Any:
-    """A value as the server's datatype takes it: an empty one is not known, true and false are 1 and 0."""
+def context_value(client: CascadeClient, name: str, text: str) -> Any:
+    """A value as the server's datatype takes it: an empty one is not known, true and false are 1 and 0.
+
+    Raises:
+        RequestError: it is not of that type.
+    """
     datatype = client.inputs.get(name, "BYTES")
     if datatype == "BYTES":
         return text

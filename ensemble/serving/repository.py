@@ -21,6 +21,7 @@ __all__ = [
     "events_folder",
     "find_repository",
     "is_of_another_log",
+    "served_number",
     "takes_events",
 ]
 
@@ -70,6 +71,11 @@ def is_of_another_log(repository: Path, events: Path) -> bool:
         return live is not None and live.known_log not in ("", log_id(events))
     except LogError as error:
         raise ArtefactError(str(error)) from error
+
+
+def served_number(repository: Path) -> str:
+    """The version of the model `cascade` that a repository serves."""
+    return _served(repository, MODEL_NAME) or "1"
 
 
 def events_folder(path: Path, repository: Path) -> Path:

@@ -53,6 +53,7 @@ class TritonServer(Endpoints):
         log_path: where the server's output goes; by default a temporary file, kept only when the server failed.
         events: the folder of live events; with it `cascade_events` is loaded as well, where the repository has it.
         events_key: what a sender of events must know; nothing by default.
+        reads_events: a folder of live events that the chain reads and another server writes.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class TritonServer(Endpoints):
         log_path: Path | None = None,
         events: Path | None = None,
         events_key: str = "",
+        reads_events: Path | None = None,
     ) -> None:
         super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
         self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
         self._given_log_path = log_path
-        self._live: dict[str, str] = {}
+        self._live = {} if reads_events is None else {FOLDER_VARIABLE: str(reads_events.absolute())}
         self._models = [MODEL_NAME]
         if events is not None and takes_events(repository):
             self._live = {FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}

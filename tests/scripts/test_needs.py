@@ -51,6 +51,8 @@ TRAINING = [command for command, found in needs.COMMANDS.items() if "training" i
 STAGE = ["--config", "configs/smoke.toml", "--out", "RUN"]
 ARGUMENTS = {"serve": ["RUN"], "recommend": ["--user-id", "1"], "reload": [], "rollback": ["RUN"]}
 ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
+ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
+ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
 
 
 def bare(folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:

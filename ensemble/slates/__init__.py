@@ -1,0 +1,1 @@
+"""Slates of many users in a cache that web servers read: built, refreshed after events, described."""

@@ -1,0 +1,159 @@
+"""Many slates from one server: batches of users, several on their way at once, answers in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from cascade_client import CascadeClient, Id, RequestRefused, Slate
+from ensemble.serving.client_errors import as_ours
+from ensemble.serving.commands import context_value
+from workflows.core.errors import RequestError, ServingError
+
+__all__ = ["IN_FLIGHT", "USERS_AT_ONCE", "Answer", "Asker", "batches"]
+
+USERS_AT_ONCE, IN_FLIGHT = 32, 8
+TIMEOUT_S, FIRST_TIMEOUT_S = 60.0, 10.0
+# Ids that nobody has.
+NOBODY: Mapping[str, Id] = {"INT64": -1_234_567_890_123, "BYTES": "-1234567890123"}
+
+
+class Answer(NamedTuple):
+    """The slates of a batch of users, and when they were asked for, milliseconds since 1970."""
+
+    slates: list[Slate]
+    asked_at_ms: int
+
+
+class Asker:
+    """Asks one server. Use as a context manager.
+
+    Args:
+        url: of the server.
+        context: fixed values of context features, as text.
+        in_flight: requests on their way at once.
+
+    Raises:
+        ServingError, RequestError: (every method) the server is away, refuses, or has no such context feature.
+    """
+
+    def __init__(self, url: str, context: Mapping[str, str], in_flight: int = IN_FLIGHT) -> None:
+        with as_ours():
+            self._client = CascadeClient(url, timeout_s=TIMEOUT_S)
+        self._in_flight = in_flight
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="slates")
+        self._texts, self._context = dict(context), dict[str, Any]()
+
+    def start(self) -> None:
+        """Read what the model takes."""
+        # Nothing is tried again here: whoever types a command wants to read at once that there is no server.
+        with as_ours(), CascadeClient(str(self._client.address), timeout_s=FIRST_TIMEOUT_S, retry=None) as first:
+            known = first.context_features
+        for name, text in self._texts.items():
+            if name not in known:
+                raise RequestError(
+                    f"--context {name}: the model has no such context feature, only {', '.join(known) or 'none'}"
+                )
+            self._context[name] = context_value(self._client, name, text)
+
+    @property
+    def user_id_dtype(self) -> str:
+        """INT64 or BYTES."""
+        with as_ours():
+            return "BYTES" if self._client.inputs["user_id"] == "BYTES" else "INT64"
+
+    @property
+    def version(self) -> str:
+        """The number of the version that is served now."""
+        with as_ours():
+            return self._client.served_version
+
+    def popular(self, size: int | None = None) -> Slate:
+        """The slate of a user of whom nothing is known.
+
+        Args:
+            size: items; None: the server's own number.
+        """
+        with as_ours():
+            (slate,) = self._client.recommend([NOBODY[self.user_id_dtype]], slate_size=size)
+        return slate
+
+    def longest(self, sizes: Sequence[int]) -> int:
+        """The first of some sizes of a slate that the server takes; the last one needs no trial."""
+        for size in sizes[:-1]:
+            try:
+                self.popular(size)
+                return size
+            except RequestError as error:
+                if not isinstance(error.__cause__, RequestRefused):
+                    raise
+        return sizes[-1]
+
+    def slates(self, parts: Iterable[Sequence[Id]], size: int, min_offset: int | None = None) -> Iterator[Answer]:
+        """The slates of batches of users, in their order.
+
+        Args:
+            parts: users of one request each.
+            size: items of a slate.
+            min_offset: the server waits a short time until events below it are in its state.
+        """
+        parts, waiting = iter(parts), deque[Future[Answer]]()
+        try:
+            while True:
+                for part in islice(parts, self._in_flight - len(waiting)):
+                    waiting.append(self._pool.submit(self._ask, part, size, min_offset))
+                if not waiting:
+                    return
+                with as_ours():
+                    answer = waiting.popleft().result()
+                yield answer
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def check_version(self, number: str) -> None:
+        """Refuse slates that were asked for since the version was this one, where it no longer is.
+
+        Raises:
+            ServingError: the server took another one meanwhile.
+        """
+        served = self.version
+        if served != number:
+            raise ServingError(
+                f"the server took version {served} while slates of version {number} were made; run the command again"
+            )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def __enter__(self) -> Asker:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, users: Sequence[Id], size: int, min_offset: int | None) -> Answer:
+        asked_at_ms = time.time_ns() // 1_000_000
+        context = {name: [value] * len(users) for name, value in self._context.items()}
+        made = self._client.recommend(users, context=context, slate_size=size, min_offset=min_offset)
+        return Answer(list(made), asked_at_ms)
+
+
+def batches(users: Sequence[Id], start: int = 0, size: int = USERS_AT_ONCE) -> Iterator[Sequence[Id]]:
+    """Users from one on, a request's at a time."""
+    for first in range(start, len(users), size):
+        yield users[first : first + size]
