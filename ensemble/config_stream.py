@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
-from runtime.stream.features import COUNT
+from runtime.stream.features import COUNT, SHARE
 from workflows.features.checks import EVENT_COLUMNS
+from workflows.features.config import FeaturesConfig
 from workflows.stream.features import LiveColumn, check_labels, live_columns
 from workflows.tables.config import DataConfig
 
 __all__ = ["stream_problems"]
+
+# Kinds of features that are one code.
+CODES = ("categorical", "hashed", "bucketised")
 
 
 def stream_problems(config: Config) -> Iterator[str]:
@@ -32,8 +36,20 @@ def stream_problems(config: Config) -> Iterator[str]:
             yield "features.stream needs data.timestamp: windows are lengths of time"
         if "merlin" in config.chain.layouts:
             yield "features.stream cannot be served by the layout 'merlin', which knows no live events; drop one"
+    yield from _shares(columns, config.features)
     yield from _names(columns, config.data)
     check_labels(columns, list(config.data.labels))
+
+
+def _shares(columns: list[LiveColumn], features: FeaturesConfig) -> Iterator[str]:
+    """Shares of a column that has no one code an item."""
+    coded = [name for name, spec in features.items.items() if spec.kind in CODES]
+    for column in columns:
+        if column.feature.kind == SHARE and column.feature.label not in coded:
+            yield (
+                f"features.stream.{column.name}.share_of = {column.feature.label!r} is no feature of items with one "
+                f"code an item; there are {', '.join(coded) or 'none'}"
+            )
 
 
 def _names(columns: list[LiveColumn], data: DataConfig) -> Iterator[str]:

@@ -90,6 +90,10 @@ class ChainFiles:
                 f"a retrieval source opens '{name}', which fit-sources has not written; its fit must name it in the "
                 "`files` of what it fits, see docs/ADD_A_SOURCE.md"
             )
+        feature = name.removeprefix("items/").removesuffix(".npy")
+        if name == f"items/{feature}.npy" and feature in self._features.items:
+            _save(folder / name, self._features.items[feature])
+            return
         if name not in self._writers:
             raise ConfigError(
                 f"chain.graph: a step opens '{name}', which no stage makes; give it to the operator with files="

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Features, State, load_features, load_state
 from runtime.chain import Chain
+from runtime.encoders import FIRST
 from runtime.index.settings import EXACT, Settings
 from runtime.neighbours import NeighbourLists
 from runtime.onnx import OnnxGraph
@@ -217,6 +218,7 @@ class BruteForce:
             rows: item rows [C].
             scores: both sources' scores of those items, [C] each.
         """
+        scores = scores | self._shares(inputs[self._spec.history_feature][0], rows)
         columns = [self._pair(name, rows, scores) for name in self._spec.ranker.pair_inputs]
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)
@@ -231,6 +233,18 @@ class BruteForce:
                 value = np.maximum(value, 0) @ top[f"w{layer}"] + top[f"b{layer}"]
             logits: NDArray = value[:, 0] + pair @ top["skip"]
         return logits
+
+    def _shares(self, history: NDArray, rows: NDArray) -> dict[str, NDArray]:
+        """Shares of the history [L], codes, for some items: counted one by one."""
+        codes = np.asarray(self._features.items["item_id"]).tolist()
+        known = [codes.index(code) for code in history.tolist() if code >= FIRST and code in codes]
+        found = {}
+        for share in self._spec.ranker.shares:
+            values = np.asarray(self._features.items[share.item_input])
+            looked_at = [values[row] for row in known[-share.last :]]
+            alike = [sum(value == values[row] for value in looked_at) for row in rows.tolist()]
+            found[share.name] = np.array(alike, np.float32) / np.float32(max(len(looked_at), 1))
+        return found
 
     def _pair(self, name: str, rows: NDArray, scores: dict[str, NDArray]) -> NDArray:
         if name in scores:

@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Batch, Features
 from runtime.encoders import NULL
-from runtime.ranker.pairs import STREAM, STREAM_KNOWN
+from runtime.ranker.pairs import SHARE, STREAM, STREAM_KNOWN
+from runtime.ranker.shares import HistoryShares
+from runtime.ranker.spec import ShareSpec
 from runtime.stream.features import pair_value
 from workflows.core.run import Run
+from workflows.features.schema import ITEM_ID
 from workflows.stream.columns import TableStream
 from workflows.stream.features import LiveColumn
 from workflows.tables.info import DataInfo
 
-__all__ = ["Hide", "LiveItems", "hide_of", "live_pairs"]
+__all__ = ["Hide", "LiveItems", "hide_of", "live_pairs", "share_specs", "shares_of"]
 
 # Of training queries: so many are put as if the state of live events were away, so that a model knows that too.
 HIDDEN_SHARE = 0.02
@@ -56,9 +59,31 @@ class LiveItems:
 
 
 def live_pairs(run: Run) -> list[str]:
-    """Names of the pair features: whether the live state is known, then the columns; none without stream features."""
+    """Names of the pair features: whether the live state is known and the columns of items, then the shares."""
     columns = _columns(run)
-    return [STREAM_KNOWN, *(STREAM + column.name for column in columns)] if columns else []
+    windows = [STREAM_KNOWN, *(STREAM + column.name for column in columns)] if columns else []
+    return [*windows, *(SHARE + column.name for column in _shares(run))]
+
+
+def share_specs(run: Run, features: Features) -> tuple[ShareSpec, ...]:
+    """The pair features that compare a candidate with the user's latest items.
+
+    Args:
+        run: its data/ has finished.
+        features: of the run.
+    """
+    inputs = {feature.column or feature.name: feature.name for feature in features.schema.side("item")}
+    return tuple(ShareSpec(SHARE + c.name, inputs[c.feature.label], c.feature.last) for c in _shares(run))
+
+
+def shares_of(run: Run, features: Features) -> HistoryShares | None:
+    """What computes them; None where the config has none."""
+    specs = share_specs(run, features)
+    return HistoryShares(specs, features.items[ITEM_ID], features.items) if specs else None
+
+
+def _shares(run: Run) -> list[LiveColumn]:
+    return [column for column in DataInfo.load(run.folder("data")).stream if column.key == "pair"]
 
 
 def _columns(run: Run) -> list[LiveColumn]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from runtime.ranker.spec import RankerSpec
+from runtime.ranker.spec import RankerSpec, ShareSpec
 from workflows.core.record import Meta
 
 __all__ = ["Calibration", "RankingMeta"]
@@ -59,6 +59,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
         hidden: H, units of the first top layer with the two of the linear part.
         training_examples: logged events, or positives beside drawn negatives.
         calibration: on what was held out.
+        shares: pair features that compare a candidate with the user's latest items.
     """
 
     stage: ClassVar[str] = "ranking"
@@ -77,6 +78,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
     hidden: int
     training_examples: Literal["impressions", "sampled"]
     calibration: Calibration
+    shares: tuple[ShareSpec, ...] = ()
 
     @property
     def spec(self) -> RankerSpec:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.features import Batch, State
+from models.dataset.features import Batch, Features, State
 from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
-from models.ranking.live import LiveItems
+from models.ranking.live import LiveItems, shares_of
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, TOWER_SCORE, pair_features, popularity_values
+from runtime.ranker.shares import HistoryShares
+from workflows.core.run import Run
+from workflows.features.schema import HISTORY
 
-__all__ = ["PairSource", "choose_pairs"]
+__all__ = ["PairSource", "choose_pairs", "pairs_as_of"]
 
 BLOCK_CELLS = 20_000_000
 
@@ -32,6 +36,22 @@ def choose_pairs(config: RankingConfig, *, sampled: bool) -> list[str]:
     return [*((TOWER_SCORE, NEIGHBOUR_SCORE) if wanted else ()), *((POPULARITY,) if sampled else ())]
 
 
+def pairs_as_of(
+    run: Run, features: Features, names: Sequence[str], snapshot: Literal["train", "eval"], state: State
+) -> PairSource:
+    """The pair features of a run as of a snapshot; what happened lately to items is as of each query.
+
+    Args:
+        run: its retrieval and neighbours stages have finished.
+        features: of the run.
+        names: which, in order.
+        snapshot: of the retriever.
+        state: what was known then.
+    """
+    live, shares = LiveItems.of_run(run), shares_of(run, features)
+    return PairSource(names, MergedRetriever(run, snapshot, state), state, live, shares)
+
+
 class PairSource:
     """Computes the pair features as of one snapshot.
 
@@ -40,12 +60,18 @@ class PairSource:
         retriever: of that snapshot.
         state: what was known then; its counts are the popularity.
         live: what happened lately to the items; None where no name asks for it.
+        shares: of the histories; None where no name asks for them.
     """
 
     def __init__(
-        self, names: Sequence[str], retriever: MergedRetriever, state: State, live: LiveItems | None = None
+        self,
+        names: Sequence[str],
+        retriever: MergedRetriever,
+        state: State,
+        live: LiveItems | None = None,
+        shares: HistoryShares | None = None,
     ) -> None:
-        self.names, self.live = list(names), live
+        self.names, self.live, self.shares = list(names), live, shares
         self.retriever = retriever
         self.popularity = popularity_values(np.asarray(state.popularity))
 
@@ -62,7 +88,8 @@ class PairSource:
             float32 [G, M, P].
         """
         if TOWER_SCORE not in self.names:
-            return pair_features(self.names, item_rows, self._lately(item_rows, at), self.popularity)
+            lately = self._lately(query[HISTORY], item_rows, at)
+            return pair_features(self.names, item_rows, lately, self.popularity)
         embedded = self.retriever.tower.embed(query)
         num_items = len(self.popularity)
         step = max(1, BLOCK_CELLS // num_items)
@@ -70,7 +97,8 @@ class PairSource:
         parts = []
         for span in spans:
             neighbour = self.retriever.neighbour_scores(user_row[span])
-            parts.append(self.of_block(embedded[span], neighbour, item_rows[span], np.arange(len(neighbour)), at[span]))
+            owner, history = np.arange(len(neighbour)), query[HISTORY][span]
+            parts.append(self.of_block(embedded[span], neighbour, item_rows[span], owner, history, at[span]))
         return np.concatenate(parts)
 
     def of_block(
@@ -79,6 +107,7 @@ class PairSource:
         neighbour: NDArray[np.float32],
         item_rows: NDArray,
         owner: NDArray,
+        history: NDArray,
         at: NDArray,
     ) -> NDArray[np.float32]:
         """Pair features where the scores of the whole catalogue are at hand.
@@ -88,6 +117,7 @@ class PairSource:
             neighbour: float32 [Q, N], item-item scores.
             item_rows: int [G, M]; -1 is no item.
             owner: int [G], the query of each group.
+            history: int [G, L], codes of each group's history.
             at: int64 [G], the instant of each group, nanoseconds.
         """
         known = np.maximum(item_rows, 0)
@@ -95,9 +125,10 @@ class PairSource:
         scores = {
             TOWER_SCORE: np.einsum("gd,gmd->gm", embedded[owner], items, optimize=True),
             NEIGHBOUR_SCORE: neighbour[owner[:, None], known],
-            **self._lately(item_rows, at),
+            **self._lately(history, item_rows, at),
         }
         return pair_features(self.names, item_rows, scores, self.popularity)
 
-    def _lately(self, item_rows: NDArray, at: NDArray) -> dict[str, NDArray[np.float32]]:
-        return {} if self.live is None else self.live.values(item_rows, at)
+    def _lately(self, history: NDArray, item_rows: NDArray, at: NDArray) -> dict[str, NDArray[np.float32]]:
+        found = {} if self.live is None else self.live.values(item_rows, at)
+        return found if self.shares is None else found | self.shares.compute(history, item_rows)

@@ -82,7 +82,8 @@ def sample_groups(
             for place, user in enumerate(users):
                 scores[place, blocked[int(user)]] = -np.inf
             item_rows[span, 1:] = draw(scores, owner)
-            pair[span] = pairs.of_block(embedded[block], neighbour, item_rows[span], owner, batch["at"][span])
+            of_block = (item_rows[span], owner, history[span], batch["at"][span])
+            pair[span] = pairs.of_block(embedded[block], neighbour, *of_block)
             bar.advance(bar.task_ids[0], len(owner))
     groups = SampledGroups(query, item_rows, pair, user_row, features, hide)
     # What retrieval does not find is never ranked: learning to prefer it would only draw other weak candidates up.

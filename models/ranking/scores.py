@@ -96,10 +96,8 @@ def _source(
     history: NDArray[np.int32] | None,
 ) -> tuple[GroupSource, NDArray] | None:
     """The rows of a split and the user of each group; None where there is none."""
-    from models.neighbours.merged import MergedRetriever
     from models.ranking.groups import ImpressionGroups
-    from models.ranking.live import LiveItems
-    from models.ranking.pairing import PairSource
+    from models.ranking.pairing import pairs_as_of
     from models.ranking.sampling import sample_groups
 
     events, names = load_events(run, split).select(known_items_only=True), meta.pair_inputs
@@ -107,11 +105,11 @@ def _source(
     if meta.training_examples == "impressions":
         if not len(events):
             return None
-        pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state, LiveItems.of_run(run))
+        pairs = pairs_as_of(run, features, names, SNAPSHOT[split], state)
         return ImpressionGroups(events, meta.label, features, pairs, history), events.columns["user_row"]
     positives = events.select(positives_of=meta.label).columns
     if not is_new(positives, state).any():
         return None
-    pairs = PairSource(names, MergedRetriever(run, SNAPSHOT[split], state), state, LiveItems.of_run(run))
+    pairs = pairs_as_of(run, features, names, SNAPSHOT[split], state)
     groups = sample_groups(positives, features, state, pairs, config)
     return groups, groups.user_row

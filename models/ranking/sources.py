@@ -6,12 +6,11 @@ import numpy as np
 
 from models.dataset.features import Features, load_events, load_state
 from models.dataset.new_positives import is_new, nothing_new
-from models.neighbours.merged import MergedRetriever
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource, ImpressionGroups, SampledGroups
 from models.ranking.latest import hold_back_latest
-from models.ranking.live import LiveItems, hide_of
-from models.ranking.pairing import PairSource
+from models.ranking.live import hide_of
+from models.ranking.pairing import pairs_as_of
 from models.ranking.sampling import sample_groups
 from workflows.core import console
 from workflows.core.run import Run
@@ -41,7 +40,7 @@ def training_sources(
         held_out = _held_out(groups.user_row, config.seed)
         return groups.where(~held_out), groups.where(held_out), groups
     state = load_state(run, "train")
-    pairs = PairSource(names, MergedRetriever(run, "train", state), state, LiveItems.of_run(run))
+    pairs = pairs_as_of(run, features, names, "train", state)
     splits = (("train",), ("valid",), ("train", "valid"))
     hide = hide_of(run, features, names)
     train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs, hide=hide) for s in splits)
@@ -59,7 +58,7 @@ def _sampled_groups(run: Run, config: RankingConfig, features: Features, label: 
         )
         positives = load_events(run, "train").select(positives_of=label, known_items_only=True).columns
         positives, state = hold_back_latest(positives, state)
-    pairs = PairSource(names, MergedRetriever(run, "train", state), state, LiveItems.of_run(run))
+    pairs = pairs_as_of(run, features, names, "train", state)
     return sample_groups(positives, features, state, pairs, config, hide_of(run, features, names))
 
 

@@ -105,6 +105,7 @@ def _meta(task: RankingTask, trainer: Trainer, shape: Mapping[str, Any], calibra
         label=task.label,
         training_examples=task.training_examples,
         calibration=calibration,
+        shares=task.shares,
     )
 
 

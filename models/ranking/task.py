@@ -9,10 +9,11 @@ import msgspec
 from models.dataset.features import Features, load_events, load_features, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
-from models.ranking.live import live_pairs
+from models.ranking.live import live_pairs, share_specs
 from models.ranking.pairing import choose_pairs
 from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
 from models.ranking.sources import training_sources
+from runtime.ranker.spec import ShareSpec
 from workflows.core import console
 from workflows.core.run import Run
 
@@ -27,6 +28,7 @@ class RankingTask(msgspec.Struct, frozen=True):
         features: of the run.
         label: to predict; "" where every event is a positive one.
         pair_inputs: the pair features, in order.
+        shares: those that compare a candidate with the user's latest items.
         training_examples: logged impressions, or positives beside drawn negatives.
         train: to learn from.
         valid: to stop by and to calibrate on; None where nothing is left to hold out.
@@ -37,6 +39,7 @@ class RankingTask(msgspec.Struct, frozen=True):
     features: Features
     label: str
     pair_inputs: list[str]
+    shares: tuple[ShareSpec, ...]
     training_examples: Literal["impressions", "sampled"]
     train: GroupSource
     valid: GroupSource | None
@@ -67,7 +70,17 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
             f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
             "kept; calibration is measured on the training examples"
         )
-    return RankingTask(config, features, label, names, "sampled" if sampled else "impressions", train, valid, both)
+    return RankingTask(
+        config,
+        features,
+        label,
+        names,
+        share_specs(run, features),
+        "sampled" if sampled else "impressions",
+        train,
+        valid,
+        both,
+    )
 
 
 def _say(config: RankingConfig, label: str, names: list[str], *, sampled: bool) -> None:

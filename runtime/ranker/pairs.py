@@ -11,6 +11,7 @@ __all__ = [
     "NEIGHBOUR_SCORE",
     "PAIR_FEATURES",
     "POPULARITY",
+    "SHARE",
     "STREAM",
     "STREAM_KNOWN",
     "TOWER_SCORE",
@@ -21,6 +22,8 @@ __all__ = [
 TOWER_SCORE, NEIGHBOUR_SCORE, POPULARITY = "tower_score", "neighbour_score", "popularity"
 # Before the names of stream features of items; and whether they are known: all of them are 0 where the state is away.
 STREAM, STREAM_KNOWN = "stream.", "stream_known"
+# Before the names of shares of the history.
+SHARE = "share."
 PAIR_FEATURES = (TOWER_SCORE, NEIGHBOUR_SCORE, POPULARITY)
 
 

@@ -8,9 +8,24 @@ from typing import Any
 
 from runtime.records import from_record, known_keys
 
-__all__ = ["GATHERED", "STORED", "RankerSpec"]
+__all__ = ["GATHERED", "STORED", "RankerSpec", "ShareSpec"]
 
 STORED, GATHERED = "stored", "gathered"
+
+
+@dataclass(frozen=True)
+class ShareSpec:
+    """A pair feature: of a user's latest items, how many have the candidate's value of a feature.
+
+    Attributes:
+        name: of the pair feature.
+        item_input: the item feature, a code an item.
+        last: items of the history that are looked at.
+    """
+
+    name: str
+    item_input: str
+    last: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class RankerSpec:
         num_query_fields, num_item_fields: Fq and Fi, embeddings of either side in the dot interaction.
         field_dim: D of one field.
         hidden: H, units of the first top layer.
+        shares: pair features that compare a candidate with the user's latest items.
     """
 
     factored: bool
@@ -36,6 +52,7 @@ class RankerSpec:
     num_item_fields: int = 0
     field_dim: int = 0
     hidden: int = 0
+    shares: tuple[ShareSpec, ...] = ()
 
     @classmethod
     def of(cls, meta: Mapping[str, Any], where: str) -> RankerSpec:

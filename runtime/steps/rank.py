@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,8 @@ from runtime.onnx import OnnxGraph
 from runtime.ranker.factored import load_weights, score
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, STREAM, STREAM_KNOWN, TOWER_SCORE, pair_features
 from runtime.ranker.pairs import POPULARITY as PAIR_POPULARITY
-from runtime.ranker.spec import GATHERED
+from runtime.ranker.shares import HistoryShares
+from runtime.ranker.spec import GATHERED, ShareSpec
 from runtime.spec import LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor, encoded
 from runtime.step import Arrays, Step, load_array
 from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
@@ -24,6 +25,7 @@ from runtime.stream.items import key_files
 
 __all__ = ["RANKING_STEP", "Rank", "reads_items", "reads_windows"]
 
+ITEM_ID = "item_id"
 # A slice where all users are meant: it copies nothing.
 Users = NDArray | slice
 
@@ -62,13 +64,16 @@ class Rank(Step):
         has_popularity = PAIR_POPULARITY in self._names
         self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
         self._lately = ItemWindows(folder, spec) if reads_windows(spec) else None
+        self._shares, self._history = open_shares(folder, spec.ranker.shares), encoded(spec.history_feature)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The ranker's view of the query, the candidates with their scores, and the path."""
         query = ranker_parts(spec) or spec.features(spec.ranker.query_inputs)
         scores = ("retrieval_score", *(n for n in (TOWER_SCORE, NEIGHBOUR_SCORE) if n in spec.ranker.pair_inputs))
+        history = spec.features([spec.history_feature]) if spec.ranker.shares else ()
         return (
             *query,
+            *(tensor for tensor in history if tensor not in query),
             Tensor("candidates", "INT32", spec.num_candidates),
             *(Tensor(name, "FP32", spec.num_candidates) for name in scores),
             Tensor("path_code", "INT32"),
@@ -82,7 +87,9 @@ class Rank(Step):
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The ranker; the encoded items where it reads them."""
         keys = key_files(spec) if reads_windows(spec) else ()
-        return ("ranker", *(("items",) if reads_items(spec) else ()), *keys)
+        compared = [f"items/{name}.npy" for name in (ITEM_ID, *(share.item_input for share in spec.ranker.shares))]
+        items = ("items",) if reads_items(spec) else tuple(compared if spec.ranker.shares else ())
+        return ("ranker", *items, *keys)
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Score all C places of a user at once: every matrix product has the same shape for everybody."""
@@ -91,6 +98,8 @@ class Rank(Step):
         rows = np.maximum(candidates, 0)
         given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
         given |= self._of_stream(batch, candidates)
+        if self._shares is not None:
+            given |= self._shares.compute(batch[self._history], candidates)
         pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
         ranked = batch["path_code"][:, 0] != POPULARITY
         scores = batch["retrieval_score"].copy()
@@ -145,6 +154,14 @@ class PlainScorer:
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
         logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
         return logits
+
+
+def open_shares(folder: Path, specs: Sequence[ShareSpec]) -> HistoryShares | None:
+    """What computes the shares of the history; None where the ranker reads none."""
+    if not specs:
+        return None
+    inputs = {share.item_input: load_array(folder / "items" / f"{share.item_input}.npy") for share in specs}
+    return HistoryShares(specs, load_array(folder / "items" / f"{ITEM_ID}.npy"), inputs)
 
 
 def reads_windows(spec: ChainSpec) -> bool:

@@ -10,9 +10,20 @@ from numpy.typing import NDArray
 
 from runtime.stream.windows import Window, values
 
-__all__ = ["COUNT", "RATE", "SINCE", "LiveFeature", "of_records", "pair_value", "rate", "since", "unless_expired"]
+__all__ = [
+    "COUNT",
+    "RATE",
+    "SHARE",
+    "SINCE",
+    "LiveFeature",
+    "of_records",
+    "pair_value",
+    "rate",
+    "since",
+    "unless_expired",
+]
 
-COUNT, RATE, SINCE = "count", "rate", "since"
+COUNT, RATE, SINCE, SHARE = "count", "rate", "since", "share"
 SECOND = 1_000_000_000
 SMALLEST_RATE = 1e-6
 
@@ -23,12 +34,14 @@ class LiveFeature:
 
     Attributes:
         name: of the column.
-        kind: COUNT: events in a window; RATE: of two windows of one length; SINCE: seconds since the latest event.
+        kind: COUNT: events in a window; RATE: of two windows of one length; SINCE: seconds since the latest event;
+            SHARE: how much of the user's history is like a candidate, for which no record is read.
         windows: what is counted: one window, or of a rate two.
-        label: of SINCE.
+        label: of SINCE; of SHARE the column of the items.
         prior: of a rate: events of the second kind that it begins with.
         base: of a rate: the rate of those.
         ttl_s: of users: where the latest event is longer ago than this, the feature is not known; 0: never.
+        last: of a share: items of the history that are looked at.
     """
 
     name: str
@@ -38,6 +51,7 @@ class LiveFeature:
     prior: float = 0.0
     base: float = 0.0
     ttl_s: int = 0
+    last: int = 0
 
 
 def of_records(

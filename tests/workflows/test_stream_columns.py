@@ -171,7 +171,7 @@ def test_counts_at_a_position_hold_for_late_events_too():
 @pytest.mark.parametrize(
     ("feature", "words"),
     [
-        ({"key": "user"}, "one of count, since and rate, got none"),
+        ({"key": "user"}, "one of count, since, rate and share_of, got none"),
         ({"key": "user", "count": "click", "since": "any"}, "got count and since"),
         ({"key": "user", "count": "click"}, "at least one length of time"),
         ({"key": "user", "count": "click", "windows": ["1 hour"]}, "'1 hour' is no length of time"),
@@ -180,6 +180,8 @@ def test_counts_at_a_position_hold_for_late_events_too():
         ({"key": "user", "since": "any", "windows": ["1h"]}, "windows has no effect"),
         ({"key": "item", "rate": ["click"], "windows": ["1h"]}, "two labels"),
         ({"key": "item", "count": "click", "windows": ["1h"], "ttl": "1h"}, "ttl is of users alone"),
+        ({"key": "item", "share_of": "category"}, "looks at the history of users"),
+        ({"key": "user", "share_of": "category", "windows": ["1h"]}, "windows and ttl have no effect on share_of"),
         ({"key": "user", "count": "click", "windows": ["1h"], "ttl": "soon"}, "ttl: 'soon' is no length of time"),
     ],
 )

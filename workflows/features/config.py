@@ -36,7 +36,7 @@ class FeatureSpec(Section, frozen=True):
 
 
 class StreamFeature(Section, frozen=True):
-    """What happened lately, as a feature: one of `count`, `since`, `rate`.
+    """What happened lately, as a feature: one of `count`, `since`, `rate`, `share_of`.
 
     What is counted is a label of `data.labels`; "impression", which every row of the events is, where they have labels;
     or "any". In training a value is what was known before the row's timestamp; in service, what the state of
@@ -47,6 +47,9 @@ class StreamFeature(Section, frozen=True):
         count: how many events of this label there were, in each of `windows`.
         since: seconds since the latest event of this label; of users alone.
         rate: two labels: how many of the first there were to one of the second, in each of `windows`.
+        share_of: a categorical feature of the items: of the user's latest items, how many have the candidate's value;
+            `key` is "user".
+        last: how many items of the history that looks at.
         windows: lengths of time, such as "1h" or "7d", each a multiple of a minute; the tail of a window moves by a
             twelfth of it.
         prior: events of the second label that a rate begins with, at the rate of all train events.
@@ -57,6 +60,8 @@ class StreamFeature(Section, frozen=True):
     count: str | None = None
     since: str | None = None
     rate: list[str] | None = None
+    share_of: str | None = None
+    last: Count = 20
     windows: list[str] = []
     prior: Positive = 10.0
     ttl: str | None = None

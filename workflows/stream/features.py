@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from runtime.stream.features import COUNT, RATE, SINCE, LiveFeature
+from runtime.stream.features import COUNT, RATE, SHARE, SINCE, LiveFeature
 from runtime.stream.windows import ANY, IMPRESSIONS, MIN_SECONDS, Window
 from workflows.core.errors import ConfigError
 from workflows.features.config import FeaturesConfig, FeatureSpec, StreamFeature
@@ -30,6 +30,7 @@ ONLY_LABEL = "interaction"
 # A hundred years; in nanoseconds an int64 holds hardly three times as much.
 LONGEST_DAYS = 36_500
 # Cuts of counts and of seconds: each code spans about a factor of two or more.
+SHARE_OF = "share_of"
 COUNTS = [0.5, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 64.5, 128.5, 256.5, 512.5, 1024.5]
 SECONDS = [60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0]
 RATES = [0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.5, 0.75]
@@ -39,7 +40,7 @@ class LiveColumn(msgspec.Struct, frozen=True):
     """One column of a stream feature: the feature's name, and the window's where it has one.
 
     Attributes:
-        key: "user" or "item".
+        key: "user" or "item"; "pair" for a share.
         feature: what it is made of; of a rate without its `base`, which the events tell.
     """
 
@@ -54,6 +55,8 @@ class LiveColumn(msgspec.Struct, frozen=True):
     @property
     def labels(self) -> tuple[str, ...]:
         """What is counted."""
+        if self.feature.kind == SHARE:
+            return ()
         return (self.feature.label,) if self.feature.kind == SINCE else tuple(w.label for w in self.feature.windows)
 
 
@@ -128,11 +131,14 @@ def _columns(name: str, feature: StreamFeature) -> Iterator[LiveColumn]:
     key = f"features.stream.{name}"
     if not name or "\0" in name:
         raise ConfigError(f"features.stream has the key {name!r}: a feature has a name, without null bytes; rename it")
-    said = [kind for kind in (COUNT, SINCE, RATE) if getattr(feature, kind) is not None]
+    said = [kind for kind in (COUNT, SINCE, RATE, SHARE_OF) if getattr(feature, kind) is not None]
     if len(said) != 1:
         given = f"got {' and '.join(said)}" if said else "got none of them"
-        raise ConfigError(f"{key}: a stream feature has one of count, since and rate, {given}")
+        raise ConfigError(f"{key}: a stream feature has one of count, since, rate and share_of, {given}")
     kind = said[0]
+    if kind == SHARE_OF:
+        yield _share(key, name, feature)
+        return
     labels = tuple(feature.rate) if feature.rate is not None else (getattr(feature, kind),)
     if kind == RATE and len(labels) != 2:
         raise ConfigError(f"{key}.rate: expected two labels, such as ['click', 'impression'], got {list(labels)}")
@@ -162,6 +168,16 @@ def _columns(name: str, feature: StreamFeature) -> Iterator[LiveColumn]:
         windows = tuple(Window(label, seconds) for label in labels)
         prior = feature.prior if kind == RATE else 0.0
         yield LiveColumn(feature.key, LiveFeature(f"{name}_{text}", kind, windows, prior=prior, ttl_s=ttl_s))
+
+
+def _share(key: str, name: str, feature: StreamFeature) -> LiveColumn:
+    if feature.key != "user":
+        raise ConfigError(f"{key}.share_of looks at the history of users; set key = 'user'")
+    if feature.windows or feature.ttl is not None:
+        raise ConfigError(
+            f"{key}: windows and ttl have no effect on share_of, which looks at the latest items; drop them"
+        )
+    return LiveColumn("pair", LiveFeature(name, SHARE, label=str(feature.share_of), last=feature.last))
 
 
 def _seconds(key: str, text: str) -> int:

@@ -104,6 +104,7 @@ def device_of(section: str, library: str) -> Any:
 
 BY_FILES = ("data={labels=['click']}", "split={by='files', train='train.parquet', test='test.parquet'}")
 BY_COLUMN = ("split={by='column', column='cut_b'}", "data.items='items.parquet'")
+CODED = ("features.items.number={kind='bucketised', boundaries=[2]}", "features.items.words={kind='hashed'}")
 CUT = ("features.items.number={kind='bucketised', boundaries=[2]}",)
 
 CASES = [
@@ -142,13 +143,15 @@ CASES = [
         for change in ("trend_strength=5", "trend_hours=7")
     ),
     *(
-        Case(f"features.stream.lately.{change}", data, ("stream={}", f"features.stream.lately={{{base}}}"))
+        Case(f"features.stream.lately.{change}", data, (*CODED, "stream={}", f"features.stream.lately={{{base}}}"))
         for change, base in (
             ("key=item", "key='user', count='click', windows=['10m']"),
             ("count=buy", "key='user', count='click', windows=['10m']"),
             ("since=buy", "key='user', since='click'"),
             ("windows=['1h']", "key='user', count='click', windows=['10m']"),
             ("rate=['buy', 'impression']", "key='user', rate=['click', 'impression'], windows=['1h']"),
+            ("share_of=words", "key='user', share_of='number'"),
+            ("last=3", "key='user', share_of='number'"),
             ("ttl=1m", "key='user', count='click', windows=['1h']"),
             ("prior=3.0", "key='user', rate=['click', 'impression'], windows=['1h']"),
         )
