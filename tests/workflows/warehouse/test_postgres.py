@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -244,6 +245,14 @@ def test_what_fails_is_one_sentence(
     }
     said = failure(tmp_path / "run", **{**data, "source": data["source"].format(**urls)})
     assert re.search(message, said), said
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://cascade:s3cret@127.0.0.1:{silent.getsockname()[1]}/postgres?connect_timeout=2"
+        assert re.search("timeout expired; is the server running, and can", failure(tmp_path, source=url, events="e"))
 
 
 def test_the_command_says_one_sentence_without_the_secret(server: PostgresServer, tmp_path: Path) -> None:

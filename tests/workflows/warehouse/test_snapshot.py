@@ -13,19 +13,18 @@ import pytest
 
 from workflows.core.errors import ConfigError, DataError
 from workflows.tables.warehouse.columns import renamed
-from workflows.tables.warehouse.connection import NUMERIC, Rows
+from workflows.tables.warehouse.connection import Rows
 from workflows.tables.warehouse.snapshot import contents_of, settle_rows, write_rows
 from workflows.tables.warehouse.spec import from_clause
 
 BIG = 2**53 + 1
 
 
-def settled(folder: Path, values: list[Any], kind: pa.DataType, metadata: Any = None) -> tuple[str, list[Any]]:
-    schema = pa.schema([pa.field("a", kind, metadata=metadata)])
+def settled(folder: Path, values: list[Any], kind: pa.DataType, *decimals: str) -> tuple[str, list[Any]]:
+    schema = pa.schema([pa.field("a", kind, metadata={"said": "by the driver"})])
     batches = [pa.record_batch([pa.array([value], kind)], schema) for value in values]
-    count, numeric = write_rows(Rows(schema, iter(batches)), folder / "a.raw")
-    assert count == len(values)
-    settle_rows(duckdb.connect(), folder / "a.raw", folder / "a.parquet", numeric, [])
+    assert write_rows(Rows(schema, iter(batches)), folder / "a.raw") == len(values)
+    settle_rows(duckdb.connect(), folder / "a.raw", folder / "a.parquet", decimals, [])
     column = pq.read_table(folder / "a.parquet")["a"]
     return str(column.type), column.to_pylist()
 
@@ -44,7 +43,7 @@ def settled(folder: Path, values: list[Any], kind: pa.DataType, metadata: Any = 
 )
 def test_decimals(tmp_path: Path, texts: list[str | None], kind: str, values: list[Any]) -> None:
     (tmp_path / "d").mkdir()
-    assert settled(tmp_path, texts, pa.string(), NUMERIC) == (kind, values)
+    assert settled(tmp_path, texts, pa.string(), "a") == (kind, values)
     decimals = [None if text is None else Decimal(text) for text in texts]
     assert settled(tmp_path / "d", decimals, pa.decimal128(38, 9)) == (kind, values)
 

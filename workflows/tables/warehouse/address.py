@@ -52,6 +52,14 @@ class Address(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
     hidden: list[str]
 
+    def __repr__(self) -> str:
+        """Without secrets, for whoever prints it."""
+        return f"Address({self.shown!r})"
+
+    def hide(self, *values: str | None) -> None:
+        """Let no message hold these values: secrets from elsewhere."""
+        self.hidden.extend(value for value in values if value)
+
     def scrubbed(self, text: str) -> str:
         """A text without the secrets, and without URLs that may hold them."""
         for value in sorted(self.hidden, key=len, reverse=True):

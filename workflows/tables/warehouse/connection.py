@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,11 +17,27 @@ from workflows.tables.warehouse.address import Address
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["NUMERIC", "Connection", "Rows", "check_driver", "told"]
+__all__ = ["Column", "Connection", "Rows", "check_driver", "told"]
 
-NUMERIC = {b"cascade": b"numeric"}  # metadata of a field whose text is a decimal number
 DSN_PASSWORD = re.compile(r"(?i)\b(password|passcode|token|private_key\w*|passphrase)\s*=\s*('[^']*'|[^\s,;&]+)")
+# What drivers put around what the server said: the query, the codes, the class of the error.
+NOISE = re.compile(
+    r"(?s)\n+Query was:.*|\.? Vendor code: .*|; reason: .*|^[A-Z_]+: (\[Snowflake\] )?|\b\d{6}( \(\w{5}\))?: "
+    r"|\[libpq\] |\b\w+ \"https?://[^\"]*\": "
+)
 MAX_REASON = 300
+
+
+class Column(NamedTuple):
+    """How a column is read.
+
+    Attributes:
+        sql: reads it as a type of tables.
+        is_decimal: whether it is a decimal number that comes as text.
+    """
+
+    sql: str
+    is_decimal: bool = False
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -32,24 +48,17 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """An open connection. What it reads is of one instant, where the warehouse can do that."""
+    """An open connection."""
 
     in_capitals: bool
     """Whether names that nobody put in quotes are kept in capitals."""
 
-    def columns(self, select: str) -> dict[str, str]:
-        """Look at a query without running it.
-
-        Args:
-            select: of all columns.
-
-        Returns:
-            Name of each column -> the SQL that reads it as a type of tables.
-        """
+    def columns(self, select: str) -> dict[str, Column]:
+        """Look at the columns of a query without running it."""
         ...
 
     def read(self, select: str) -> Rows:
-        """Run a query. Decimal numbers come as decimals, or as text in a field with NUMERIC."""
+        """Run a query."""
         ...
 
     def quoted(self, name: str) -> str:
@@ -96,9 +105,9 @@ def told(what: str, address: Address, remedy: Callable[[Exception], str]) -> Ite
 
 def _reason(error: Exception, address: Address) -> str:
     """The first line of an error that says something, without secrets and without the query."""
-    text = DSN_PASSWORD.sub(r"\1=***", address.scrubbed(str(error))).split("\nQuery was:")[0]
+    text = NOISE.sub("", DSN_PASSWORD.sub(r"\1=***", address.scrubbed(str(error))))
     lines = [" ".join(line.split()).rstrip(".:") for line in text.splitlines()]
     lines = [line for line in lines if line] or [type(error).__name__]
     said = next((line for line in lines if re.search(r"ERROR:|FATAL:|error:", line)), lines[0])
     said = re.sub(r"^.*?(?:ERROR|FATAL): *", "", said)
-    return said[:MAX_REASON]
+    return said if len(said) <= MAX_REASON else f"{said[:MAX_REASON]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from workflows.tables.warehouse import postgres
+from workflows.tables.warehouse import bigquery, postgres, snowflake
 from workflows.tables.warehouse.address import Address
 from workflows.tables.warehouse.connection import Connection
 
@@ -24,4 +24,8 @@ class Driver(NamedTuple):
     remedy: Callable[[Exception], str]
 
 
-DRIVERS: Mapping[str, Driver] = {"postgresql": Driver(postgres.connect, postgres.remedy)}
+DRIVERS: Mapping[str, Driver] = {
+    "postgresql": Driver(postgres.connect, postgres.remedy),
+    "snowflake": Driver(snowflake.connect, snowflake.remedy),
+    "bigquery": Driver(bigquery.connect, bigquery.remedy),
+}

@@ -117,8 +117,8 @@ def _fetch(folder: Path, address: Address, wanted: Sequence[Wanted]) -> Fetched:
             paths = [folder / f"{one.table}_{place}.parquet" for place in range(len(one.specs))]
             for path, spec in zip(paths, one.specs, strict=True):
                 raw = path.with_suffix(".raw")
-                numeric = _read(connection, address, one, spec, raw)
-                settle_rows(con, raw, path, numeric, one.order)
+                decimals = _read(connection, address, one, spec, raw)
+                settle_rows(con, raw, path, decimals, one.order)
                 raw.unlink()
                 contents[path.stem] = contents_of(con, path)
             sources[one.table] = Source(one.table, [str(path) for path in paths], "Parquet")
@@ -128,7 +128,7 @@ def _fetch(folder: Path, address: Address, wanted: Sequence[Wanted]) -> Fetched:
 
 
 def _read(connection: Connection, address: Address, wanted: Wanted, spec: str, path: Path) -> list[str]:
-    """Write the rows as they come; the columns whose text is a number."""
+    """Write the rows as they come; the columns that are decimal numbers in text."""
     source = from_clause(wanted.table, spec)
     started_at = time.perf_counter()
     with told(f"{wanted.table}: {named(spec)}", address, DRIVERS[address.scheme].remedy):
@@ -141,13 +141,13 @@ def _read(connection: Connection, address: Address, wanted: Wanted, spec: str, p
             only_needed=wanted.is_events,
             in_capitals=connection.in_capitals,
         )
-        asked = ", ".join(f"{columns[name]} AS {connection.quoted(new)}" for name, new in names.items())
-        count, numeric = write_rows(connection.read(f"SELECT {asked} FROM {source}"), path)
+        asked = ", ".join(f"{columns[name].sql} AS {connection.quoted(new)}" for name, new in names.items())
+        count = write_rows(connection.read(f"SELECT {asked} FROM {source}"), path)
     if not count:
         raise DataError(f"{wanted.table}: expected at least one row, got none in {named(spec)} of {address.shown}")
     seconds = console.duration(time.perf_counter() - started_at)
     console.say(f"data: {wanted.table}: {count:,} rows of {named(spec)} read from {address.shown} in {seconds}")
-    return numeric
+    return [new for name, new in names.items() if columns[name].is_decimal]
 
 
 @contextmanager

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workflows.tables.warehouse.address import Address
-from workflows.tables.warehouse.connection import NUMERIC, Rows, check_driver
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from workflows.tables.warehouse.connection import Column, Rows, check_driver
 
 __all__ = ["Postgres", "connect", "remedy"]
 
 TYPE = b"POSTGRESQL:type"
 # Types that tables know; every other one is read as Postgres prints it.
-SCALARS = {"int2", "int4", "int8", "float4", "float8", "numeric", "bool", "text", "varchar", "name"}
-KNOWN = SCALARS | {"date", "timestamp", "timestamptz"} | {f"_{name}" for name in SCALARS - {"numeric"}}
+SCALARS = {"int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "name"}
+KNOWN = SCALARS | {"date", "timestamp", "timestamptz"} | {f"_{name}" for name in SCALARS}
 # A server that is gone is noticed, also in the middle of a query: without these only after hours.
 PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 ENVIRONMENT = {"connect_timeout": "PGCONNECT_TIMEOUT"}
@@ -50,6 +47,7 @@ def connect(address: Address, environment: Mapping[str, str]) -> Postgres:
         SetupError: the driver is not installed.
     """
     check_driver("adbc_driver_postgresql", "adbc-driver-postgresql", "postgres")
+    address.hide(environment.get("PGPASSWORD"))
     from adbc_driver_postgresql import dbapi
 
     named = {"host": address.host, "port": address.port, "user": address.user, "password": address.password}
@@ -68,22 +66,19 @@ class Postgres:
         self._connection, self._cursor = connection, connection.cursor()
         self._cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-    def columns(self, select: str) -> dict[str, str]:
+    def columns(self, select: str) -> dict[str, Column]:
         """As in `Connection`."""
         found = {}
         for field in self._cursor.adbc_execute_schema(select):
-            is_known = (field.metadata or {}).get(TYPE, b"").decode() in KNOWN
-            found[field.name] = self.quoted(field.name) + ("" if is_known else "::text")
+            kind, name = (field.metadata or {}).get(TYPE, b"").decode(), self.quoted(field.name)
+            found[field.name] = Column(name if kind in KNOWN else f"{name}::text", is_decimal=kind == "numeric")
         return found
 
     def read(self, select: str) -> Rows:
         """As in `Connection`."""
-        import pyarrow as pa
-
         self._cursor.execute(select)
         reader = self._cursor.fetch_record_batch()
-        schema = pa.schema([_plain(field) for field in reader.schema])
-        return Rows(schema, (_as(batch, schema) for batch in reader))
+        return Rows(reader.schema, reader)
 
     def quoted(self, name: str) -> str:
         """As in `Connection`."""
@@ -107,18 +102,3 @@ def remedy(error: Exception) -> str:
 def _value(text: str) -> str:
     """A value of a libpq connection string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _plain(field: pa.Field) -> pa.Field:
-    """A numeric as text with its mark; other fields without metadata."""
-    import pyarrow as pa
-
-    is_numeric = (field.metadata or {}).get(TYPE) == b"numeric"
-    return pa.field(field.name, pa.string() if is_numeric else field.type, metadata=NUMERIC if is_numeric else None)
-
-
-def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    columns = [getattr(column, "storage", column) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

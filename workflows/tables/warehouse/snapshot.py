@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.tables.check import columns_of
 from workflows.tables.paths import path_sql
 from workflows.tables.source import quoted
-from workflows.tables.warehouse.connection import NUMERIC, Rows
+from workflows.tables.warehouse.connection import Rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,25 +19,22 @@ __all__ = ["contents_of", "settle_rows", "write_rows"]
 WHOLE = r"[+-]?[0-9]+(\.0*)?"
 
 
-def write_rows(rows: Rows, path: Path) -> tuple[int, list[str]]:
-    """Write record batches as they come.
-
-    Returns:
-        How many rows there were, and the columns whose text is a number.
-    """
+def write_rows(rows: Rows, path: Path) -> int:
+    """Write record batches as they come; how many rows there were."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     count = 0
-    numeric = [field.name for field in rows.schema if (field.metadata or {}).items() >= NUMERIC.items()]
-    with pq.ParquetWriter(path, rows.schema.remove_metadata(), compression="zstd", compression_level=1) as file:
+    schema = pa.schema([pa.field(field.name, field.type) for field in rows.schema])
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as file:
         for batch in rows.batches:
-            file.write_batch(batch.replace_schema_metadata(None))
+            file.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
             count += len(batch)
-    return count, numeric
+    return count
 
 
 def settle_rows(
-    con: duckdb.DuckDBPyConnection, raw: Path, path: Path, numeric: Sequence[str], first: Sequence[str]
+    con: duckdb.DuckDBPyConnection, raw: Path, path: Path, decimals: Sequence[str], first: Sequence[str]
 ) -> None:
     """Write the table that is read: decimals as int64, float64 or text, rows ordered by all of their columns.
 
@@ -48,13 +45,12 @@ def settle_rows(
         con: does it, on disk where it must.
         raw: what was read.
         path: the new file; it appears when it is whole.
-        numeric: columns of text that are decimal numbers.
+        decimals: columns of text that are decimal numbers.
         first: columns that lead the order, where they are there.
     """
     relation = f"read_parquet({path_sql(str(raw))})"
     shape = columns_of(con, relation)
-    decimals = [name for name, kind in shape.items() if name in numeric or kind.startswith(("DECIMAL", "HUGEINT"))]
-    settled = _settled(con, relation, decimals)
+    settled = _settled(con, relation, [n for n, kind in shape.items() if n in decimals or kind.startswith("DECIMAL")])
     columns = ", ".join(f"{settled.get(name, quoted(name))} AS {quoted(name)}" for name in shape)
     leading = [quoted(name) for name in first if name in shape]
     order = ", ".join(leading + [quoted(name) for name in shape if name not in first])
