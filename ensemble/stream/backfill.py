@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ensemble.serving.repository import events_folder, takes_events
 from runtime.stream.fields import EVENTS_MODEL
@@ -31,12 +33,13 @@ DAYS_OF_SINCE = 30
 def backfill(path: Path, events: Path | None, days: int | None) -> None:
     """Put the latest events of the tables into an empty log, so that windows begin as they were trained.
 
-    What the export knows already is not added to histories again: the chain's cut is the same.
+    What the export knows already is not added to histories again: the chain's cut is the same. Events of the
+    future are left out: in a window, nothing that really comes would count beside them.
 
     Args:
         path: a run with an export that takes in live events.
         events: the folder of live events; None: the run's.
-        days: how far back from the last event; None: the longest window, and 30 days where a feature looks at the
+        days: how far back from the last of these; None: the longest window, and 30 days where a feature looks at the
             latest event of a user.
 
     Raises:
@@ -48,17 +51,19 @@ def backfill(path: Path, events: Path | None, days: int | None) -> None:
     folder = events or events_folder(path, repository)
     _check(run, folder)
     tables = TableEvents(run)
-    first = _first(tables, spec, days)
+    stop = int(np.searchsorted(tables.known_at, time.time_ns(), side="right"))
+    first = _first(tables.known_at[:stop], spec, days)
     try:
         with writing("stream backfill", folder):
             ingest = Ingest(folder, spec)
             try:
-                num_events = _feed(ingest, tables, first)
+                _feed(ingest, tables, first, stop)
             finally:
                 ingest.close()
     except (FolderError, LogError, StoreError) as error:
         raise ArtefactError(str(error)) from error
-    console.say(f"stream backfill: {folder} has the latest {num_events:,} events of the tables")
+    ahead = f"; {len(tables) - stop:,} that lie ahead of now are left out" if stop < len(tables) else ""
+    console.say(f"stream backfill: {folder} has the latest {stop - first:,} events of the tables{ahead}")
 
 
 def _repository(path: Path) -> Path:
@@ -87,20 +92,19 @@ def _check(run: Run, folder: Path) -> None:
         )
 
 
-def _first(tables: TableEvents, spec: StreamSpec, days: int | None) -> int:
+def _first(known_at: NDArray[np.int64], spec: StreamSpec, days: int | None) -> int:
     """The row from which on the events are wanted."""
-    if not len(tables):
+    if not len(known_at):
         return 0
     windows = [window.seconds for window in (*spec.user_windows, *spec.item_windows)]
     # A hop more than a window is long: its tail moves by hops.
     longest = max([seconds * 13 // 12 + 1 for seconds in windows], default=0)
     seconds = days * DAY_S if days is not None else max(longest, DAYS_OF_SINCE * DAY_S if spec.since else 0)
-    return int(np.searchsorted(tables.known_at, int(tables.known_at[-1]) - seconds * SECOND_NS))
+    return int(np.searchsorted(known_at, int(known_at[-1]) - seconds * SECOND_NS))
 
 
-def _feed(ingest: Ingest, tables: TableEvents, first: int) -> int:
-    with console.progress("stream backfill", len(tables) - first, "events") as bar:
-        for events in tables.batches(first):
+def _feed(ingest: Ingest, tables: TableEvents, first: int, stop: int) -> None:
+    with console.progress("stream backfill", stop - first, "events") as bar:
+        for events in tables.batches(first, stop):
             ingest.accept(events, int(events.at[-1]))
             bar.advance(bar.task_ids[0], len(events))
-    return len(tables) - first

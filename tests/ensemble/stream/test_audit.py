@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ensemble.export.stage import export
 from ensemble.stream.audit import audit
 from ensemble.stream.backfill import backfill
 from ensemble.stream.replay import replay
@@ -17,10 +18,13 @@ from runtime.stream.features import of_records
 from runtime.stream.folder import state_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
+from runtime.stream.log.reader import read_batches
 from runtime.stream.record import item_record, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore, item_key
 from runtime.stream.windows import Window
+from tests.ensemble.synthetic import make_run, sign_again
+from tests.ensemble.synthetic_stream import STREAM_FEATURES
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 from workflows.features.config import FeaturesConfig, StreamFeature
@@ -152,6 +156,22 @@ def test_a_log_that_has_events_is_not_filled(run):
     backfill(run.root, None, 1)
     with pytest.raises(ArtefactError, match=r"has .* events already, and those of the tables would come after them"):
         backfill(run.root, None, 1)
+
+
+def test_what_the_tables_have_from_the_future_does_not_close_the_windows_of_now(tmp_path, capsys):
+    run, config = make_run(tmp_path / "run", num_users=40, num_items=120, stream=STREAM_FEATURES)
+    path = run.folder("data") / "test/part_000.parquet"
+    rows = pq.read_table(path)
+    ahead = np.where(np.arange(len(rows)) < len(rows) - 3, rows["at"].to_numpy(), 7 * 10**18)
+    pq.write_table(rows.set_column(rows.schema.get_field_index("at"), "at", pa.array(ahead)), path)
+    sign_again(run)
+    export(run, config)
+    backfill(run.root, None, None)
+    assert "that lie ahead of now are left out" in capsys.readouterr().err
+    audit(run.root / "events")
+    last = [batch.events.at.max() for batch in read_batches(run.root / "events", 0, None, 1 << 16)]
+    assert max(last) == ahead[-4]
+    assert sum(len(batch.events) for batch in read_batches(run.root / "events", 0, None, 1 << 16)) > 1000
 
 
 def test_a_run_without_an_export_for_live_events_is_refused(tmp_path):
