@@ -10,13 +10,14 @@ from benchmarks.commands.hm_tables import hm_tables
 from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.serving import serving
+from benchmarks.commands.slates import slates
 from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, catalogue, preprocess, training, stream, live_quality, document, hm_tables):
+for command in (serving, catalogue, preprocess, training, stream, slates, live_quality, document, hm_tables):
     app.command(command.__name__.replace("_", "-"))(command)
 
 

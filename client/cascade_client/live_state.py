@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cascade_client.errors import BadSetting
 from cascade_client.slate_entry import Entry
 
 __all__ = ["LiveState"]
@@ -41,9 +42,19 @@ class LiveState:
 
     Args:
         events: the folder, as `cascade serve --events` has it.
+
+    Raises:
+        BadSetting: the package that reads it is not installed.
     """
 
     def __init__(self, events: str) -> None:
+        try:
+            from cascade_client.store_lmdb import READ_ERRORS, environments
+        except ImportError as error:
+            raise BadSetting(
+                f"live events are read with the package {error.name}; install cascade-client[lmdb], or give events=''"
+            ) from error
+        self._environments, self._errors = environments, READ_ERRORS
         self._state = Path(events).resolve() / "state"
         self._spec = self._state.parent / SPEC_FILE
         self._known: tuple[tuple[int, int], Path, bool] | None = None
@@ -71,15 +82,13 @@ class LiveState:
 
     def _open(self) -> tuple[Any, bool]:
         """The environment of the state that is written now, and whether it says what is in stock."""
-        from cascade_client.store_lmdb import environments
-
         found = self._spec.stat()
         identity = (found.st_ino, found.st_mtime_ns)
         if self._known is None or self._known[0] != identity:
             spec = json.loads(self._spec.read_text("utf-8"))
             self._known = identity, self._state / _state_version(spec), bool(spec["stock"])
         _, folder, has_stock = self._known
-        return environments.reading(folder), has_stock
+        return self._environments.reading(folder), has_stock
 
 
 def _state_version(spec: dict[str, Any]) -> str:

@@ -14,12 +14,14 @@ import lmdb
 from cascade_client.slate_entry import CURRENT, entry_key, meta_key
 from cascade_client.slate_stores import CacheAway, Found
 
-__all__ = ["Environments", "LmdbSlates", "environments"]
+__all__ = ["READ_ERRORS", "Environments", "LmdbSlates", "environments"]
 
 DATA_FILE = "data.mdb"
 # An address range as large as that of the writer: what it adds is never outside.
 MAP_BYTES = 1 << 40
 MAX_READERS = 1024
+# What reading raises where something is absent, damaged or another one than it was.
+READ_ERRORS = (OSError, ValueError, KeyError, lmdb.Error)
 
 
 class Environments:
@@ -94,7 +96,7 @@ class LmdbSlates:
             raise CacheAway(
                 f"there is no cache of slates in {self._folder}; `cascade slates build` makes one"
             ) from None
-        except (OSError, ValueError, KeyError, lmdb.Error) as error:
+        except READ_ERRORS as error:
             environments.forget(self._folder)
             raise CacheAway(f"the cache of slates in {self._folder} cannot be read ({error})") from error
 

@@ -18,7 +18,7 @@ from workflows.core.errors import RequestError, ServingError
 __all__ = ["IN_FLIGHT", "USERS_AT_ONCE", "Answer", "Asker", "batches"]
 
 USERS_AT_ONCE, IN_FLIGHT = 32, 8
-TIMEOUT_S, FIRST_TIMEOUT_S = 60.0, 10.0
+TIMEOUT_S, QUICK_TIMEOUT_S = 30.0, 5.0
 # Ids that nobody has.
 NOBODY: Mapping[str, Id] = {"INT64": -1_234_567_890_123, "BYTES": "-1234567890123"}
 
@@ -35,31 +35,35 @@ class Asker:
 
     Args:
         url: of the server.
-        context: fixed values of context features, as text.
         in_flight: requests on their way at once.
 
     Raises:
         ServingError, RequestError: (every method) the server is away, refuses, or has no such context feature.
     """
 
-    def __init__(self, url: str, context: Mapping[str, str], in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, url: str, in_flight: int = IN_FLIGHT) -> None:
         with as_ours():
             self._client = CascadeClient(url, timeout_s=TIMEOUT_S)
+            # Nothing is tried again here: whoever waits for it wants to know at once that there is no server.
+            self._quick = CascadeClient(url, timeout_s=QUICK_TIMEOUT_S, retry=None)
         self._in_flight = in_flight
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="slates")
-        self._texts, self._context = dict(context), dict[str, Any]()
+        self._context: dict[str, Any] = {}
 
-    def start(self) -> None:
-        """Read what the model takes."""
-        # Nothing is tried again here: whoever types a command wants to read at once that there is no server.
-        with as_ours(), CascadeClient(str(self._client.address), timeout_s=FIRST_TIMEOUT_S, retry=None) as first:
-            known = first.context_features
-        for name, text in self._texts.items():
+    def use(self, context: Mapping[str, str]) -> None:
+        """Ask for slates of this context from now on.
+
+        Args:
+            context: fixed values of context features, as text.
+        """
+        with as_ours():
+            known = self._quick.context_features
+        for name in context:
             if name not in known:
                 raise RequestError(
                     f"--context {name}: the model has no such context feature, only {', '.join(known) or 'none'}"
                 )
-            self._context[name] = context_value(self._client, name, text)
+        self._context = {name: context_value(self._client, name, text) for name, text in context.items()}
 
     @property
     def user_id_dtype(self) -> str:
@@ -71,7 +75,7 @@ class Asker:
     def version(self) -> str:
         """The number of the version that is served now."""
         with as_ours():
-            return self._client.served_version
+            return self._quick.served_version
 
     def popular(self, size: int | None = None) -> Slate:
         """The slate of a user of whom nothing is known.
@@ -132,13 +136,9 @@ class Asker:
         """Close the connections."""
         self._pool.shutdown(cancel_futures=True)
         self._client.close()
+        self._quick.close()
 
     def __enter__(self) -> Asker:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
         return self
 
     def __exit__(

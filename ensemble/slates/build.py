@@ -88,7 +88,8 @@ def build(
         check_out(out)
     source = find_source(target, url, events)
     with open_cache(cache_url, create=True) as cache, cache.hold("build"), source.server() as server:
-        with Asker(server, options.context, options.in_flight) as asker:
+        with Asker(server, options.in_flight) as asker:
+            asker.use(options.context)
             current = _current(source, asker, options)
             users = chosen_users(source, options.users, current.user_id_dtype == "BYTES", options.active_days)
             is_text = current.user_id_dtype == "BYTES"
@@ -162,9 +163,9 @@ def _build(cache: Cache, asker: Asker, current: Current, users: Sequence[Id]) ->
     took = max(time.perf_counter() - started_at, 1e-9)
     _finish(cache, msgspec.structs.replace(current, offset=-1 if offset == NOT_KNOWN else offset))
     rate = (done - first) / took
+    made = f"; {rate:,.0f} users a second" if done > first else ""
     console.say(
-        f"slates build: {done:,} users have slates of {current.num_items} items in version {current.version}; "
-        f"{rate:,.0f} users a second"
+        f"slates build: {done:,} users have slates of {current.num_items} items in version {current.version}{made}"
     )
     return rate
 

@@ -56,19 +56,18 @@ def refresh(
         CascadeError: something in the way; where it stopped is kept, and the same command goes on.
     """
     source = find_source(target, url, events)
-    with open_cache(cache_url) as cache, cache.hold("refresh"), source.server() as server:
-        current = _built(cache)
-        with Asker(server, current.context, IN_FLIGHT) as asker:
-            run = _Refresh(cache, asker, source.events, active_days)
-            while True:
-                is_other = run.turn(stopped)
-                if not follow or stopped():
-                    break
-                if is_other:
-                    console.say(f"slates refresh: {is_other}")
-                _wait(POLL_S, stopped)
-            if is_other and not follow:
-                raise ServingError(is_other)
+    with (
+        open_cache(cache_url) as cache,
+        cache.hold("refresh"),
+        source.server() as server,
+        Asker(server, IN_FLIGHT) as asker,
+    ):
+        run = _Refresh(cache, asker, source.events, active_days)
+        if not follow:
+            run.turn(stopped)
+        while follow and not stopped():
+            _turn(run, stopped)
+            _wait(POLL_S, stopped)
     console.say(f"slates refresh: {run.num_written:,} slates are new, {run.num_removed:,} removed")
     return run.num_written
 
@@ -78,6 +77,17 @@ def _built(cache: Cache) -> Current:
     if current is None:
         raise ArtefactError("the cache has no slates yet; `cascade slates build` makes them")
     return current
+
+
+def _turn(run: _Refresh, stopped: Callable[[], bool]) -> None:
+    """A turn of a refresh that goes on whatever is away, and says so once."""
+    try:
+        run.turn(stopped)
+        run.problem = ""
+    except ServingError as error:
+        if str(error) != run.problem:
+            console.say(f"slates refresh: {error}; going on when it is there again")
+        run.problem = str(error)
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
@@ -97,31 +107,36 @@ class _Refresh:
 
     def __init__(self, cache: Cache, asker: Asker, events: Path | None, active_days: float) -> None:
         self._cache, self._asker, self._events, self._active_days = cache, asker, events, active_days
-        self._current = _built(cache)
+        self._current: Current = _built(cache)
         self._dirty: Dirty | None = None
         self._look_at = 0.0
-        self._said = ""
+        # Why the latest turn of one that goes on failed.
+        self.problem = ""
         self.num_written = self.num_removed = 0
+        self._begin(self._current)
 
-    def turn(self, stopped: Callable[[], bool]) -> str:
-        """Make anew what must be now; returns why nothing could be, once, or ""."""
+    def turn(self, stopped: Callable[[], bool]) -> None:
+        """Make anew what must be now.
+
+        Raises:
+            ServingError: the server or the cache is away, or the server serves another version.
+        """
         built = _built(self._cache)
-        if self._dirty is None or built.made_at_ms != self._current.made_at_ms:
+        # Writing nothing keeps what is held.
+        self._cache.put([])
+        if built != self._current:
             self._begin(built)
-        if reason := self._why_not():
-            is_news, self._said = reason != self._said, reason
-            return reason if is_news else ""
-        self._said = ""
+        self._check_version()
         if self._dirty is not None:
             self._dirty.read()
             self._follow_events(self._dirty, stopped)
         if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + max(self._current.ttl_s / LOOKS_A_LIFE, SHORTEST_LOOK_S)
             self._renew(stopped)
-        return ""
+            self._look_at = time.monotonic() + max(self._current.ttl_s / LOOKS_A_LIFE, SHORTEST_LOOK_S)
 
     def _begin(self, built: Current) -> None:
         """Go on from where the slates of a build, or an earlier refresh of them, are."""
+        self._asker.use(built.context)
         self._current, self._look_at = built, 0.0
         if self._events is None:
             return
@@ -131,14 +146,13 @@ class _Refresh:
         if self._dirty.is_text != (built.user_id_dtype == "BYTES"):
             raise ArtefactError(f"{self._events} and the cache have users of different types; they are of two products")
 
-    def _why_not(self) -> str:
+    def _check_version(self) -> None:
         number = self._asker.version
-        if number == self._current.number:
-            return ""
-        return (
-            f"the server serves version {number} and the cache has slates of version {self._current.number}; "
-            "`cascade slates build` makes those of the new one"
-        )
+        if number != self._current.number:
+            raise ServingError(
+                f"the server serves version {number} and the cache has slates of version {self._current.number}; "
+                "`cascade slates build` makes those of the new one"
+            )
 
     def _follow_events(self, dirty: Dirty, stopped: Callable[[], bool]) -> None:
         """Slates of users whose events came since theirs were made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["LmdbCache"]
 MAP_BYTES = 1 << 40
 MAX_READERS = 1024
 SCANNED_AT_ONCE = 1024
+# A disk with less room than this is full.
+FULL_BYTES = 1 << 20
 
 
 class LmdbCache:
@@ -109,6 +112,7 @@ class LmdbCache:
         return found
 
     def _failed(self, error: Exception) -> CascadeError:
-        if is_disk_full(error):
+        # A write that the disk took only a part of is an input/output error to LMDB.
+        if is_disk_full(error) or shutil.disk_usage(self._folder).free < FULL_BYTES:
             return CascadeError(f"the disk of {self._folder} is full; free some space and run the same command again")
         return away(self._url, error)

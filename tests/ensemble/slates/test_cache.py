@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +125,34 @@ def test_a_cache_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CascadeError, match="cannot be used"), open_cache(f"lmdb:{tmp_path / 'file'}", create=True):
         pass
+
+
+FILL = """
+import sys
+from ensemble.slates.cache.base import Item
+from ensemble.slates.cache.open import open_cache
+from workflows.core.errors import CascadeError
+with open_cache("lmdb:" + sys.argv[1] + "/cache", create=True) as cache:
+    cache.put([Item(b"e", b"kept")])
+    try:
+        for place in range(100):
+            cache.put([Item(b"e%d" % place, b"x" * 50_000)])
+    except CascadeError as error:
+        print(error)
+    print(cache.get([b"e"]), len(list(cache.scan(b"e"))) > 5)
+"""
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_what_is_there(tmp_path: Path) -> None:
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespace of its own may be made here")
+    mount = f'mount -t tmpfs -o size=3m small {tmp_path} && exec "$@"'
+    program = ["sh", "-c", mount, "sh", sys.executable, "-c", FILL, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([*alone, *program], env=environment, capture_output=True, text=True, check=True)
+    said = f"the disk of {tmp_path}/cache is full; free some space and run the same command again"
+    assert done.stdout.splitlines() == [said, "[b'kept'] True"]
 
 
 def test_a_password_is_in_no_message() -> None:

@@ -1,0 +1,1 @@
+"""Speed of slates in a cache: building them, following events, reading them."""
