@@ -52,6 +52,10 @@ URL = "postgresql://ann:s3cret@db/shop"
             "since data.source = 'postgresql://ann@db/shop'",
         ),
         ([f"data.source={URL}", "data.timestamp=at"], "data.events is missing"),
+        (
+            ["data.source=postgresql://ann:s3cret/x@db"],
+            "data.source: the URL of the warehouse cannot be read; expected",
+        ),
     ],
 )
 def test_configs_that_cannot_work(tmp_path: Path, overrides: list[str], message: str) -> None:
