@@ -29,9 +29,11 @@ class TritonPythonModel:
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Open the version that config.pbtxt names now."""
         try:
-            for folder in published(repository()):
+            folders = published(repository())
+            for folder in folders:
                 verify(folder)
                 open_model(folder)
+            check_events(folders)
             error = None
         except BaseException as raised:
             error = f"{type(raised).__name__}: {raised}"
@@ -75,6 +77,29 @@ def verify(folder: Path) -> None:
                 found.update(chunk)
         if found.hexdigest() != entry["sha256"]:
             raise ValueError(f"{name} does not match its checksum in the manifest; publish again")
+
+
+def check_events(folders: Sequence[Path]) -> None:
+    """Refuse a chain that reads another state of live events than the one that this server writes.
+
+    It would know no acknowledged event. The model that writes the state is replaced at the next start alone.
+    """
+    events = Path(os.environ.get("CASCADE_EVENTS", ""))
+    chain = next((path.parent for folder in folders for path in sorted(folder.rglob("chain.json"))), None)
+    if chain is None or not (events / "stream.json").is_file():
+        return
+    # Of the version that was opened just now.
+    from runtime.spec import ChainSpec
+    from runtime.stream.spec import StreamSpec
+
+    live = ChainSpec.load(chain).live
+    wanted = None if live is None else live.stream.state_version
+    is_there = wanted is not None and (events / "state" / wanted).is_dir()
+    if wanted is not None and not (is_there and wanted == StreamSpec.load(events).state_version):
+        raise ValueError(
+            "it keeps other things of live events than this server does, as where [features.stream] has changed, and "
+            "would know none of them; start the server again, which makes their state from the log"
+        )
 
 
 def open_model(folder: Path) -> None:

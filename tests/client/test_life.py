@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade_client import AsyncCascadeClient, CannotReach, CascadeClient, parse_url
+from cascade_client import AsyncCascadeClient, CannotReach, CascadeClient, Timeout, grpc_channel, parse_url
 from cascade_client.tensors import Tensor
 from cascade_client.transport import connect
 from tests.client.in_loop import KINDS, make_client, url_of
@@ -184,3 +184,27 @@ def test_a_bug_in_the_connection_stays_what_it_is(bug: Exception, monkeypatch: p
         monkeypatch.setattr("http.client.HTTPConnection.request", broken)
         with pytest.raises(type(bug), match="a bug"):
             client.recommend([1])
+
+
+@pytest.mark.parametrize("kind", ["sync-grpc", "asyncio-grpc"])
+def test_a_channel_that_has_not_reached_its_server_for_long_is_made_anew(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def channel(client: Any) -> Any:
+        return getattr(client, "_client", client)._transport._channel.current()
+
+    monkeypatch.setattr(grpc_channel, "CHANNEL_S", 0.0)
+    with grpc_peer(lambda service, context: grpc_answer(service)) as url:
+        port = int(url.rpartition(":")[2])
+        client = make_client(kind, url, retry=None, timeout_s=2.0, connect_timeout_s=0.5)
+        client.recommend([1])
+        first = channel(client)
+        client.recommend([1])
+        assert channel(client) is first
+    with client:
+        with pytest.raises((CannotReach, Timeout)):
+            client.recommend([1])
+        assert channel(client) is None
+        with grpc_peer(lambda service, context: grpc_answer(service), port):
+            client.recommend([1])
+            assert channel(client) is not first

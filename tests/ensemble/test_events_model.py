@@ -5,22 +5,26 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
 
+from cascade_client import CascadeClient
 from ensemble.config import Config
 from ensemble.export.events_model import write_events_model
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish, rollback
+from ensemble.serving.reload import reload_model
 from ensemble.serving.repository import events_folder, find_repository, takes_events
 from ensemble.serving.server import serve
+from ensemble.serving.triton import TritonServer
 from runtime.spec import ChainSpec, LiveSpec
 from runtime.stream.spec import StreamSpec
-from tests.ensemble.synthetic import make_run, sign_again
+from tests.ensemble.synthetic import make_run, sign_again, user_id
 from workflows.core.artefacts import read_manifest, write_manifest
-from workflows.core.errors import ArtefactError, ConfigError, ServingError
+from workflows.core.errors import ArtefactError, ConfigError, RequestError, ServingError
 from workflows.core.run import Run
 from workflows.stream.config import StreamConfig
 
@@ -94,3 +98,35 @@ def test_publish_places_it_once_and_again_when_it_changes(exported: tuple[Run, C
     (target / "cascade_events/3/stream.json").write_text("altered")
     with pytest.raises(ArtefactError, match=r"stream\.json"):
         find_repository(target)
+
+
+@pytest.mark.triton
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_version_that_would_know_no_live_event_is_not_loaded(
+    tmp_path: Path, layout: Literal["fused", "ensemble"]
+) -> None:
+    run, config = make_run(tmp_path / "run", num_users=20, num_items=60)
+    chain = msgspec.structs.replace(config.chain, layouts=(layout,), instances=1)
+    target, user = tmp_path / "published", user_id(3, False)
+
+    def published(dedupe_last: int) -> None:
+        changed = msgspec.structs.replace(config, chain=chain, stream=StreamConfig(dedupe_last=dedupe_last))
+        export(run, changed)
+        publish(run, changed, target, layout)
+
+    published(32)
+    with TritonServer(target, events=tmp_path / "events") as server, CascadeClient(server.grpc_url) as client:
+        client.send([{"user_id": user, "item_id": client.recommend([user])[0].item_ids[0]}])
+        published(16)
+        with pytest.raises(RequestError, match=r"keeps other things of live events .* start the server again"):
+            reload_model(server.grpc_url, server.admin_key)
+        before = client.recommend([user])[0]
+        rollback(target)
+        reload_model(server.grpc_url, server.admin_key)
+        again = client.recommend([user])[0]
+        assert (again.item_ids, again.stream_offset) == (before.item_ids, 1)
+        published(16)
+    with TritonServer(target, events=tmp_path / "events") as server, CascadeClient(server.grpc_url) as client:
+        assert client.recommend([user])[0].item_ids == before.item_ids
+        assert client.recommend([user])[0].stream_offset == before.stream_offset == 1
