@@ -44,7 +44,7 @@ class ItemWindows:
         Returns:
             float32 [B, C] each; all 0 where nothing is known.
         """
-        if offset == AWAY or not self._refresh(offset):
+        if offset == AWAY or self._state.is_stale() or not self._refresh(offset):
             nothing = np.zeros(rows.shape, np.float32)
             return {STREAM_KNOWN: nothing, **{STREAM + feature.name: nothing for feature in self._features}}
         places = self._place[np.maximum(rows, 0)].ravel()
@@ -55,7 +55,7 @@ class ItemWindows:
 
     def counts(self, feature: LiveFeature, at: int, offset: int) -> NDArray[np.float64] | None:
         """A feature of the whole catalogue; float64 [N], None where nothing is known."""
-        if offset == AWAY or not self._refresh(offset):
+        if offset == AWAY or self._state.is_stale() or not self._refresh(offset):
             return None
         found = of_records(feature, self._records[: self._used], self._windows, (), np.array([at]))
         return np.asarray(found[self._place])

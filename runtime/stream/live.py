@@ -1,4 +1,4 @@
-"""The live state as the chain reads it: users' records, and what has changed in the stock, from one LMDB environment.
+"""The live state as the chain reads it: users' records, and what has changed of items.
 
 A chain never waits for it and never fails for want of it: where there is no state, nothing is live.
 """
@@ -6,7 +6,6 @@ A chain never waits for it and never fails for want of it: where there is no sta
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,22 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.folder import FOLDER_VARIABLE, state_folder
-from runtime.stream.log.errors import LogError
-from runtime.stream.log.reader import log_id
+from runtime.stream.homes import Home, LmdbHome, Nowhere, RedisHome
 from runtime.stream.record import item_record, unpack, user_record
+from runtime.stream.redis_url import STORE_VARIABLE
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import (
-    COUNTED,
-    ITEM,
-    SEEN,
-    STOCK,
-    USER,
-    LmdbStore,
-    Reading,
-    StoreError,
-    counted_key,
-    stock_key,
-)
+from runtime.stream.store import ALWAYS, COUNTED, ITEM, SEEN, STOCK, USER, Reading, StoreError
 
 __all__ = [
     "AWAY",
@@ -49,14 +37,13 @@ __all__ = [
     "without_live_state",
 ]
 
-DATA_FILE = "data.mdb"
 # What a position is where there is no state, and an age where a user has no event.
 AWAY = -1
-# A state that is there and cannot be opened or read is tried again after this long.
-RETRY_S = 0.1
+# How long an answer to how fresh the state is holds.
+FRESH_FOR_S = 1.0
 
 Result = TypeVar("Result")
-_states: dict[Path, LiveState] = {}
+_states: dict[tuple[str, str], LiveState] = {}
 _events: ContextVar[str | None] = ContextVar("events", default=None)
 _instant: ContextVar[int | None] = ContextVar("instant", default=None)
 
@@ -76,6 +63,8 @@ class LiveUsers:
         seen_place, seen_items: int64 [S], users in order and keys of the items that left their histories.
         known: int64 [V], which of the users have a record.
         records: [V] of `user_record`, theirs.
+        away: int64 [A], users of whom nothing can be known now: their records are on a node that is away.
+        is_stale: whether the state is further behind than the stream allows.
     """
 
     position: int
@@ -90,6 +79,8 @@ class LiveUsers:
     seen_items: NDArray[np.int64]
     known: NDArray[np.int64]
     records: NDArray
+    away: NDArray[np.int64]
+    is_stale: bool
 
 
 @dataclass(frozen=True)
@@ -132,23 +123,18 @@ class StockChanges:
 
 
 class LiveState:
-    """The state of one stream; opened when it is there, and again when another has taken its place.
+    """The state of one stream.
 
     Args:
-        folder: of the LMDB environment; None: there is none.
+        home: where it is.
         spec: of the stream.
     """
 
-    def __init__(self, folder: Path | None, spec: StreamSpec) -> None:
-        self._folder, self._spec = folder, spec
-        self._file = None if folder is None else folder / DATA_FILE
+    def __init__(self, home: Home, spec: StreamSpec) -> None:
+        self._home, self._spec = home, spec
         self._users, self._items = user_record(spec), item_record(replace(spec, item_windows=()))
         self._counted_items = item_record(spec)
-        self._store: LmdbStore | None = None
-        self._identity: tuple[int, int] | None = None
-        self._retry_at = 0.0
-        self._opened, self._log_id = 0, ""
-        self._lock = threading.Lock()
+        self._fresh_at, self._asked_at = ALWAYS, -np.inf
         # The sources of a process ask for the same changes one after the other.
         self._changes: tuple[tuple[int, int], StockChanges] | None = None
 
@@ -181,7 +167,7 @@ class LiveState:
         """
         if self._changes is not None and self._changes[0] == (since, opened):
             known = self._changes[1]
-            if known.opened == self._opened and known.position >= until:
+            if known.opened == self._home.opened and known.position >= until:
                 return known
         changes = self._ask(lambda reading: self._scan(reading, since, opened))
         self._changes = None if changes is None else ((since, opened), changes)
@@ -199,47 +185,38 @@ class LiveState:
         """
         return self._ask(lambda reading: self._counted(reading, since, opened))
 
+    def is_stale(self) -> bool:
+        """Whether the state is further behind what comes in than the stream allows; an answer may be a second old."""
+        if not self._home.is_remote:
+            return False
+        if time.monotonic() - self._asked_at > FRESH_FOR_S:
+            self._ask(lambda reading: reading.position)
+        return self._is_behind()
+
+    def _is_behind(self) -> bool:
+        return time.time_ns() - self._fresh_at > self._spec.max_staleness_s * 1e9
+
     def _ask(self, question: Callable[[Reading], Result]) -> Result | None:
         try:
-            store = self._current()
+            store = self._home.current()
             if store is None:
                 return None
             with store.read() as reading:
-                return question(reading)
+                answer = question(reading)
+                self._fresh_at, self._asked_at = reading.fresh_at, time.monotonic()
+                return answer
         except StoreError:
-            self._close()
-            self._retry_at = time.monotonic() + RETRY_S
+            self._home.failed()
             return None
-
-    def _current(self) -> LmdbStore | None:
-        """The store that is there now; None where there is none."""
-        if self._file is None or self._folder is None:
-            return None
-        try:
-            found = self._file.stat()
-            identity = (found.st_dev, found.st_ino)
-        except OSError:
-            identity = None
-        if identity == self._identity:
-            return self._store
-        with self._lock:
-            if identity != self._identity:
-                self._close()
-            if identity is None or time.monotonic() < self._retry_at:
-                return None
-            if self._store is None:
-                self._store = LmdbStore(self._folder, writable=False)
-                self._log_id = _log_id(self._folder.parents[1])
-                self._opened, self._identity = self._opened + 1, identity
-            return self._store
-
-    def _close(self) -> None:
-        store, self._store, self._identity = self._store, None, None
-        if store is not None:
-            store.close()
 
     def _read(self, reading: Reading, keys: Sequence[bytes]) -> LiveUsers:
-        values = reading.get([USER + key for key in keys])
+        wanted = [USER + key for key in keys]
+        # On its way to a store, a question takes the longest part of the time.
+        together = [*wanted, *(SEEN + key for key in keys)] if self._home.is_remote else wanted
+        found, lost = reading.found(together)
+        values, all_seen = found[: len(keys)], found[len(keys) :]
+        away = np.unique(np.array(lost, np.int64) % max(len(keys), 1))
+        self._fresh_at = reading.fresh_at
         known = [place for place, value in enumerate(values) if value is not None]
         last_at = np.zeros(len(keys), np.int64)
         if not known:
@@ -247,7 +224,9 @@ class LiveState:
             empty = np.zeros(0, self._users)
             none_are = none.astype(bool)
             return LiveUsers(
-                reading.position, self._log_id, last_at, row, none, none, none, none_are, row, row, row, empty
+                *(reading.position, self._home.log_id, last_at, row, none, none, none, none_are, row, row, row, empty),
+                away=away,
+                is_stale=self._is_behind(),
             )
         records = unpack([values[place] for place in known], self._users)
         last_at[known] = records["last_at"]
@@ -256,11 +235,12 @@ class LiveState:
         full = [
             place for place, count in zip(known, counts.tolist(), strict=True) if count == self._spec.history_length
         ]
-        left = [value or b"" for value in reading.get([SEEN + keys[place] for place in full])]
+        seen = [all_seen[place] for place in full] if all_seen else reading.get([SEEN + keys[place] for place in full])
+        left = [value or b"" for value in seen]
         slots = records["slots"][:, : counts.max()][:, ::-1]
         return LiveUsers(
             position=reading.position,
-            log_id=self._log_id,
+            log_id=self._home.log_id,
             last_at=last_at,
             place=np.array(known),
             items=slots["item"],
@@ -271,28 +251,27 @@ class LiveState:
             seen_items=np.frombuffer(b"".join(left), "<i8"),
             known=np.array(known),
             records=records,
+            away=away,
+            is_stale=self._is_behind(),
         )
 
     def _scan(self, reading: Reading, since: int, opened: int) -> StockChanges:
-        is_whole = since == AWAY or opened != self._opened or reading.position < since
-        keys = [key for _, key in reading.scan(STOCK, stock_key(0 if is_whole else since))]
+        position, is_whole = self._changes_of(reading, since, opened)
+        keys = reading.changed(STOCK, None if is_whole else since)
         # What an item's record says of its stock comes before all else.
         records = unpack([(value or b"")[: self._items.itemsize] for value in reading.get(keys)], self._items)
-        return StockChanges(reading.position, self._opened, is_whole, _items(keys), records["at"], records["stock"])
+        return StockChanges(position, self._home.opened, is_whole, _items(keys), records["at"], records["stock"])
 
     def _counted(self, reading: Reading, since: int, opened: int) -> CountChanges:
-        is_whole = since == AWAY or opened != self._opened or reading.position < since
-        # An item's entry is at one more than the offset of its latest event.
-        keys = [key for _, key in reading.scan(COUNTED, counted_key(0 if is_whole else since + 1))]
+        position, is_whole = self._changes_of(reading, since, opened)
+        keys = reading.changed(COUNTED, None if is_whole else since)
         records = unpack(reading.get(keys), self._counted_items)
-        return CountChanges(reading.position, self._opened, is_whole, _items(keys), records)
+        return CountChanges(position, self._home.opened, is_whole, _items(keys), records)
 
-
-def _log_id(events: Path) -> str:
-    try:
-        return log_id(events)
-    except LogError as error:
-        raise StoreError(str(error)) from error
+    def _changes_of(self, reading: Reading, since: int, opened: int) -> tuple[int, bool]:
+        """The position, and whether someone who knows the state up to another one must be told all."""
+        position = reading.position
+        return position, since == AWAY or opened != self._home.opened or position < since
 
 
 def _items(keys: Sequence[bytes]) -> NDArray[np.int64]:
@@ -303,15 +282,25 @@ def _items(keys: Sequence[bytes]) -> NDArray[np.int64]:
 
 
 def live_state(spec: StreamSpec) -> LiveState:
-    """The state of a stream in the folder that CASCADE_EVENTS names; one a process, whoever asks."""
+    """The state of a stream in the store that CASCADE_STORE names, else in the folder that CASCADE_EVENTS names.
+
+    One a process, whoever asks.
+
+    Raises:
+        StoreError: the name of the store cannot be read.
+    """
     named = _events.get()
+    url = os.environ.get(STORE_VARIABLE, "") if named is None else ""
+    if url:
+        found = _states.get((url, spec.state_version))
+        return found or _states.setdefault((url, spec.state_version), LiveState(RedisHome(url, spec), spec))
     events = os.environ.get(FOLDER_VARIABLE, "") if named is None else named
     if not events:
-        return LiveState(None, spec)
+        return LiveState(Nowhere(), spec)
     import lmdb  # noqa: F401 - a server without it must not load a chain that needs it
 
     folder = state_folder(Path(events).absolute(), spec.state_version)
-    return _states.setdefault(folder, LiveState(folder, spec))
+    return _states.setdefault((str(folder), ""), LiveState(LmdbHome(folder), spec))
 
 
 @contextmanager

@@ -60,13 +60,13 @@ class EventParser:
         self.labels = (*spec.labels, "")
         self._meanings = dict(_meanings(spec))
 
-    def parse(self, request: Mapping[str, NDArray], received_at: int) -> Parsed:
+    def parse(self, request: Mapping[str, NDArray], received_at: int | NDArray[np.int64]) -> Parsed:
         """Check one request.
 
         Args:
             request: input name -> array [n, 1], see `runtime.stream.fields.inputs`; rows are events, and what is not
                 known of one is "", the smallest int64 or NaN.
-            received_at: when it arrived, nanoseconds since 1970.
+            received_at: when it arrived, nanoseconds since 1970; or int64 [n], when each event did.
 
         Raises:
             BadRequest: an unknown input, or arrays of other shapes or types.

@@ -85,24 +85,32 @@ class RecentItems:
             place = np.concatenate([users.seen_place, np.repeat(users.place, is_old.sum(axis=1))])
         else:
             place = users.seen_place
+        offset = np.full((num_users, 1), users.position, np.int64)
+        offset[users.away] = AWAY
         return LiveRecent(
             recent=self._joined(users, rows, is_new, parsed),
             seen=_padded(seen, place, num_users),
-            offset=np.full((num_users, 1), users.position, np.int64),
+            offset=offset,
             age_ms=_age_ms(users.last_at, now)[:, None],
             at=at,
             columns=columns,
         )
 
     def _columns(self, users: LiveUsers | None, num_users: int, now: int) -> dict[str, NDArray[np.float64]]:
-        """The stream features of users: of one without a record those of an empty one; not known without a state."""
+        """The stream features of users, of one without a record those of an empty one.
+
+        Not known without a state, or where it is too far behind.
+        """
         features, stream = self._live.user_features, self._live.stream
-        if not features or users is None:
+        if not features or users is None or users.is_stale:
             return {feature.name: np.full(num_users, np.nan) for feature in features}
         records = np.zeros(num_users, users.records.dtype)
         records[users.known] = users.records
         t = np.array([now])
-        return {f.name: of_records(f, records, stream.user_windows, stream.since, t) for f in features}
+        found = {f.name: of_records(f, records, stream.user_windows, stream.since, t) for f in features}
+        for values in found.values():
+            values[users.away] = np.nan
+        return found
 
     def _read(self, live: LiveRequest) -> LiveUsers | None:
         """The users' records, at the position that is asked for if it comes soon."""

@@ -38,6 +38,7 @@ class StreamSpec:
         user_windows: counts of a user's events that the user's record keeps.
         since: labels (or `runtime.stream.windows.ANY`) of which a user's record keeps when one last came.
         item_windows: counts of the events with an item that the item's record keeps.
+        max_staleness_s: a state on Redis that is further behind its topic than this gives no stream features.
     """
 
     user_id_dtype: str
@@ -53,6 +54,7 @@ class StreamSpec:
     user_windows: tuple[Window, ...] = ()
     since: tuple[str, ...] = ()
     item_windows: tuple[Window, ...] = ()
+    max_staleness_s: float = 60.0
 
     @property
     def state_version(self) -> str:

@@ -1,4 +1,7 @@
-"""Where the records are kept: an LMDB environment, which one process writes and the chain's processes read."""
+"""Where the records are kept: an LMDB environment, which one process writes and the chain's processes read.
+
+A state that has outgrown one machine is on Redis: see `runtime.stream.redis`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 __all__ = [
+    "ALWAYS",
     "COUNTED",
     "ITEM",
     "SEEN",
     "STOCK",
     "USER",
     "LmdbStore",
+    "ReadStore",
     "Reading",
     "Store",
     "StoreError",
@@ -28,6 +33,8 @@ __all__ = [
 USER, SEEN, ITEM, STOCK, COUNTED = b"u", b"s", b"i", b"d", b"w"
 # One number, 8 bytes: events with smaller offsets are in the state.
 POSITION = b"position"
+# When a state is up to date that takes in an event before it is acknowledged.
+ALWAYS = 2**63 - 1
 # An address range, not memory or disk: the file is as large as what is in it.
 MAP_BYTES = 1 << 40
 MAX_READERS = 1024
@@ -40,23 +47,31 @@ class StoreError(OSError):
 
 
 class Reading(Protocol):
-    """A snapshot of the state.
+    """A snapshot of the state."""
 
-    Attributes:
-        position: events with smaller offsets are in it.
-    """
+    @property
+    def position(self) -> int:
+        """Events with smaller offsets are in it."""
 
-    position: int
+    @property
+    def fresh_at(self) -> int:
+        """The instant up to which everything that came is in it, nanoseconds since 1970; or ALWAYS."""
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values by key; None where there is none."""
+
+    def found(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[int]]:
+        """Values by key, and the places of those that are on a node which is away."""
+
+    def changed(self, index: bytes, since: int | None) -> list[bytes]:
+        """Keys of the items that an index has for events at and after a position; None: all."""
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """All keys that start with this, and their values, in the order of the keys; from `start` on."""
 
 
-class Store(Protocol):
-    """A place for records, which one fold writes."""
+class ReadStore(Protocol):
+    """A place for records, for those who read them."""
 
     def read(self) -> AbstractContextManager[Reading]:
         """The state as it is now, for the time of a with block.
@@ -65,15 +80,21 @@ class Store(Protocol):
             StoreError: it cannot be read.
         """
 
+    def close(self) -> None:
+        """Give the store back."""
+
+
+class Store(ReadStore, Protocol):
+    """A place for records, which one fold writes."""
+
     def commit(self, writes: Iterable[tuple[bytes, bytes | None]], position: int) -> None:
-        """Write all of these and the new position, or nothing; None removes a key.
+        """Write all of these and the new position; None removes a key.
+
+        What reads on sees all of it or nothing, or, on Redis, what the same events change no more when they come again.
 
         Raises:
             StoreError: the disk is full, or the store cannot be written.
         """
-
-    def close(self) -> None:
-        """Give the store back."""
 
 
 class LmdbStore:
@@ -163,10 +184,21 @@ class LmdbReading:
     def __init__(self, transaction: Any) -> None:
         self._transaction = transaction
         self.position = int.from_bytes(transaction.get(POSITION) or b"", "big")
+        self.fresh_at = ALWAYS
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
         return [self._transaction.get(key) for key in keys]
+
+    def found(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[int]]:
+        """See Reading; nothing is ever away."""
+        return self.get(keys), []
+
+    def changed(self, index: bytes, since: int | None) -> list[bytes]:
+        """See Reading."""
+        # An entry of COUNTED is at one more than the offset of its event.
+        start = 0 if since is None else since + (index == COUNTED)
+        return [key for _, key in self.scan(index, index + start.to_bytes(8, "big"))]
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See Reading."""

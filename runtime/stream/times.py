@@ -28,12 +28,12 @@ ISO = re.compile(
 )
 
 
-def instants(texts: Sequence[bytes], received_at: int) -> tuple[NDArray[np.int64], dict[int, str]]:
+def instants(texts: Sequence[bytes], received_at: int | NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Read the times of events.
 
     Args:
         texts: n, as `instant` takes them; b"" means when the event arrived.
-        received_at: when they arrived, nanoseconds.
+        received_at: when they arrived, nanoseconds; or int64 [n], when each did.
 
     Returns:
         int64 [n], and why a text is no time, by its place; the place holds `received_at`.

