@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
+from ensemble.stream.addresses import address_problems
 from runtime.stream.features import COUNT, SHARE
 from workflows.features.checks import EVENT_COLUMNS
 from workflows.features.config import FeaturesConfig
@@ -24,6 +25,8 @@ def stream_problems(config: Config) -> Iterator[str]:
         ConfigError: a feature cannot be made.
     """
     columns = live_columns(config.features.stream)
+    if config.stream is not None:
+        yield from address_problems(config.stream)
     if config.stream is not None and (wanted := config.stream.popular_by) is not None:
         counts = [c.name for c in columns if c.key == "item" and c.feature.kind == COUNT]
         if wanted not in counts:

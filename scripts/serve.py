@@ -32,6 +32,12 @@ def serve(
     events_key: Annotated[
         str | None, typer.Option("--events-key", help="What senders of events must know; else CASCADE_EVENTS_KEY.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store", help="redis:// or rediss:// URL of a state that `cascade stream run` writes; else CASCADE_STORE."
+        ),
+    ] = None,
 ) -> None:
     """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.
 
@@ -44,6 +50,7 @@ def serve(
         restart=not no_restart,
         events=events,
         events_key=events_key,
+        store=store,
     )
     raise typer.Exit(status)
 

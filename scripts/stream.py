@@ -17,6 +17,7 @@ __all__ = [
     "stream_forget",
     "stream_rebuild",
     "stream_replay",
+    "stream_run",
     "stream_status",
 ]
 
@@ -116,6 +117,30 @@ def stream_rebuild(path: FolderArgument) -> None:
     from ensemble.stream.housekeeping import rebuild
 
     rebuild(path)
+
+
+@stream.command("run")
+@one_sentence_errors
+def stream_run(
+    path: FolderArgument,
+    source: Annotated[
+        str | None, typer.Option("--source", help="kafka://broker:9092/topic; else CASCADE_SOURCE, else the config's.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="redis:// or rediss:// URL; else CASCADE_STORE, else the config's.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Most messages of one commit.")] = 4096,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Folder where refused events are kept; else in the run.")
+    ] = None,
+) -> None:
+    """Fold the events of a topic into a state that several servers read, until SIGTERM or SIGINT; as many as you like.
+
+    Each worker reads its share of the partitions; what one that ends abruptly has not finished, another does.
+    """
+    from ensemble.stream.worker import run_worker
+
+    raise typer.Exit(run_worker(path, source, store, batch, events))
 
 
 if __name__ == "__main__":

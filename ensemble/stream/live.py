@@ -54,6 +54,7 @@ def live_spec(
         user_windows=windows_of(info.stream, "user"),
         since=since_labels(info.stream),
         item_windows=windows_of(info.stream, "item"),
+        max_staleness_s=stream.max_staleness_s,
     )
     return LiveSpec(
         spec,

@@ -6,7 +6,10 @@ from typing import Literal
 
 from workflows.core.section import Count, Positive, Section
 
-__all__ = ["StreamConfig"]
+__all__ = ["EMBEDDED", "StreamConfig"]
+
+# Beside Triton, on its machine.
+EMBEDDED = "embedded"
 
 
 class StreamConfig(Section, frozen=True):
@@ -23,6 +26,10 @@ class StreamConfig(Section, frozen=True):
         segment_mb: size at which the log begins its next file.
         popular_by: a count of items in features.stream, as its column is called, such as "item_clicks_1d": users of
             whom nothing is known get what has been counted most lately, then what is popular by the tables.
+        source: "embedded": the model `cascade_events` takes events in; or kafka://broker1,broker2/topic, which
+            `cascade stream run` reads. ${NAME} stands for an environment variable, in which secrets belong.
+        store: "embedded": the state is on the server's machine; or a redis:// or rediss:// URL, which servers share.
+        max_staleness_s: a shared state that is further behind its topic gives no stream features.
     """
 
     ack: Literal["log", "memory"] = "log"
@@ -30,3 +37,6 @@ class StreamConfig(Section, frozen=True):
     max_future_s: Positive = 5.0
     segment_mb: Count = 64
     popular_by: str | None = None
+    source: str = EMBEDDED
+    store: str = EMBEDDED
+    max_staleness_s: Positive = 60.0

@@ -1,0 +1,127 @@
+"""Messages of a topic as events: JSON objects with the fields of `cascade_events`, checked as that model does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_client.events import encode_events
+from runtime.errors import BadRequest
+from runtime.stream.events import Events
+from runtime.stream.fields import inputs
+from runtime.stream.parse import EventParser
+from runtime.stream.spec import StreamSpec
+
+__all__ = ["Message", "MessageReader", "Read"]
+
+SHOWN = 500
+NS_PER_MS = 1_000_000
+USERLESS = "item"
+
+
+class Message(NamedTuple):
+    """One message of a partition.
+
+    Attributes:
+        offset: in the partition.
+        at_ms: when it came, milliseconds since 1970, as the topic has it.
+        key: which says the partition.
+        value: what it holds.
+    """
+
+    offset: int
+    at_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Read(NamedTuple):
+    """What messages say.
+
+    Attributes:
+        events: the good ones, in order.
+        offsets: int64 [n], of these.
+        rejected: a line of JSON for each of the others.
+    """
+
+    events: Events
+    offsets: NDArray[np.int64]
+    rejected: list[str]
+
+
+class MessageReader:
+    """Reads messages of one stream. The same messages always say the same, whenever they are read.
+
+    Args:
+        spec: of the stream.
+    """
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._parser = EventParser(spec)
+        self._inputs = {tensor.name: tensor.dtype for tensor in inputs(spec)}
+
+    def read(self, partition: int, messages: Sequence[Message]) -> Read | list[str]:
+        """The events of some messages of one partition; where none is good, only the lines of those refused."""
+        reasons: dict[int, str] = {}
+        said: list[dict[str, Any]] = []
+        places: list[int] = []
+        for place, message in enumerate(messages):
+            event, why = _event(message)
+            if why:
+                reasons[place] = why
+            else:
+                said.append(event)
+                places.append(place)
+        encoded = encode_events(said, self._inputs)
+        reasons |= {places[place]: why for place, why in encoded.refused.items()}
+        kept = np.array([places[place] for place in encoded.places], np.int64)
+        if len(kept):
+            columns = {tensor.name: tensor.array for tensor in encoded.tensors}
+            arrived = np.array([messages[place].at_ms for place in kept.tolist()], np.int64) * NS_PER_MS
+            try:
+                parsed = self._parser.parse(columns, arrived)
+            except BadRequest as error:
+                # What cannot be said of one field alone is wrong with every event.
+                reasons |= dict.fromkeys(kept.tolist(), str(error))
+                return [_line(partition, messages[place], why) for place, why in sorted(reasons.items())]
+            reasons |= {int(kept[place]): why for place, why in parsed.reasons.items()}
+            good = parsed.good()
+            events = parsed.events.take(good)
+            offsets = np.array([messages[place].offset for place in kept[good].tolist()], np.int64)
+        rejected = [_line(partition, messages[place], why) for place, why in sorted(reasons.items())]
+        return Read(events, offsets, rejected) if len(kept) and len(offsets) else rejected
+
+
+def _event(message: Message) -> tuple[dict[str, Any], str]:
+    """What a message says, or why it says nothing."""
+    if message.value is None:
+        return {}, "it is empty; an event is a JSON object"
+    try:
+        event = json.loads(message.value)
+    except (ValueError, RecursionError) as error:
+        return {}, f"it is no JSON ({error})"
+    if not isinstance(event, dict):
+        return {}, 'it is no JSON object like {"user_id": 17, "item_id": 5}'
+    user = event.get("user_id")
+    if user is not None and event.get("kind") != USERLESS and message.key != str(user).encode():
+        said = "none" if message.key is None else repr(message.key[:60].decode("utf-8", "backslashreplace"))
+        return {}, (
+            f"its key is {said} and its user_id {str(user)!r:.60}; the key must be the user_id, so that all events of "
+            "a user are in one partition"
+        )
+    if not event:
+        return {}, "it names nothing; an event has at least a user_id and an item_id"
+    event.setdefault("event_id", None)
+    return event, ""
+
+
+def _line(partition: int, message: Message, why: str) -> str:
+    arrived = datetime.fromtimestamp(message.at_ms / 1000, timezone.utc).isoformat().replace("+00:00", "Z")
+    said = (message.value or b"")[:SHOWN].decode("utf-8", "backslashreplace")
+    place = {"partition": partition, "offset": message.offset}
+    return json.dumps({"received_at": arrived, "reason": why, **place, "event": said})

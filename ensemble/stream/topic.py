@@ -1,0 +1,187 @@
+"""A topic on Kafka, or what speaks its protocol, as one of a group of workers reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from ensemble.stream.messages import Message
+from workflows.core.errors import ConfigError, ServingError
+
+__all__ = ["Topic", "TopicUrl", "read_topic_url"]
+
+EXAMPLE = "kafka://broker1:9092,broker2:9092/topic"
+TIMEOUT_S = 10.0
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+# What a worker decides for itself: it goes on where the state is, whatever the group has written down.
+OURS = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+}
+
+
+class TopicUrl(NamedTuple):
+    """A topic.
+
+    Attributes:
+        brokers: host:port, separated by commas.
+        topic: its name.
+        group: of the workers; "" for the one of the state.
+        options: of librdkafka, such as security.protocol; may hold secrets.
+    """
+
+    brokers: str
+    topic: str
+    group: str
+    options: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """For people: without options."""
+        return f"kafka://{self.brokers}/{self.topic}"
+
+
+def read_topic_url(text: str) -> TopicUrl:
+    """Read a URL.
+
+    Raises:
+        ConfigError: it is none; the sentence never holds what may be a password.
+    """
+    parts = urlsplit(text)
+    topic = parts.path.strip("/")
+    if parts.scheme != "kafka" or not all(parts.netloc.split(",")) or not TOPIC.fullmatch(topic) or "@" in parts.netloc:
+        raise ConfigError(
+            f"--source must name brokers and a topic, such as {EXAMPLE}; passwords are options of librdkafka, such as "
+            "?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=${NAME}&sasl.password=${NAME}"
+        )
+    options = dict(parse_qsl(parts.query))
+    if taken := sorted(options.keys() & OURS.keys()):
+        raise ConfigError(f"--source may not set {taken[0]}: a worker goes on where the state is")
+    return TopicUrl(parts.netloc, topic, options.pop("group", ""), options)
+
+
+class Topic:
+    """A consumer of a topic.
+
+    Args:
+        url: of the topic.
+        group: of the workers.
+        assigned: is told which partitions are this worker's from now on, with the first and next offset of each, and
+            says at which offset each is read on.
+
+    Raises:
+        ServingError: no broker answers, or there is no such topic.
+        ConfigError: an option is none of librdkafka.
+
+    Attributes:
+        num_partitions: of the topic.
+    """
+
+    def __init__(
+        self, url: TopicUrl, group: str, assigned: Callable[[Mapping[int, tuple[int, int]]], Mapping[int, int]]
+    ) -> None:
+        import confluent_kafka
+
+        self._kafka: Any = confluent_kafka
+        self._url, self._assigned = url, assigned
+        self._said = ""
+        settings = {"bootstrap.servers": url.brokers, "group.id": group, "error_cb": self._remember, **OURS}
+        try:
+            self._consumer = confluent_kafka.Consumer({**settings, **url.options}, logger=None)
+        except confluent_kafka.KafkaException as error:
+            raise ConfigError(f"{url.shown} cannot be read: {_words(error)}") from None
+        self.num_partitions = self._count_partitions()
+        self._failure: Exception | None = None
+        self._consumer.subscribe([url.topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    def poll(self, most: int, timeout_s: float) -> tuple[dict[int, list[Message]], dict[int, int]]:
+        """What has come: messages by partition, in order, and partitions whose end has been reached, with that offset.
+
+        Raises:
+            ServingError: the topic cannot be read any more.
+        """
+        first = self._consumer.poll(timeout_s)
+        found = [] if first is None else [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
+        if self._failure is not None:
+            raise self._failure
+        messages: dict[int, list[Message]] = {}
+        ends: dict[int, int] = {}
+        for message in found:
+            if (error := message.error()) is None:
+                own = Message(message.offset(), message.timestamp()[1], message.key(), message.value())
+                messages.setdefault(message.partition(), []).append(own)
+            elif error.code() == self._kafka.KafkaError._PARTITION_EOF:
+                ends[message.partition()] = message.offset()
+            elif error.fatal() or error.code() in self._for_good():
+                raise ServingError(f"{self._url.shown} cannot be read any more: {error.str()}")
+        return messages, ends
+
+    def end(self, partition: int) -> int | None:
+        """The next offset of a partition, asked of its broker; None where that does not answer."""
+        try:
+            bounds = self._consumer.get_watermark_offsets(self._place(partition), timeout=1.0)
+        except self._kafka.KafkaException:
+            return None
+        return None if bounds is None else int(bounds[1])
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on there."""
+        self._consumer.seek(self._place(partition, offset))
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Tell the group how far its partitions are; for those who look at it, the state decides."""
+        places = [self._place(partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except self._kafka.KafkaException:
+            return
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _count_partitions(self) -> int:
+        try:
+            found = self._consumer.list_topics(self._url.topic, timeout=TIMEOUT_S).topics[self._url.topic]
+        except self._kafka.KafkaException as error:
+            raise ServingError(f"no broker of {self._url.shown} answers: {self._said or _words(error)}") from None
+        if found.error is not None or not found.partitions:
+            why = found.error.str() if found.error is not None else "it has no partitions"
+            raise ServingError(f"{self._url.shown} cannot be read: {why}; make the topic first")
+        return len(found.partitions)
+
+    def _on_assign(self, _: Any, places: Sequence[Any]) -> None:
+        try:
+            bounds = {}
+            for place in places:
+                low, high = self._consumer.get_watermark_offsets(self._place(place.partition), timeout=TIMEOUT_S)
+                bounds[place.partition] = (low, high)
+            starts = self._assigned(bounds)
+            self._consumer.assign([self._place(partition, offset) for partition, offset in starts.items()])
+        except self._kafka.KafkaException as error:
+            self._failure = ServingError(f"{self._url.shown} cannot be read: {_words(error)}")
+        except Exception as error:  # which librdkafka would swallow
+            self._failure = error
+
+    def _on_revoke(self, _: Any, places: Sequence[Any]) -> None:
+        self._assigned({})
+        self._consumer.unassign()
+
+    def _remember(self, error: Any) -> None:
+        self._said = error.str()
+
+    def _place(self, partition: int, offset: int = -1001) -> Any:
+        return self._kafka.TopicPartition(self._url.topic, partition, offset)
+
+    def _for_good(self) -> set[int]:
+        """Errors that no waiting heals."""
+        error = self._kafka.KafkaError
+        return {error.UNKNOWN_TOPIC_OR_PART, error.TOPIC_AUTHORIZATION_FAILED, error._AUTO_OFFSET_RESET}
+
+
+def _words(error: Exception) -> str:
+    return str(error.args[0].str() if error.args and hasattr(error.args[0], "str") else error)

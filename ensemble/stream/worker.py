@@ -1,0 +1,242 @@
+"""`cascade stream run`: events of a topic into the shared state, by as many workers as the topic has partitions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ensemble.serving.repository import events_folder, find_repository, takes_events
+from ensemble.serving.signals import stop_signals
+from ensemble.stream.addresses import source_url, store_url
+from ensemble.stream.messages import Message, MessageReader, Read
+from ensemble.stream.topic import Topic, TopicUrl, read_topic_url
+from runtime.stream.fields import EVENTS_MODEL
+from runtime.stream.folder import FolderError, make_folder
+from runtime.stream.redis import WRITE_TIMEOUT_S, RedisPartition, RedisStore
+from runtime.stream.redis_url import read_url
+from runtime.stream.rejected import Rejected
+from runtime.stream.spec import StreamSpec
+from runtime.stream.state import apply_at
+from runtime.stream.store import StoreError
+from workflows.core import console
+from workflows.core.errors import ArtefactError, ConfigError, ServingError
+
+__all__ = ["Worker", "run_worker"]
+
+# How long a worker waits for messages, how often it says how far it is, and when it tries a store again.
+WAIT_S, BEAT_S, AGAIN_S = 0.1, 0.5, 0.2
+NS_PER_MS = 1_000_000
+
+
+def run_worker(path: Path, source: str | None, store: str | None, batch: int, events: Path | None) -> int:
+    """Fold a topic until SIGTERM or SIGINT.
+
+    Args:
+        path: a run with an export that takes in live events, or a published repository.
+        source: the URL of the topic; None: CASCADE_SOURCE, else the config's.
+        store: the URL of the state; None: CASCADE_STORE, else the config's.
+        batch: most messages of one commit.
+        events: the folder where refused events are kept; None: that of the run.
+
+    Returns:
+        The exit status: 0 after a clean stop.
+
+    Raises:
+        ArtefactError, ConfigError: see the arguments.
+        ServingError: the topic or the state cannot be used.
+    """
+    repository = find_repository(path)
+    if not takes_events(repository):
+        raise ArtefactError(f"{path} takes no live events; put [stream] into the config and run `cascade export`")
+    versions = sorted(int(each.name) for each in (repository / EVENTS_MODEL).iterdir() if each.name.isdigit())
+    spec = StreamSpec.load(repository / EVENTS_MODEL / str(versions[-1]))
+    topic = read_topic_url(_wanted(source_url(path, source), "--source kafka://broker:9092/topic"))
+    url = _wanted(store_url(path, store), "--store redis://host:6379")
+    folder = events or events_folder(path, repository)
+    try:
+        make_folder(folder)
+        shared = RedisStore(read_url(url), spec, WRITE_TIMEOUT_S)
+        worker = Worker(topic, shared, spec, Rejected(folder), batch)
+    except FolderError as error:
+        raise ArtefactError(str(error)) from error
+    except StoreError as error:
+        raise ServingError(str(error)) from error
+    with stop_signals() as stop:
+        try:
+            worker.run(stop)
+        finally:
+            worker.close()
+    console.say(f"stream run: stopped, {worker.num_events:,} events taken in, {worker.num_rejected:,} refused")
+    return 0
+
+
+class Worker:
+    """One of a group.
+
+    The state says where a partition is read on: what was written and not committed comes again and changes nothing.
+
+    Args:
+        url: of the topic.
+        store: where the state is.
+        spec: of the stream.
+        rejected: where refused events go.
+        batch: most messages of one commit.
+
+    Raises:
+        ServingError: the topic cannot be read.
+        StoreError: the store cannot be used, or holds the state of something else.
+
+    Attributes:
+        num_events, num_rejected: so far.
+    """
+
+    def __init__(self, url: TopicUrl, store: RedisStore, spec: StreamSpec, rejected: Rejected, batch: int) -> None:
+        self._url, self._store, self._spec = url, store, spec
+        self._rejected, self._batch = rejected, batch
+        self._reader = MessageReader(spec)
+        self._stop = threading.Event()
+        # By partition: what the state is at, the next message that is not read, and when the latest one came.
+        self._next: dict[int, int] = {}
+        self._read: dict[int, int] = {}
+        self._latest: dict[int, int] = {}
+        self._beat_at = 0.0
+        self.num_events = self.num_rejected = 0
+        self._topic = Topic(url, url.group or f"cascade-{store.url.prefix}-{spec.state_version}", self._start)
+        store.begin(url.topic, self._topic.num_partitions)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until a stop is asked for.
+
+        Raises:
+            ServingError: the topic cannot be read any more.
+        """
+        self._stop = stop
+        console.say(f"stream run: {self._url.shown} into {self._store.url.shown}")
+        while not stop.is_set():
+            messages, ends = self._topic.poll(self._batch, WAIT_S)
+            for partition, found in messages.items():
+                self._take(partition, found)
+            self._read |= {partition: max(end, self._read.get(partition, 0)) for partition, end in ends.items()}
+            self._topic_commit(messages)
+            self._beat()
+
+    def close(self) -> None:
+        """Leave the group and the store."""
+        self._topic.close()
+        self._store.close()
+
+    def _start(self, bounds: Mapping[int, tuple[int, int]]) -> Mapping[int, int]:
+        """Where partitions are read on that are this worker's from now on."""
+        self._next, self._read, self._latest = {}, {}, {}
+        for partition, (low, high) in bounds.items():
+            if partition >= self._topic.num_partitions:
+                raise ServingError(
+                    f"{self._url.shown} has got more partitions: users move, and their offsets begin anew; fill a new "
+                    "state from the topic's beginning under another prefix in the store's URL (?prefix=...)"
+                )
+            position = self._position(partition)
+            if position > high:
+                raise ServingError(
+                    f"partition {partition} of {self._url.shown} ends at offset {high}, and the state knows events up "
+                    f"to {position}: the topic was made anew; give another prefix in the store's URL (?prefix=...)"
+                )
+            if 0 < position < low:
+                console.say(
+                    f"stream run: the events {position:,} to {low:,} of partition {partition} are gone from the topic"
+                )
+            self._next[partition] = self._read[partition] = max(position, low)
+        if bounds:
+            console.say(f"stream run: reads the partitions {', '.join(map(str, sorted(bounds)))}")
+        return dict(self._next)
+
+    def _position(self, partition: int) -> int:
+        """Of the state; waits for a store that is away.
+
+        Raises:
+            ServingError: it did not come back before a stop was asked for.
+        """
+        while True:
+            try:
+                with RedisPartition(self._store, partition).read() as reading:
+                    return reading.position
+            except StoreError as error:
+                self._wait(error)
+
+    def _take(self, partition: int, messages: Sequence[Message]) -> None:
+        """Fold the messages of a partition."""
+        position = self._position(partition)
+        if position < self._next.get(partition, 0):
+            console.say(f"stream run: the store has lost events of partition {partition}; reads from {position:,} on")
+            self._topic.seek(partition, position)
+            self._next[partition] = self._read[partition] = position
+            return
+        fresh = [message for message in messages if message.offset >= position]
+        if not fresh:
+            return
+        end = fresh[-1].offset + 1
+        found = self._reader.read(partition, fresh)
+        rejected = found.rejected if isinstance(found, Read) else found
+        self._keep(rejected)
+        while not self._fold(partition, found if isinstance(found, Read) else None, end):
+            if self._stop.is_set():
+                return
+        self._next[partition] = self._read[partition] = end
+        self._latest[partition] = fresh[-1].at_ms * NS_PER_MS
+        self.num_events += len(fresh) - len(rejected)
+        self.num_rejected += len(rejected)
+
+    def _fold(self, partition: int, found: Read | None, end: int) -> bool:
+        """Whether it is all in the state."""
+        part = RedisPartition(self._store, partition)
+        try:
+            if found is None:
+                part.commit([], end)
+            else:
+                apply_at(part, self._spec, found.events, found.offsets, end)
+            return True
+        except StoreError as error:
+            self._wait(error)
+            return False
+
+    def _wait(self, error: StoreError) -> None:
+        if self._stop.is_set():
+            raise ServingError(f"{error}; what is not in the state yet comes again") from error
+        console.say(f"stream run: {error}; tries again")
+        time.sleep(AGAIN_S)
+
+    def _keep(self, rejected: Sequence[str]) -> None:
+        """Before the position moves past them: a refused event may be kept twice, and is never lost."""
+        if rejected:
+            try:
+                self._rejected.write(rejected)
+            except OSError as error:
+                raise ServingError(f"refused events cannot be kept ({error}); nothing of them is lost") from error
+
+    def _topic_commit(self, messages: Mapping[int, Sequence[Message]]) -> None:
+        done = {partition: self._next[partition] for partition in messages if partition in self._next}
+        if done:
+            self._topic.commit(done)
+
+    def _beat(self) -> None:
+        """Say up to when everything that came is in the state, as far as this can be known."""
+        if time.monotonic() - self._beat_at < BEAT_S:
+            return
+        self._beat_at = time.monotonic()
+        for partition, read in tuple(self._read.items()):
+            asked_at = time.time_ns()
+            end = self._topic.end(partition)
+            if end is None:
+                return
+            at = asked_at if read >= end else self._latest.get(partition, 0)
+            try:
+                RedisPartition(self._store, partition).say_fresh(at)
+            except StoreError:
+                return
+
+
+def _wanted(url: str, option: str) -> str:
+    if not url:
+        raise ConfigError(f"give {option}, the environment variable for it, or both URLs in [stream] of the config")
+    return url
