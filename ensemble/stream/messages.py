@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,25 @@ from runtime.stream.fields import inputs
 from runtime.stream.parse import EventParser
 from runtime.stream.spec import StreamSpec
 
-__all__ = ["Message", "MessageReader", "Read"]
+__all__ = ["Message", "MessageReader", "Read", "plain_columns"]
 
 SHOWN = 500
 NS_PER_MS = 1_000_000
 USERLESS = "item"
+# Fields whose values of these types are taken as they are; ids of text here, those that are integers as integers alone.
+ID: set[type] = {str}
+TEXT: set[type] = {str, NoneType}
+NUMBERED: set[type] = {str, int, NoneType}
+PLAIN: Mapping[str, set[type]] = {
+    "user_id": ID,
+    "item_id": ID,
+    "label": TEXT,
+    "kind": TEXT,
+    "event_id": NUMBERED,
+    "at": NUMBERED,
+    "value": {int, float, NoneType},
+}
+NUMPY = {"INT64": np.int64, "FP32": np.float32}
 
 
 class Message(NamedTuple):
@@ -77,11 +92,14 @@ class MessageReader:
             else:
                 said.append(event)
                 places.append(place)
-        encoded = encode_events(said, self._inputs)
-        reasons |= {places[place]: why for place, why in encoded.refused.items()}
-        kept = np.array([places[place] for place in encoded.places], np.int64)
-        if len(kept):
+        if (columns := plain_columns(said, self._inputs)) is not None:
+            kept = np.array(places, np.int64)
+        else:
+            encoded = encode_events(said, self._inputs)
+            reasons |= {places[place]: why for place, why in encoded.refused.items()}
+            kept = np.array([places[place] for place in encoded.places], np.int64)
             columns = {tensor.name: tensor.array for tensor in encoded.tensors}
+        if len(kept):
             arrived = np.array([messages[place].at_ms for place in kept.tolist()], np.int64) * NS_PER_MS
             try:
                 parsed = self._parser.parse(columns, arrived)
@@ -95,6 +113,36 @@ class MessageReader:
             offsets = np.array([messages[place].offset for place in kept[good].tolist()], np.int64)
         rejected = [_line(partition, messages[place], why) for place, why in sorted(reasons.items())]
         return Read(events, offsets, rejected) if len(kept) and len(offsets) else rejected
+
+
+def plain_columns(events: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> dict[str, NDArray] | None:
+    """What `encode_events` makes of events that say nothing out of the ordinary, many times faster.
+
+    Returns:
+        Columns [n, 1] by name; None where an event has to be looked at for itself.
+    """
+    names = set().union(*events)
+    if not names or not names <= PLAIN.keys() or not names <= inputs.keys():
+        return None
+    columns = {}
+    try:
+        for name in (name for name in inputs if name in names):
+            values = [event.get(name) for event in events]
+            kinds = set(map(type, values))
+            is_text = inputs[name] == "BYTES"
+            if kinds == {NoneType}:
+                continue
+            if not kinds <= (PLAIN[name] if is_text or name == "value" else {int}):
+                return None
+            column = np.empty((len(values), 1), object if is_text else NUMPY[inputs[name]])
+            if is_text:
+                column[:, 0] = [b"" if value is None else str(value).encode() for value in values]
+            else:
+                column[:, 0] = [1.0 if value is None else value for value in values] if name == "value" else values
+            columns[name] = column
+    except (OverflowError, UnicodeEncodeError):
+        return None
+    return columns or None
 
 
 def _event(message: Message) -> tuple[dict[str, Any], str]:

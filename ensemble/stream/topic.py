@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -21,7 +23,12 @@ OURS = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
+    "statistics.interval.ms": 500,
 }
+# What a URL may set otherwise: a worker that was killed gives its partitions back after this long.
+USUAL = {"session.timeout.ms": 10_000, "fetch.wait.max.ms": 200}
+# How old the end of a partition may be that is known by the last answer of its broker.
+SEEN_NS = 1_000_000_000
 
 
 class TopicUrl(NamedTuple):
@@ -51,7 +58,10 @@ def read_topic_url(text: str) -> TopicUrl:
     Raises:
         ConfigError: it is none; the sentence never holds what may be a password.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
     topic = parts.path.strip("/")
     if parts.scheme != "kafka" or not all(parts.netloc.split(",")) or not TOPIC.fullmatch(topic) or "@" in parts.netloc:
         raise ConfigError(
@@ -79,6 +89,7 @@ class Topic:
 
     Attributes:
         num_partitions: of the topic.
+        ends: by partition, its next offset and the instant at which that was so; of those whose broker answers.
     """
 
     def __init__(
@@ -89,9 +100,11 @@ class Topic:
         self._kafka: Any = confluent_kafka
         self._url, self._assigned = url, assigned
         self._said = ""
-        settings = {"bootstrap.servers": url.brokers, "group.id": group, "error_cb": self._remember, **OURS}
+        self.ends: dict[int, tuple[int, int]] = {}
+        settings = {"bootstrap.servers": url.brokers, "group.id": group, **OURS}
+        settings |= {"error_cb": self._remember, "stats_cb": self._learn}
         try:
-            self._consumer = confluent_kafka.Consumer({**settings, **url.options}, logger=None)
+            self._consumer: Any = confluent_kafka.Consumer({**USUAL, **settings, **url.options}, logger=None)
         except confluent_kafka.KafkaException as error:
             raise ConfigError(f"{url.shown} cannot be read: {_words(error)}") from None
         self.num_partitions = self._count_partitions()
@@ -119,14 +132,6 @@ class Topic:
             elif error.fatal() or error.code() in self._for_good():
                 raise ServingError(f"{self._url.shown} cannot be read any more: {error.str()}")
         return messages, ends
-
-    def end(self, partition: int) -> int | None:
-        """The next offset of a partition, asked of its broker; None where that does not answer."""
-        try:
-            bounds = self._consumer.get_watermark_offsets(self._place(partition), timeout=1.0)
-        except self._kafka.KafkaException:
-            return None
-        return None if bounds is None else int(bounds[1])
 
     def seek(self, partition: int, offset: int) -> None:
         """Read on there."""
@@ -173,6 +178,15 @@ class Topic:
 
     def _remember(self, error: Any) -> None:
         self._said = error.str()
+
+    def _learn(self, statistics: str) -> None:
+        """The ends of partitions, from what librdkafka knows of them."""
+        found = json.loads(statistics)
+        up = {broker["nodeid"] for broker in found["brokers"].values() if broker["state"] == "UP"}
+        partitions = found["topics"].get(self._url.topic, {}).get("partitions", {}).values()
+        ends = {each["partition"]: each["hi_offset"] for each in partitions if each["leader"] in up}
+        at = time.time_ns() - SEEN_NS
+        self.ends = {partition: (end, at) for partition, end in ends.items() if end >= 0}
 
     def _place(self, partition: int, offset: int = -1001) -> Any:
         return self._kafka.TopicPartition(self._url.topic, partition, offset)

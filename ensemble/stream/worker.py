@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ensemble.serving.repository import events_folder, find_repository, takes_events
@@ -224,16 +225,13 @@ class Worker:
         if time.monotonic() - self._beat_at < BEAT_S:
             return
         self._beat_at = time.monotonic()
-        for partition, read in tuple(self._read.items()):
-            asked_at = time.time_ns()
-            end = self._topic.end(partition)
-            if end is None:
-                return
-            at = asked_at if read >= end else self._latest.get(partition, 0)
-            try:
-                RedisPartition(self._store, partition).say_fresh(at)
-            except StoreError:
-                return
+        fresh = {}
+        for partition, read in self._read.items():
+            end, at = self._topic.ends.get(partition, (-1, 0))
+            if end >= 0:
+                fresh[partition] = at if read >= end else self._latest.get(partition, 0)
+        with suppress(StoreError):
+            self._store.say_fresh(fresh)
 
 
 def _wanted(url: str, option: str) -> str:

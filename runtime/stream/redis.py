@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,17 +29,24 @@ READ_TIMEOUT_S, WRITE_TIMEOUT_S = 0.05, 5.0
 BUCKETS = 256
 # Records of one command: other clients wait no longer than it takes.
 AT_ONCE = 256
-# A user's record and seen items, or a part of an item: never older over newer.
+# Records, never older over newer: each begins with its `next_offset`.
 PUT = b"""
-local function offset(value) return struct.unpack('<I8', value) end
+for place, key in ipairs(KEYS) do
+  local old = redis.call('GETRANGE', key, 0, 7)
+  if #old < 8 or struct.unpack('<I8', old) <= struct.unpack('<I8', ARGV[place]) then
+    redis.call('SET', key, ARGV[place])
+  end
+end
+return 1
+"""
+# The same with the seen items of their users, b"" to remove them: a pair is written whole or not at all.
+PUT_SEEN = b"""
 for place = 1, #KEYS, 2 do
-  local record, seen = ARGV[place], ARGV[place + 1]
   local old = redis.call('GETRANGE', KEYS[place], 0, 7)
-  if #old < 8 or offset(old) <= offset(record) then
-    local kind = string.sub(seen, 1, 1)
-    if kind == '-' then redis.call('DEL', KEYS[place + 1]) end
-    if kind == '+' then redis.call('SET', KEYS[place + 1], string.sub(seen, 2)) end
-    redis.call('SET', KEYS[place], record)
+  if #old < 8 or struct.unpack('<I8', old) <= struct.unpack('<I8', ARGV[place]) then
+    if #ARGV[place + 1] == 0 then redis.call('DEL', KEYS[place + 1])
+    else redis.call('SET', KEYS[place + 1], ARGV[place + 1]) end
+    redis.call('SET', KEYS[place], ARGV[place])
   end
 end
 return 1
@@ -120,6 +127,19 @@ class RedisStore:
                 f"{int(partitions)}: users have moved, and their offsets begin anew; fill a new state from the topic's "
                 f"beginning under another prefix (?prefix=...), and serve that one"
             )
+
+    def say_fresh(self, instants: Mapping[int, int]) -> None:
+        """Say up to when everything that came to partitions is in the state.
+
+        Args:
+            instants: by partition, nanoseconds since 1970.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        fields = [each for part, at in instants.items() for each in (b"fresh:%d" % part, b"%d" % at)]
+        if fields:
+            self.ask([Command(self.positions_key, (b"HSET", self.positions_key, *fields))])
 
     def record_key(self, key: bytes, partition: int | None = None) -> bytes:
         """The key here of one in LMDB; of an item's, its part of a partition."""
@@ -314,18 +334,9 @@ class RedisPartition:
             kinds.setdefault(key[:1], {})[key] = value
         for index, later in ((STOCK, 0), (COUNTED, 1)):
             self._write_index(index, kinds.get(index, {}), later)
-        self._put(kinds.get(ITEM, {}), {})
-        self._put(kinds.get(USER, {}), kinds.get(SEEN, {}))
+        self._put(kinds.get(ITEM, {}), {}, self._partition)
+        self._put(kinds.get(USER, {}), kinds.get(SEEN, {}), None)
         self._script(MOVE, [self._store.positions_key], [b"%d" % self._partition, b"%d" % position])
-
-    def say_fresh(self, at: int) -> None:
-        """Say that everything that came to the partition up to this instant, nanoseconds since 1970, is in the state.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
-        key = self._store.positions_key
-        self._store.ask([Command(key, (b"HSET", key, b"fresh:%d" % self._partition, b"%d" % at))])
 
     def close(self) -> None:
         """The store is not this one's to close."""
@@ -340,20 +351,20 @@ class RedisPartition:
             key = self._store.index_key(index, self._partition)
             self._store.ask([Command(key, (b"ZADD", key, b"GT", *pairs))])
 
-    def _put(self, records: dict[bytes, bytes | None], seen: dict[bytes, bytes | None]) -> None:
-        """Records of one kind, each with the seen items of its user."""
-        keys = list(records)
-        part = self._partition if keys and keys[0][:1] == ITEM else None
-        named = [self._store.record_key(key, part) for key in keys]
+    def _put(self, records: dict[bytes, bytes | None], seen: dict[bytes, bytes | None], partition: int | None) -> None:
+        """Records of one kind, each with what its user has seen where that has changed."""
         commands = []
-        for group in self._store.by_bucket(named):
-            names: list[bytes] = []
-            values: list[bytes] = []
-            for place in group:
-                other = SEEN + keys[place][1:]
-                names += [named[place], self._store.record_key(other)]
-                values += [records[keys[place]] or b"", _said(seen, other)]
-            commands.append(Command(names[0], (b"EVAL", PUT, len(names), *names, *values)))
+        for script in (PUT, PUT_SEEN):
+            has_seen = script == PUT_SEEN
+            keys = [key for key in records if (SEEN + key[1:] in seen) == has_seen]
+            named = [self._store.record_key(key, partition) for key in keys]
+            for group in self._store.by_bucket(named):
+                names, values = [named[place] for place in group], [records[keys[place]] or b"" for place in group]
+                if has_seen:
+                    others = [SEEN + keys[place][1:] for place in group]
+                    names = _paired(names, [self._store.record_key(key) for key in others])
+                    values = _paired(values, [seen[key] or b"" for key in others])
+                commands.append(Command(names[0], (b"EVAL", script, len(names), *names, *values)))
         if commands:
             self._store.ask(commands)
 
@@ -361,9 +372,5 @@ class RedisPartition:
         self._store.ask([Command(keys[0], (b"EVAL", script, len(keys), *keys, *arguments))])
 
 
-def _said(seen: dict[bytes, bytes | None], key: bytes) -> bytes:
-    """What becomes of a user's seen items, for PUT: nothing, removed, or these."""
-    if key not in seen:
-        return b""
-    value = seen[key]
-    return b"-" if value is None else b"+" + value
+def _paired(first: list[bytes], second: list[bytes]) -> list[bytes]:
+    return [each for pair in zip(first, second, strict=True) for each in pair]

@@ -64,9 +64,12 @@ CHAIN = [
     ),
     *(
         Case(f"stream.{change}", chain, (*SMALL, "stream={}"))
-        for change in ("ack=memory", "dedupe_last=7", "max_future_s=7.0", "segment_mb=7")
+        for change in ("ack=memory", "dedupe_last=7", "max_future_s=7.0", "segment_mb=7", "max_staleness_s=7.0")
     ),
     Case("stream.popular_by=nothing", chain, (*SMALL, "stream={}")),
+    # Each is refused without the other; tests/ensemble/stream/test_addresses.py has both together.
+    Case("stream.source=kafka://broker/clicks", chain, (*SMALL, "stream={}")),
+    Case("stream.store=redis://host", chain, (*SMALL, "stream={}")),
     Case(rule(column="'item_id'"), eligible, RULE, of="chain.rules[N].column"),
     Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),
     Case(rule(value="3.0"), eligible, RULE, of="chain.rules[N].value"),

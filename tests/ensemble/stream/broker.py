@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 PARTITIONS = 4  # what the mock cluster gives a topic
+AT_MS = 1_700_000_000_000
 
 
 class Broker:
@@ -24,31 +24,24 @@ class Broker:
 
     def make(self, topic: str) -> None:
         """A topic is there once it was asked for."""
-        import confluent_kafka
+        for _ in range(50):
+            if self._producer.list_topics(topic, timeout=5).topics[topic].error is None:
+                return
+        raise AssertionError(f"the topic {topic} was not made")
 
-        until = 50
-        while until and self._producer.list_topics(topic, timeout=5).topics[topic].error is not None:
-            until -= 1
-        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.address, "group.id": "looks"})
-        consumer.close()
+    def send(self, topic: str, events: Sequence[dict | bytes], partitions: int = PARTITIONS) -> list[tuple]:
+        """Produce events, a user's to one of the first partitions.
 
-    def send(self, topic: str, events: Sequence[dict | bytes], partitions: int = PARTITIONS) -> None:
-        """Produce events, a user's to one of the first partitions."""
+        Returns:
+            The partition of each, and when it came, its key and its value.
+        """
+        sent: list[tuple] = []
         for event in events:
             raw = isinstance(event, bytes)
-            who = "" if raw else str(event.get("user_id", event.get("item_id")))
-            value = event if raw else json.dumps(event).encode()
-            self._producer.produce(
-                topic,
-                value,
-                who.encode() or None,
-                partition=sum(who.encode()) % partitions,
-                timestamp=1_700_000_000_000,
-            )
+            who = b"" if raw else str(event.get("user_id", event.get("item_id"))).encode()
+            value, number = (event if raw else json.dumps(event).encode()), sum(who) % partitions
+            self._producer.produce(topic, value, who or None, partition=number, timestamp=AT_MS)
             self._producer.poll(0)
+            sent.append((number, (AT_MS, who or None, value)))
         assert self._producer.flush(30) == 0
-
-
-@contextmanager
-def broker() -> Iterator[Broker]:
-    yield Broker()
+        return sent
