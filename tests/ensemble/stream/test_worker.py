@@ -134,6 +134,7 @@ def clicks(num: int, seed: int = 0, *, hot: float = 0.0) -> list[dict]:
     ]
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_lose_nothing_and_count_nothing_twice(world):
     world.send(*clicks(3000, hot=0.5))
     rng = random.Random(4)
@@ -149,6 +150,7 @@ def test_workers_that_are_killed_lose_nothing_and_count_nothing_twice(world):
     world.check()
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_partitions_and_one_takes_over_what_the_other_leaves(world):
     first = world.start()
     world.send(*clicks(300))
