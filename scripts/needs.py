@@ -45,7 +45,6 @@ PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "runtime": {"onnxruntime": ["onnxruntime"], "faiss": ["faiss-cpu", "faiss-gpu-cu12"]},
     "client": {"tritonclient": ["tritonclient"]},
     "live": {"lmdb": ["lmdb"]},
-    "topic": {"confluent_kafka": ["confluent-kafka"], "redis": ["redis"]},
 }
 
 
@@ -79,7 +78,7 @@ COMMANDS: Mapping[str, Needs] = {
     "rollback": Needs("serve", ("runtime",)),
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
-    "stream run": Needs("serve,kafka,redis", ("runtime", "topic")),
+    "stream run": Needs("serve", ("runtime", "client")),
     "stream replay": Needs("export", ("live", "tables")),
     "stream audit": Needs("export", ("live", "tables")),
     "stream backfill": Needs("export", ("live", "tables")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,13 +23,15 @@ from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at
 from runtime.stream.store import StoreError
 from workflows.core import console
-from workflows.core.errors import ArtefactError, ConfigError, ServingError
+from workflows.core.errors import ArtefactError, ConfigError, ServingError, SetupError
 
 __all__ = ["Worker", "run_worker"]
 
 # How long a worker waits for messages, how often it says how far it is, and when it tries a store again.
 WAIT_S, BEAT_S, AGAIN_S = 0.1, 0.5, 0.2
 NS_PER_MS = 1_000_000
+# Import name -> distribution, of the extras kafka and redis.
+PACKAGES = {"confluent_kafka": "confluent-kafka", "redis": "redis"}
 
 
 def run_worker(path: Path, source: str | None, store: str | None, batch: int, events: Path | None) -> int:
@@ -45,9 +48,14 @@ def run_worker(path: Path, source: str | None, store: str | None, batch: int, ev
         The exit status: 0 after a clean stop.
 
     Raises:
+        SetupError: a package is missing.
         ArtefactError, ConfigError: see the arguments.
         ServingError: the topic or the state cannot be used.
     """
+    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if absent:
+        names = ", ".join(PACKAGES[package] for package in absent)
+        raise SetupError(f"stream run needs {names}, not installed here; uv pip install '.[serve,kafka,redis]'")
     repository = find_repository(path)
     if not takes_events(repository):
         raise ArtefactError(f"{path} takes no live events; put [stream] into the config and run `cascade export`")
