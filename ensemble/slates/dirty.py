@@ -13,7 +13,7 @@ from runtime.stream.keys import user_keys
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import Batch
 from workflows.core.errors import ArtefactError
-from workflows.stream.history import read_events
+from workflows.stream.follow import Follower
 
 __all__ = ["Dirty"]
 
@@ -29,7 +29,7 @@ class Dirty:
     """
 
     def __init__(self, events: Path, offset: int) -> None:
-        self._events, self._end = events, offset
+        self._log = Follower(events, offset)
         # Of each user the first event that its slate lacks, and the offset that its slate must reach.
         self._waiting: dict[bytes, tuple[int, int]] = {}
         self.forgotten: dict[bytes, int] = {}
@@ -38,7 +38,7 @@ class Dirty:
     @property
     def offset(self) -> int:
         """All events below it are in slates, but for what was forgotten."""
-        return min([self._end, *(first for first, _ in self._waiting.values())])
+        return min([self._log.offset, *(first for first, _ in self._waiting.values())])
 
     @property
     def num_behind(self) -> int:
@@ -52,9 +52,8 @@ class Dirty:
             ArtefactError, DataError: it cannot be read.
         """
         try:
-            for batch in read_events(self._events, self._end):
+            for batch in self._log.read():
                 self._add(batch)
-                self._end = batch.next_offset
         except LogError as error:
             raise ArtefactError(str(error)) from error
 

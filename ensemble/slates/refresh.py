@@ -25,7 +25,7 @@ POLL_S = 1.0
 # A slate is made anew when less than this part of its life is left; looked for so often in a life, at most each minute.
 LEFT, LOOKS_A_LIFE, SHORTEST_LOOK_S = 0.2, 50, 60.0
 # Users that are asked for before what came meanwhile is looked at.
-USERS_AT_ONCE = 1024
+USERS_AT_ONCE = 256
 
 
 def refresh(

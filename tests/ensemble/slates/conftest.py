@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,18 +16,28 @@ KINDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def new_cache(request, tmp_path_factory) -> Iterator[Callable[[], str]]:
-    """Gives URLs of empty caches; parametrised by `kinds`."""
-    kind = getattr(request, "param", "lmdb")
-    folder: Path = tmp_path_factory.mktemp("caches")
-    if kind == "lmdb":
-        yield lambda: f"lmdb:{folder / uuid.uuid4().hex}"
-        return
-    with pytest.MonkeyPatch.context() as patch, valkey(folder) if kind == "redis" else dynamodb() as url:
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory) -> Iterator[str]:
+    with valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch, dynamodb() as url:
         for name, value in AWS.items():
             patch.setenv(name, value)
-        if kind == "redis":
-            yield lambda: f"{url}?prefix={uuid.uuid4().hex}"
-        else:
-            yield lambda: url.replace("slates", f"slates-{uuid.uuid4().hex}")
+        yield url
+
+
+@pytest.fixture
+def new_cache(request, tmp_path) -> Callable[[], str]:
+    """Gives URLs of empty caches; parametrised by `KINDS`."""
+    kind = getattr(request, "param", "lmdb")
+    if kind == "redis":
+        url = request.getfixturevalue("valkey_url")
+        return lambda: f"{url}?prefix={uuid.uuid4().hex}"
+    if kind == "dynamodb":
+        url = request.getfixturevalue("dynamodb_url")
+        return lambda: url.replace("slates", f"slates-{uuid.uuid4().hex}")
+    return lambda: f"lmdb:{tmp_path / uuid.uuid4().hex}"

@@ -21,10 +21,12 @@ from ensemble.export.stage import export
 from ensemble.publish import publish
 from ensemble.serving.reload import reload_model
 from ensemble.serving.triton import TritonServer
+from ensemble.slates.build import Options, build
 from ensemble.slates.cache.open import open_cache
 from ensemble.slates.records import read_current
 from tests.ensemble.slates.world import now_ms
 from tests.ensemble.synthetic import make_run, user_id
+from workflows.core.errors import ServingError
 from workflows.core.run import Run
 from workflows.stream.config import StreamConfig
 
@@ -47,6 +49,9 @@ class Served:
         done = subprocess.run(self.words(name, *options), env=self.environment, capture_output=True, text=True)
         assert done.returncode == status, done.stderr
         return done.stderr
+
+    def build(self, **options: Any) -> None:
+        build(str(self.target), self.cache, Options(**options), url=self.server.grpc_url)
 
     def words(self, name: str, *options: str) -> list[str]:
         given = ["--cache", self.cache, "--url", self.server.grpc_url]
@@ -81,7 +86,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
     publish(run, config, root / "published", "fused")
     with TritonServer(root / "published", events=root / "published-events") as server:
         made = Served(root, run, config, server)
-        made.slates("build")
+        made.build()
         yield made
         made.client.close()
 
@@ -136,6 +141,10 @@ def test_following_makes_new_slates_until_it_is_stopped(served):
         assert served.read(stranger).path == "cache"
         # Nobody else refreshes meanwhile.
         assert "another `cascade slates refresh` writes to the cache" in served.slates("refresh", status=1)
+        # A server that was away for a while changes nothing.
+        served.server.restart()
+        served.server.wait_ready()
+        deadline = time.monotonic() + 60
         served.client.send([{"kind": "forget", "user_id": stranger}])
         assert served.read(stranger).path == "popularity"
         while served.entry(stranger) is not None:
@@ -151,7 +160,7 @@ def test_following_makes_new_slates_until_it_is_stopped(served):
 def test_active_users_get_new_slates_before_theirs_expire_and_the_others_go(served):
     active = user_id(13, False)
     served.click(active, served.read(active).item_ids[0])
-    served.slates("build", "--ttl", "3")
+    served.build(ttl_s=3)
     idle = served.entry(user_id(20, False))
     assert idle is not None and idle.expires_ms - idle.made_at_ms == 3_000
     time.sleep(3.1)
@@ -166,17 +175,18 @@ def test_active_users_get_new_slates_before_theirs_expire_and_the_others_go(serv
 
 def test_a_new_version_takes_the_place_of_the_old_one_at_once(served):
     user = user_id(15, False)
-    served.slates("build")
+    served.build()
     with SlateCache(served.cache, events="", server=served.server.grpc_url, server_timeout_s=10) as reader:
         assert reader.recommend([user])[0].path == "cache"
         publish(served.run, served.config, served.target, "fused")
-        assert "the server serves version 1, and" in served.slates("build", status=1)
+        with pytest.raises(ServingError, match=r"the server serves version 1, and .* has 2; load it"):
+            served.build()
         reload_model(served.server.grpc_url, served.server.admin_key)
         time.sleep(1.1)
         # The slates are those of another version than the one that is served.
         assert reader.recommend([user])[0].path == "known_user"
         assert "`cascade slates build` makes those of the new one" in served.slates("refresh", status=1)
-        served.slates("build")
+        served.build()
         assert reader.recommend([user])[0].path == "cache"
     with open_cache(served.cache) as cache:
         versions = {key.split(b"\0")[0] for key, _ in cache.scan(b"e")}
