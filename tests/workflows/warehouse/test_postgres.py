@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +165,33 @@ def test_an_unchanged_table_does_not_run_the_stage_again(
     prepare(tmp_path, source=server.url(), events="shop.moving")
     assert "data: up to date" not in capsys.readouterr().err
     assert content(tmp_path) != before
+
+
+def test_what_a_killed_process_left_is_gone(server: PostgresServer, tmp_path: Path) -> None:
+    left = tmp_path / ".data.warehouse"
+    left.mkdir()
+    (left / "events_0.parquet").write_bytes(b"half")
+    prepare(tmp_path, source=server.url(), events="shop.events")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("size", ["600k", "4m"])
+def test_a_full_disk_is_one_sentence(server: PostgresServer, tmp_path: Path, size: str) -> None:
+    """While the rows come, and while they are put in order."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    found = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
+    )
+    if found.returncode:
+        pytest.skip(f"no small disk can be mounted: {found.stderr.strip()}")
+    try:
+        many = "SELECT e.user_id + i AS user_id, md5(i::text) AS item_id, at, click, device, shelf FROM shop.events e, "
+        with pytest.raises(CascadeError, match=r"^data: the disk of .* is full; free some space and run the same"):
+            prepare(folder / "run", source=server.url(), events=f"{many} generate_series(1, 400) i")
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_no_file_and_no_line_holds_a_secret(
