@@ -30,7 +30,7 @@ LOGIN = "set GOOGLE_APPLICATION_CREDENTIALS to a key file, log in with gcloud, o
 WORDS = {
     "credentials": LOGIN,
     "Could not deserialize": LOGIN,
-    "readsessions": "give this account the role BigQuery Read Session User, or do without google-cloud-bigquery-storage",
+    "readsessions": "give this account the role BigQuery Read Session User, or remove google-cloud-bigquery-storage",
     "Access Denied": "correct the name, or give this account the right to read it",
     "Not found": "correct the name, with its dataset and, where it is not the one of data.source, its project",
     "not found in FROM": "correct the column in the query",
