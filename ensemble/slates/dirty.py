@@ -11,9 +11,10 @@ from ensemble.stream.folder import load_spec
 from runtime.stream.events import FORGET, ITEM
 from runtime.stream.keys import user_keys
 from runtime.stream.log.errors import LogError
-from runtime.stream.log.reader import Batch
+from runtime.stream.log.reader import Batch, next_offset
 from workflows.core.errors import ArtefactError
 from workflows.stream.follow import Follower
+from workflows.stream.history import first_event
 
 __all__ = ["Dirty"]
 
@@ -25,11 +26,14 @@ class Dirty:
 
     Args:
         events: the folder of live events.
-        offset: from which its log is read.
+        offset: from which its log is read, or from the first event that it still has.
+
+    Raises:
+        ArtefactError: the log cannot be read, or ends before that offset.
     """
 
     def __init__(self, events: Path, offset: int) -> None:
-        self._log = Follower(events, offset)
+        self._log = Follower(events, _start(events, offset))
         # Of each user the first event that its slate lacks, and the offset that its slate must reach.
         self._waiting: dict[bytes, tuple[int, int]] = {}
         self.forgotten: dict[bytes, int] = {}
@@ -77,3 +81,16 @@ class Dirty:
             else:
                 first = self._waiting[key][0] if key in self._waiting else offset
                 self._waiting[key] = first, offset + 1
+
+
+def _start(events: Path, offset: int) -> int:
+    try:
+        first, end = first_event(events), next_offset(events)
+    except LogError as error:
+        raise ArtefactError(str(error)) from error
+    if offset > max(end, first):
+        raise ArtefactError(
+            f"the slates know events up to {offset}, and the log in {events} ends at {end}: it is another log; give "
+            "the one of their server with --events, or build them again"
+        )
+    return max(offset, first)

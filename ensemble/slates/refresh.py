@@ -142,7 +142,8 @@ class _Refresh:
             return
         before = read_refreshed(self._cache)
         is_of_build = before is not None and before.built_at_ms == built.made_at_ms
-        self._dirty = Dirty(self._events, max(before.offset if before and is_of_build else built.offset, 0))
+        known = before.offset if before and is_of_build else built.offset
+        self._dirty = Dirty(self._events, known)
         if self._dirty.is_text != (built.user_id_dtype == "BYTES"):
             raise ArtefactError(f"{self._events} and the cache have users of different types; they are of two products")
 

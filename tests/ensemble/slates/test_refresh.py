@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from ensemble.serving.triton import TritonServer
 from ensemble.slates.build import Options, build
 from ensemble.slates.cache.open import open_cache
 from ensemble.slates.records import read_current
+from runtime.stream.ingest import Ingest
+from runtime.stream.spec import StreamSpec
 from tests.ensemble.slates.world import now_ms
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import ServingError
@@ -125,6 +128,14 @@ def test_what_is_sold_out_is_in_no_slate_until_it_is_back(served):
         served.client.send([{"kind": "item", "item_id": first, "in_stock": in_stock}])
         assert (first in served.read(user).item_ids) is in_stock
         assert (first in served.client.recommend([user])[0].item_ids) is in_stock
+
+
+def test_another_log_is_refused(served, tmp_path):
+    shutil.copy(served.events / "stream.json", tmp_path)
+    Ingest(tmp_path, StreamSpec.load(tmp_path)).close()
+    (tmp_path / "log").mkdir(exist_ok=True)
+    said = served.slates("refresh", "--events", str(tmp_path), status=1)
+    assert f"the log in {tmp_path} ends at 0: it is another log; give the one of their server" in said
 
 
 def test_following_makes_new_slates_until_it_is_stopped(served):
