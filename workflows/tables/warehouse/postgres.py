@@ -10,7 +10,8 @@ from workflows.tables.warehouse.connection import Column, Rows, check_driver
 
 __all__ = ["Postgres", "connect", "remedy"]
 
-TYPE = b"POSTGRESQL:type"
+# Where the driver says a type: every one, or in releases before 1.13 those alone that Arrow has no name for.
+TYPES = (b"POSTGRESQL:type", b"ADBC:postgresql:typname")
 # Types that tables know; every other one is read as Postgres prints it.
 SCALARS = {"int2", "int4", "int8", "float4", "float8", "bool", "text", "varchar", "name"}
 KNOWN = SCALARS | {"date", "timestamp", "timestamptz"} | {f"_{name}" for name in SCALARS}
@@ -68,10 +69,16 @@ class Postgres:
 
     def columns(self, select: str) -> dict[str, Column]:
         """As in `Connection`."""
+        import pyarrow as pa
+
         found = {}
         for field in self._cursor.adbc_execute_schema(select):
-            kind, name = (field.metadata or {}).get(TYPE, b"").decode(), self.quoted(field.name)
-            found[field.name] = Column(name if kind in KNOWN else f"{name}::text", is_decimal=kind == "numeric")
+            said, name = field.metadata or {}, self.quoted(field.name)
+            kind = next((said[key].decode() for key in TYPES if key in said), "")
+            # Text of a type that is not said may be a padded char(n), which the cast takes for what it says.
+            is_plain = not (isinstance(field.type, pa.BaseExtensionType) or pa.types.is_string(field.type))
+            is_known = kind in KNOWN or (not kind and is_plain)
+            found[field.name] = Column(name if is_known else f"{name}::text", is_decimal=kind == "numeric")
         return found
 
     def read(self, select: str) -> Rows:
