@@ -26,7 +26,8 @@ OURS = {
     "statistics.interval.ms": 500,
 }
 # What a URL may set otherwise: a worker that was killed gives its partitions back after this long.
-USUAL = {"session.timeout.ms": 10_000, "fetch.wait.max.ms": 200}
+# Of what librdkafka would write on standard error at every try, `poll` raises what matters.
+USUAL = {"session.timeout.ms": 10_000, "fetch.wait.max.ms": 200, "log_level": 0}
 # How old the end of a partition may be that is known by the last answer of its broker.
 SEEN_NS = 1_000_000_000
 
@@ -153,6 +154,7 @@ class Topic:
         try:
             found = self._consumer.list_topics(self._url.topic, timeout=TIMEOUT_S).topics[self._url.topic]
         except self._kafka.KafkaException as error:
+            self._consumer.poll(0)
             raise ServingError(f"no broker of {self._url.shown} answers: {self._said or _words(error)}") from None
         if found.error is not None or not found.partitions:
             why = found.error.str() if found.error is not None else "it has no partitions"

@@ -113,7 +113,11 @@ class Worker:
         self._beat_at = 0.0
         self.num_events = self.num_rejected = 0
         self._topic = Topic(url, url.group or f"cascade-{store.url.prefix}-{spec.state_version}", self._start)
-        store.begin(url.topic, self._topic.num_partitions)
+        try:
+            store.begin(url.topic, self._topic.num_partitions)
+        except StoreError:
+            self._topic.close()
+            raise
 
     def run(self, stop: threading.Event) -> None:
         """Until a stop is asked for.
