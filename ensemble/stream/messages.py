@@ -149,6 +149,8 @@ def _event(message: Message) -> tuple[dict[str, Any], str]:
     """What a message says, or why it says nothing."""
     if message.value is None:
         return {}, "it is empty; an event is a JSON object"
+    if message.at_ms < 0:
+        return {}, "the topic gives it no time, which is its arrival; use a broker and a producer that do"
     try:
         event = json.loads(message.value)
     except (ValueError, RecursionError) as error:

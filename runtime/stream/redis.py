@@ -95,6 +95,7 @@ class RedisStore:
         self.nodes = Nodes(url, timeout_s)
         self.base = f"{url.prefix}:{spec.state_version}:".encode()
         self.positions_key = self.base + b"positions"
+        self._tags = [b"%b{%d}" % (self.base, bucket) for bucket in range(BUCKETS)]
         self.opened, self.log_id = 0, ""
 
     @contextmanager
@@ -143,9 +144,8 @@ class RedisStore:
 
     def record_key(self, key: bytes, partition: int | None = None) -> bytes:
         """The key here of one in LMDB; of an item's, its part of a partition."""
-        tag = b"{%d}" % (zlib.crc32(key[1:]) % BUCKETS)
-        part = b"" if partition is None else partition.to_bytes(2, "big")
-        return b"".join((self.base, tag, key, part))
+        tagged = self._tags[zlib.crc32(key[1:]) % BUCKETS] + key
+        return tagged if partition is None else tagged + partition.to_bytes(2, "big")
 
     def index_key(self, index: bytes, partition: int) -> bytes:
         """The sorted set of the items that an index names: by the offset of the event that put them there."""

@@ -228,6 +228,21 @@ def test_poison_costs_no_other_message_anything(world):
     world.check()
 
 
+def test_the_producer_of_the_documentation_is_understood(world, broker):
+    import confluent_kafka
+
+    text = (Path(__file__).parents[3] / "docs/OUTGROWN.md").read_text()
+    code = next(block for block in text.split("```python\n")[1:] if "Producer" in block).split("```")[0]
+    code = code.replace("broker1:9092", broker.address).replace('"clicks"', repr(world._name))
+    world.start()
+    exec(code, {"confluent_kafka": confluent_kafka, "json": json})
+    world.until(lambda: sum(world.positions()) == 1)
+    (key,) = user_keys(np.array([17]))
+    with world.store.read() as reading:
+        (record,) = unpack(reading.get([USER + key]), user_record(SPEC))
+    assert record["slots"]["item"][0] == 1791 and record["slots"]["at"][0] == START * 10**9
+
+
 def test_the_state_says_how_fresh_it_is(world):
     world.start()
     world.send(*clicks(20))
