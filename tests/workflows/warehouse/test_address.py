@@ -51,6 +51,14 @@ def test_the_address_has_them() -> None:
     assert address.scrubbed(said) == "no *** nor ***, *** or postgresql://***"
 
 
+@pytest.mark.parametrize(
+    ("place", "host", "port"), [("[::1]:5433", "::1", "5433"), ("[::1]", "::1", ""), ("db", "db", "")]
+)
+def test_hosts_and_ports(place: str, host: str, port: str) -> None:
+    address = address_of(without_secrets(f"postgresql://ann:s3cret@{place}/shop"), {})
+    assert (address.host, address.port, address.user) == (host, port, "ann")
+
+
 def test_values_of_the_environment_are_taken_as_they_are() -> None:
     source = without_secrets("postgresql://${WHO}:${PW}@${WHERE}:${PORT}/shop${N}?sslkey=${KEY}")
     known = {"WHO": "ann", "PW": "a%2Fb/@:", "WHERE": "db", "PORT": "5433", "N": "2", "KEY": "/k"}

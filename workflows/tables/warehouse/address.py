@@ -130,7 +130,7 @@ def address_of(source: str, environment: Mapping[str, str] = os.environ) -> Addr
         return "".join(unquote(literal) + value for literal, value in zip(literals, [*values, ""], strict=True))
 
     user, _, password = (found["login"] or "").partition(":")
-    host, _, port = found["host"].partition(":")
+    host, port = _host_and_port(found["host"])
     parameters = {
         name: filled(value, is_secret=name.lower() not in SHOWN) for name, value in _parameters(found["query"])
     }
@@ -150,13 +150,22 @@ def address_of(source: str, environment: Mapping[str, str] = os.environ) -> Addr
 
 def _parts(source: str) -> re.Match[str]:
     found = FORM.fullmatch(source.strip())
-    port = found["host"].partition(":")[2] if found else ""
+    port = _host_and_port(found["host"])[1] if found else ""
     if not found or (port and not PORT.fullmatch(port)):
         raise ConfigError(
             "data.source: the URL of the warehouse cannot be read; expected scheme://user:password@host:port/database, "
             "in a password %2F for /, %3A for :, %40 for @, %3F for ? and %23 for #"
         )
     return found
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """An IPv6 address stands in brackets, as it has colons itself."""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":")
+    host, _, port = text.partition(":")
+    return host, port
 
 
 def _parameters(query: str | None) -> Iterator[tuple[str, str]]:
