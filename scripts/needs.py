@@ -78,7 +78,7 @@ COMMANDS: Mapping[str, Needs] = {
     "rollback": Needs("serve", ("runtime",)),
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
-    "stream run": Needs("serve", ("runtime", "client")),
+    "stream run": Needs("serve,kafka,redis", ("runtime", "client")),
     "stream replay": Needs("export", ("live", "tables")),
     "stream audit": Needs("export", ("live", "tables")),
     "stream backfill": Needs("export", ("live", "tables")),
