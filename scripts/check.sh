@@ -21,6 +21,7 @@ if [ "$which" != rest ]; then
     step "the tests that train nothing, on Python 3.12" .venv-light/bin/pytest -m "not slow and not long" @tests/light.txt
   fi
 fi
-# A file's tests stay together, since they share what is trained for them; each process takes some 2 GB.
-num_processes=$(($(nproc) < 4 ? $(nproc) : 4))
+# A file's tests stay together, since they share what is trained for them; each process takes some 2 GB. One more than
+# there are cores: half of the time a test waits for a server.
+num_processes=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
 step "tests ($which)" "$bin/pytest" --require-triton --durations=15 -m "$selection" -n "$num_processes" --dist loadfile

@@ -81,6 +81,7 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.long
 def test_an_ensemble_that_triton_dropped_is_brought_back(tmp_path, monkeypatch):
     import tritonclient.grpc as grpc
 

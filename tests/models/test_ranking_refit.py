@@ -48,6 +48,7 @@ def item_fields(run):
     return np.load(run.folder("ranking") / "item_fields.npy")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("training_examples", ["sampled", "impressions"])
 def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_examples, monkeypatch):
     import models.ranking.task as module

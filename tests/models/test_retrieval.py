@@ -195,6 +195,7 @@ def test_a_refit_goes_over_train_and_valid_and_leaves_the_towers_of_the_train_sp
     assert np.abs(embeddings["refit"][1] - embeddings["again"][1]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_a_seed_decides_the_result(tmp_path):
     config = ONE_EPOCH
     results = []

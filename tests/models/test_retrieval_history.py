@@ -137,6 +137,7 @@ def test_a_state_in_training_is_what_serving_computes_for_the_history_up_to_it(r
             assert np.abs(towers.encode_query({**others, "recent_item_ids": turned}) - served).max() > 1e-3
 
 
+@pytest.mark.long
 def test_the_order_decides_where_a_walk_goes_on(run):
     train_retrieval(run, CONFIG)
     features, history = load_features(run), np.asarray(load_state(run, "train").history)

@@ -143,6 +143,7 @@ def test_two_processes_learn_from_windows_of_ordered_histories(tmp_path):
     assert max(record["recall_at_1"] for record in history(run, "retrieval")) > 0.45
 
 
+@pytest.mark.long
 def test_two_processes_train_the_ranker_of_one(alone, tmp_path):
     fit_neighbours(alone, NeighboursConfig())
     train_ranking(alone, RANKING)

@@ -134,6 +134,7 @@ def clicks(num: int, seed: int = 0, *, hot: float = 0.0) -> list[dict]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_that_are_killed_lose_nothing_and_count_nothing_twice(world):
     world.send(*clicks(3000, hot=0.5))
