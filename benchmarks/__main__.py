@@ -11,13 +11,14 @@ from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.serving import serving
 from benchmarks.commands.slates import slates
+from benchmarks.commands.soak import soak
 from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
 
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-for command in (serving, catalogue, preprocess, training, stream, slates, live_quality, document, hm_tables):
+for command in (serving, catalogue, preprocess, training, stream, slates, soak, live_quality, document, hm_tables):
     app.command(command.__name__.replace("_", "-"))(command)
 
 

@@ -1,11 +1,11 @@
-"""What a server costs: processor time and memory of its whole process tree, from /proc."""
+"""What a server costs: processor time, memory and open files of its whole process tree, from /proc."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "resident_bytes"]
+__all__ = ["cpu_seconds", "open_files", "private_bytes", "resident_bytes"]
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -21,7 +21,17 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """Proportional set size of the tree: a page that n processes share counts 1/n in each."""
-    return sum(_pss(member) for member in _tree(pid, _all_stats()))
+    return sum(_memory(member, "Pss:") for member in _tree(pid, _all_stats()))
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that each process of the tree has written and shares with no other, without mapped files."""
+    return sum(_memory(member, "Private_Dirty:") for member in _tree(pid, _all_stats()))
+
+
+def open_files(pid: int) -> int:
+    """File descriptors of the tree."""
+    return sum(_num_files(member) for member in _tree(pid, _all_stats()))
 
 
 def _all_stats() -> dict[int, list[str]]:
@@ -41,9 +51,16 @@ def _tree(pid: int, stats: dict[int, list[str]]) -> list[int]:
     return members
 
 
-def _pss(pid: int) -> int:
+def _memory(pid: int, kind: str) -> int:
     try:
         lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kind))
+
+
+def _num_files(pid: int) -> int:
+    try:
+        return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
+    except OSError:
+        return 0

@@ -1,0 +1,54 @@
+"""The long load: it ends with nothing lost and nothing missed, and what it would have found is a missed target."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import pytest
+
+from benchmarks.stream import soak
+from ensemble.export.stage import export
+from ensemble.stream.replay import replay
+from tests.ensemble.synthetic import make_run
+from workflows.core.errors import ArtefactError
+from workflows.stream.config import StreamConfig
+
+
+@pytest.mark.triton
+@pytest.mark.slow
+def test_a_server_under_events_and_requests_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(soak, "CAPACITY_S", 1.0)
+    monkeypatch.setattr(soak, "SAMPLE_S", 0.2)
+    run, config = make_run(tmp_path / "run", num_users=60, num_items=200)
+    export(run, msgspec.structs.replace(config, stream=StreamConfig()))
+    checked = []
+    monkeypatch.setattr(soak, "replay", lambda events, check: checked.append(replay(events, check=check)))
+    result = soak.measure_soak(run, 0.05, 0.7)
+    found = {target.name: target for target in result.targets}
+    assert len(checked) == 1
+    for name in ("errors", "clicks that the next slate missed", "events acknowledged and not in the log"):
+        assert found[name].value == 0.0 and found[name].met
+    load, times, memory = (table.rows for table in result.figures)
+    assert load[0][2] > 100 and load[0][3] > 10 and load[0][2] < 3 * load[0][0]
+    assert all(row[1] > 0 for row in times) and [row[0] for row in memory] == [1, 2, 3, 4]
+    assert all(row[1] > 10 and row[2] > 10 for row in memory)
+    msgspec.json.encode(result)
+
+
+def test_a_state_that_differs_is_a_missed_target(tmp_path, monkeypatch):
+    def differs(events: object, check: bool) -> None:
+        raise ArtefactError("the live state is not what the log makes")
+
+    monkeypatch.setattr(soak, "replay", differs)
+    assert not soak.equals_its_log(tmp_path)
+
+
+def test_errors_and_growth_are_missed_targets():
+    samples = [soak.Sample(30.0 * n, 2**20 * (100 + 2 * n), 50 + n // 6, 0.5 * n) for n in range(1, 13)]
+    targets = soak.targets_of(Counter({"no answer": 3}), 1, samples, (2, False))
+    assert [target.met for target in targets] == [False] * 6
+    assert targets[0].value == 3.0 and targets[0].note == "no answer"
+    assert targets[4].value == pytest.approx(100 * (122 / 110 - 1))
+    still = [soak.Sample(30.0 * n, 2**20 * 100, 50, 0.5 * n) for n in range(1, 13)]
+    assert all(target.met for target in soak.targets_of(Counter(), 0, still, (0, True)))
