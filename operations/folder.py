@@ -1,0 +1,153 @@
+"""MON, the folder that a collector keeps: its parts by name, and changes of it that happen as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runtime.stream.log.errors import LogError
+from runtime.stream.log.lock import FolderLock
+from runtime.stream.log.segments import sync_folder
+from workflows.core.errors import ArtefactError
+
+__all__ = [
+    "CHAINS",
+    "FORGOTTEN",
+    "PENDING",
+    "PRUNED",
+    "RECENT",
+    "REQUESTS",
+    "STATUS",
+    "Change",
+    "held",
+    "parquet_files",
+    "read_json",
+]
+
+REQUESTS, CHAINS, PENDING = "requests", "chains", "pending"
+STATUS, FORGOTTEN, PRUNED, RECENT = "status.json", "forgotten.json", "pruned.json", "recent.npy"
+LOCK, JOURNAL, FRESH = "lock", "journal.json", ".new"
+
+
+class Change:
+    """Files of MON that take their places together: written beside them first, then named in a journal, then renamed.
+
+    What is ended before the journal is there changes nothing; what is ended after it goes on with the next command.
+
+    Args:
+        folder: MON, held.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._placed: list[Path] = []
+        self._removed: list[Path] = []
+
+    def place(self, path: Path) -> Path:
+        """Where to write what will be at `path`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._placed.append(path)
+        return _beside(path)
+
+    def place_json(self, path: Path, record: Any) -> None:
+        """Write a JSON file."""
+        self.place(path).write_text(json.dumps(record, indent=1, sort_keys=True))
+
+    def remove(self, path: Path) -> None:
+        """Have a file removed."""
+        self._removed.append(path)
+
+    def commit(self) -> None:
+        """Let everything happen."""
+        for path in self._placed:
+            with _beside(path).open("rb") as file:
+                os.fsync(file.fileno())
+        journal = self._folder / JOURNAL
+        record = {"placed": [str(path) for path in self._placed], "removed": [str(path) for path in self._removed]}
+        with journal.with_suffix(FRESH).open("w") as file:
+            file.write(json.dumps(record))
+            file.flush()
+            os.fsync(file.fileno())
+        journal.with_suffix(FRESH).replace(journal)
+        sync_folder(self._folder)
+        _finish(self._folder)
+
+    def abandon(self) -> None:
+        """Forget it."""
+        for path in self._placed:
+            _beside(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
+    """Hold MON; what an earlier command was ended in is finished first.
+
+    Args:
+        folder: MON.
+        what: is done to it, for the sentence of whoever comes meanwhile.
+        made: make it where it is absent.
+
+    Raises:
+        ArtefactError: it is absent, or another process holds it.
+    """
+    if not made and not (folder / STATUS).is_file():
+        raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
+    try:
+        lock = FolderLock(folder / LOCK, what)
+    except LogError as error:
+        raise ArtefactError(str(error)) from error
+    try:
+        _finish(folder)
+        for left in folder.rglob(f".*{FRESH}"):
+            left.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """A JSON file of MON; the default where it is absent.
+
+    Raises:
+        ArtefactError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); put a copy of it back") from error
+
+
+def parquet_files(folder: Path, keys: Sequence[str] | None = None) -> list[Path]:
+    """The files of requests, those of the latest days first.
+
+    Args:
+        folder: MON.
+        keys: of chains; None: of all.
+    """
+    names = [f"chain={key[:16]}" for key in keys] if keys is not None else ["chain=*"]
+    found = [path for name in names for path in (folder / REQUESTS).glob(f"{name}/date=*/*.parquet")]
+    return sorted(found, key=lambda path: (path.parent.name, path.name), reverse=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{FRESH}")
+
+
+def _finish(folder: Path) -> None:
+    """Do what the journal says and has not happened."""
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        return
+    record = json.loads(journal.read_text())
+    for path in map(Path, record["placed"]):
+        if _beside(path).is_file():
+            _beside(path).replace(path)
+    for path in map(Path, record["removed"]):
+        path.unlink(missing_ok=True)
+    journal.unlink()

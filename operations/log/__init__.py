@@ -1,0 +1,1 @@
+"""The request log once it is collected: MON, a folder of Parquet."""
