@@ -16,7 +16,8 @@ from ensemble.stream.messages import Message, MessageReader, Read
 from ensemble.stream.topic import Topic, TopicUrl, read_topic_url
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FolderError, make_folder
-from runtime.stream.redis import WRITE_TIMEOUT_S, RedisPartition, RedisStore
+from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore
+from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
 from runtime.stream.rejected import Rejected
 from runtime.stream.spec import StreamSpec
