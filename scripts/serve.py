@@ -38,6 +38,13 @@ def serve(
             "--store", help="redis:// or rediss:// URL of a state that `cascade stream run` writes; else CASCADE_STORE."
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            help="kafka://broker:9092/topic that cascade_events writes to; else CASCADE_SOURCE.",
+        ),
+    ] = None,
 ) -> None:
     """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.
 
@@ -51,6 +58,7 @@ def serve(
         events=events,
         events_key=events_key,
         store=store,
+        source=source,
     )
     raise typer.Exit(status)
 

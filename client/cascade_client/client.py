@@ -130,7 +130,7 @@ class CascadeClient:
         return dict(self._run(exchange.inputs(), transport))
 
     def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
-        """Send events; when this returns, the next slate knows them.
+        """Send events; when this returns, the next slate knows them, or of a server that writes to a topic, a soon one.
 
         An event is a mapping of "user_id" and "item_id", and what it may say beside them: "label" (the server's first
         one by default; "impression" for an item that was shown), "value", "at" (a datetime with its zone, an ISO text

@@ -27,6 +27,7 @@ from ensemble.serving.workspace import link, make_workspace
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
+from runtime.stream.topic_url import SOURCE_VARIABLE
 from workflows.core.errors import ServingError
 
 __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
@@ -55,7 +56,8 @@ class TritonServer(Endpoints):
         events: the folder of live events; with it `cascade_events` is loaded as well, where the repository has it.
         events_key: what a sender of events must know; nothing by default.
         reads_events: a folder of live events that the chain reads and another server writes.
-        store: the URL of the live state where it is not in the folder; `cascade_events` is not loaded then.
+        store: the URL of the live state where it is not in the folder.
+        source: the URL of the topic that `cascade_events` writes where there is a store; without, it is not loaded.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class TritonServer(Endpoints):
         events_key: str = "",
         reads_events: Path | None = None,
         store: str = "",
+        source: str = "",
     ) -> None:
         super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
@@ -81,8 +84,9 @@ class TritonServer(Endpoints):
         self._models = [MODEL_NAME]
         if store:
             self._live = {STORE_VARIABLE: store}
-        elif events is not None and takes_events(repository):
-            self._live = {STORE_VARIABLE: "", FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
+        if events is not None and takes_events(repository) and (source or not store):
+            own = {STORE_VARIABLE: store, SOURCE_VARIABLE: source}
+            self._live = {**own, FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
             self._models.append(EVENTS_MODEL)
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
