@@ -14,6 +14,8 @@ __all__ = ["IN_STOCK", "NOT_SAID", "OUT_OF_STOCK", "item_record", "pack_items", 
 
 # What an item's record says of its stock; 0, what an empty record holds, is that no event has said anything.
 NOT_SAID, OUT_OF_STOCK, IN_STOCK = 0, 1, 2
+# Of a user's record, stored: an event id, an interaction.
+ID_BYTES, SLOT_BYTES = 8, 24
 
 
 def item_record(spec: StreamSpec) -> np.dtype:
@@ -36,14 +38,16 @@ def user_record(spec: StreamSpec) -> np.dtype:
         next_offset: int64, one more than the offset of the last event that is in it; events below it are in already.
         first_at, last_at: int64, the earliest and latest instant of its events; 0 before the first.
         num_events: uint32, events in it, without those that came twice.
-        num_history, num_ids: uint16, places of `slots` in use.
+        num_history, num_ids: uint16, places of `slots` and of `event` in use.
         since: int64 [S], where the spec has `since`: the latest instant of an event with each of the labels; 0 none.
         newest, tiles: see `runtime.stream.windows.ring_fields`, of `user_windows`.
-        slots: [max(H, dedupe_last)], the latest first, so that an unused rest is all zero and need not be stored:
-            item (key, int64), at (int64), offset (int64): the latest H interactions by (at, offset);
-            event (uint64): hashes of the latest event ids, by arrival.
+        event: uint64 [dedupe_last], hashes of the latest event ids by arrival, the latest first.
+        slots: [H] of item (key, int64), at (int64), offset (int64): the latest interactions by (at, offset), the latest
+            first.
+
+    Of `event` and `slots` the places that are not in use are not stored.
     """
-    slot = np.dtype([("item", "<i8"), ("at", "<i8"), ("offset", "<i8"), ("event", "<u8")])
+    slot = np.dtype([("item", "<i8"), ("at", "<i8"), ("offset", "<i8")])
     return np.dtype(
         [
             ("next_offset", "<i8"),
@@ -54,19 +58,21 @@ def user_record(spec: StreamSpec) -> np.dtype:
             ("num_ids", "<u2"),
             *([("since", "<i8", (len(spec.since),))] if spec.since else []),
             *ring_fields(spec.user_windows),
-            ("slots", slot, (max(spec.history_length, spec.dedupe_last),)),
+            ("event", "<u8", (spec.dedupe_last,)),
+            ("slots", slot, (spec.history_length,)),
         ]
     )
 
 
 def pack_users(records: NDArray) -> list[bytes]:
     """Records of users [n] -> n byte strings, without the places that are not in use."""
-    size, packed = records.dtype.itemsize, records.tobytes()
-    slots = records.dtype["slots"]
-    used = np.maximum(records["num_history"], records["num_ids"]).astype(np.int64)
-    ends = size - (slots.shape[0] - used) * slots.base.itemsize
-    starts = np.arange(0, len(packed), size)
-    return [packed[start:stop] for start, stop in zip(starts.tolist(), (starts + ends).tolist(), strict=True)]
+    packed, starts = records.tobytes(), np.arange(0, records.nbytes, records.itemsize)
+    ids, slots = (records.dtype.fields[name][1] for name in ("event", "slots"))  # type: ignore[index]
+    first = starts + ids + ID_BYTES * records["num_ids"].astype(np.int64)
+    last = starts + slots + SLOT_BYTES * records["num_history"].astype(np.int64)
+    cuts = zip(starts.tolist(), first.tolist(), (starts + slots).tolist(), last.tolist(), strict=True)
+    # Where all ids are in use, what follows them lies right behind.
+    return [packed[a:d] if b == c else packed[a:b] + packed[c:d] for a, b, c, d in cuts]
 
 
 def pack_items(records: NDArray) -> list[bytes]:
@@ -78,5 +84,18 @@ def pack_items(records: NDArray) -> list[bytes]:
 def unpack(values: Sequence[bytes | None], dtype: np.dtype) -> NDArray:
     """Byte strings -> structures [n] that can be written to; None is an empty record."""
     size = dtype.itemsize
-    joined = bytearray(b"".join([(value or b"").ljust(size, b"\0") for value in values]))
-    return np.frombuffer(joined, dtype)
+    if "slots" in (dtype.names or ()):
+        values = _spread(values, dtype)
+    return np.frombuffer(bytearray().join([(value or b"").ljust(size, b"\0") for value in values]), dtype)
+
+
+def _spread(values: Sequence[bytes | None], dtype: np.dtype) -> list[bytes]:
+    """Records of users with their slots in place."""
+    at, slots = (dtype.fields[name][1] for name in ("num_history", "slots"))  # type: ignore[index]
+    given = [value or b"\0" * slots for value in values]
+    used = np.frombuffer(b"".join([value[at : at + 2] for value in given]), "<u2").astype(np.int64)
+    ends = np.fromiter(map(len, given), np.int64, len(given)) - SLOT_BYTES * used
+    return [
+        value if end == slots else value[:end].ljust(slots, b"\0") + value[end:]
+        for value, end in zip(given, ends.tolist(), strict=True)
+    ]
