@@ -8,16 +8,14 @@ that are sparse from the start, and was also more accurate on the data of docs/Q
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
+from models.neighbours.blocks import in_threads, spans_of
 from models.neighbours.nearest import strongest
 
 __all__ = ["local_ridge"]
@@ -44,25 +42,24 @@ def local_ridge(
     num_items = counts.shape[0]
     width = min(num_neighbours, num_items - 1)
     norms = np.sqrt(np.maximum(counts.diagonal(), 1e-9)).astype(np.float32)
-    rows, cosines = strongest(counts, 1 / norms, width)
-    sides = cosines * norms[:, None] * norms[rows]
+    rows = np.full((num_items, width), -1, np.int32)
     weights = [np.zeros((num_items, width), np.float32) for _ in l2s]
     diagonal = np.arange(width)
-    step = max(1, BLOCK_CELLS // max(width * width, 1))
 
-    def solve(start: int) -> None:
-        span = slice(start, start + step)
-        systems = _systems(counts.indptr, counts.indices, counts.data, rows[span])
+    def solve(span: tuple[int, int]) -> None:
+        block = slice(*span)
+        near, cosines = strongest(counts[block], 1 / norms, width, span[0])
+        rows[block], sides = near, cosines * norms[block, None] * norms[near]
+        systems = _systems(counts.indptr, counts.indices, counts.data, near)
         added = 0.0
         for l2, result in zip(l2s, weights, strict=True):
             systems[:, diagonal, diagonal] += np.float32(l2 - added)
             added = l2
             # Padding has a row of its own with the ridge alone, and 0 on the right: its weight is 0.
-            result[span] = np.linalg.solve(systems, sides[span, :, None])[:, :, 0]
+            result[block] = np.linalg.solve(systems, sides[:, :, None])[:, :, 0]
 
-    # Threads of BLAS inside ours, on systems this small, made the whole four times slower on two cores.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(solve, range(0, num_items if width else 0, step)))
+    if width:
+        in_threads(solve, spans_of(num_items, max(1, BLOCK_CELLS // (width * width))))
     return rows, weights
 
 
