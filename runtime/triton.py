@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.blocked import BlockedItems
 from runtime.chain import Chain, open_nodes, parse_all
 from runtime.errors import BadRequest
 from runtime.plan import WIDTH, Plan
@@ -36,9 +37,13 @@ class PartModel:
         plan: the whole one.
         folder: what the nodes open.
         spec: the chain's sizes.
+        blocked: items that are never shown; the part that reads the request leaves them out.
     """
 
-    def __init__(self, model: str, plan: Plan, folder: Path, spec: ChainSpec) -> None:
+    def __init__(
+        self, model: str, plan: Plan, folder: Path, spec: ChainSpec, blocked: BlockedItems | None = None
+    ) -> None:
+        self._blocked = blocked
         self._nodes = open_nodes(plan.of_model(model), folder, spec)
         self._inputs, self._outputs = plan.boundary(model, spec)
         first = self._nodes[0].step
@@ -58,7 +63,7 @@ class PartModel:
         return [*self._split(arrays, sizes)]
 
     def _encode(self, step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
-        parsed = parse_all(step, requests)
+        parsed = parse_all(step, requests, self._blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
         if not good:
             return [request for request in parsed if isinstance(request, BadRequest)]
@@ -107,7 +112,9 @@ class TritonPythonModel:
         name = config["parameters"]["step"]["string_value"]
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [Tensor(t["name"], t["data_type"].removeprefix("TYPE_")) for t in config["output"]]
-        self._answer = _open(name, folder)
+        # Triton names the model's folder; the others are beside it.
+        blocked = BlockedItems.of_server(Path(args["model_repository"]).parent, folder, pb_utils.Logger.log_error)
+        self._answer = _open(name, folder, blocked)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer the requests of one dynamic batch, each for itself."""
@@ -128,10 +135,12 @@ class TritonPythonModel:
         return self._pb.InferenceResponse(tensors)
 
 
-def _open(name: str, folder: Path) -> AnswerMany:
+def _open(name: str, folder: Path, blocked: BlockedItems | None) -> AnswerMany:
     if name == WHOLE_CHAIN:
-        return Chain.load(folder).recommend_many
-    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder)).answer
+        chain = Chain.load(folder)
+        chain.blocked = blocked
+        return chain.recommend_many
+    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder), blocked).answer
 
 
 def _dtype(tensor: Tensor) -> type[np.generic]:

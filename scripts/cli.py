@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from scripts.block import block, unblock
 from scripts.build_index import build_index
 from scripts.demo import demo
 from scripts.doctor import doctor
@@ -37,7 +38,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, block, unblock, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

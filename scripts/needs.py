@@ -76,6 +76,8 @@ COMMANDS: Mapping[str, Needs] = {
     "recommend": Needs("serve", ("client",)),
     "reload": Needs("serve", ("client",)),
     "rollback": Needs("serve", ("runtime",)),
+    "block": Needs("serve", ("runtime",)),
+    "unblock": Needs("serve", ("runtime",)),
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
     "stream run": Needs("serve,kafka,redis", ("runtime", "client")),

@@ -20,10 +20,11 @@ from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_
 from ensemble.serving.binary import TritonBinary, find_triton, server_environment
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, reserve_ports
-from ensemble.serving.repository import MODEL_NAME, takes_events
+from ensemble.serving.repository import MODEL_NAME, blocked_file, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
+from runtime.blocked import BLOCKED_VARIABLE
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
@@ -81,6 +82,8 @@ class TritonServer(Endpoints):
         self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
         self._given_log_path = log_path
         self._live = {} if reads_events is None else {FOLDER_VARIABLE: str(reads_events.absolute())}
+        # The server is shown a link to the repository, beside which there is nothing.
+        self._blocked = os.environ.get(BLOCKED_VARIABLE) or str(blocked_file(repository.resolve()))
         self._models = [MODEL_NAME]
         if store:
             self._live = {STORE_VARIABLE: store}
@@ -246,7 +249,7 @@ class TritonServer(Endpoints):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=server_environment(binary, {**os.environ, **self._live}),
+                    env=server_environment(binary, {**os.environ, BLOCKED_VARIABLE: self._blocked, **self._live}),
                     start_new_session=True,
                 )
         except OSError as error:

@@ -50,6 +50,7 @@ COMMANDS = [*(str(command.name) for command in app.registered_commands), *GROUPE
 TRAINING = [command for command, found in needs.COMMANDS.items() if "training" in found.groups]
 STAGE = ["--config", "configs/smoke.toml", "--out", "RUN"]
 ARGUMENTS = {"serve": ["RUN"], "recommend": ["--user-id", "1"], "reload": [], "rollback": ["RUN"]}
+ARGUMENTS |= {command: ["5", "--repo", "RUN"] for command in ("block", "unblock")}
 ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
 ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
 ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
