@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +11,24 @@ from numpy.typing import NDArray
 from runtime.stream.spec import StreamSpec
 from runtime.stream.windows import ring_fields
 
-__all__ = ["IN_STOCK", "NOT_SAID", "OUT_OF_STOCK", "item_record", "pack_items", "pack_users", "unpack", "user_record"]
+__all__ = [
+    "IN_STOCK",
+    "NOT_SAID",
+    "OUT_OF_STOCK",
+    "item_record",
+    "pack_items",
+    "pack_users",
+    "read_users",
+    "unpack",
+    "user_record",
+]
 
 # What an item's record says of its stock; 0, what an empty record holds, is that no event has said anything.
 NOT_SAID, OUT_OF_STOCK, IN_STOCK = 0, 1, 2
 # Of a user's record, stored: an event id, an interaction.
 ID_BYTES, SLOT_BYTES = 8, 24
+# All fields of a user's record are whole words.
+WORD = np.dtype("<u4")
 
 
 def item_record(spec: StreamSpec) -> np.dtype:
@@ -64,38 +77,77 @@ def user_record(spec: StreamSpec) -> np.dtype:
     )
 
 
+def read_users(values: Sequence[bytes], dtype: np.dtype) -> tuple[NDArray, NDArray]:
+    """What a slate needs of users' records, without their event ids.
+
+    Args:
+        values: n records; at least one.
+        dtype: see `user_record`.
+
+    Returns:
+        The fields before the ids [n], and the histories as slots [n, K], the latest first, K as long as the longest and
+        zeros behind the shorter ones.
+    """
+    size = dtype.fields["event"][1]  # type: ignore[index]
+    numbers = np.frombuffer(b"".join([value[:size] for value in values]), _before_ids(dtype))
+    lengths = [SLOT_BYTES * count for count in numbers["num_history"].tolist()]
+    longest = max(lengths)
+    found = [value[len(value) - length :].ljust(longest, b"\0") for value, length in zip(values, lengths, strict=True)]
+    slots = np.frombuffer(b"".join(found), dtype["slots"].base).reshape(len(values), longest // SLOT_BYTES)
+    return numbers, slots
+
+
+@functools.cache
+def _before_ids(dtype: np.dtype) -> np.dtype:
+    names = dtype.names or ()
+    return np.dtype([(name, dtype[name]) for name in names[: names.index("event")]])
+
+
 def pack_users(records: NDArray) -> list[bytes]:
     """Records of users [n] -> n byte strings, without the places that are not in use."""
-    packed, starts = records.tobytes(), np.arange(0, records.nbytes, records.itemsize)
-    ids, slots = (records.dtype.fields[name][1] for name in ("event", "slots"))  # type: ignore[index]
-    first = starts + ids + ID_BYTES * records["num_ids"].astype(np.int64)
-    last = starts + slots + SLOT_BYTES * records["num_history"].astype(np.int64)
-    cuts = zip(starts.tolist(), first.tolist(), (starts + slots).tolist(), last.tolist(), strict=True)
-    # Where all ids are in use, what follows them lies right behind.
-    return [packed[a:d] if b == c else packed[a:b] + packed[c:d] for a, b, c, d in cuts]
+    is_used = _used(records.dtype, records["num_ids"], records["num_history"])
+    packed = records.view(WORD).reshape(is_used.shape)[is_used].tobytes()
+    return _cut(packed, WORD.itemsize * is_used.sum(axis=1))
 
 
 def pack_items(records: NDArray) -> list[bytes]:
     """Records of items [n] -> n byte strings."""
-    size, packed = records.dtype.itemsize, records.tobytes()
-    return [packed[start : start + size] for start in range(0, len(packed), size)]
+    return _cut(records.tobytes(), np.full(len(records), records.itemsize))
 
 
 def unpack(values: Sequence[bytes | None], dtype: np.dtype) -> NDArray:
     """Byte strings -> structures [n] that can be written to; None is an empty record."""
-    size = dtype.itemsize
     if "slots" in (dtype.names or ()):
-        values = _spread(values, dtype)
+        return _unpack_users(values, dtype)
+    size = dtype.itemsize
     return np.frombuffer(bytearray().join([(value or b"").ljust(size, b"\0") for value in values]), dtype)
 
 
-def _spread(values: Sequence[bytes | None], dtype: np.dtype) -> list[bytes]:
-    """Records of users with their slots in place."""
-    at, slots = (dtype.fields[name][1] for name in ("num_history", "slots"))  # type: ignore[index]
-    given = [value or b"\0" * slots for value in values]
-    used = np.frombuffer(b"".join([value[at : at + 2] for value in given]), "<u2").astype(np.int64)
-    ends = np.fromiter(map(len, given), np.int64, len(given)) - SLOT_BYTES * used
-    return [
-        value if end == slots else value[:end].ljust(slots, b"\0") + value[end:]
-        for value, end in zip(given, ends.tolist(), strict=True)
-    ]
+def _unpack_users(values: Sequence[bytes | None], dtype: np.dtype) -> NDArray:
+    given = [value for value in values if value]
+    history, ids = (dtype.fields[name][1] for name in ("num_history", "num_ids"))  # type: ignore[index]
+    numbers = np.frombuffer(b"".join([value[history : ids + 2] for value in given]), "<u2").reshape(-1, 2)
+    records = np.zeros(len(values), dtype)
+    is_used = np.zeros((len(values), dtype.itemsize // WORD.itemsize), bool)
+    is_given = slice(None) if len(given) == len(values) else np.fromiter(map(bool, values), bool, len(values))
+    is_used[is_given] = _used(dtype, numbers[:, 1], numbers[:, 0])
+    records.view(WORD).reshape(is_used.shape)[is_used] = np.frombuffer(b"".join(given), WORD)
+    return records
+
+
+def _used(dtype: np.dtype, num_ids: NDArray, num_history: NDArray) -> NDArray[np.bool_]:
+    """Which words of users' records hold something, bool [n, W]."""
+    words, size = dtype.itemsize // WORD.itemsize, WORD.itemsize
+    ids, slots = (dtype.fields[name][1] // size for name in ("event", "slots"))  # type: ignore[index]
+    is_used, place = np.ones((len(num_ids), words), bool), np.arange(words)
+    np.less(place[: slots - ids], (ID_BYTES // size * num_ids.astype(np.int64))[:, None], out=is_used[:, ids:slots])
+    np.less(
+        place[: words - slots], (SLOT_BYTES // size * num_history.astype(np.int64))[:, None], out=is_used[:, slots:]
+    )
+    return is_used
+
+
+def _cut(packed: bytes, sizes: NDArray[np.int64]) -> list[bytes]:
+    """Byte strings of these sizes that lie one behind the other."""
+    ends = np.cumsum(sizes).tolist()
+    return [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
