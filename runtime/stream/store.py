@@ -146,14 +146,11 @@ class LmdbStore:
         """See Store."""
         try:
             with self._env.begin(write=True) as transaction:
-                every = list(writes)
-                kept = [write for write in every if write[1] is not None]
-                # One call: a loop here would take as long again as LMDB does.
-                with transaction.cursor() as cursor:
-                    cursor.putmulti(kept)
-                for key, value in every if len(kept) < len(every) else ():
+                for key, value in writes:
                     if value is None:
                         transaction.delete(key)
+                    else:
+                        transaction.put(key, value)
                 transaction.put(POSITION, position.to_bytes(8, "big"))
         except self._error as error:
             raise StoreError(f"the state cannot be written ({error})") from error
@@ -191,7 +188,7 @@ class LmdbReading:
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
-        return list(map(self._transaction.get, keys))
+        return [self._transaction.get(key) for key in keys]
 
     def found(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[int]]:
         """See Reading; nothing is ever away."""
