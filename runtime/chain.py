@@ -7,6 +7,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
+from runtime.blocked import BlockedItems
 from runtime.errors import BadRequest
 from runtime.plan import PLAN_FILE, Node, Plan
 from runtime.request import Parsed, join
@@ -56,7 +57,12 @@ class Chain:
     Args:
         folder: what `ensemble.export.compile.compile_chain` wrote.
         spec: instead of its chain.json.
+
+    Attributes:
+        blocked: items that `recommend_many` never shows; a server has them, nobody else.
     """
+
+    blocked: BlockedItems | None = None
 
     def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
         self.spec = spec or ChainSpec.load(folder)
@@ -89,24 +95,22 @@ class Chain:
         Raises:
             BadRequest: the request cannot be answered; the sentence says why.
         """
-        return self.run(self.request_step.parse(request))
+        return self._run(self._first.parse(request))
 
     def recommend_many(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Arrays | BadRequest]:
         """Answer requests together, each as if it were alone; a bad one gets its own error."""
-        parsed = parse_all(self.request_step, requests)
+        parsed = parse_all(self._first, requests, self.blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
-        answers = iter(split(self.run(join(good)), good) if good else [])
+        answers = iter(split(self._run(join(good)), good) if good else [])
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
 
     @property
-    def request_step(self) -> RequestStep:
-        """The first step."""
+    def _first(self) -> RequestStep:
         step: Step = self.nodes[0].step
         assert isinstance(step, RequestStep)
         return step
 
-    def run(self, parsed: Parsed) -> Arrays:
-        """Answer checked requests; see `recommend`."""
+    def _run(self, parsed: Parsed) -> Arrays:
         first, *others = self.nodes
         arrays: Arrays = {}
         first.encode(arrays, parsed)
@@ -115,12 +119,15 @@ class Chain:
         return {name: arrays[array] for name, array in self._response}
 
 
-def parse_all(step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Parsed | BadRequest]:
-    """Check requests one by one; a bad one becomes its error."""
+def parse_all(
+    step: RequestStep, requests: Sequence[Mapping[str, NDArray]], blocked: BlockedItems | None = None
+) -> list[Parsed | BadRequest]:
+    """Check requests one by one; a bad one becomes its error, a good one excludes the blocked items too."""
     parsed: list[Parsed | BadRequest] = []
     for request in requests:
         try:
-            parsed.append(step.parse(request))
+            good = step.parse(request)
+            parsed.append(good if blocked is None else blocked.leave_out(good))
         except BadRequest as error:
             parsed.append(error)
     return parsed

@@ -16,6 +16,7 @@ from runtime.stream.keys import MAX_ID_BYTES, item_keys, user_keys
 
 __all__ = ["LiveRequest", "Parsed", "RequestParser", "join", "pad_columns"]
 
+LARGEST = (1 << 63) - 1
 KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
 
 
@@ -191,8 +192,9 @@ def _user_keys(users: NDArray) -> list[bytes]:
         texts = map(as_bytes, users.tolist())
         return [text if len(text) <= MAX_ID_BYTES else b"" for text in texts]
     keys = user_keys(users.astype(np.int64))
-    fits = (users <= np.iinfo(np.int64).max).tolist()
-    return [key if fitting else b"" for key, fitting in zip(keys, fits, strict=True)]
+    if users.dtype.kind == "i":
+        return keys
+    return [key if user <= LARGEST else b"" for key, user in zip(keys, users.tolist(), strict=True)]
 
 
 def _names(ids: NDArray, rows: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -17,4 +17,16 @@ lock serve --extra serve
 # numpy 1 in the first, since nvidia-pytriton's Triton needs it; numpy 2 in the second, for all that needs no Triton.
 lock312 serve-py312 --extra serve
 lock312 light-py312 --extra evaluate --extra test
+# What `make test-warehouses` needs: the drivers beside cpu.txt, and two emulators that fit beside nothing.
+lock warehouses --extra snowflake --extra bigquery --constraint requirements/cpu.txt
+emulator() {
+  local out=$1
+  shift
+  printf '%s\n' "$@" | "$uv" pip compile - --no-config --output-file "requirements/$out.txt" --python-version 3.11 \
+    --python-platform x86_64-manylinux_2_35 --only-binary :all: --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-header --no-annotate --no-strip-extras --quiet
+}
+emulator fakesnow "fakesnow[server]==0.11.22" snowflake-connector-python==4.8.1
+# Its DuckDB must be the one that the packaged extension is built for.
+emulator bqemulator bqemulator==1.3.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 numpy pandas pyarrow
 docker/lock.sh "$(realpath "$uv")"

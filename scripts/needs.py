@@ -58,7 +58,7 @@ class Needs(NamedTuple):
 TRAINING = Needs("cpu", ("training", "tables", "runtime"))
 STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
 # Commands of two words by their first one.
-GROUPS = ("events", "stream", "slates", "log")
+GROUPS = ("events", "stream", "slates")
 # What is not named here runs on the light dependencies.
 COMMANDS: Mapping[str, Needs] = {
     "prepare": TRAINING,
@@ -76,6 +76,8 @@ COMMANDS: Mapping[str, Needs] = {
     "recommend": Needs("serve", ("client",)),
     "reload": Needs("serve", ("client",)),
     "rollback": Needs("serve", ("runtime",)),
+    "block": Needs("serve", ("runtime",)),
+    "unblock": Needs("serve", ("runtime",)),
     "events send": Needs("serve", ("client",)),
     "stream status": Needs("serve", ("live",)),
     "stream run": Needs("serve,kafka,redis", ("runtime", "client")),
@@ -85,11 +87,6 @@ COMMANDS: Mapping[str, Needs] = {
     "stream compact": Needs("export", ("live", "tables")),
     "stream forget": Needs("export", ("live", "tables", "client")),
     "stream rebuild": Needs("export", ("live", "tables")),
-    "log collect": Needs("export", ("tables",)),
-    "log verify": Needs("export", ("tables",)),
-    "log prune": Needs("export", ("tables",)),
-    "log forget": Needs("export", ("tables",)),
-    "replay": Needs("export", ("tables", "runtime")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
     "slates status": Needs("serve", ("client", "live")),

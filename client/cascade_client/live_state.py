@@ -20,7 +20,7 @@ from cascade_client.slate_entry import Entry
 __all__ = ["LiveState"]
 
 SPEC_FILE = "stream.json"
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 # What goes into the name of the state's folder.
 VERSIONED = (
     *("user_id_dtype", "item_id_dtype", "labels", "history_length", "dedupe_last"),
@@ -29,9 +29,9 @@ VERSIONED = (
 # The first byte of the keys of users' records, of the seen items that left their histories, and of items' records.
 USER, SEEN, ITEM = b"u", b"s", b"i"
 SIGN = -1 << 63
-# A user's record: where its numbers are, and its slots, which are its end.
-NEXT_OFFSET, NUM_EVENTS, NUM_HISTORY, NUM_IDS = slice(0, 8), slice(24, 28), slice(28, 30), slice(30, 32)
-SLOT = np.dtype([("item", "<i8"), ("at", "<i8"), ("offset", "<i8"), ("event", "<u8")])
+# A user's record: where its numbers are, and its history, which is its end.
+NEXT_OFFSET, NUM_EVENTS, NUM_HISTORY = slice(0, 8), slice(24, 28), slice(28, 30)
+SLOT = np.dtype([("item", "<i8"), ("at", "<i8"), ("offset", "<i8")])
 # An item's record: the offset of the item event that holds, and what it says.
 STOCK_OFFSET, STOCK = slice(16, 24), 24
 OUT_OF_STOCK = 1
@@ -114,10 +114,9 @@ def _kept(transaction: Any, user: bytes, entry: Entry | None, seen: bool, has_st
 
 def _history(record: bytes) -> list[int]:
     """Keys of the items in the history of a user's record."""
-    num_history, num_ids = _number(record[NUM_HISTORY]), _number(record[NUM_IDS])
-    used = max(num_history, num_ids)
-    slots = np.frombuffer(record, SLOT, used, len(record) - used * SLOT.itemsize)
-    items: list[int] = slots["item"][:num_history].tolist()
+    num_history = _number(record[NUM_HISTORY])
+    slots = np.frombuffer(record, SLOT, num_history, len(record) - num_history * SLOT.itemsize)
+    items: list[int] = slots["item"].tolist()
     return items
 
 

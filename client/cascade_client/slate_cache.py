@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -88,6 +88,8 @@ class SlateCache:
         # The version that was read last and everybody's slate in it: they outlive a cache that goes away.
         self._known: tuple[bytes, Current] | None = None
         self._popular: Entry | None = None
+        # What no slate may show: as the cache says it, and the ids as text.
+        self._blocked: tuple[bytes | None, frozenset[str]] = (None, frozenset())
 
     def recommend(
         self,
@@ -153,6 +155,8 @@ class SlateCache:
                 return [b""] * len(user_ids), nothing
             keys = self._keys(user_ids)
             found = self._store.read(keys)
+            if self._blocked[0] != found.blocked:
+                self._blocked = found.blocked, _ids(found.blocked)
             if self._known[0] != found.current:
                 self._learn(found.current)
                 keys = self._keys(user_ids)
@@ -209,7 +213,7 @@ class SlateCache:
         for entry, places, excluded in zip(entries, kept, wanted.excluded):
             page = Page(wanted.start, wanted.stop)
             if entry is not None and places is not None:
-                page.add_entry(entry, places, excluded, CACHE)
+                page.add_entry(entry, places, self._hidden(excluded), CACHE)
             pages.append(page)
         return pages
 
@@ -248,4 +252,17 @@ class SlateCache:
         for place, own, shared in zip(empty, of_users, of_all):
             # A user who was forgotten has seen nothing.
             places = own if own is not None else shared
-            pages[place].add_entry(self._popular, places or [], wanted.excluded[place], self._popular.path)
+            hidden = self._hidden(wanted.excluded[place])
+            pages[place].add_entry(self._popular, places or [], hidden, self._popular.path)
+
+    def _hidden(self, excluded: Sequence[Id]) -> Collection[Id]:
+        """What a request excludes and what is blocked."""
+        return [*excluded, *self._blocked[1]] if self._blocked[1] else excluded
+
+
+def _ids(text: bytes | None) -> frozenset[str]:
+    """The ids in a JSON list, as text."""
+    try:
+        return frozenset(map(str, json.loads(text or b"[]")))
+    except (ValueError, TypeError) as error:
+        raise CacheAway(f"the cache's blocked items cannot be read ({error!r}); `cascade block` writes them") from error

@@ -16,10 +16,22 @@ from numpy.typing import NDArray
 
 from cascade_client.slates import Id
 
-__all__ = ["BUILDING", "CURRENT", "MAX_USER_BYTES", "NEVER", "POPULAR", "Entry", "entry_key", "meta_key", "user_key"]
+__all__ = [
+    "BLOCKED",
+    "BUILDING",
+    "CURRENT",
+    "MAX_USER_BYTES",
+    "NEVER",
+    "POPULAR",
+    "Entry",
+    "entry_key",
+    "meta_key",
+    "user_key",
+]
 
-# Names of what a cache knows of itself: the version that is read, a build that is not finished, and the refresh.
-CURRENT, BUILDING = "current", "building"
+# Names of what a cache knows of itself: the version that is read, a build that is not finished, and the items that
+# people have blocked.
+CURRENT, BUILDING, BLOCKED = "current", "building", "blocked"
 # The user under whom the slate for everybody lies: the popular items.
 POPULAR = b""
 # Stores take keys of up to 511 bytes.

@@ -51,10 +51,12 @@ class Found(NamedTuple):
     Attributes:
         current: JSON of the version that is read; None where nothing was built yet.
         entries: of the users that were asked for, in that version.
+        blocked: JSON list of the items that no slate may show; None for none.
     """
 
     current: bytes | None
     entries: list[bytes | None]
+    blocked: bytes | None = None
 
 
 class SlateStore(Protocol):

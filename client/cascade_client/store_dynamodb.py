@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cascade_client.slate_entry import CURRENT, entry_key, meta_key
+from cascade_client.slate_entry import BLOCKED, CURRENT, entry_key, meta_key
 from cascade_client.slate_stores import CacheAway, CacheUrl, Found
 
 __all__ = ["KEY", "VALUE", "DynamoSlates", "connect_dynamodb", "get_items"]
@@ -68,13 +68,13 @@ class DynamoSlates:
             for _ in range(3):
                 version = self._version
                 keys = [entry_key(version, user) for user in users]
-                found = get_items(self._client(), self._url.place, [meta_key(CURRENT), *keys])
+                found = get_items(self._client(), self._url.place, [meta_key(CURRENT), meta_key(BLOCKED), *keys])
                 current = found.get(meta_key(CURRENT))
                 if current is None:
                     return Found(None, [None] * len(users))
                 self._version = str(json.loads(current)["version"])
                 if self._version == version:
-                    return Found(current, [found.get(key) for key in keys])
+                    return Found(current, [found.get(key) for key in keys], found.get(meta_key(BLOCKED)))
         except (BotoCoreError, ClientError, OSError, ValueError, KeyError) as error:
             raise CacheAway(f"the cache of slates in {self._url} cannot be read ({error})") from error
         raise CacheAway(f"the cache of slates in {self._url} changes its version too often")

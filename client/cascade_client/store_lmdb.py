@@ -11,7 +11,7 @@ from typing import Any
 
 import lmdb
 
-from cascade_client.slate_entry import CURRENT, entry_key, meta_key
+from cascade_client.slate_entry import BLOCKED, CURRENT, entry_key, meta_key
 from cascade_client.slate_stores import CacheAway, Found
 
 __all__ = ["READ_ERRORS", "Environments", "LmdbSlates", "environments"]
@@ -91,7 +91,8 @@ class LmdbSlates:
                 if current is None:
                     return Found(None, [None] * len(users))
                 version = str(json.loads(current)["version"])
-                return Found(current, [transaction.get(entry_key(version, user)) for user in users])
+                entries = [transaction.get(entry_key(version, user)) for user in users]
+                return Found(current, entries, transaction.get(meta_key(BLOCKED)))
         except FileNotFoundError:
             raise CacheAway(
                 f"there is no cache of slates in {self._folder}; `cascade slates build` makes one"

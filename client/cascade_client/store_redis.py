@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from cascade_client.slate_entry import CURRENT, entry_key, meta_key
+from cascade_client.slate_entry import BLOCKED, CURRENT, entry_key, meta_key
 from cascade_client.slate_stores import CacheAway, CacheUrl, Found
 
 __all__ = ["PREFIX", "RedisSlates", "connect_redis"]
@@ -41,13 +41,13 @@ class RedisSlates:
         try:
             for _ in range(3):
                 version = self._version
-                keys = [meta_key(CURRENT), *(entry_key(version, user) for user in users)]
-                current, *entries = self._client.mget([self._prefix + key for key in keys])
+                keys = [meta_key(CURRENT), meta_key(BLOCKED), *(entry_key(version, user) for user in users)]
+                current, blocked, *entries = self._client.mget([self._prefix + key for key in keys])
                 if current is None:
                     return Found(None, [None] * len(users))
                 self._version = str(json.loads(current)["version"])
                 if self._version == version:
-                    return Found(current, entries)
+                    return Found(current, entries, blocked)
         except (redis.RedisError, OSError, ValueError, KeyError) as error:
             raise CacheAway(f"the cache of slates in {self._url} cannot be read ({_why(error)})") from error
         raise CacheAway(f"the cache of slates in {self._url} changes its version too often")

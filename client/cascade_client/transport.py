@@ -22,13 +22,9 @@ class Transport(Protocol):
         """The model's `inputs` and `outputs`, each with `name`, `datatype` and `shape`."""
 
     def infer(
-        self,
-        tensors: Sequence[Tensor],
-        timeout_s: float,
-        parameters: Mapping[str, str] | None = None,
-        request_id: str = "",
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Send one request, with parameters by name and its id, if any; outputs by name."""
+        """Send one request, with parameters by name; outputs by name."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -41,11 +37,7 @@ class AsyncTransport(Protocol):
         """See Transport."""
 
     async def infer(
-        self,
-        tensors: Sequence[Tensor],
-        timeout_s: float,
-        parameters: Mapping[str, str] | None = None,
-        request_id: str = "",
+        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
     ) -> dict[str, np.ndarray]:
         """See Transport."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import runtime
 from ensemble.export.files import place
 from ensemble.export.pbtxt import EnsembleStep, ensemble_config, onnx_config, python_config
+from ensemble.profile.profile import PROFILE_FILE
 from runtime.plan import Node, Plan
 from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
 from runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
@@ -122,6 +123,7 @@ def write_layout(chain: Path, plan: Plan, repository: Path, layout: str, names: 
     folder = repository / MODEL_NAME / str(names.version)
     if layout == "fused":
         _write_model(chain, plan, plan.nodes, folder)
+        _place_profile(chain, folder / CHAIN_FOLDER)
         (folder.parent / CONFIG_FILE).write_text(fused_config(spec, plan, names))
         return
     for model in plan.models:
@@ -129,7 +131,14 @@ def write_layout(chain: Path, plan: Plan, repository: Path, layout: str, names: 
     folder.mkdir(parents=True)
     spec.save(folder)
     plan.save(folder)
+    _place_profile(chain, folder)
     (folder.parent / CONFIG_FILE).write_text(tied_config(spec, plan, names))
+
+
+def _place_profile(chain: Path, folder: Path) -> None:
+    """The reference of the signals goes with the version; no step opens it."""
+    if (chain / PROFILE_FILE).exists():
+        place(chain / PROFILE_FILE, folder / PROFILE_FILE)
 
 
 def write_step(chain: Path, plan: Plan, repository: Path, model: str, names: Names) -> None:

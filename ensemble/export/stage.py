@@ -50,6 +50,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
     from ensemble.export.events_model import write_events_model
     from ensemble.export.layouts import Names, write_layout
+    from ensemble.profile.make import write_profile
 
     if MERLIN in config.chain.layouts:
         require_packages("export: the layout 'merlin' in chain.layouts")
@@ -58,6 +59,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     chain = folder / "chain"
     plan = compile_chain(run, config, chain, "serve")
     num_checked = _check(run, config, chain)
+    write_profile(run, chain)
     names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
     for layout in config.chain.product_layouts:
         write_layout(chain, plan, folder / layout, layout, names)

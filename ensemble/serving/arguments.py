@@ -13,8 +13,6 @@ __all__ = ["ADMIN_HEADER", "GRPC_HEADER_PREFIX", "server_arguments"]
 
 ADMIN_HEADER = "cascade-admin-key"
 GRPC_HEADER_PREFIX = "triton-grpc-protocol-"
-# Of a request: who sends it, whether it is to be logged in any case, and the sender's trace.
-LOG_HEADERS = ("x-cascade-.*", "traceparent")
 RESTRICTED_APIS = ("model-repository", "shared-memory", "trace", "logging")
 # Small enough for several models in the 64 MB that Docker gives /dev/shm; it grows when a request needs more.
 SHM_BYTES = 1 << 20
@@ -31,7 +29,6 @@ def server_arguments(
     ports: Mapping[str, int],
     shm_prefix: str,
     admin_key: str,
-    forwards_log_headers: bool = False,
 ) -> list[str]:
     """The program and its arguments.
 
@@ -43,7 +40,6 @@ def server_arguments(
         ports: their numbers.
         shm_prefix: start of the names in /dev/shm, unique to this server.
         admin_key: what a request to load or unload a model must carry in the header ADMIN_HEADER.
-        forwards_log_headers: whether the models are told the headers that a request log keeps.
     """
     restricted = f"{','.join(RESTRICTED_APIS)}:{ADMIN_HEADER}={admin_key}"
     backends = [f"--backend-directory={binary.backends}"] if binary.backends else []
@@ -51,7 +47,7 @@ def server_arguments(
         str(binary.executable),
         f"--model-repository={repository}",
         *_endpoints(hosts, ports),
-        *_models(models, forwards_log_headers),
+        *_models(models),
         f"--http-restricted-api={restricted}",
         f"--grpc-restricted-protocol={restricted}",
         *backends,
@@ -73,12 +69,10 @@ def _endpoints(hosts: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _models(models: Sequence[str], forwards_log_headers: bool) -> list[str]:
+def _models(models: Sequence[str]) -> list[str]:
     """Explicit control: a later version is loaded when asked for; a model that cannot load now ends the server."""
     # A gateway that adds a header keeps the key of those who send events from browsers.
-    wanted = [*([KEY] if EVENTS_MODEL in models else []), *(LOG_HEADERS if forwards_log_headers else [])]
-    pattern = f"(?i){wanted[0]}" if len(wanted) == 1 else f"(?i)({'|'.join(wanted)})"
-    header = [f"--{name}-header-forward-pattern={pattern}" for name in ("http", "grpc") if wanted]
+    header = [f"--{name}-header-forward-pattern=(?i){KEY}" for name in ("http", "grpc") if EVENTS_MODEL in models]
     return [
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in models),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from runtime.blocked import BLOCKED_FILE
 from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.log.errors import LogError
@@ -18,9 +19,12 @@ __all__ = [
     "LAYOUTS",
     "MODEL_NAME",
     "STEP_MODEL",
+    "any_repository",
+    "blocked_file",
     "events_folder",
     "find_repository",
     "is_of_another_log",
+    "served_file",
     "served_number",
     "takes_events",
 ]
@@ -47,11 +51,30 @@ def find_repository(path: Path, layout: str = "fused") -> Path:
     """
     if layout not in LAYOUTS:
         raise ArtefactError(f"--layout must be one of {', '.join(LAYOUTS)}, got '{layout}'")
-    for folder in (path, path / layout, path / "repo" / layout):
-        if _is_repository(folder):
-            _verify(folder, path)
-            return folder.resolve()
-    raise ArtefactError(_why_not(path, layout))
+    folder = next((folder for folder in _where(path, layout) if _is_repository(folder)), None)
+    if folder is None:
+        raise ArtefactError(_why_not(path, layout))
+    _verify(folder, path)
+    return folder.resolve()
+
+
+def any_repository(path: Path) -> Path:
+    """The first model repository that `path` stands for, in whichever layout, its files not checked.
+
+    Raises:
+        ArtefactError: there is none.
+    """
+    folders = (folder for layout in LAYOUTS for folder in _where(path, layout))
+    found = next((folder for folder in folders if _is_repository(folder)), None)
+    if found is None:
+        raise ArtefactError(_why_not(path, LAYOUTS[0]))
+    return found.resolve()
+
+
+def blocked_file(repository: Path) -> Path:
+    """Where the blocked items of what is served are kept: in the run, whose export comes anew, or in the repository."""
+    in_run = repository.parent.name == "repo" and repository.name in LAYOUTS
+    return (repository.parents[1] if in_run else repository) / BLOCKED_FILE
 
 
 def takes_events(repository: Path) -> bool:
@@ -78,6 +101,21 @@ def served_number(repository: Path) -> str:
     return _served(repository, MODEL_NAME) or "1"
 
 
+def served_file(repository: Path, name: str) -> Path | None:
+    """A file of the chain that a repository serves, in whichever of its models it is.
+
+    Args:
+        repository: a model repository.
+        name: as in a compiled chain, like "ids/items.npy".
+    """
+    number = served_number(repository)
+    # A published version owns its step models; those of an export are of no version.
+    steps = sorted(repository.glob(f"{MODEL_NAME}_v{number}_*")) or sorted(repository.glob(f"{MODEL_NAME}_*"))
+    folders = [repository / MODEL_NAME / number, *(step / "1" for step in steps)]
+    files = (path for folder in folders for path in (folder / "chain" / name, folder / name))
+    return next((path for path in files if path.is_file()), None)
+
+
 def events_folder(path: Path, repository: Path) -> Path:
     """Where the live events of what is served are kept when nobody says: in the run, or beside the repository.
 
@@ -90,6 +128,10 @@ def events_folder(path: Path, repository: Path) -> Path:
         return repository.parents[1] / "events"
     base = path if repository.parent == path else repository
     return base.with_name(f"{base.name}-events")
+
+
+def _where(path: Path, layout: str) -> tuple[Path, ...]:
+    return (path, path / layout, path / "repo" / layout)
 
 
 def _is_repository(folder: Path) -> bool:

@@ -13,14 +13,14 @@ from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.ports import reserve_ports
 from ensemble.serving.repository import events_folder, find_repository, is_of_another_log, takes_events
-from ensemble.serving.request_log import prepare_log
 from ensemble.serving.signals import stop_signals
 from ensemble.serving.triton import TritonServer
-from ensemble.stream.addresses import store_url
-from runtime.log.folder import LogSettings
+from ensemble.stream.addresses import source_url, store_url
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import read_url
 from runtime.stream.store import StoreError
+from runtime.stream.topic_url import TopicError, read_topic_url
+from runtime.stream.topic_writer import make_producer
 from workflows.core import console
 from workflows.core.errors import ServingError
 from workflows.core.origins import why_stale
@@ -28,6 +28,9 @@ from workflows.core.origins import why_stale
 __all__ = ["TritonServer", "serve"]
 
 LOCAL = "127.0.0.1"
+NOT_TAKEN = (
+    "events go to the topic that `cascade stream run` reads; give --source for cascade_events to write there too"
+)
 
 
 def serve(
@@ -43,7 +46,7 @@ def serve(
     events: Path | None = None,
     events_key: str | None = None,
     store: str | None = None,
-    request_log: LogSettings | None = None,
+    source: str | None = None,
 ) -> int:
     """Serve until a signal asks to stop; prints exactly one line on standard output, `READY` and the URLs.
 
@@ -63,8 +66,8 @@ def serve(
             CASCADE_EVENTS, else `events` in the run or "-events" behind the name of the repository.
         events_key: what a sender of events must know; by default CASCADE_EVENTS_KEY, else nothing.
         store: the URL of a live state that `cascade stream run` writes; by default CASCADE_STORE, else the config's.
-            With one, `cascade_events` is not served: events go to the topic.
-        request_log: how requests are logged; None: none is.
+        source: the URL of the topic that it reads, which `cascade_events` writes; by default CASCADE_SOURCE, else the
+            config's. With a store and without a topic, `cascade_events` is not served.
 
     Returns:
         The exit status: 0 after a clean stop.
@@ -77,8 +80,6 @@ def serve(
     repository = find_repository(path, layout)
     if is_merlin(repository):
         require_packages("serve: the layout 'merlin'")
-    if request_log is not None:
-        prepare_log(request_log, repository)
     is_export = repository.is_relative_to((path / "repo").resolve())
     if is_export and (reason := why_stale(path, ["repo"])) is not None:
         console.say(f"serve: the export is served as it is, but {reason}")
@@ -87,7 +88,8 @@ def serve(
             f"--events was given, and {repository} takes no events; add [stream] to the config and export again"
         )
     shared = _shared_state(path, store) if takes_events(repository) else ""
-    if shared and events is not None:
+    topic = _topic(path, source, shared) if takes_events(repository) else ""
+    if shared and not topic and events is not None:
         raise ServingError("--events was given, and the live state is in a store, where events of a topic go; drop one")
     folder = events or Path(os.environ.get(FOLDER_VARIABLE) or events_folder(path, repository))
     key = os.environ.get(KEY_VARIABLE, "") if events_key is None else events_key
@@ -103,7 +105,7 @@ def serve(
         events=folder,
         events_key=key,
         store=shared,
-        request_log=request_log,
+        source=topic,
     )
     counters = Counters()
     with stop_signals() as stop:
@@ -112,13 +114,9 @@ def serve(
             with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):
                 server.start()
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
-                if request_log is not None:
-                    console.say(f"serve: {request_log.share:.4g} of the requests are logged to {request_log.folder}")
                 if shared:
-                    console.say(
-                        f"serve: the live state is in {read_url(shared).shown}; events go to the topic that `cascade "
-                        "stream run` reads, and cascade_events is not served"
-                    )
+                    goes = f"cascade_events writes to {read_topic_url(topic).shown}" if topic else NOT_TAKEN
+                    console.say(f"serve: the live state is in {read_url(shared).shown}; {goes}")
                 elif takes_events(repository):
                     console.say(f"serve: live events are kept in {folder}")
                     if is_of_another_log(repository, folder):
@@ -150,6 +148,26 @@ def _shared_state(path: Path, given: str | None) -> str:
             raise ServingError(str(error)) from None
         if importlib.util.find_spec("redis") is None:
             raise ServingError("the live state is in a store, and redis is not installed: uv pip install '.[redis]'")
+    return url
+
+
+def _topic(path: Path, given: str | None, store: str) -> str:
+    """The URL of the topic that `cascade_events` writes; "" where it writes to a folder, or cannot be served.
+
+    Raises:
+        ServingError: it cannot be read, or there is no store for what comes of it.
+    """
+    url = source_url(path, given)
+    if url and not store:
+        raise ServingError("the source is a topic, whose events have their state in a store; give --store redis://...")
+    if url and importlib.util.find_spec("confluent_kafka") is None:
+        console.say("serve: confluent-kafka is not installed, so no events are taken in: uv pip install '.[kafka]'")
+        return ""
+    if url:
+        try:
+            make_producer(read_topic_url(url))
+        except TopicError as error:
+            raise ServingError(str(error)) from None
     return url
 
 

@@ -20,15 +20,15 @@ from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_
 from ensemble.serving.binary import TritonBinary, find_triton, server_environment
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, reserve_ports
-from ensemble.serving.repository import MODEL_NAME, takes_events
+from ensemble.serving.repository import MODEL_NAME, blocked_file, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
-from runtime.log.folder import FOLDER_VARIABLE as LOG_VARIABLE
-from runtime.log.folder import LogSettings
+from runtime.blocked import BLOCKED_VARIABLE
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
+from runtime.stream.topic_url import SOURCE_VARIABLE
 from workflows.core.errors import ServingError
 
 __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
@@ -57,8 +57,8 @@ class TritonServer(Endpoints):
         events: the folder of live events; with it `cascade_events` is loaded as well, where the repository has it.
         events_key: what a sender of events must know; nothing by default.
         reads_events: a folder of live events that the chain reads and another server writes.
-        store: the URL of the live state where it is not in the folder; `cascade_events` is not loaded then.
-        request_log: how requests are logged; None: none is.
+        store: the URL of the live state where it is not in the folder.
+        source: the URL of the topic that `cascade_events` writes where there is a store; without, it is not loaded.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class TritonServer(Endpoints):
         events_key: str = "",
         reads_events: Path | None = None,
         store: str = "",
-        request_log: LogSettings | None = None,
+        source: str = "",
     ) -> None:
         super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
         self.admin_key = os.environ.get(ADMIN_KEY_VARIABLE) or secrets.token_hex(16)
         self._given_log_path = log_path
         self._live = {} if reads_events is None else {FOLDER_VARIABLE: str(reads_events.absolute())}
+        # The server is shown a link to the repository, beside which there is nothing.
+        self._blocked = os.environ.get(BLOCKED_VARIABLE) or str(blocked_file(repository.resolve()))
         self._models = [MODEL_NAME]
         if store:
             self._live = {STORE_VARIABLE: store}
-        elif events is not None and takes_events(repository):
-            self._live = {STORE_VARIABLE: "", FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
+        if events is not None and takes_events(repository) and (source or not store):
+            own = {STORE_VARIABLE: store, SOURCE_VARIABLE: source}
+            self._live = {**own, FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
             self._models.append(EVENTS_MODEL)
-        self._logs = request_log is not None
-        # A server that is not asked to log does not, whatever this process was told.
-        self._live |= request_log.variables() if request_log else {LOG_VARIABLE: ""}
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
         self._binary: TritonBinary | None = None
@@ -240,7 +240,6 @@ class TritonServer(Endpoints):
             ports=self.ports,
             shm_prefix=f"{workspace.name}-",
             admin_key=self.admin_key,
-            forwards_log_headers=self._logs,
         )
         guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S), str(workspace)]
         try:
@@ -250,7 +249,7 @@ class TritonServer(Endpoints):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=server_environment(binary, {**os.environ, **self._live}),
+                    env=server_environment(binary, {**os.environ, BLOCKED_VARIABLE: self._blocked, **self._live}),
                     start_new_session=True,
                 )
         except OSError as error:

@@ -14,6 +14,7 @@ import msgspec
 from cascade_client import Id
 from cascade_client.slate_entry import BUILDING, CURRENT, user_key
 from ensemble.slates.ask import IN_FLIGHT, Asker, batches
+from ensemble.slates.blocked import copy_blocked
 from ensemble.slates.cache.base import Cache, Item
 from ensemble.slates.cache.open import open_cache
 from ensemble.slates.entries import entries_of, popular_item
@@ -88,6 +89,7 @@ def build(
         check_out(out)
     source = find_source(target, url, events)
     with open_cache(cache_url, create=True) as cache, cache.hold("build"), source.server() as server:
+        copy_blocked(cache, source.repository)
         with Asker(server, options.in_flight) as asker:
             asker.use(options.context)
             current = _current(source, asker, options)

@@ -9,12 +9,13 @@ from pathlib import Path
 from cascade_client import Id
 from cascade_client.slate_entry import POPULAR, Entry, entry_key, user_key
 from ensemble.slates.ask import IN_FLIGHT, Asker, batches
+from ensemble.slates.blocked import copy_blocked
 from ensemble.slates.cache.base import Cache, Item
 from ensemble.slates.cache.open import open_cache
 from ensemble.slates.dirty import Dirty
 from ensemble.slates.entries import entries_of, popular_item
 from ensemble.slates.records import REFRESH, Current, Refreshed, item_of, read_current, read_refreshed
-from ensemble.slates.source import find_source
+from ensemble.slates.source import Source, find_source
 from ensemble.slates.users import active_users, raw_user
 from workflows.core import console
 from workflows.core.errors import ArtefactError, ServingError
@@ -62,7 +63,7 @@ def refresh(
         source.server() as server,
         Asker(server, IN_FLIGHT) as asker,
     ):
-        run = _Refresh(cache, asker, source.events, active_days)
+        run = _Refresh(cache, asker, source, active_days)
         if not follow:
             run.turn(stopped)
         while follow and not stopped():
@@ -101,12 +102,14 @@ class _Refresh:
 
     Args:
         cache, asker: what is written and who is asked.
-        events: the folder of live events; None: only what expires is made anew.
+        source: whose blocked items leave the cache, and whose live events are followed; without these only what
+            expires is made anew.
         active_days: how long a user stays active after an event.
     """
 
-    def __init__(self, cache: Cache, asker: Asker, events: Path | None, active_days: float) -> None:
-        self._cache, self._asker, self._events, self._active_days = cache, asker, events, active_days
+    def __init__(self, cache: Cache, asker: Asker, source: Source, active_days: float) -> None:
+        self._cache, self._asker, self._source, self._active_days = cache, asker, source, active_days
+        self._events = source.events
         self._current: Current = _built(cache)
         self._dirty: Dirty | None = None
         self._look_at = 0.0
@@ -124,6 +127,7 @@ class _Refresh:
         built = _built(self._cache)
         # Writing nothing keeps what is held.
         self._cache.put([])
+        copy_blocked(self._cache, self._source.repository)
         if built != self._current:
             self._begin(built)
         self._check_version()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_client import CascadeClientError, parse_url
-from ensemble.serving.repository import MODEL_NAME, events_folder, find_repository, served_number
+from ensemble.serving.repository import MODEL_NAME, events_folder, find_repository, served_file, served_number
 from ensemble.serving.triton import TritonServer
 from runtime.spec import CHAIN_FILE, ChainSpec
 from workflows.core import console
@@ -78,14 +78,13 @@ def find_source(target: str, url: str | None, events: Path | None) -> Source:
         return Source(None, url or target, _existing(events, events), "", None, None)
     repository = find_repository(path)
     number = served_number(repository)
-    users = repository.glob(f"*/{number}/chain/ids/users.npy")
-    own = [file for file in sorted(users) if file.parents[3].name.startswith(MODEL_NAME)]
-    if not own:
+    users, chain = served_file(repository, "ids/users.npy"), served_file(repository, CHAIN_FILE)
+    if users is None or chain is None:
         raise ArtefactError(f"{repository} has no chain/ids/users.npy; export it again")
-    spec = ChainSpec.load(_chain_folder(repository, number))
+    spec = ChainSpec.load(chain.parent)
     version = f"{number}.{_content(repository, number)}"
     folder = _existing(events, events or events_folder(path, repository))
-    return Source(repository, url, folder, version, spec, np.load(own[0], allow_pickle=False))
+    return Source(repository, url, folder, version, spec, np.load(users, allow_pickle=False))
 
 
 def _existing(given: Path | None, folder: Path | None) -> Path | None:
@@ -99,11 +98,6 @@ def _existing(given: Path | None, folder: Path | None) -> Path | None:
     if given is not None:
         raise ArtefactError(f"--events {given} holds no live events; give the folder that `cascade serve` writes")
     return None
-
-
-def _chain_folder(repository: Path, number: str) -> Path:
-    version = repository / MODEL_NAME / number
-    return version if (version / CHAIN_FILE).is_file() else version / "chain"
 
 
 def _content(repository: Path, number: str) -> str:

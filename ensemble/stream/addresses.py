@@ -12,14 +12,14 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from runtime.stream.redis_url import STORE_VARIABLE
+from runtime.stream.topic_url import SOURCE_VARIABLE, TopicError, TopicUrl, read_topic_url
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, ConfigError
 from workflows.core.run import Run
 from workflows.stream.config import EMBEDDED, StreamConfig
 
-__all__ = ["SOURCE_VARIABLE", "address_problems", "filled", "source_url", "store_url"]
+__all__ = ["address_problems", "filled", "source_topic", "source_url", "store_url"]
 
-SOURCE_VARIABLE = "CASCADE_SOURCE"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 SCHEMES = {"source": ("kafka",), "store": ("redis", "rediss")}
 # Options of a URL that may hold a secret, by how they are called.
@@ -42,6 +42,19 @@ def store_url(path: Path, given: str | None = None) -> str:
 def source_url(path: Path, given: str | None = None) -> str:
     """The URL of the topic that events come from; "" where `cascade_events` takes them in. See `store_url`."""
     return _address(path, "source", given, SOURCE_VARIABLE)
+
+
+def source_topic(path: Path, given: str | None = None) -> TopicUrl | None:
+    """The topic that events come from; None where `cascade_events` takes them in. See `source_url`.
+
+    Raises:
+        ConfigError: the URL cannot be read.
+    """
+    url = source_url(path, given)
+    try:
+        return read_topic_url(url) if url else None
+    except TopicError as error:
+        raise ConfigError(str(error)) from None
 
 
 def filled(text: str, name: str) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 
 from ensemble.stream.messages import Message
+from runtime.stream.topic_url import TopicUrl
 from workflows.core.errors import ConfigError, ServingError
 
-__all__ = ["Topic", "TopicUrl", "read_topic_url"]
+__all__ = ["Topic"]
 
-EXAMPLE = "kafka://broker1:9092,broker2:9092/topic"
 TIMEOUT_S = 10.0
-TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # What a worker decides for itself: it goes on where the state is, whatever the group has written down.
 OURS = {
     "enable.auto.commit": False,
@@ -30,49 +27,6 @@ OURS = {
 USUAL = {"session.timeout.ms": 10_000, "fetch.wait.max.ms": 200, "log_level": 0}
 # How old the end of a partition may be that is known by the last answer of its broker.
 SEEN_NS = 1_000_000_000
-
-
-class TopicUrl(NamedTuple):
-    """A topic.
-
-    Attributes:
-        brokers: host:port, separated by commas.
-        topic: its name.
-        group: of the workers; "" for the one of the state.
-        options: of librdkafka, such as security.protocol; may hold secrets.
-    """
-
-    brokers: str
-    topic: str
-    group: str
-    options: Mapping[str, str]
-
-    @property
-    def shown(self) -> str:
-        """For people: without options."""
-        return f"kafka://{self.brokers}/{self.topic}"
-
-
-def read_topic_url(text: str) -> TopicUrl:
-    """Read a URL.
-
-    Raises:
-        ConfigError: it is none; the sentence never holds what may be a password.
-    """
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    topic = parts.path.strip("/")
-    if parts.scheme != "kafka" or not all(parts.netloc.split(",")) or not TOPIC.fullmatch(topic) or "@" in parts.netloc:
-        raise ConfigError(
-            f"--source must name brokers and a topic, such as {EXAMPLE}; passwords are options of librdkafka, such as "
-            "?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=${NAME}&sasl.password=${NAME}"
-        )
-    options = dict(parse_qsl(parts.query))
-    if taken := sorted(options.keys() & OURS.keys()):
-        raise ConfigError(f"--source may not set {taken[0]}: a worker goes on where the state is")
-    return TopicUrl(parts.netloc, topic, options.pop("group", ""), options)
 
 
 class Topic:

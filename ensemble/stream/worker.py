@@ -11,17 +11,19 @@ from pathlib import Path
 
 from ensemble.serving.repository import events_folder, find_repository, takes_events
 from ensemble.serving.signals import stop_signals
-from ensemble.stream.addresses import source_url, store_url
+from ensemble.stream.addresses import source_topic, store_url
 from ensemble.stream.messages import Message, MessageReader, Read
-from ensemble.stream.topic import Topic, TopicUrl, read_topic_url
+from ensemble.stream.topic import Topic
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FolderError, make_folder
-from runtime.stream.redis import WRITE_TIMEOUT_S, RedisPartition, RedisStore
+from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore
+from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
 from runtime.stream.rejected import Rejected
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at
 from runtime.stream.store import StoreError
+from runtime.stream.topic_url import TopicUrl
 from workflows.core import console
 from workflows.core.errors import ArtefactError, ConfigError, ServingError, SetupError
 
@@ -61,8 +63,10 @@ def run_worker(path: Path, source: str | None, store: str | None, batch: int, ev
         raise ArtefactError(f"{path} takes no live events; put [stream] into the config and run `cascade export`")
     versions = sorted(int(each.name) for each in (repository / EVENTS_MODEL).iterdir() if each.name.isdigit())
     spec = StreamSpec.load(repository / EVENTS_MODEL / str(versions[-1]))
-    topic = read_topic_url(_wanted(source_url(path, source), "--source kafka://broker:9092/topic"))
-    url = _wanted(store_url(path, store), "--store redis://host:6379")
+    topic, url = source_topic(path, source), store_url(path, store)
+    if topic is None or not url:
+        option = "--store redis://host:6379" if topic else "--source kafka://broker:9092/topic"
+        raise ConfigError(f"give {option}, the environment variable for it, or both URLs in [stream] of the config")
     folder = events or events_folder(path, repository)
     try:
         make_folder(folder)
@@ -244,9 +248,3 @@ class Worker:
                 fresh[partition] = at if read >= end else self._latest.get(partition, 0)
         with suppress(StoreError):
             self._store.say_fresh(fresh)
-
-
-def _wanted(url: str, option: str) -> str:
-    if not url:
-        raise ConfigError(f"give {option}, the environment variable for it, or both URLs in [stream] of the config")
-    return url

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from models.dataset.features import State
+from models.neighbours.blocks import in_threads, spans_of
+from models.neighbours.pairs import count_pairs, sum_pairs
 from runtime.neighbours import Recency
 
-__all__ = ["cooccurrences", "recent_matrix", "seen_matrix", "thin"]
+__all__ = ["SharedUsers", "recent_matrix", "seen_matrix", "thin"]
 
 
 def seen_matrix(state: State) -> sparse.csr_matrix:
@@ -63,13 +65,43 @@ def thin(seen: sparse.csr_matrix, max_pairs: int, seed: int) -> sparse.csr_matri
     return sparse.csr_matrix((seen.data[kept], (owner[kept], seen.indices[kept])), shape=seen.shape)
 
 
-def cooccurrences(seen: sparse.csr_matrix, user_weights: NDArray[np.float32]) -> sparse.csr_matrix:
-    """Sum of the weights of the users who have both items; float32 [N, N], symmetric.
+class SharedUsers:
+    """Weighted counts of the users whom items share, a block of items at a time.
 
     Args:
-        seen: [U, N].
-        user_weights: float32 [U].
+        seen: [U, N], values 1.
+        user_weights: float32 [U], above 0.
     """
-    counts = (seen.T @ sparse.diags(user_weights) @ seen).tocsr().astype(np.float32)
-    counts.sort_indices()
-    return counts
+
+    def __init__(self, seen: sparse.csr_matrix, user_weights: NDArray[np.float32]) -> None:
+        by_item = seen.T.tocsr()
+        self.num_items = seen.shape[1]
+        self._pairs = by_item.indptr, by_item.indices, seen.indptr, seen.indices
+        self._user_weights = np.ascontiguousarray(user_weights, np.float32)
+
+    def rows(self, first: int, stop: int) -> sparse.csr_matrix:
+        """Of the items first..stop-1: float32 [stop - first, N], columns ascending."""
+        indptr = self._indptr(first, stop)
+        indices, sums = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+        sum_pairs(*self._pairs, self._user_weights, first, indptr, indices, sums)
+        return sparse.csr_matrix((sums, indices, indptr), shape=(stop - first, self.num_items))
+
+    def all(self) -> sparse.csr_matrix:
+        """Of all items: float32 [N, N], symmetric, columns ascending."""
+        spans = list(spans_of(self.num_items))
+        indptr = np.zeros(self.num_items + 1, np.int64)
+        for (start, stop), part in zip(spans, in_threads(lambda span: self._indptr(*span), spans), strict=True):
+            indptr[start + 1 : stop + 1] = indptr[start] + part[1:]
+        indices, sums = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+
+        def fill(span: tuple[int, int]) -> None:
+            places = indptr[span[0] : span[1] + 1]
+            sum_pairs(*self._pairs, self._user_weights, span[0], places, indices, sums)
+
+        in_threads(fill, spans)
+        return sparse.csr_matrix((sums, indices, indptr), shape=(self.num_items, self.num_items))
+
+    def _indptr(self, first: int, stop: int) -> NDArray[np.int64]:
+        lengths = np.zeros(stop - first, np.int64)
+        count_pairs(*self._pairs, first, lengths)
+        return np.append(0, np.cumsum(lengths))

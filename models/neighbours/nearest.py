@@ -6,34 +6,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.baselines.selection import best_stored
+
 __all__ = ["sparse_rows", "strongest"]
 
 
 def strongest(
-    counts: sparse.csr_matrix, damping: NDArray[np.float32], width: int
+    counts: sparse.csr_matrix, damping: NDArray[np.float32], width: int, first: int = 0
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The largest damped values of every row, itself left out.
+    """The largest damped values of every row, itself left out; ties by column.
 
     Args:
-        counts: float32 [N, N], rows sorted by column, values above 0.
+        counts: float32 [B, N], rows first, first + 1, ... of a symmetric matrix, sorted by column, values above 0.
         damping: float32 [N]; the value at (i, j) counts counts[i, j] * damping[i] * damping[j].
         width: K, kept per row.
+        first: of the rows.
 
     Returns:
-        Columns int32 [N, K], ascending, -1 padded on the right, and the damped values float32 [N, K], 0 where padded.
+        Columns int32 [B, K], ascending, -1 padded on the right, and the damped values float32 [B, K], 0 where padded.
     """
-    num_items = counts.shape[0]
-    columns = np.full((num_items, width), -1, np.int32)
-    values = np.zeros((num_items, width), np.float32)
-    for item in range(num_items):
-        span = slice(counts.indptr[item], counts.indptr[item + 1])
-        near, found = counts.indices[span], counts.data[span]
-        found = found * damping[near] * damping[item]
-        found[near == item] = 0.0
-        kept = np.flatnonzero(found > 0)
-        if len(kept) > width:
-            kept = np.sort(np.argpartition(-found, width - 1)[:width])
-        columns[item, : len(kept)], values[item, : len(kept)] = near[kept], found[kept]
+    num_rows = counts.shape[0]
+    columns, values = np.full((num_rows, width), -1, np.int32), np.zeros((num_rows, width), np.float32)
+    if not width:
+        return columns, values
+    own = np.repeat(damping[first : first + num_rows], np.diff(counts.indptr))
+    damped = counts.data * damping[counts.indices] * own
+    kept, offsets = best_stored(counts.indptr, counts.indices, damped, width, first)
+    row = np.repeat(np.arange(num_rows), np.diff(offsets))
+    place = np.arange(len(kept)) - offsets[row]
+    columns[row, place], values[row, place] = counts.indices[kept], damped[kept]
     return columns, values
 
 

@@ -8,16 +8,14 @@ that are sparse from the start, and was also more accurate on the data of docs/Q
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
+from models.neighbours.blocks import in_threads, spans_of
 from models.neighbours.nearest import strongest
 
 __all__ = ["local_ridge"]
@@ -44,25 +42,24 @@ def local_ridge(
     num_items = counts.shape[0]
     width = min(num_neighbours, num_items - 1)
     norms = np.sqrt(np.maximum(counts.diagonal(), 1e-9)).astype(np.float32)
-    rows, cosines = strongest(counts, 1 / norms, width)
-    sides = cosines * norms[:, None] * norms[rows]
+    rows = np.full((num_items, width), -1, np.int32)
     weights = [np.zeros((num_items, width), np.float32) for _ in l2s]
     diagonal = np.arange(width)
-    step = max(1, BLOCK_CELLS // max(width * width, 1))
 
-    def solve(start: int) -> None:
-        span = slice(start, start + step)
-        systems = _systems(counts.indptr, counts.indices, counts.data, rows[span])
+    def solve(span: tuple[int, int]) -> None:
+        block = slice(*span)
+        near, cosines = strongest(counts[block], 1 / norms, width, span[0])
+        rows[block], sides = near, cosines * norms[block, None] * norms[near]
+        systems = _systems(counts.indptr, counts.indices, counts.data, near)
         added = 0.0
         for l2, result in zip(l2s, weights, strict=True):
             systems[:, diagonal, diagonal] += np.float32(l2 - added)
             added = l2
             # Padding has a row of its own with the ridge alone, and 0 on the right: its weight is 0.
-            result[span] = np.linalg.solve(systems, sides[span, :, None])[:, :, 0]
+            result[block] = np.linalg.solve(systems, sides[:, :, None])[:, :, 0]
 
-    # Threads of BLAS inside ours, on systems this small, made the whole four times slower on two cores.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(solve, range(0, num_items if width else 0, step)))
+    if width:
+        in_threads(solve, spans_of(num_items, max(1, BLOCK_CELLS // (width * width))))
     return rows, weights
 
 
@@ -72,25 +69,32 @@ def _systems(
 ) -> NDArray[np.float32]:
     """G[S, S] for the items S of every row: rows int32 [B, M], -1 padded -> float32 [B, M, M], 0 where padded.
 
-    One pass over the sparse rows of S with a note of where each item stands in S; SciPy's own selection searches for
-    each of the M * M entries, which took twenty times as long.
+    Each entry and its mirror image are searched for once, in the shorter of their two rows: going over whole rows took
+    most of the time where popular items have tens of thousands of entries.
     """
     num_rows, width = rows.shape
     systems = np.zeros((num_rows, width, width), np.float32)
-    place = np.full(len(indptr) - 1, -1, np.int32)
     for b in range(num_rows):
-        for m in range(width):
-            if rows[b, m] >= 0:
-                place[rows[b, m]] = m
         for m in range(width):
             item = rows[b, m]
             if item < 0:
-                continue
-            for entry in range(indptr[item], indptr[item + 1]):
-                other = place[indices[entry]]
-                if other >= 0:
-                    systems[b, m, other] = data[entry]
-        for m in range(width):
-            if rows[b, m] >= 0:
-                place[rows[b, m]] = -1
+                break
+            low, stop = indptr[item], indptr[item + 1]
+            length = stop - low
+            for n in range(width):
+                other = rows[b, n]
+                if other < 0:
+                    break
+                longer = indptr[other + 1] - indptr[other] - length
+                if longer < 0 or (longer == 0 and n < m):
+                    continue
+                high = stop
+                while low < high:
+                    middle = (low + high) // 2
+                    if indices[middle] < other:
+                        low = middle + 1
+                    else:
+                        high = middle
+                if low < stop and indices[low] == other:
+                    systems[b, m, n] = systems[b, n, m] = data[low]
     return systems

@@ -6,29 +6,44 @@ TiiS 2017 (RP3beta), with the damping by popularity on both ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.neighbours.blocks import in_threads, spans_of
+from models.neighbours.counts import SharedUsers
 from models.neighbours.nearest import sparse_rows, strongest
 
 __all__ = ["walk_weights"]
 
 
 def walk_weights(
-    counts: sparse.csr_matrix, popularity: NDArray[np.float32], power: float, num_neighbours: int
-) -> sparse.csr_matrix:
+    paths: SharedUsers, popularity: NDArray[np.float32], powers: Sequence[float], num_neighbours: int
+) -> list[sparse.csr_matrix]:
     """The strongest walks to every item.
 
     Args:
-        counts: [N, N], symmetric: over the users who have both, the sum of 1 / (number of the user's items).
+        paths: of weights 1 / (number of the user's items).
         popularity: float32 [N], users who have the item.
-        power: both ends are divided by the popularity to this power.
+        powers: for each result, both ends are divided by the popularity to this power.
         num_neighbours: kept per item.
 
     Returns:
-        float32 [N, N]; row i holds the items that contribute to item i, never i itself.
+        For each power float32 [N, N]; row i holds the items that contribute to item i, never i itself.
     """
-    damping = np.maximum(popularity, 1.0).astype(np.float32) ** np.float32(-power)
-    columns, values = strongest(counts, damping, min(num_neighbours, counts.shape[0]))
-    return sparse_rows(columns, values)
+    num_items = paths.num_items
+    width = min(num_neighbours, num_items - 1)
+    dampings = [np.maximum(popularity, 1.0).astype(np.float32) ** np.float32(-power) for power in powers]
+    columns = [np.empty((num_items, width), np.int32) for _ in powers]
+    values = [np.empty((num_items, width), np.float32) for _ in powers]
+
+    def fill(span: tuple[int, int]) -> None:
+        # The counts of all items together would be the largest thing here.
+        counts = paths.rows(*span)
+        for at, damping in enumerate(dampings):
+            columns[at][slice(*span)], values[at][slice(*span)] = strongest(counts, damping, width, span[0])
+
+    in_threads(fill, spans_of(num_items))
+    return [sparse_rows(*found) for found in zip(columns, values, strict=True)]

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from models.dataset.features import State
 from models.neighbours.config import NeighboursConfig
-from models.neighbours.counts import cooccurrences, seen_matrix, thin
+from models.neighbours.counts import SharedUsers, seen_matrix, thin
 from models.neighbours.nearest import sparse_rows
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
@@ -45,12 +45,12 @@ def fit_weights(state: State, config: NeighboursConfig, l2s: Sequence[float], po
     lengths = np.maximum(np.diff(seen.indptr), 1).astype(np.float32)
     popularity = np.asarray(seen.sum(axis=0), np.float32).ravel()
     user_weights = lengths ** np.float32(-config.user_power)
-    counts = cooccurrences(seen, user_weights / user_weights.mean())
+    counts = SharedUsers(seen, user_weights / user_weights.mean()).all()
     rows, fitted = local_ridge(counts, config.regressed, l2s)
+    del counts  # the largest thing here
     damping = np.maximum(popularity, 1.0) ** np.float32(-config.popularity_power)
     regressions = [sparse_rows(rows, values * damping[:, None]) for values in fitted]
-    paths = cooccurrences(seen, 1.0 / lengths)
-    walks = [walk_weights(paths, popularity, power, config.walked) for power in powers]
+    walks = walk_weights(SharedUsers(seen, 1.0 / lengths), popularity, powers, config.walked)
     return Weights(regressions, walks)
 
 

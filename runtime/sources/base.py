@@ -134,12 +134,17 @@ class Source(Step):
 
     def _each(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
+        live_seen = batch.get(LIVE_SEEN)
+        if live_seen is not None and not (live_seen >= 0).any():
+            live_seen = None
         for place, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
             if self.only_unknown if path != POPULARITY else not self.serves_unknown:
                 yield None
                 continue
             requested, excluded = real(batch["recent_rows"][place]), real(batch["excluded_rows"][place])
-            more = requested if LIVE_SEEN not in batch else np.concatenate([requested, real(batch[LIVE_SEEN][place])])
+            more = requested
+            if live_seen is not None:
+                more = np.concatenate([requested, real(live_seen[place])])
             seen = _union(self._seen.of(user_row), more)
             blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
             yield QueriedUser(place, user_row, requested, seen, blocked)

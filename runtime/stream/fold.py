@@ -74,20 +74,24 @@ def fold_users(records: NDArray, events: UserEvents, spec: StreamSpec) -> Folded
         spec: of the records.
     """
     status = np.zeros(len(events.record), np.int8)
-    # By user, each user's events in their order.
-    order = np.argsort(events.record, kind="stable")
+    # By user, each user's events in their order; NumPy sorts short integers in a time that does not grow with log n.
+    order = np.argsort(events.record.astype(np.min_scalar_type(len(records))), kind="stable")
     order = order[events.offset[order] >= records["next_offset"][events.record[order]]]
     fresh = events.take(order)
     is_new = _are_new(records, fresh, spec.dedupe_last)
     status[order[is_new]] = NEW
     _count(records, fresh, is_new)
-    kept = fresh.take(np.flatnonzero(is_new))
-    _remember(records, kept, spec.dedupe_last)
+    kept = fresh if is_new.all() else fresh.take(np.flatnonzero(is_new))
+    _remember(records, kept)
     add(records, spec.user_windows, kept.record, kept.at, kept.counts)
     for place in range(len(spec.since)):
         rows = np.flatnonzero(kept.marks[:, place])
-        np.maximum.at(records["since"][:, place], kept.record[rows], kept.at[rows])
-    left = _extend_history(records, kept.take(np.flatnonzero(kept.is_positive)), spec.history_length)
+        users, starts, _ = _runs(kept.record[rows])
+        if len(users):
+            latest = np.maximum.reduceat(kept.at[rows], starts)
+            records["since"][users, place] = np.maximum(records["since"][users, place], latest)
+    positive = kept if kept.is_positive.all() else kept.take(np.flatnonzero(kept.is_positive))
+    left = _extend_history(records, positive)
     return Folded(status, *left)
 
 
@@ -146,22 +150,30 @@ def _tell_stock(records: NDArray, record: NDArray, at: NDArray, offset: NDArray,
 def _are_new(records: NDArray, events: UserEvents, dedupe_last: int) -> NDArray[np.bool_]:
     """Whether each event is none of the latest `dedupe_last` of its user; events are sorted by user."""
     is_new = np.ones(len(events.record), bool)
-    users, starts = np.unique(events.record, return_index=True)
+    users, starts, counts = _runs(events.record)
     if not len(users):
         return is_new
-    remembered = records["slots"]["event"][users, :dedupe_last]  # [u, D]
-    lengths = np.diff(np.append(starts, len(is_new)))
-    place = np.repeat(np.arange(len(users)), lengths)
-    odd = (remembered[place] == events.event[:, None]).any(axis=1)
-    # Twice in the batch.
-    order = np.lexsort((events.event, events.record))
-    same = (np.diff(events.event[order]) == 0) & (np.diff(events.record[order]) == 0)
-    odd[order[1:][same]] = True
+    used = int(records["num_ids"][users].max())
+    remembered = records["event"][users, :used]  # [u, D]
+    place = np.repeat(np.arange(len(users)), counts)
+    of_event = remembered if len(users) == len(is_new) else remembered[place]
+    odd = (of_event == events.event[:, None]).any(axis=1)
+    odd[_twice(events)] = True
     for user in np.unique(place[odd]).tolist():
-        start, stop = starts[user], starts[user] + lengths[user]
+        start, stop = starts[user], starts[user] + counts[user]
         known = remembered[user][remembered[user] != 0][::-1].tolist()
         is_new[start:stop] = _one_by_one(known, events.event[start:stop].tolist(), dedupe_last)
     return is_new
+
+
+def _twice(events: UserEvents) -> NDArray[np.int64]:
+    """Rows of events that come once more for their user than they came before in the batch."""
+    ordered = np.sort(events.event)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return np.zeros(0, np.int64)
+    order = np.lexsort((events.event, events.record))
+    same = (np.diff(events.event[order]) == 0) & (np.diff(events.record[order]) == 0)
+    return np.asarray(order[1:][same])
 
 
 def _one_by_one(known: list[int], arriving: list[int], dedupe_last: int) -> list[bool]:
@@ -180,12 +192,13 @@ def _one_by_one(known: list[int], arriving: list[int], dedupe_last: int) -> list
 
 
 def _count(records: NDArray, events: UserEvents, is_new: NDArray[np.bool_]) -> None:
-    """Offsets, instants and the number of events."""
-    np.maximum.at(records["next_offset"], events.record, events.offset + 1)
+    """Offsets, instants and the number of events; events are sorted by user, each user's by offset."""
+    users, starts, counts = _runs(events.record)
+    records["next_offset"][users] = events.offset[starts + counts - 1] + 1
     record, at = events.record[is_new], events.at[is_new]
-    if not len(record):
+    users, starts, counts = _runs(record)
+    if not len(users):
         return
-    users, starts, counts = np.unique(record, return_index=True, return_counts=True)
     first, last = np.minimum.reduceat(at, starts), np.maximum.reduceat(at, starts)
     empty = records["num_events"][users] == 0
     records["first_at"][users] = np.where(empty, first, np.minimum(records["first_at"][users], first))
@@ -193,45 +206,50 @@ def _count(records: NDArray, events: UserEvents, is_new: NDArray[np.bool_]) -> N
     records["num_events"][users] += counts.astype(np.uint32)
 
 
-def _remember(records: NDArray, events: UserEvents, dedupe_last: int) -> None:
+def _remember(records: NDArray, events: UserEvents) -> None:
     """Put the ids of new events before those that are remembered; events are sorted by user."""
-    users, rows, counts = _latest_of_each(events.record, dedupe_last)
+    places = records["event"][:, :, None]
+    users, rows, counts = _latest_of_each(events.record, places.shape[1])
     if not len(users):
         return
-    field = records["slots"]["event"]
-    field[users, :dedupe_last] = _prepend(field[users, :dedupe_last], events.event[rows], counts)
-    records["num_ids"][users] = np.minimum(records["num_ids"][users] + counts, dedupe_last)
+    before = records["num_ids"][users].astype(np.int64)
+    _prepend(places, users, before, events.event[rows, None], counts)
+    records["num_ids"][users] = np.minimum(before + counts, places.shape[1])
 
 
-def _extend_history(records: NDArray, events: UserEvents, length: int) -> tuple[NDArray, NDArray]:
-    """Keep the latest `length` interactions by (at, offset); return those that left, as records and items.
+def _extend_history(records: NDArray, events: UserEvents) -> tuple[NDArray, NDArray]:
+    """Keep the latest H interactions by (at, offset); return those that left, as records and items.
 
     Args:
         records: changed in place.
         events: interactions, sorted by user, each user's by offset.
-        length: H.
     """
-    users, counts = np.unique(events.record, return_counts=True)
+    users, starts, counts = _runs(events.record)
     if not len(users):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     newest = np.where(records["num_history"][users] > 0, records["slots"]["at"][users, 0], np.iinfo(np.int64).min)
     before = np.concatenate([[0], events.at[:-1]])
-    starts = np.cumsum(counts) - counts
     before[starts] = newest
+    is_late = events.at < before
+    if not is_late.any():
+        return _append(records, events)
     late = np.zeros(len(users), bool)
-    late[np.repeat(np.arange(len(users)), counts)[events.at < before]] = True
+    late[np.repeat(np.arange(len(users)), counts)[is_late]] = True
     in_order = ~np.repeat(late, counts)
-    left = [_append(records, events.take(np.flatnonzero(in_order)), length)]
-    if late.any():
-        left.append(_merge(records, users[late], events.take(np.flatnonzero(~in_order)), length))
+    left = [
+        _append(records, events.take(np.flatnonzero(in_order))),
+        _merge(records, users[late], events.take(np.flatnonzero(~in_order))),
+    ]
     return np.concatenate([record for record, _ in left]), np.concatenate([item for _, item in left])
 
 
-def _append(records: NDArray, events: UserEvents, length: int) -> tuple[NDArray, NDArray]:
+def _append(records: NDArray, events: UserEvents) -> tuple[NDArray, NDArray]:
     """The usual case: nothing is earlier than what came before it, so that the new ones go in front."""
-    every, totals = np.unique(events.record, return_counts=True)
+    every, _, totals = _runs(events.record)
     if not len(every):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    places = _history(records)
+    length = places.shape[1]
     users, rows, counts = _latest_of_each(events.record, length)
     skipped = np.ones(len(events.record), bool)
     skipped[rows] = False
@@ -241,18 +259,18 @@ def _append(records: NDArray, events: UserEvents, length: int) -> tuple[NDArray,
     old_record = np.repeat(users, num_left)
     nth = np.arange(len(old_record)) - np.repeat(np.cumsum(num_left) - num_left, num_left)
     old_item = records["slots"]["item"][old_record, np.repeat(num_old, num_left) - 1 - nth]
-    slots = records["slots"]
-    for name, values in (("item", events.item), ("at", events.at), ("offset", events.offset)):
-        slots[name][users, :length] = _prepend(slots[name][users, :length], values[rows], counts)
+    added = np.stack([events.item[rows], events.at[rows], events.offset[rows]], axis=1)
+    _prepend(places, users, num_old, added, counts)
     records["num_history"][users] = np.minimum(num_old + totals, length)
     return np.concatenate([events.record[skipped], old_record]), np.concatenate([events.item[skipped], old_item])
 
 
-def _merge(records: NDArray, users: NDArray, events: UserEvents, length: int) -> tuple[NDArray, NDArray]:
+def _merge(records: NDArray, users: NDArray, events: UserEvents) -> tuple[NDArray, NDArray]:
     """The case of late events: sort what the users have together with what is new."""
     num_old = records["num_history"][users].astype(np.int64)
+    slots = records["slots"][users]
+    length = slots.shape[1]
     used = np.arange(length) < num_old[:, None]
-    slots = records["slots"][users][:, :length]
     record = np.concatenate([np.repeat(users, num_old), events.record])
     columns = {
         name: np.concatenate([slots[name][used], values])
@@ -260,7 +278,7 @@ def _merge(records: NDArray, users: NDArray, events: UserEvents, length: int) ->
     }
     order = np.lexsort((-columns["offset"], -columns["at"], record))
     record = record[order]
-    found, starts, counts = np.unique(record, return_index=True, return_counts=True)
+    found, starts, counts = _runs(record)
     nth = np.arange(len(record)) - np.repeat(starts, counts)
     kept = nth < length
     for name, values in columns.items():
@@ -269,30 +287,44 @@ def _merge(records: NDArray, users: NDArray, events: UserEvents, length: int) ->
     return record[~kept], columns["item"][order][~kept]
 
 
+def _history(records: NDArray) -> NDArray[np.int64]:
+    """The histories of records, item, at and offset as int64 [U, H, 3]; a view."""
+    slots = records["slots"]
+    return np.asarray(slots.view("<i8").reshape(*slots.shape, 3))
+
+
+def _runs(record: NDArray) -> tuple[NDArray, NDArray[np.int64], NDArray[np.int64]]:
+    """Of ascending values the distinct ones, the row where each begins and how many there are of it."""
+    starts = np.flatnonzero(np.append(True, record[1:] != record[:-1])[: len(record)])
+    return record[starts], starts, np.diff(np.append(starts, len(record)))
+
+
 def _latest_of_each(record: NDArray, count: int) -> tuple[NDArray, NDArray, NDArray]:
     """The last `count` events of each user: the users, the rows of the events (ascending), how many each has."""
-    users, starts, counts = np.unique(record, return_index=True, return_counts=True)
+    users, starts, counts = _runs(record)
     if not len(users) or counts.max() <= count:
         return users, np.arange(len(record)), counts
     from_end = np.repeat(starts + counts, counts) - np.arange(len(record))
     return users, np.flatnonzero(from_end <= count), np.minimum(counts, count)
 
 
-def _prepend(old: NDArray, new: NDArray, counts: NDArray) -> NDArray:
-    """Put each row's new values, oldest first in `new`, before its old ones, the latest first; cut to the old width.
+def _prepend(places: NDArray, users: NDArray, used: NDArray[np.int64], new: NDArray, counts: NDArray[np.int64]) -> None:
+    """Put new values before the old ones of some users, the latest first; what no longer fits falls off the end.
 
     Args:
-        old: [U, W].
-        new: [sum of counts], the rows' values one behind the other.
-        counts: int64 [U], at most W each.
+        places: [U, W, ...]; changed in place.
+        users: int64 [u], distinct.
+        used: int64 [u], places that hold something.
+        new: [sum of counts, ...], the users' values one behind the other, oldest first.
+        counts: int64 [u], at most W each.
     """
-    width = old.shape[1]
-    nth = np.arange(width)
-    is_new = nth < counts[:, None]
-    shifted = np.take_along_axis(old, np.maximum(nth - counts[:, None], 0), axis=1)
-    ends = np.cumsum(counts)
-    from_new = new[np.maximum(ends[:, None] - 1 - nth, 0)]
-    return np.where(is_new, from_new, shifted)
+    ends, width = np.cumsum(counts), places.shape[1]
+    for count in np.unique(counts).tolist():
+        which = np.flatnonzero(counts == count)
+        own = users[which]
+        held = min(int(used[which].max()), width - count)
+        places[own, count : count + held] = places[own, :held]
+        places[own, :count] = new[ends[which, None] - 1 - np.arange(count)]
 
 
 def _are_last(record: NDArray) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ __all__ = ["MAX_ID_BYTES", "event_hashes", "item_keys", "user_keys"]
 
 # LMDB takes keys of up to 511 bytes.
 MAX_ID_BYTES = 480
+SIGN = np.int64(-1 << 63)
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -30,7 +31,7 @@ def user_keys(users: NDArray) -> list[bytes]:
     """
     if users.dtype.kind == "O":
         return list(users.tolist())
-    packed = (users.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)).astype(">u8").tobytes()
+    packed = (users.astype(np.int64, copy=False) ^ SIGN).astype(">i8").tobytes()
     return [packed[start : start + 8] for start in range(0, len(packed), 8)]
 
 
@@ -56,7 +57,7 @@ def event_hashes(
         uint64 [n].
     """
     said = hash_mixed(hash_mixed(items.view(np.uint64), at.view(np.uint64)), label)
-    given = np.fromiter((bool(event_id) for event_id in event_ids), bool, len(event_ids))
+    given = event_ids.astype(bool)
     if given.any():
         said[given] = hash_bytes(event_ids[given].tolist())
     return np.maximum(said, np.uint64(1))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.stream.folder import FOLDER_VARIABLE, state_folder
 from runtime.stream.homes import Home, LmdbHome, Nowhere, RedisHome
-from runtime.stream.record import item_record, unpack, user_record
+from runtime.stream.record import item_record, read_users, unpack, user_record
 from runtime.stream.redis_url import STORE_VARIABLE
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ALWAYS, COUNTED, ITEM, SEEN, STOCK, USER, Reading, StoreError
@@ -41,6 +41,7 @@ __all__ = [
 AWAY = -1
 # How long an answer to how fresh the state is holds.
 FRESH_FOR_S = 1.0
+NONE = np.zeros(0, np.int64)
 
 Result = TypeVar("Result")
 _states: dict[tuple[str, str], LiveState] = {}
@@ -62,7 +63,7 @@ class LiveUsers:
         is_item: bool [U, K], false where a history is shorter; those places come first.
         seen_place, seen_items: int64 [S], users in order and keys of the items that left their histories.
         known: int64 [V], which of the users have a record.
-        records: [V] of `user_record`, theirs.
+        records: [V], theirs: the fields of `user_record` before the event ids.
         away: int64 [A], users of whom nothing can be known now: their records are on a node that is away.
         is_stale: whether the state is further behind than the stream allows.
     """
@@ -215,12 +216,12 @@ class LiveState:
         together = [*wanted, *(SEEN + key for key in keys)] if self._home.is_remote else wanted
         found, lost = reading.found(together)
         values, all_seen = found[: len(keys)], found[len(keys) :]
-        away = np.unique(np.array(lost, np.int64) % max(len(keys), 1))
+        away = np.unique(np.array(lost, np.int64) % max(len(keys), 1)) if lost else NONE
         self._fresh_at = reading.fresh_at
         known = [place for place, value in enumerate(values) if value is not None]
         last_at = np.zeros(len(keys), np.int64)
         if not known:
-            none, row = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
+            none, row = np.zeros((0, 0), np.int64), NONE
             empty = np.zeros(0, self._users)
             none_are = none.astype(bool)
             return LiveUsers(
@@ -228,28 +229,32 @@ class LiveState:
                 away=away,
                 is_stale=self._is_behind(),
             )
-        records = unpack([values[place] for place in known], self._users)
+        records, slots = read_users([value for value in values if value is not None], self._users)
         last_at[known] = records["last_at"]
-        counts = records["num_history"].astype(np.int64)
+        counts = records["num_history"]
         # Only a full history has ever left anything behind.
-        full = [
-            place for place, count in zip(known, counts.tolist(), strict=True) if count == self._spec.history_length
-        ]
-        seen = [all_seen[place] for place in full] if all_seen else reading.get([SEEN + keys[place] for place in full])
-        left = [value or b"" for value in seen]
-        slots = records["slots"][:, : counts.max()][:, ::-1]
+        length = self._spec.history_length
+        full = [place for place, count in zip(known, counts.tolist(), strict=True) if count == length]
+        seen_place = seen_items = NONE
+        if full:
+            seen = [all_seen[place] for place in full] if all_seen else reading.get([SEEN + keys[at] for at in full])
+            left = [value or b"" for value in seen]
+            seen_place = np.repeat(np.array(full, np.int64), [len(value) // 8 for value in left])
+            seen_items = np.frombuffer(b"".join(left), "<i8")
+        slots = slots[:, ::-1]
+        places = np.array(known)
         return LiveUsers(
             position=reading.position,
             log_id=self._home.log_id,
             last_at=last_at,
-            place=np.array(known),
+            place=places,
             items=slots["item"],
             at=slots["at"],
             offset=slots["offset"],
-            is_item=np.arange(slots.shape[1])[::-1] < counts[:, None],
-            seen_place=np.repeat(np.array(full, np.int64), [len(value) // 8 for value in left]),
-            seen_items=np.frombuffer(b"".join(left), "<i8"),
-            known=np.array(known),
+            is_item=np.arange(slots.shape[1], 0, -1) <= counts[:, None],
+            seen_place=seen_place,
+            seen_items=seen_items,
+            known=places,
             records=records,
             away=away,
             is_stale=self._is_behind(),

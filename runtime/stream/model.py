@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from runtime.errors import BadRequest
 from runtime.stream.answer import REFUSED, UNREADABLE, Answer, Arrays, Group, answers_of, read_requests
 from runtime.stream.fields import KEY, inputs
-from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
+from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE, make_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.parse import EventParser
 from runtime.stream.rejected import Rejected, rejected_lines
 from runtime.stream.spec import StreamSpec
+from runtime.stream.topic_url import SOURCE_VARIABLE, read_topic_url
+from runtime.stream.topic_writer import TopicWriter
 
 __all__ = ["TritonPythonModel"]
 
@@ -36,7 +38,7 @@ class TritonPythonModel:
     """What Triton's Python backend instantiates; one instance, since one process writes an EVENTS folder."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Open the folder that CASCADE_EVENTS names, and fold what is in its log and not in its state."""
+        """Open the folder that CASCADE_EVENTS names, and fold what is in its log and not in its state; or a topic."""
         # The backend adds this module only after model.py has been imported.
         import triton_python_backend_utils as pb_utils
 
@@ -47,12 +49,12 @@ class TritonPythonModel:
         self._parser = EventParser(spec)
         try:
             folder = _folder()
-            self._ingest = Ingest(folder, spec)
+            self._ingest = _taking_in(folder, spec)
         except OSError as error:
             raise pb_utils.TritonModelException(str(error)) from error
         self._rejected = Rejected(folder)
         self._counters = _Counters(pb_utils)
-        if self._ingest.replayed:
+        if isinstance(self._ingest, Ingest) and self._ingest.replayed:
             pb_utils.Logger.log_info(f"cascade_events: folded {self._ingest.replayed} events of the log")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -65,7 +67,7 @@ class TritonPythonModel:
         return [self._response(refused.get(place) or answers[place]) for place in range(len(requests))]
 
     def finalize(self) -> None:
-        """Close the log and the state."""
+        """Close the log and the state, or the topic."""
         self._ingest.close()
 
     def _read(self, request: Any) -> Arrays | BadRequest:
@@ -143,6 +145,18 @@ class _Counters:
                 metric.increment(count)
         if num_ahead:
             self._ahead.increment(num_ahead)
+
+
+def _taking_in(folder: Path, spec: StreamSpec) -> Ingest | TopicWriter:
+    """The topic that CASCADE_SOURCE names, else the log of the folder.
+
+    Raises:
+        OSError: it cannot be used.
+    """
+    if source := os.environ.get(SOURCE_VARIABLE):
+        make_folder(folder)
+        return TopicWriter(read_topic_url(source), spec)
+    return Ingest(folder, spec)
 
 
 def _folder() -> Path:

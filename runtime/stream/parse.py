@@ -21,6 +21,8 @@ __all__ = ["EventParser", "Parsed"]
 
 # What pads lists of items, so no item may be called so.
 PADDING = -1
+# Labels have numbers of one byte.
+MOST_LABELS = 256
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class EventParser:
         self._spec = spec
         self._inputs = {tensor.name: tensor for tensor in inputs(spec)}
         self.labels = (*spec.labels, "")
-        self._meanings = dict(_meanings(spec))
+        self._meanings = {said: kind * MOST_LABELS + label for said, (kind, label) in _meanings(spec)}
 
     def parse(self, request: Mapping[str, NDArray], received_at: int | NDArray[np.int64]) -> Parsed:
         """Check one request.
@@ -118,14 +120,13 @@ class EventParser:
     def _kinds(
         self, kinds: list[bytes], labels: list[bytes], reasons: dict[int, str]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        found = np.zeros((len(kinds), 2), np.uint8)
-        meanings = [self._meanings.get(said) for said in zip(kinds, labels, strict=True)]
-        for place, meaning in enumerate(meanings):
-            if meaning is None:
+        found = list(map(self._meanings.get, zip(kinds, labels, strict=True)))
+        if None in found:
+            for place in [place for place, meaning in enumerate(found) if meaning is None]:
                 reasons.setdefault(place, self._why_no_meaning(_shown(kinds[place]), _shown(labels[place])))
-            else:
-                found[place] = meaning
-        return found[:, 0], found[:, 1]
+            found = [meaning or 0 for meaning in found]
+        kind, label = np.divmod(np.array(found, np.int64), MOST_LABELS)
+        return kind.astype(np.uint8), label.astype(np.uint8)
 
     def _why_no_meaning(self, kind: str, label: str) -> str:
         labels = ", ".join(dict.fromkeys([*self._spec.labels, KINDS[IMPRESSION]]))

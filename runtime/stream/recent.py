@@ -23,6 +23,7 @@ __all__ = ["LiveRecent", "RecentItems"]
 # How long a request waits for the events that it wants in its slate, and how often it looks.
 LONGEST_WAIT_S, POLL_S = 0.05, 0.001
 NS_PER_MS = 1_000_000
+NO_ROWS = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -75,20 +76,24 @@ class RecentItems:
         if users is None:
             none = np.full((num_users, 1), AWAY, np.int64)
             return LiveRecent(parsed.recent, np.full((num_users, 1), NO_ITEM, np.int32), none, none, at, columns)
-        known = self._catalogue.rows(np.concatenate([users.items.reshape(-1), users.seen_items]))
-        rows, seen = known[: users.items.size].reshape(users.items.shape), known[users.items.size :]
-        known_offset = self._live.known_offset if users.log_id == self._live.known_log else 0
-        is_new = users.is_item & (users.offset >= known_offset) & (users.at > self._live.known_at)
-        is_old = users.is_item & ~is_new
-        if is_old.any():
+        rows, seen = self._catalogue.rows(users.items), NO_ROWS
+        if len(users.seen_items):
+            seen = self._catalogue.rows(users.seen_items)
+        is_new = users.is_item & (users.at > self._live.known_at)
+        if self._live.known_offset and users.log_id == self._live.known_log:
+            is_new &= users.offset >= self._live.known_offset
+        num_new = np.count_nonzero(is_new)
+        if num_new < np.count_nonzero(users.is_item):
+            is_old = users.is_item & ~is_new
             seen = np.concatenate([seen, rows[is_old]])
             place = np.concatenate([users.seen_place, np.repeat(users.place, is_old.sum(axis=1))])
         else:
             place = users.seen_place
         offset = np.full((num_users, 1), users.position, np.int64)
-        offset[users.away] = AWAY
+        if len(users.away):
+            offset[users.away] = AWAY
         return LiveRecent(
-            recent=self._joined(users, rows, is_new, parsed),
+            recent=self._joined(users, rows, is_new, parsed) if num_new else parsed.recent,
             seen=_padded(seen, place, num_users),
             offset=offset,
             age_ms=_age_ms(users.last_at, now)[:, None],
@@ -123,14 +128,14 @@ class RecentItems:
         return users
 
     def _joined(self, users: LiveUsers, rows: NDArray, is_new: NDArray[np.bool_], parsed: Parsed) -> NDArray[np.int32]:
-        if not is_new.any():
-            return parsed.recent
         assert parsed.live is not None
         if parsed.recent.shape[1]:
             is_new = self._not_repeated(users, rows, is_new, parsed.live.recent, parsed.recent != NO_ITEM)
-        added = np.full((len(parsed.recent), rows.shape[1]), NO_ITEM, np.int32)
-        added[users.place] = np.where(is_new, rows, np.int32(NO_ITEM))
-        return np.concatenate([added, parsed.recent], axis=1)
+        added = np.where(is_new, rows, np.int32(NO_ITEM))
+        if len(users.place) < len(parsed.recent):
+            of_known, added = added, np.full((len(parsed.recent), rows.shape[1]), NO_ITEM, np.int32)
+            added[users.place] = of_known
+        return np.concatenate([added, parsed.recent], axis=1) if parsed.recent.shape[1] else added
 
     def _not_repeated(
         self, users: LiveUsers, rows: NDArray, is_new: NDArray[np.bool_], names_of_request: NDArray, given: NDArray

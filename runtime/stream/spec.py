@@ -16,7 +16,7 @@ __all__ = ["STREAM_FILE", "StreamSpec"]
 STREAM_FILE = "stream.json"
 FORMAT_VERSION = 1
 # Changes when the fold makes other records of the same events: the state is then made anew from the log.
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 
 
 @dataclass(frozen=True)

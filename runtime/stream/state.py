@@ -98,7 +98,8 @@ def _fold_users(
         return
     of_users = events.take(rows)
     distinct, record = np.unique(of_users.user, return_inverse=True)
-    keys = [USER + key for key in user_keys(distinct)]
+    own_keys = user_keys(distinct)
+    keys = [USER + key for key in own_keys]
     records = unpack(_get(reading, writes, keys), user_record(spec))
     items = item_keys(of_users.item)
     kinds = np.array([f"{kind}\0{label}".encode() for label in of_users.labels for kind in KINDS], object)
@@ -120,18 +121,34 @@ def _fold_users(
     )
     status[rows] = folded.status
     writes.update(zip(keys, pack_users(records), strict=True))
-    _add_seen(reading, writes, [keys[place][1:] for place in folded.left_record.tolist()], folded.left_item)
+    _add_seen(reading, writes, own_keys, folded.left_record, folded.left_item)
 
 
-def _add_seen(reading: Reading, writes: Writes, users: list[bytes], items: NDArray[np.int64]) -> None:
-    """Items that left the histories of users: int64, ascending, distinct, one value a user."""
-    by_user: dict[bytes, list[int]] = {}
-    for user, item in zip(users, items.tolist(), strict=True):
-        by_user.setdefault(SEEN + user, []).append(item)
-    before = _get(reading, writes, list(by_user))
-    for (key, added), known in zip(by_user.items(), before, strict=True):
-        seen = np.union1d(np.frombuffer(known or b"", "<i8"), np.array(added, "<i8"))
-        writes[key] = seen.astype("<i8").tobytes()
+def _add_seen(reading: Reading, writes: Writes, users: Sequence[bytes], place: NDArray, items: NDArray) -> None:
+    """Items that left the histories of users: int64, ascending, distinct, one value a user.
+
+    Args:
+        reading: where they are.
+        writes: where they go.
+        users: keys.
+        place: int64 [m], whose item it is.
+        items: int64 [m], keys.
+    """
+    if not len(place):
+        return
+    distinct = np.unique(place)
+    keys = [SEEN + users[number] for number in distinct.tolist()]
+    before = [value or b"" for value in _get(reading, writes, keys)]
+    own = np.repeat(distinct, [len(value) // 8 for value in before])
+    place, items = np.concatenate([own, place]), np.concatenate([np.frombuffer(b"".join(before), "<i8"), items])
+    order = np.lexsort((items, place))
+    place, items = place[order], items[order]
+    is_other = np.ones(len(place), bool)
+    is_other[1:] = (place[1:] != place[:-1]) | (items[1:] != items[:-1])
+    place, packed = place[is_other], items[is_other].astype("<i8").tobytes()
+    ends = 8 * np.append(np.flatnonzero(place[1:] != place[:-1]) + 1, len(place))
+    starts = [0, *ends[:-1].tolist()]
+    writes.update(zip(keys, [packed[a:b] for a, b in zip(starts, ends.tolist(), strict=True)], strict=True))
 
 
 def _fold_items(
@@ -180,5 +197,7 @@ def _matches(windows: Sequence[Window], events: Events) -> NDArray[np.bool_]:
 
 def _get(reading: Reading, writes: Writes, keys: list[bytes]) -> list[bytes | None]:
     """What a key holds after the writes so far."""
+    if not writes:
+        return reading.get(keys)
     known = iter(reading.get([key for key in keys if key not in writes]))
     return [writes[key] if key in writes else next(known) for key in keys]

@@ -146,11 +146,14 @@ class LmdbStore:
         """See Store."""
         try:
             with self._env.begin(write=True) as transaction:
-                for key, value in writes:
+                every = list(writes)
+                kept = [write for write in every if write[1] is not None]
+                # One call: a loop here would take as long again as LMDB does.
+                with transaction.cursor() as cursor:
+                    cursor.putmulti(kept)
+                for key, value in every if len(kept) < len(every) else ():
                     if value is None:
                         transaction.delete(key)
-                    else:
-                        transaction.put(key, value)
                 transaction.put(POSITION, position.to_bytes(8, "big"))
         except self._error as error:
             raise StoreError(f"the state cannot be written ({error})") from error
@@ -188,7 +191,7 @@ class LmdbReading:
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
-        return [self._transaction.get(key) for key in keys]
+        return list(map(self._transaction.get, keys))
 
     def found(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[int]]:
         """See Reading; nothing is ever away."""

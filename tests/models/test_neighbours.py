@@ -13,7 +13,7 @@ from models.dataset.features import State
 from models.neighbours.blend import Blend
 from models.neighbours.choose import ValidationUsers, choose, ndcg
 from models.neighbours.config import NeighboursConfig
-from models.neighbours.counts import cooccurrences, recent_matrix, seen_matrix, thin
+from models.neighbours.counts import SharedUsers, recent_matrix, seen_matrix, thin
 from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
 from models.neighbours.weights import fit_weights, score_matrix, to_lists
@@ -74,7 +74,7 @@ def test_lists_are_saved_and_opened_as_they_were(tmp_path):
 
 def test_with_all_items_as_neighbours_the_local_ridge_is_the_closed_form():
     matrix = random_matrix(3)
-    counts = cooccurrences(sparse.csr_matrix(matrix), np.ones(len(matrix), np.float32))
+    counts = SharedUsers(sparse.csr_matrix(matrix), np.ones(len(matrix), np.float32)).all()
     rows, (weak, strong) = local_ridge(counts, 100, [2.0, 50.0])
     for l2, weights in ((2.0, weak), (50.0, strong)):
         inverse = np.linalg.inv(matrix.T.astype(float) @ matrix + l2 * np.eye(9))
@@ -89,7 +89,7 @@ def test_each_item_is_regressed_on_its_nearest_items_with_the_weights_of_the_use
     monkeypatch.setattr("models.neighbours.ridge.BLOCK_CELLS", 20)
     matrix, user_weights = random_matrix(4), np.random.default_rng(5).random(60).astype(np.float32)
     gram = matrix.T @ (user_weights[:, None] * matrix)
-    rows, (weights,) = local_ridge(cooccurrences(sparse.csr_matrix(matrix), user_weights), 3, [4.0])
+    rows, (weights,) = local_ridge(SharedUsers(sparse.csr_matrix(matrix), user_weights).all(), 3, [4.0])
     cosine = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
     for item in range(9):
         others = np.delete(np.arange(9), item)
@@ -102,17 +102,34 @@ def test_each_item_is_regressed_on_its_nearest_items_with_the_weights_of_the_use
 def test_walks_are_the_products_of_both_steps_damped_by_popularity():
     matrix = random_matrix(6)
     lengths, popularity = matrix.sum(axis=1), matrix.sum(axis=0)
-    counts = cooccurrences(sparse.csr_matrix(matrix), (1 / np.maximum(lengths, 1)).astype(np.float32))
+    paths = SharedUsers(sparse.csr_matrix(matrix), (1 / np.maximum(lengths, 1)).astype(np.float32))
     expected = np.zeros((9, 9))
     for i in range(9):
         for j in range(9):
             if i != j:
                 walks = sum(1 / lengths[u] for u in range(60) if matrix[u, i] and matrix[u, j])
                 expected[i, j] = walks / (popularity[i] * popularity[j]) ** 0.6
-    np.testing.assert_allclose(walk_weights(counts, popularity, 0.6, 9).toarray(), expected, rtol=1e-5)
-    best = walk_weights(counts, popularity, 0.6, 2).toarray()
+    (walks,) = walk_weights(paths, popularity, [0.6], 9)
+    np.testing.assert_allclose(walks.toarray(), expected, rtol=1e-5)
+    best = walk_weights(paths, popularity, [0.0, 0.6], 2)[1].toarray()
     assert ((best > 0).sum(axis=1) == 2).all()
     np.testing.assert_allclose(best.max(axis=1), expected.max(axis=1), rtol=1e-5)
+
+
+def test_shared_users_are_those_of_the_whole_matrix_product(monkeypatch):
+    monkeypatch.setattr("models.neighbours.blocks.BLOCK_ITEMS", 7)
+    random = np.random.default_rng(12)
+    for num_users, num_items, share in ((300, 40, 0.2), (50, 90, 0.02), (1, 1, 1.0), (0, 5, 0.0)):
+        seen = sparse.csr_matrix(random_matrix(13, num_users, num_items, share))
+        weights = random.random(num_users, np.float32) + np.float32(0.01)
+        expected = (seen.T @ sparse.diags(weights) @ seen).tocsr().astype(np.float32)
+        expected.sort_indices()
+        shared = SharedUsers(seen, weights)
+        for found in (shared.all(), sparse.vstack([shared.rows(i, i + 1) for i in range(num_items)], "csr")):
+            assert found.has_canonical_format
+            np.testing.assert_array_equal(found.indptr, expected.indptr)
+            np.testing.assert_array_equal(found.indices, expected.indices)
+            np.testing.assert_array_equal(found.data, expected.data)
 
 
 def test_only_the_longest_lists_are_thinned_and_to_the_same_length():
@@ -181,7 +198,7 @@ def test_ndcg_leaves_out_what_was_seen():
 
 def test_items_had_with_too_few_others_are_regressed_on_those_alone():
     matrix = np.array([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0]], np.float32)
-    rows, (weights,) = local_ridge(cooccurrences(sparse.csr_matrix(matrix), np.ones(3, np.float32)), 3, [1.0])
+    rows, (weights,) = local_ridge(SharedUsers(sparse.csr_matrix(matrix), np.ones(3, np.float32)).all(), 3, [1.0])
     assert rows.tolist() == [[1, 2, -1], [0, 2, -1], [0, 1, -1], [-1, -1, -1], [-1, -1, -1]]
     solved = np.linalg.solve(np.array([[3.0, 1.0], [1.0, 2.0]]), [2.0, 1.0])
     np.testing.assert_allclose(weights[0], [*solved, 0.0], atol=1e-6)

@@ -254,7 +254,12 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.lists(st.binary(max_size=9), max_size=5))
+OF_ONE_LENGTH = st.integers(0, 9).flatmap(lambda size: st.lists(st.binary(min_size=size, max_size=size), max_size=5))
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.lists(st.binary(max_size=9), max_size=5) | OF_ONE_LENGTH
+)
 def test_hashes_equal_their_definition(ints: list[int], texts: list[bytes]) -> None:
     assert hash_ints(np.array(ints, np.int64)).tolist() == [mix(value % 2**64) for value in ints]
     folded = []

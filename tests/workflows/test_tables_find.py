@@ -15,6 +15,7 @@ from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.find import find
+from workflows.tables.lake.kinds import READ
 from workflows.tables.load import find_inputs
 from workflows.tables.source import Relation, open_source, unreadable
 
@@ -123,7 +124,9 @@ TABLES = {
 def test_a_folder_of_another_table_format_is_refused(tmp_path, memory, format, entry, spec):
     write(tmp_path, f"t/{entry}", "t/data/day=1/a.parquet", "t/data/b.parquet", "plain/a.parquet")
     memory.put(str(tmp_path), "/found", recursive=True)
-    for root in (str(tmp_path), "memory://found"):
+    # A folder here that is itself one of the tables that are read: tests/workflows/lake.
+    here = [] if spec == "t" and format in READ else [str(tmp_path)]
+    for root in (*here, "memory://found"):
         with pytest.raises(DataError, match=rf"events: {root}/t is a table in {format} format.* set data\.events"):
             find("events", f"{root}/{spec}")
     assert found(tmp_path, "t/data/b.parquet") == ["t/data/b.parquet"]  # whoever names a file has chosen it

@@ -70,12 +70,14 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
 
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a .npz file; unlike numpy's own, it leaves no open archive behind that complains later when it fails.
+    """Write a .npz file, the same bytes each time.
+
+    Unlike numpy's own, it leaves no open archive behind that complains later when it fails.
 
     Raises:
         OSError: the disk is full.
     """
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workflows.core.errors import DataError
 from workflows.tables.formats import format_of
+from workflows.tables.lake.find import find_snapshots
 from workflows.tables.source import Source
 from workflows.tables.trees import LocalTree, RemoteTree, Tree, joined
 from workflows.tables.visible import Visible, key_of
@@ -21,7 +22,8 @@ LOCAL_SCHEMES = ("file", "local")
 def find(table: str, spec: str | Sequence[str]) -> Source:
     """List the files that `spec` names, sorted within each folder and glob.
 
-    What exists under the very name is taken before the name is read as a glob. Below folders and for wildcards, hidden
+    What exists under the very name is taken before the name is read as a glob. A folder that is a Delta or Iceberg
+    table is one at its newest version, or at that of FOLDER@VERSION. Below folders and for wildcards, hidden
     files and folders are left out, aloud; symbolic links are followed. A folder that matches a glob is read whole.
 
     Args:
@@ -29,10 +31,15 @@ def find(table: str, spec: str | Sequence[str]) -> Source:
         spec: file, folder, glob or fsspec URL, or several of them.
 
     Raises:
-        DataError: nothing is there; the format is unknown, mixed, or that of a Delta, Hudi or Iceberg table; a symbolic
-            link leads nowhere or in a circle; a file is named twice.
+        DataError: nothing is there; the format is unknown, mixed, or that of a Hudi table; a folder holds a Delta or
+            Iceberg table among others, or is a part of one; a symbolic link leads nowhere or in a circle; a file is
+            named twice.
+        SetupError: the package that reads Delta or Iceberg is not installed.
     """
     specs = [spec] if isinstance(spec, str) else list(spec)
+    if lake := find_snapshots(table, specs):
+        check_no_file_twice({table: lake.files})
+        return lake
     files = [file for one in specs for file in _files(table, one)]
     formats = {format_of(table, file) for file in files}
     if len(formats) > 1:

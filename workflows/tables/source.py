@@ -19,15 +19,30 @@ from workflows.tables.trees import filesystem
 if TYPE_CHECKING:
     import duckdb
 
+    from workflows.tables.lake.snapshot import Snapshot
+
 __all__ = ["Relation", "Source", "megabytes_of", "open_source", "quoted", "source_fingerprint", "unreadable"]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The files of one table, all of one format, in reading order."""
+    """The files of one table, all of one format, in reading order.
+
+    Attributes:
+        table: what it is called in messages.
+        files: paths or URLs; of a Delta or Iceberg table its folder.
+        format: "Parquet", "CSV", "Delta" or "Iceberg".
+        snapshots: of Delta and Iceberg, what is read of each folder.
+    """
 
     table: str
     files: list[str]
     format: str
+    snapshots: list[Snapshot] = []
+
+    @property
+    def versions(self) -> list[str]:
+        """FOLDER@VERSION of each Delta or Iceberg table."""
+        return [f"{file}@{one.version}" for file, one in zip(self.files, self.snapshots, strict=False)]
 
 
 def quoted(name: str) -> str:
@@ -101,7 +116,12 @@ def megabytes_of(source: Source) -> float:
 
 
 def source_fingerprint(source: Source) -> list[Any]:
-    """What identifies the files' content: path, size and a hash; of a URL, what its server says instead of a hash."""
+    """What identifies the files' content: path, size and a hash; of a URL, what its server says instead of a hash.
+
+    Of a Delta or Iceberg table: path, which table it is, and its version.
+    """
+    if source.snapshots:
+        return [[file, one.identity, one.version] for file, one in zip(source.files, source.snapshots, strict=True)]
     return [[file, *_stat(source.table, file)] for file in source.files]
 
 

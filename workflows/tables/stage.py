@@ -22,6 +22,7 @@ from workflows.tables.csv_table import feature_uses
 from workflows.tables.csv_types import Use
 from workflows.tables.database import database
 from workflows.tables.info import DataInfo
+from workflows.tables.lake.rows import as_files, versions_of
 from workflows.tables.load import Inputs, find_inputs, has_csv
 from workflows.tables.warehouse.address import is_warehouse
 
@@ -116,7 +117,9 @@ def _run(
         inputs = found or find_inputs(tables, split)
         with _scratch(run) as scratch, database(scratch) as con:
             inputs, tables = _written(inputs, tables, scratch, counted=bool(live))
-            return _prepare(con, inputs, tables, split, uses, folder, scratch, history_length, live)
+            files = as_files(con, inputs, tables, split, scratch)
+            info = _prepare(con, files, tables, split, uses, folder, scratch, history_length, live)
+            return msgspec.structs.replace(info, versions=versions_of(inputs))
 
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
         contents = contents | {"seen": f"any of {', '.join(data.labels)}"}

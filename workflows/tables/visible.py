@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.tables.formats import has_known_format
+from workflows.tables.lake.kinds import MARKS, READ, format_of_folder
 from workflows.tables.trees import Names, Tree, joined
 
 __all__ = ["Visible", "is_hidden", "key_of"]
 
-# Formats that keep the Parquet files of deleted and overwritten rows, by what gives their folders away.
-TABLE_FORMATS = {"_delta_log": "Delta", ".hoodie": "Hudi", ".hoodie_partition_metadata": "Hudi"}
-ICEBERG_FILES = ("v[0-9]*.metadata.json", "[0-9][0-9][0-9][0-9][0-9]-*.metadata.json")
 MAX_SHOWN = 3
 
 
@@ -57,21 +55,19 @@ class Visible:
         self._hidden += [joined(folder, name) + ("/" if names[name] else "") for name in hidden]
         return {name: is_folder for name, is_folder in names.items() if name not in hidden}
 
-    def refuse_table(self, folder: str, names: Iterable[str]) -> None:
+    def refuse_table(self, folder: str, names: Collection[str]) -> None:
         """Refuse a folder of these names that is a Delta, Hudi or Iceberg table.
 
         Raises:
             DataError: names the format and the way out.
         """
-        format = next((TABLE_FORMATS[name] for name in names if name in TABLE_FORMATS), "")
-        if not format and "metadata" in names and self.tree.is_folder(metadata := joined(folder, "metadata")):
-            inside = self.tree.names(metadata)
-            format = "Iceberg" if any(fnmatchcase(n, pattern) for n in inside for pattern in ICEBERG_FILES) else ""
-        if format:
+        if format := format_of_folder(self.tree, folder, names):
+            key = key_of(self.table)
+            itself = f"set {key} to {folder} itself, or " if format in READ and "://" not in folder else ""
             raise DataError(
                 f"{self.table}: {folder} is a table in {format} format, whose Parquet files also hold rows that were "
-                "deleted or overwritten since; write its current rows as plain Parquet files with what reads "
-                f"{format} (Spark, DuckDB, Polars) and set {key_of(self.table)} to them"
+                f"deleted or overwritten since; {itself}write its current rows as plain Parquet files with what reads "
+                f"{format} (Spark, DuckDB, Polars) and set {key} to them"
             )
 
     def refuse_table_above(self, folder: str) -> None:
@@ -83,7 +79,7 @@ class Visible:
         inner = ""
         for holder in self.tree.above(folder):
             is_data = inner == "data"
-            names = [*TABLE_FORMATS, *(["metadata"] if is_data else [])]
+            names = [*MARKS, *(["metadata"] if is_data else [])]
             self.refuse_table(holder, [name for name in names if self._is_there(joined(holder, name))])
             inner = holder.rstrip("/").rsplit("/", 1)[-1]
 

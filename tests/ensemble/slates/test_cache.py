@@ -14,6 +14,7 @@ import pytest
 
 from cascade_client import SlateCache
 from cascade_client.slate_stores import CacheAway, parse_cache_url
+from ensemble.slates.blocked import write_blocked
 from ensemble.slates.cache.base import Item
 from ensemble.slates.cache.open import open_cache
 from ensemble.slates.records import read_current
@@ -90,6 +91,22 @@ def test_an_expired_entry_is_never_served(new_cache: Callable[[], str]) -> None:
 
 
 @every_kind
+def test_what_is_blocked_is_on_no_page_at_once(new_cache: Callable[[], str]) -> None:
+    url = new_cache()
+    fill(url, {7: [70, 71, 72]}, current("1.aa"))
+    with SlateCache(url, events="", timeout_s=5) as reader:
+        assert [slate.item_ids for slate in reader.recommend([7, 8])] == [[70, 71], POPULAR[:2]]
+        with open_cache(url) as cache:
+            write_blocked(cache, [70, POPULAR[1]])
+        assert [slate.item_ids for slate in reader.recommend([7, 8])] == [[71, 72], [POPULAR[0], POPULAR[2]]]
+        fill(url, {7: [70, 75]}, current("2.bb"))
+        assert [slate.item_ids for slate in reader.recommend([7, 8])] == [[75], [POPULAR[0], POPULAR[2]]]
+        with open_cache(url) as cache:
+            write_blocked(cache, [])
+        assert [slate.item_ids for slate in reader.recommend([7, 8])] == [[70, 75], POPULAR[:2]]
+
+
+@every_kind
 def test_the_status_says_what_is_there(new_cache: Callable[[], str], capsys: pytest.CaptureFixture[str]) -> None:
     url = new_cache()
     with open_cache(url, create=True):
@@ -135,6 +152,7 @@ def test_a_cache_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 
 FILL = """
 import sys
+from ensemble.slates.blocked import write_blocked
 from ensemble.slates.cache.base import Item
 from ensemble.slates.cache.open import open_cache
 from workflows.core.errors import CascadeError

@@ -45,3 +45,18 @@ class Broker:
             sent.append((number, (AT_MS, who or None, value)))
         assert self._producer.flush(30) == 0
         return sent
+
+    def read(self, topic: str, num: int) -> dict[int, list[tuple[int, bytes | None, bytes | None]]]:
+        """The offset, key and value of the first messages of a topic, by partition."""
+        import confluent_kafka
+
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.address, "group.id": "reads"})
+        consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        found: dict[int, list[tuple[int, bytes | None, bytes | None]]] = {}
+        while sum(map(len, found.values())) < num:
+            for message in consumer.consume(num, 5):
+                assert message.error() is None, message.error()
+                own = found.setdefault(message.partition(), [])
+                own.append((message.offset(), message.key(), message.value()))
+        consumer.close()
+        return found

@@ -8,7 +8,7 @@ import pytest
 
 from ensemble.config_file import load_config
 from ensemble.stream.addresses import filled, source_url, store_url
-from ensemble.stream.topic import read_topic_url
+from runtime.stream.topic_url import TopicError, read_topic_url
 from tests.ensemble.every_key.case import BASES
 from workflows.core.artefacts import Manifest, write_manifest
 from workflows.core.errors import ConfigError
@@ -89,7 +89,7 @@ def test_both_together_with_names_of_secrets_are_taken(tmp_path):
     ],
 )
 def test_a_source_that_is_none_is_refused(text):
-    with pytest.raises(ConfigError, match="must name brokers and a topic") as caught:
+    with pytest.raises(TopicError, match="must name brokers and a topic") as caught:
         read_topic_url(text)
     assert "geheim" not in str(caught.value)
 
@@ -101,5 +101,5 @@ def test_options_of_a_source_go_to_librdkafka_but_what_a_worker_decides():
         {"security.protocol": "SSL"},
     )
     assert url.shown == "kafka://a:1,b:2/clicks"
-    with pytest.raises(ConfigError, match=r"may not set enable\.auto\.commit"):
+    with pytest.raises(TopicError, match=r"may not set enable\.auto\.commit"):
         read_topic_url("kafka://a/clicks?enable.auto.commit=true")

@@ -16,7 +16,8 @@ from ensemble.stream.messages import Message, MessageReader, Read, plain_columns
 from runtime.stream.fields import inputs
 from runtime.stream.keys import user_keys
 from runtime.stream.record import unpack, user_record
-from runtime.stream.redis import RedisPartition, RedisStore
+from runtime.stream.redis import RedisStore
+from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at

@@ -15,7 +15,7 @@ import pickle, sys
 from pathlib import Path
 sys.path[:0] = pickle.load(sys.stdin.buffer)
 from ensemble.serving.signals import stop_signals
-from ensemble.stream.topic import read_topic_url
+from runtime.stream.topic_url import read_topic_url
 from ensemble.stream.worker import Worker
 from runtime.stream.redis import RedisStore
 from runtime.stream.redis_url import read_url

@@ -16,7 +16,9 @@ from runtime.stream.keys import user_keys
 from runtime.stream.live import LiveState
 from runtime.stream.partials import added_up
 from runtime.stream.record import item_record, unpack, user_record
-from runtime.stream.redis import Positions, RedisPartition, RedisStore
+from runtime.stream.redis import RedisStore
+from runtime.stream.redis_partition import RedisPartition
+from runtime.stream.redis_reading import Positions
 from runtime.stream.redis_url import read_url
 from runtime.stream.state import apply, apply_at
 from runtime.stream.store import ALWAYS, COUNTED, SEEN, STOCK, USER, LmdbStore, StoreError

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.stream.live import AWAY
-from runtime.stream.redis import RedisPartition, RedisStore
+from runtime.stream.redis import RedisStore
+from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import STORE_VARIABLE, read_url
 from runtime.stream.state import apply_at
 from runtime.stream.store import StoreError

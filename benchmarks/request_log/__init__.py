@@ -1,1 +1,0 @@
-"""What the request log costs, and whether what it holds is answered again."""

@@ -1,1 +1,0 @@
-"""Logged requests asked again, of the version that answered them or of another one."""
