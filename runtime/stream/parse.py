@@ -17,7 +17,7 @@ from runtime.stream.keys import MAX_ID_BYTES
 from runtime.stream.spec import StreamSpec
 from runtime.stream.times import instants
 
-__all__ = ["EventParser", "Parsed"]
+__all__ = ["MOST_LABELS", "PADDING", "EventParser", "Parsed"]
 
 # What pads lists of items, so no item may be called so.
 PADDING = -1
@@ -54,13 +54,15 @@ class EventParser:
 
     Attributes:
         labels: what `Events.label` points to.
+        meanings: kind and label as an event says them, b"" for nothing -> the number of the kind times MOST_LABELS and
+            that of the label.
     """
 
     def __init__(self, spec: StreamSpec) -> None:
         self._spec = spec
         self._inputs = {tensor.name: tensor for tensor in inputs(spec)}
         self.labels = (*spec.labels, "")
-        self._meanings = {said: kind * MOST_LABELS + label for said, (kind, label) in _meanings(spec)}
+        self.meanings = {said: kind * MOST_LABELS + label for said, (kind, label) in _meanings(spec)}
 
     def parse(self, request: Mapping[str, NDArray], received_at: int | NDArray[np.int64]) -> Parsed:
         """Check one request.
@@ -120,7 +122,7 @@ class EventParser:
     def _kinds(
         self, kinds: list[bytes], labels: list[bytes], reasons: dict[int, str]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        found = list(map(self._meanings.get, zip(kinds, labels, strict=True)))
+        found = list(map(self.meanings.get, zip(kinds, labels, strict=True)))
         if None in found:
             for place in [place for place, meaning in enumerate(found) if meaning is None]:
                 reasons.setdefault(place, self._why_no_meaning(_shown(kinds[place]), _shown(labels[place])))

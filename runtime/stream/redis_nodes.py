@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 from runtime.stream.redis_url import StoreUrl
 from runtime.stream.store import StoreError
@@ -22,11 +22,27 @@ class Command(NamedTuple):
 
     Attributes:
         key: which node has it follows from this key.
-        arguments: the command itself.
+        arguments: the command itself, as bytes.
     """
 
     key: bytes
     arguments: tuple[Any, ...]
+
+
+def _packer() -> Callable[[tuple[Any, ...]], bytes]:
+    """What makes the bytes of a command, whose arguments are all bytes."""
+    try:
+        from hiredis import pack_command  # many times faster
+    except ImportError:
+        return _pack
+    return cast(Callable[[tuple[Any, ...]], bytes], pack_command)
+
+
+def _pack(arguments: tuple[Any, ...]) -> bytes:
+    parts = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        parts += (b"$%d\r\n" % len(argument), argument, b"\r\n")
+    return b"".join(parts)
 
 
 class Nodes:
@@ -44,6 +60,7 @@ class Nodes:
         import redis  # not needed by a chain whose state is on this machine
 
         self._redis: Any = redis
+        self._pack = _packer()
         self._url, self._timeout_s = url, timeout_s
         self._client: Any = None
         self._down: dict[str, str] = {}
@@ -73,12 +90,20 @@ class Nodes:
                     answers[place] = self._redirected(commands[place])
         return answers
 
-    def each(self) -> list[Any]:
-        """A client of every node that holds keys.
+    def scan(self, pattern: bytes) -> Iterator[bytes]:
+        """All keys that match; one that is there all the while comes at least once.
 
         Raises:
-            StoreError: one of them is away.
+            StoreError: a node is away.
         """
+        for client in self._each():
+            try:
+                yield from client.scan_iter(match=pattern, count=1000)
+            except (self._redis.RedisError, OSError) as error:
+                raise StoreError(f"the store {self._url.shown} cannot be looked through ({error})") from error
+
+    def _each(self) -> list[Any]:
+        """A client of every node that holds keys."""
         if self._client is None or self._down:
             raise self._away(next(iter(self._down), ONLY))
         if not self.is_cluster:
@@ -109,9 +134,7 @@ class Nodes:
             connection = None
             try:
                 connection = client.connection_pool.get_connection()
-                connection.send_packed_command(
-                    connection.pack_commands([commands[place].arguments for place in places])
-                )
+                connection.send_packed_command([self._pack(commands[place].arguments) for place in places])
                 asked.append((name, client.connection_pool, connection, places))
             except (self._redis.RedisError, OSError) as error:
                 self._give_up(name, client.connection_pool, connection, error)

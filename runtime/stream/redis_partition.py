@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
+
+import numpy as np
 
 from runtime.stream.redis import RedisStore
 from runtime.stream.redis_nodes import Command
@@ -78,34 +81,35 @@ class RedisPartition:
 
     def _write_index(self, index: bytes, entries: dict[bytes, bytes | None], later: int) -> None:
         """Entries by offset; what an item had before is replaced by what it has now."""
-        pairs: list[bytes] = []
-        for key, item in entries.items():
-            if item is not None:
-                pairs += [b"%d" % (int.from_bytes(key[1:], "big") - later), item]
-        if pairs:
+        items = [item for item in entries.values() if item is not None]
+        if items:
+            packed = b"".join([key[1:] for key, item in entries.items() if item is not None])
+            scores = [b"%d" % (offset - later) for offset in np.frombuffer(packed, ">i8").tolist()]
             key = self._store.index_key(index, self._partition)
-            self._store.ask([Command(key, (b"ZADD", key, b"GT", *pairs))])
+            self._store.ask([Command(key, (b"ZADD", key, b"GT", *_paired(scores, items)))])
 
     def _put(self, records: dict[bytes, bytes | None], seen: dict[bytes, bytes | None], partition: int | None) -> None:
         """Records of one kind, each with what its user has seen where that has changed."""
         commands = []
         for script in (PUT, PUT_SEEN):
             has_seen = script == PUT_SEEN
-            keys = [key for key in records if (SEEN + key[1:] in seen) == has_seen]
-            named = [self._store.record_key(key, partition) for key in keys]
+            if has_seen and not seen:
+                continue
+            keys = [key for key in records if (SEEN + key[1:] in seen) == has_seen] if seen else list(records)
+            named = self._store.record_keys(keys, partition)
             for group in self._store.by_bucket(named):
                 names, values = [named[place] for place in group], [records[keys[place]] or b"" for place in group]
                 if has_seen:
                     others = [SEEN + keys[place][1:] for place in group]
-                    names = _paired(names, [self._store.record_key(key) for key in others])
+                    names = _paired(names, self._store.record_keys(others))
                     values = _paired(values, [seen[key] or b"" for key in others])
-                commands.append(Command(names[0], (b"EVAL", script, len(names), *names, *values)))
+                commands.append(Command(names[0], (b"EVAL", script, b"%d" % len(names), *names, *values)))
         if commands:
             self._store.ask(commands)
 
     def _script(self, script: bytes, keys: list[bytes], arguments: list[bytes]) -> None:
-        self._store.ask([Command(keys[0], (b"EVAL", script, len(keys), *keys, *arguments))])
+        self._store.ask([Command(keys[0], (b"EVAL", script, b"%d" % len(keys), *keys, *arguments))])
 
 
 def _paired(first: list[bytes], second: list[bytes]) -> list[bytes]:
-    return [each for pair in zip(first, second, strict=True) for each in pair]
+    return list(chain.from_iterable(zip(first, second, strict=True)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import BadRequest
 
-__all__ = ["instant", "instants"]
+__all__ = ["instant", "instants", "of_whole_numbers"]
 
 SECOND = 10**9
 LARGEST = 2**63 - 1
@@ -56,6 +56,16 @@ def instants(texts: Sequence[bytes], received_at: int | NDArray[np.int64]) -> tu
         except BadRequest as error:
             reasons[place] = str(error)
     return at, reasons
+
+
+def of_whole_numbers(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """The same of numbers [n] as nanoseconds; None where one is negative, or may lie behind the year 2262."""
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= 10**FAST_DIGITS):
+        return None
+    units = np.ones(len(numbers), np.int64)
+    for limit, unit in reversed(UNITS):
+        units[numbers < limit] = unit
+    return None if (numbers > LARGEST // units).any() else numbers * units
 
 
 def instant(text: bytes) -> int:
