@@ -25,15 +25,21 @@ stream = typer.Typer(name="stream", help="The folder of live events, its log and
 FolderArgument = Annotated[
     Path, typer.Argument(help="The folder of live events, or the run or published repository whose they are.")
 ]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="kafka://broker:9092/topic; else CASCADE_SOURCE, else the config's.")
+]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="redis:// or rediss:// URL; else CASCADE_STORE, else the config's.")
+]
 
 
 @stream.command("status")
 @one_sentence_errors
-def stream_status(path: FolderArgument) -> None:
+def stream_status(path: FolderArgument, source: SourceOption = None, store: StoreOption = None) -> None:
     """Say how far the log and the states are, what they hold, and whether a server writes them."""
     from ensemble.stream.status import print_status
 
-    print_status(path)
+    print_status(path, source, store)
 
 
 @stream.command("replay")
@@ -41,20 +47,22 @@ def stream_status(path: FolderArgument) -> None:
 def stream_replay(
     path: FolderArgument,
     check: Annotated[bool, typer.Option("--check", help="Compare with the live state, byte for byte.")] = False,
+    source: SourceOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Fold the whole log into a fresh state, thrown away afterwards; with --check, it must equal the live one."""
     from ensemble.stream.replay import replay
 
-    replay(path, check=check)
+    replay(path, source, store, check=check)
 
 
 @stream.command("audit")
 @one_sentence_errors
-def stream_audit(path: FolderArgument) -> None:
+def stream_audit(path: FolderArgument, source: SourceOption = None, store: StoreOption = None) -> None:
     """Count the events of the log one by one, and compare every history, stock and window of the live state."""
     from ensemble.stream.audit import audit
 
-    audit(path)
+    audit(path, source, store)
 
 
 @stream.command("backfill")
@@ -67,11 +75,13 @@ def stream_backfill(
     days: Annotated[
         int | None, typer.Option("--days", min=1, help="How far back; by default the longest window of the features.")
     ] = None,
+    source: SourceOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Put the latest events of the tables into an empty log, so that windows begin as they were trained."""
     from ensemble.stream.backfill import backfill
 
-    backfill(path, events, days)
+    backfill(path, events, days, source, store)
 
 
 @stream.command("compact")
@@ -81,6 +91,12 @@ def stream_compact(
     keep_days: Annotated[
         int | None, typer.Option("--keep-days", min=1, help="Remove events that arrived longer ago; else all stay.")
     ] = None,
+    idle_days: Annotated[
+        float | None,
+        typer.Option("--idle-days", min=1, help="Users who did nothing for so long leave the state; else all stay."),
+    ] = None,
+    source: SourceOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Move the log to Parquet and copy the state, so that the log stays short; a server may go on meanwhile.
 
@@ -89,7 +105,7 @@ def stream_compact(
     """
     from ensemble.stream.housekeeping import compact_events
 
-    compact_events(path, keep_days)
+    compact_events(path, keep_days, source, store, idle_days)
 
 
 @stream.command("forget")
@@ -103,32 +119,30 @@ def stream_forget(
     key: Annotated[
         str | None, typer.Option("--key", envvar="CASCADE_EVENTS_KEY", help="What the server wants senders to know.")
     ] = None,
+    source: SourceOption = None,
+    store: StoreOption = None,
 ) -> None:
     """Forget a user at once, and remove what it did from the log, Parquet, checkpoints and refused events."""
     from ensemble.stream.housekeeping import forget_user
 
-    forget_user(path, user, url, key)
+    forget_user(path, user, url, key, source, store)
 
 
 @stream.command("rebuild")
 @one_sentence_errors
-def stream_rebuild(path: FolderArgument) -> None:
+def stream_rebuild(path: FolderArgument, source: SourceOption = None, store: StoreOption = None) -> None:
     """Make the state anew from the log and Parquet, where a server cannot because the log no longer has all events."""
     from ensemble.stream.housekeeping import rebuild
 
-    rebuild(path)
+    rebuild(path, source, store)
 
 
 @stream.command("run")
 @one_sentence_errors
 def stream_run(
     path: FolderArgument,
-    source: Annotated[
-        str | None, typer.Option("--source", help="kafka://broker:9092/topic; else CASCADE_SOURCE, else the config's.")
-    ] = None,
-    store: Annotated[
-        str | None, typer.Option("--store", help="redis:// or rediss:// URL; else CASCADE_STORE, else the config's.")
-    ] = None,
+    source: SourceOption = None,
+    store: StoreOption = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Most messages of one commit.")] = 4096,
     events: Annotated[
         Path | None, typer.Option("--events", help="Folder where refused events are kept; else in the run.")

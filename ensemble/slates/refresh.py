@@ -25,6 +25,10 @@ __all__ = ["POLL_S", "refresh"]
 POLL_S = 1.0
 # A slate is made anew when less than this part of its life is left; looked for so often in a life, at most each minute.
 LEFT, LOOKS_A_LIFE, SHORTEST_LOOK_S = 0.2, 50, 60.0
+FOLLOWS_NO_TOPIC = (
+    "slates refresh: events come over a topic, which is not followed: slates of active users are made anew before they "
+    "expire, so `cascade slates build --ttl` says how old they get"
+)
 # Users that are asked for before what came meanwhile is looked at.
 USERS_AT_ONCE = 256
 
@@ -63,6 +67,8 @@ def refresh(
         source.server() as server,
         Asker(server, IN_FLIGHT) as asker,
     ):
+        if source.store:
+            console.say(FOLLOWS_NO_TOPIC)
         run = _Refresh(cache, asker, source, active_days)
         if not follow:
             run.turn(stopped)
@@ -219,7 +225,8 @@ class _Refresh:
 
     def _renew(self, stopped: Callable[[], bool]) -> None:
         """Slates of active users that expire soon; expired ones of others go."""
-        active = None if self._events is None else set(active_users(self._events, self._active_days))
+        has_state = self._events is not None or self._source.store
+        active = set(active_users(self._source, self._active_days)) if has_state else None
         is_text, users, gone = self._current.user_id_dtype == "BYTES", list[Id](), list[Item]()
         for user, left in self._ends():
             if left <= LEFT and (active is None or user in active):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cascade_client import CascadeClientError, parse_url
 from ensemble.serving.repository import MODEL_NAME, events_folder, find_repository, served_file, served_number
 from ensemble.serving.triton import TritonServer
+from ensemble.stream.addresses import store_url
 from runtime.spec import CHAIN_FILE, ChainSpec
 from workflows.core import console
 from workflows.core.artefacts import MANIFEST_NAME, read_manifest
@@ -33,6 +34,7 @@ class Source(msgspec.Struct, frozen=True):
         version: that the repository serves, with its content; "" without one.
         spec: of its chain; None without one.
         users: raw ids of its users, int64 or bytes; None without a repository.
+        store: the URL of the live state where servers share it; "" where it is in the folder, or not known.
     """
 
     repository: Path | None
@@ -41,6 +43,7 @@ class Source(msgspec.Struct, frozen=True):
     version: str
     spec: ChainSpec | None
     users: NDArray | None
+    store: str = ""
 
     @contextmanager
     def server(self) -> Iterator[str]:
@@ -54,7 +57,7 @@ class Source(msgspec.Struct, frozen=True):
             return
         assert self.repository is not None
         console.say(f"slates: starting a server on {self.repository}")
-        with TritonServer(self.repository, reads_events=self.events) as server:
+        with TritonServer(self.repository, reads_events=self.events, store=self.store) as server:
             yield server.grpc_url
 
 
@@ -83,8 +86,9 @@ def find_source(target: str, url: str | None, events: Path | None) -> Source:
         raise ArtefactError(f"{repository} has no chain/ids/users.npy; export it again")
     spec = ChainSpec.load(chain.parent)
     version = f"{number}.{_content(repository, number)}"
-    folder = _existing(events, events or events_folder(path, repository))
-    return Source(repository, url, folder, version, spec, np.load(users, allow_pickle=False))
+    store = store_url(path) if spec.live is not None and events is None else ""
+    folder = None if store else _existing(events, events or events_folder(path, repository))
+    return Source(repository, url, folder, version, spec, np.load(users, allow_pickle=False), store)
 
 
 def _existing(given: Path | None, folder: Path | None) -> Path | None:

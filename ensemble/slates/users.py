@@ -13,7 +13,8 @@ from cascade_client.slate_entry import user_key
 from ensemble.slates.source import Source
 from ensemble.stream.folder import load_spec
 from runtime.stream.folder import state_folder
-from runtime.stream.store import USER, LmdbStore, StoreError
+from runtime.stream.redis_url import read_url
+from runtime.stream.store import USER, LmdbStore, ReadStore, StoreError
 from workflows.core import console
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 
@@ -42,12 +43,12 @@ def chosen_users(source: Source, chosen: str, is_text: bool, active_days: float)
         ArtefactError: there are no live events to tell who is active.
     """
     if chosen == ACTIVE:
-        if source.events is None:
+        if source.events is None and not source.store:
             raise ArtefactError(
                 "--users active: there are no live events here to tell who is active; give their folder with --events, "
                 "or --users all"
             )
-        return [raw_user(key, is_text) for key in active_users(source.events, active_days)]
+        return [raw_user(key, is_text) for key in active_users(source, active_days)]
     if chosen == ALL:
         if source.users is None:
             raise ConfigError(
@@ -58,7 +59,7 @@ def chosen_users(source: Source, chosen: str, is_text: bool, active_days: float)
     return _of_file(Path(chosen), is_text)
 
 
-def active_users(events: Path, active_days: float) -> Iterator[bytes]:
+def active_users(source: Source, active_days: float) -> Iterator[bytes]:
     """Keys of the users who had an event lately.
 
     Raises:
@@ -66,7 +67,7 @@ def active_users(events: Path, active_days: float) -> Iterator[bytes]:
     """
     since = time.time_ns() - int(active_days * DAY_NS)
     try:
-        store = LmdbStore(state_folder(events, load_spec(events).state_version), writable=False)
+        store = _state(source)
         try:
             with store.read() as reading:
                 for key, record in reading.scan(USER):
@@ -76,6 +77,20 @@ def active_users(events: Path, active_days: float) -> Iterator[bytes]:
             store.close()
     except StoreError as error:
         raise ArtefactError(str(error)) from error
+
+
+def _state(source: Source) -> ReadStore:
+    """The live state of a source that has one.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    if source.events is not None:
+        return LmdbStore(state_folder(source.events, load_spec(source.events).state_version), writable=False)
+    assert source.spec is not None and source.spec.live is not None
+    from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore  # not needed where the state is on this machine
+
+    return RedisStore(read_url(source.store), source.spec.live.stream, WRITE_TIMEOUT_S)
 
 
 def raw_user(key: bytes, is_text: bool) -> Id:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tempfile
 import time
-from itertools import zip_longest
+from collections.abc import Iterator
 from pathlib import Path
 
 from ensemble.stream.folder import find_events, load_spec
+from ensemble.stream.shared import find_shared
+from ensemble.stream.shared_replay import WHOSE, may_be_gone, raw_id, replay_shared
 from runtime.stream.folder import FolderError, state_folder
 from runtime.stream.log.errors import LogError
 from runtime.stream.recovery import catch_up
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import ITEM, SEEN, USER, LmdbStore, Reading, StoreError
+from runtime.stream.store import ITEM, USER, LmdbStore, Reading, StoreError
 from workflows.core import console
 from workflows.core.errors import ArtefactError
 from workflows.stream.forget import has_forgotten
@@ -21,19 +23,23 @@ from workflows.stream.rebuild import all_events
 
 __all__ = ["replay"]
 
-WHOSE = {USER: "user", SEEN: "the seen items of user", ITEM: "item"}
 
-
-def replay(path: Path, *, check: bool) -> None:
+def replay(path: Path, source: str | None = None, store: str | None = None, *, check: bool) -> None:
     """Fold the log of a folder of live events from its beginning, into a state that is thrown away.
 
     Args:
-        path: see `find_events`.
+        path: see `find_events`; or a run whose events come over a topic.
+        source: see `find_shared`.
+        store: see `find_shared`.
         check: compare with the live state, as it is when this begins; a server may go on meanwhile.
 
     Raises:
         ArtefactError: there are no live events, they cannot be read, or the two states differ.
+        ServingError: the topic or the state cannot be used.
     """
+    if (shared := find_shared(path, source, store, "stream replay")) is not None:
+        replay_shared(shared, check=check)
+        return
     events = find_events(path)
     spec = load_spec(events)
     try:
@@ -91,25 +97,34 @@ def _compare(live: Reading, log: Reading, spec: StreamSpec, is_counted: bool) ->
             f"the live state knows {live.position} events and the log ends at {log.position}: files of the log are "
             "missing; bring them back"
         )
-    num_records = 0
+    num_records = num_gone = 0
     for prefix, whose in WHOSE.items():
         if prefix == ITEM and not is_counted:
             continue
-        for (key, value), (other_key, other) in zip_longest(live.scan(prefix), log.scan(prefix), fillvalue=(b"", b"")):
-            if (key, value) != (other_key, other):
-                first = min(found for found in (key, other_key) if found)
+        for key, value, other in _together(live.scan(prefix), log.scan(prefix)):
+            if value == other:
+                num_records += 1
+            elif not may_be_gone(key, log, live.expired_at, spec):
                 raise ArtefactError(
-                    f"the live state is not what the log makes: they differ first in {whose} {_raw(first, spec)}; stop "
-                    "the server and remove the state folder, and it is made anew from the log at the next start"
+                    f"the live state is not what the log makes: they differ first in {whose} {raw_id(key, spec)}; "
+                    "stop the server and remove the state folder, and it is made anew from the log at the next start"
                 )
-            num_records += 1
+            else:
+                num_gone += key[:1] == USER
+    if num_gone:
+        console.say(f"stream replay: {num_gone:,} users were removed for having done nothing, and are left out")
     return num_records
 
 
-def _raw(key: bytes, spec: StreamSpec) -> str:
-    """The id in a key."""
-    kind, rest = key[:1], key[1:]
-    if kind != ITEM and spec.user_id_dtype == "BYTES":
-        return repr(rest.decode("utf-8", "replace"))
-    number = int.from_bytes(rest, "big") - (1 << 63)
-    return f"with the hash {number}" if kind == ITEM and spec.item_id_dtype == "BYTES" else str(number)
+def _together(
+    ours: Iterator[tuple[bytes, bytes]], theirs: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+    """Each key of either, in order, with what both have of it."""
+    first, second = next(ours, None), next(theirs, None)
+    while first or second:
+        key = min(found[0] for found in (first, second) if found)
+        mine = first[1] if first and first[0] == key else None
+        other = second[1] if second and second[0] == key else None
+        yield key, mine, other
+        first = next(ours, None) if mine is not None else first
+        second = next(theirs, None) if other is not None else second

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ensemble.stream.folder import find_events, load_spec
+from ensemble.stream.shared import find_shared
+from ensemble.stream.shared_status import shared_lines
 from runtime.stream.folder import checkpoints, is_held, rejected_file
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import first_offset, read_log
@@ -24,26 +26,30 @@ __all__ = ["print_status"]
 MEGABYTE = 1 << 20
 
 
-def print_status(path: Path) -> None:
-    """Print the status of a folder of live events on standard output.
+def print_status(path: Path, source: str | None = None, store: str | None = None) -> None:
+    """Print the status of a folder of live events, or of a topic and its state, on standard output.
 
     Args:
-        path: see `find_events`.
+        path: see `find_events`; or a run whose events come over a topic.
+        source: see `find_shared`.
+        store: see `find_shared`.
 
     Raises:
         ArtefactError: there are no live events, or they cannot be read.
+        ServingError: the topic or the state cannot be used.
     """
-    events = find_events(path)
+    shared = find_shared(path, source, store, "stream status")
     table = Table(show_header=False)
     try:
-        for name, value in _lines(events, load_spec(events)):
+        for name, value in shared_lines(shared) if shared else _lines(find_events(path)):
             table.add_row(console.plain(name), console.plain(value))
     except (LogError, StoreError) as error:
         raise ArtefactError(str(error)) from error
     Console(highlight=False).print(table)
 
 
-def _lines(events: Path, spec: StreamSpec) -> Iterator[tuple[str, str]]:
+def _lines(events: Path) -> Iterator[tuple[str, str]]:
+    spec = load_spec(events)
     yield "folder", str(events)
     yield "a server writes it", "yes" if is_held(events) else "no"
     yield from _log(events)

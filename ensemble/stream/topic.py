@@ -9,6 +9,7 @@ from typing import Any
 
 from ensemble.stream.messages import Message
 from runtime.stream.topic_url import TopicUrl
+from workflows.core import console
 from workflows.core.errors import ConfigError, ServingError
 
 __all__ = ["Topic"]
@@ -44,6 +45,7 @@ class Topic:
 
     Attributes:
         num_partitions: of the topic.
+        is_away: whether no broker has answered since all of them were found to be away.
         ends: by partition, its next offset and the instant at which that was so; of those whose broker answers.
     """
 
@@ -54,7 +56,7 @@ class Topic:
 
         self._kafka: Any = confluent_kafka
         self._url, self._assigned = url, assigned
-        self._said = ""
+        self._said, self.is_away = "", False
         self.ends: dict[int, tuple[int, int]] = {}
         settings = {"bootstrap.servers": url.brokers, "group.id": group, **OURS}
         settings |= {"error_cb": self._remember, "stats_cb": self._learn}
@@ -87,6 +89,17 @@ class Topic:
             elif error.fatal() or error.code() in self._for_good():
                 raise ServingError(f"{self._url.shown} cannot be read any more: {error.str()}")
         return messages, ends
+
+    def first_offset(self, partition: int) -> int:
+        """The first one that a partition still has.
+
+        Raises:
+            ServingError: its broker does not answer.
+        """
+        try:
+            return int(self._consumer.get_watermark_offsets(self._place(partition), timeout=TIMEOUT_S)[0])
+        except self._kafka.KafkaException as error:
+            raise ServingError(f"{self._url.shown} cannot be read: {_words(error)}") from None
 
     def seek(self, partition: int, offset: int) -> None:
         """Read on there."""
@@ -134,11 +147,15 @@ class Topic:
 
     def _remember(self, error: Any) -> None:
         self._said = error.str()
+        if error.code() == self._kafka.KafkaError._ALL_BROKERS_DOWN and not self.is_away:
+            self.is_away = True
+            console.say(f"stream run: no broker of {self._url.shown} answers; goes on when one does")
 
     def _learn(self, statistics: str) -> None:
         """The ends of partitions, from what librdkafka knows of them."""
         found = json.loads(statistics)
         up = {broker["nodeid"] for broker in found["brokers"].values() if broker["state"] == "UP"}
+        self.is_away = self.is_away and not up
         partitions = found["topics"].get(self._url.topic, {}).get("partitions", {}).values()
         ends = {each["partition"]: each["hi_offset"] for each in partitions if each["leader"] in up}
         at = time.time_ns() - SEEN_NS

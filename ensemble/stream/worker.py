@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ensemble.serving.repository import events_folder, find_repository, takes_events
+from ensemble.serving.repository import find_repository
 from ensemble.serving.signals import stop_signals
-from ensemble.stream.addresses import source_topic, store_url
 from ensemble.stream.messages import Message, MessageReader, Read
+from ensemble.stream.shared import find_shared, needs, stream_spec
 from ensemble.stream.topic import Topic
-from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FolderError, make_folder
 from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore
 from runtime.stream.redis_partition import RedisPartition
@@ -22,18 +20,16 @@ from runtime.stream.redis_url import read_url
 from runtime.stream.rejected import Rejected
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at
-from runtime.stream.store import StoreError
+from runtime.stream.store import NoStateError, StoreError
 from runtime.stream.topic_url import TopicUrl
 from workflows.core import console
-from workflows.core.errors import ArtefactError, ConfigError, ServingError, SetupError
+from workflows.core.errors import ArtefactError, ConfigError, ServingError
 
 __all__ = ["Worker", "run_worker"]
 
 # How long a worker waits for messages, how often it says how far it is, and when it tries a store again.
 WAIT_S, BEAT_S, AGAIN_S = 0.1, 0.5, 0.2
 NS_PER_MS = 1_000_000
-# Import name -> distribution, of the extras kafka and redis.
-PACKAGES = {"confluent_kafka": "confluent-kafka", "redis": "redis"}
 
 
 def run_worker(path: Path, source: str | None, store: str | None, batch: int, events: Path | None) -> int:
@@ -54,24 +50,18 @@ def run_worker(path: Path, source: str | None, store: str | None, batch: int, ev
         ArtefactError, ConfigError: see the arguments.
         ServingError: the topic or the state cannot be used.
     """
-    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
-    if absent:
-        names = ", ".join(PACKAGES[package] for package in absent)
-        raise SetupError(f"stream run needs {names}, not installed here; uv pip install '.[serve,kafka,redis]'")
-    repository = find_repository(path)
-    if not takes_events(repository):
-        raise ArtefactError(f"{path} takes no live events; put [stream] into the config and run `cascade export`")
-    versions = sorted(int(each.name) for each in (repository / EVENTS_MODEL).iterdir() if each.name.isdigit())
-    spec = StreamSpec.load(repository / EVENTS_MODEL / str(versions[-1]))
-    topic, url = source_topic(path, source), store_url(path, store)
-    if topic is None or not url:
-        option = "--store redis://host:6379" if topic else "--source kafka://broker:9092/topic"
-        raise ConfigError(f"give {option}, the environment variable for it, or both URLs in [stream] of the config")
-    folder = events or events_folder(path, repository)
+    needs("stream run")
+    shared = find_shared(path, source, store, "stream run", events)
+    if shared is None:
+        stream_spec(path, find_repository(path))
+        raise ConfigError(
+            "give --source kafka://broker:9092/topic and --store redis://host:6379, the environment variables for "
+            "them, or both URLs in [stream] of the config"
+        )
     try:
-        make_folder(folder)
-        shared = RedisStore(read_url(url), spec, WRITE_TIMEOUT_S)
-        worker = Worker(topic, shared, spec, Rejected(folder), batch)
+        make_folder(shared.folder)
+        state = RedisStore(read_url(shared.store), shared.spec, WRITE_TIMEOUT_S)
+        worker = Worker(shared.topic, state, shared.spec, Rejected(shared.folder), batch)
     except FolderError as error:
         raise ArtefactError(str(error)) from error
     except StoreError as error:
@@ -81,7 +71,11 @@ def run_worker(path: Path, source: str | None, store: str | None, batch: int, ev
             worker.run(stop)
         finally:
             worker.close()
-    console.say(f"stream run: stopped, {worker.num_events:,} events taken in, {worker.num_rejected:,} refused")
+    rate = worker.num_events / max(worker.used_s, 1e-9)
+    console.say(
+        f"stream run: stopped, {worker.num_events:,} events taken in ({rate:,.0f} a CPU-second), "
+        f"{worker.num_rejected:,} refused"
+    )
     return 0
 
 
@@ -103,6 +97,7 @@ class Worker:
 
     Attributes:
         num_events, num_rejected: so far.
+        used_s: CPU time of this process for them, all threads together.
     """
 
     def __init__(self, url: TopicUrl, store: RedisStore, spec: StreamSpec, rejected: Rejected, batch: int) -> None:
@@ -116,6 +111,7 @@ class Worker:
         self._latest: dict[int, int] = {}
         self._beat_at = 0.0
         self.num_events = self.num_rejected = 0
+        self.used_s = 0.0
         self._topic = Topic(url, url.group or f"cascade-{store.url.prefix}-{spec.state_version}", self._start)
         try:
             store.begin(url.topic, self._topic.num_partitions)
@@ -131,6 +127,7 @@ class Worker:
         """
         self._stop = stop
         console.say(f"stream run: {self._url.shown} into {self._store.url.shown}")
+        began_s = time.process_time()
         while not stop.is_set():
             messages, ends = self._topic.poll(self._batch, WAIT_S)
             for partition, found in messages.items():
@@ -138,6 +135,7 @@ class Worker:
             self._read |= {partition: max(end, self._read.get(partition, 0)) for partition, end in ends.items()}
             self._topic_commit(messages)
             self._beat()
+            self.used_s = time.process_time() - began_s
 
     def close(self) -> None:
         """Leave the group and the store."""
@@ -178,16 +176,27 @@ class Worker:
             try:
                 with RedisPartition(self._store, partition).read() as reading:
                     return reading.position
+            except NoStateError:
+                # A server that was started again with nothing: the state is made from what the topic still has.
+                self._begin()
             except StoreError as error:
                 self._wait(error)
+
+    def _begin(self) -> None:
+        """Make the state where there is none; what fails is met again."""
+        try:
+            self._store.begin(self._url.topic, self._topic.num_partitions)
+        except StoreError as error:
+            self._wait(error)
 
     def _take(self, partition: int, messages: Sequence[Message]) -> None:
         """Fold the messages of a partition."""
         position = self._position(partition)
         if position < self._next.get(partition, 0):
-            console.say(f"stream run: the store has lost events of partition {partition}; reads from {position:,} on")
-            self._topic.seek(partition, position)
-            self._next[partition] = self._read[partition] = position
+            start = max(position, self._topic.first_offset(partition))
+            console.say(f"stream run: the store has lost events of partition {partition}; reads from {start:,} on")
+            self._topic.seek(partition, start)
+            self._next[partition] = self._read[partition] = start
             return
         fresh = [message for message in messages if message.offset >= position]
         if not fresh:

@@ -19,7 +19,7 @@ from runtime.stream.redis_nodes import Command, Nodes
 from runtime.stream.redis_reading import RedisReading
 from runtime.stream.redis_url import StoreUrl
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import StoreError
+from runtime.stream.store import SEEN, USER, StoreError
 
 __all__ = ["READ_TIMEOUT_S", "WRITE_TIMEOUT_S", "RedisStore"]
 
@@ -28,6 +28,21 @@ READ_TIMEOUT_S, WRITE_TIMEOUT_S = 0.05, 5.0
 BUCKETS = 256
 # Records of one command: other clients wait no longer than it takes.
 AT_ONCE = 256
+# Commands on their way at once.
+FEW = 64
+# Users whose latest event is older, and what they have seen; those who were forgotten have no event and stay.
+EXPIRE = b"""
+local count = 0
+for place = 1, #KEYS, 2 do
+  local at = redis.call('GETRANGE', KEYS[place], ARGV[2], ARGV[3])
+  at = #at == 8 and struct.unpack('<I8', at) or 0
+  if at > 0 and at < tonumber(ARGV[1]) then
+    redis.call('DEL', KEYS[place], KEYS[place + 1])
+    count = count + 1
+  end
+end
+return count
+"""
 
 
 class RedisStore:
@@ -95,10 +110,32 @@ class RedisStore:
         if fields:
             self.ask([Command(self.positions_key, (b"HSET", self.positions_key, *fields))])
 
+    def expire(self, before: int, last_at: slice) -> int:
+        """Remove users who have done nothing for long; see LmdbStore.
+
+        Raises:
+            StoreError: a node is away; those that are gone are gone.
+        """
+        key = self.positions_key
+        with self.read() as reading:
+            users = [key for key in reading.every_key() if key[:1] == USER]
+            self.ask([Command(key, (b"HSET", key, b"expired", b"%d" % max(before, reading.expired_at)))])
+        place = (b"%d" % last_at.start, b"%d" % (last_at.stop - 1))
+        named, seen = self.record_keys(users), self.record_keys([SEEN + key[1:] for key in users])
+        commands = []
+        for group in self.by_bucket(named):
+            names = [name for place in group for name in (named[place], seen[place])]
+            commands.append(Command(names[0], (b"EVAL", EXPIRE, b"%d" % len(names), *names, b"%d" % before, *place)))
+        return sum(sum(self.ask(commands[start : start + FEW])) for start in range(0, len(commands), FEW))
+
     def record_key(self, key: bytes, partition: int | None = None) -> bytes:
         """The key here of one in LMDB; of an item's, its part of a partition."""
-        tagged = self._tags[zlib.crc32(key[1:]) % BUCKETS] + key
-        return tagged if partition is None else tagged + partition.to_bytes(2, "big")
+        return self.record_keys([key], partition)[0]
+
+    def record_keys(self, keys: Sequence[bytes], partition: int | None = None) -> list[bytes]:
+        """The same of many."""
+        tags, part = self._tags, b"" if partition is None else partition.to_bytes(2, "big")
+        return [tags[zlib.crc32(key[1:]) % BUCKETS] + key + part for key in keys]
 
     def index_key(self, index: bytes, partition: int) -> bytes:
         """The sorted set of the items that an index names: by the offset of the event that put them there."""

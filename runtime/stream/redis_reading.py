@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.stream.partials import added_up
 from runtime.stream.redis_nodes import Command
-from runtime.stream.store import ITEM, SEEN, USER, StoreError
+from runtime.stream.store import ITEM, SEEN, USER, NoStateError, StoreError
 
 if TYPE_CHECKING:
     from runtime.stream.redis import RedisStore
@@ -56,10 +56,20 @@ class RedisReading:
         return self._positions
 
     @property
+    def topic(self) -> str:
+        """The name of the topic that it is made of."""
+        return self._known()[b"topic"].decode()
+
+    @property
     def fresh_at(self) -> int:
         """See Reading."""
         known = self._known()
         return min(int(known.get(b"fresh:%d" % part, 0)) for part in range(self._num_partitions()))
+
+    @property
+    def expired_at(self) -> int:
+        """See Reading."""
+        return int(self._known().get(b"expired", 0))
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
@@ -72,6 +82,10 @@ class RedisReading:
         """See Reading."""
         if not keys:
             return [], []
+        if len(kinds := {key[:1] for key in keys}) == 1 and (self._partition is not None or ITEM not in kinds):
+            own_part = self._partition if ITEM in kinds else None
+            one_each, gone = self._values(self._store.record_keys(keys, own_part))
+            return one_each, sorted(gone)
         parts = [self._parts(key) for key in keys]
         flat, away = self._values([key for own in parts for key in own])
         values: list[bytes | None] = []
@@ -96,17 +110,24 @@ class RedisReading:
 
     def scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See Reading; looks through the whole store, and knows no indexes."""
-        self._known()
-        length, keys = len(self._store.base), set()
-        for client in self._store.nodes.each():
-            for key in client.scan_iter(match=self._store.base + b"{*", count=1000):
-                kind = key[key.index(b"}", length) + 1 :]
-                if kind[:1] in (USER, SEEN, ITEM):
-                    keys.add(kind[:-2] if kind[:1] == ITEM else kind)
-        wanted = sorted(key for key in keys if key.startswith(prefix) and key >= start)
+        wanted = sorted(key for key in self.every_key() if key.startswith(prefix) and key >= start)
         for key, value in zip(wanted, self.get(wanted), strict=True):
             if value is not None:
                 yield key, value
+
+    def every_key(self) -> set[bytes]:
+        """The keys of all records and seen items, as LMDB has them.
+
+        Raises:
+            StoreError: a node is away.
+        """
+        self._known()
+        length, keys = len(self._store.base), set()
+        for key in self._store.nodes.scan(self._store.base + b"{*"):
+            kind = key[key.index(b"}", length) + 1 :]
+            if kind[:1] in (USER, SEEN, ITEM):
+                keys.add(kind[:-2] if kind[:1] == ITEM else kind)
+        return keys
 
     def _starts(self, since: int | None) -> list[tuple[int, bytes]]:
         """The offset from which on each partition has news."""
@@ -156,7 +177,7 @@ class RedisReading:
         pairs = iter(answer)
         fields = dict(zip(pairs, pairs, strict=True))
         if b"id" not in fields:
-            raise StoreError(
+            raise NoStateError(
                 f"the store {self._store.url.shown} holds no state of this [stream] under the prefix "
                 f"{self._store.url.prefix!r} yet; `cascade stream run` makes it"
             )

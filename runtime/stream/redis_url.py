@@ -13,6 +13,7 @@ __all__ = ["STORE_VARIABLE", "StoreUrl", "read_url"]
 # What tells the server's processes where the state is, when it is not on this machine.
 STORE_VARIABLE = "CASCADE_STORE"
 SCHEMES = ("redis", "rediss")
+HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 EXAMPLE = "redis://host:6379/0?prefix=shop, or for a cluster redis://host1:6379,host2:6379"
 
@@ -45,7 +46,10 @@ def read_url(text: str) -> StoreUrl:
         raise StoreError(f"the store's URL cannot be read; expected {EXAMPLE}") from None
     prefix = options.pop("prefix", "cascade")
     login, at, hosts = parts.netloc.rpartition("@")
-    if parts.scheme not in SCHEMES or not all(hosts.split(",")):
+    if "@" in f"{parts.path}{parts.query}" or parts.fragment:
+        # A password with one of / ? # in it ends early, and the rest would be shown as host or path.
+        raise StoreError("the store's URL cannot be read; write / ? # @ : in a user or password as %2F %3F %23 %40 %3A")
+    if parts.scheme not in SCHEMES or not all(map(HOST.fullmatch, hosts.split(","))):
         raise StoreError(f"the store's URL must begin with redis:// or rediss:// and name a host, such as {EXAMPLE}")
     if not PREFIX.fullmatch(prefix):
         raise StoreError(

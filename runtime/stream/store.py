@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ __all__ = [
     "STOCK",
     "USER",
     "LmdbStore",
+    "NoStateError",
     "ReadStore",
     "Reading",
     "Store",
@@ -33,17 +35,25 @@ __all__ = [
 USER, SEEN, ITEM, STOCK, COUNTED = b"u", b"s", b"i", b"d", b"w"
 # One number, 8 bytes: events with smaller offsets are in the state.
 POSITION = b"position"
+# Another: users whose latest event was before this instant may have been removed.
+EXPIRED = b"expired"
 # When a state is up to date that takes in an event before it is acknowledged.
 ALWAYS = 2**63 - 1
 # An address range, not memory or disk: the file is as large as what is in it.
 MAP_BYTES = 1 << 40
 MAX_READERS = 1024
+# Users that are removed by one transaction; who writes events waits no longer than it takes.
+AT_ONCE = 1000
 # The environments that this process writes.
 _written: dict[Path, Any] = {}
 
 
 class StoreError(OSError):
     """The store cannot be opened, read or written; one sentence."""
+
+
+class NoStateError(StoreError):
+    """The store is there, and has no state yet."""
 
 
 class Reading(Protocol):
@@ -56,6 +66,10 @@ class Reading(Protocol):
     @property
     def fresh_at(self) -> int:
         """The instant up to which everything that came is in it, nanoseconds since 1970; or ALWAYS."""
+
+    @property
+    def expired_at(self) -> int:
+        """Users whose latest event was before this instant may have been removed; 0: nobody was."""
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values by key; None where there is none."""
@@ -158,6 +172,36 @@ class LmdbStore:
         except self._error as error:
             raise StoreError(f"the state cannot be written ({error})") from error
 
+    def expire(self, before: int, last_at: slice) -> int:
+        """Remove users who have done nothing for long; another process may write events meanwhile.
+
+        Args:
+            before: who did nothing from this instant on goes, nanoseconds since 1970; those who were forgotten stay.
+            last_at: where in a user's record the instant of its latest event is.
+
+        Returns:
+            How many are gone.
+        """
+        count, start = 0, USER
+        try:
+            while True:
+                with self._env.begin() as transaction:
+                    found = LmdbReading(transaction).scan(USER, start)
+                    idle = list(islice((key for key, value in found if 0 < _number(value[last_at]) < before), AT_ONCE))
+                if not idle:
+                    return count
+                with self._env.begin(write=True) as transaction:
+                    known = _number(transaction.get(EXPIRED) or b"")
+                    transaction.put(EXPIRED, max(known, before).to_bytes(8, "little"))
+                    for key in idle:
+                        # Not who came back in between.
+                        if _number(transaction.get(key, b"")[last_at]) < before:
+                            count += transaction.delete(key)
+                            transaction.delete(SEEN + key[1:])
+                start = idle[-1] + b"\0"
+        except self._error as error:
+            raise StoreError(f"the state cannot be written ({error})") from error
+
     def sync(self) -> None:
         """Return once every commit so far would survive a crash of the machine."""
         try:
@@ -188,6 +232,7 @@ class LmdbReading:
         self._transaction = transaction
         self.position = int.from_bytes(transaction.get(POSITION) or b"", "big")
         self.fresh_at = ALWAYS
+        self.expired_at = _number(transaction.get(EXPIRED) or b"")
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
@@ -212,6 +257,10 @@ class LmdbReading:
                 if not key.startswith(prefix):
                     return
                 yield key, value
+
+
+def _number(packed: bytes) -> int:
+    return int.from_bytes(packed, "little")
 
 
 def item_key(item: int) -> bytes:

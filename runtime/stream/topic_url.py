@@ -12,6 +12,7 @@ __all__ = ["SOURCE_VARIABLE", "TopicError", "TopicUrl", "read_topic_url"]
 # What tells the server's processes which topic takes its events.
 SOURCE_VARIABLE = "CASCADE_SOURCE"
 EXAMPLE = "kafka://broker1:9092,broker2:9092/topic"
+HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # What readers and writers decide for themselves: a reader goes on where the state is, and a writer acknowledges what
 # all replicas have, each event once and in order.
@@ -54,15 +55,18 @@ def read_topic_url(text: str) -> TopicUrl:
     """
     try:
         parts = urlsplit(text)
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError:
-        parts = urlsplit("")
-    topic = parts.path.strip("/")
-    if parts.scheme != "kafka" or not all(parts.netloc.split(",")) or not TOPIC.fullmatch(topic) or "@" in parts.netloc:
+        parts, options = urlsplit(""), {}
+    topic, hosts = parts.path.strip("/"), parts.netloc.split(",")
+    # What has one of & # in it, such as a password, ends early.
+    is_whole = not parts.fragment and all(map(HOST.fullmatch, hosts))
+    if parts.scheme != "kafka" or not is_whole or not TOPIC.fullmatch(topic):
         raise TopicError(
             f"the source must name brokers and a topic, such as {EXAMPLE}; passwords are options of librdkafka, such "
-            "as ?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=${NAME}&sasl.password=${NAME}"
+            "as ?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=${NAME}&sasl.password=${NAME}, with "
+            "& # % + in them as %26 %23 %25 %2B"
         )
-    options = dict(parse_qsl(parts.query))
     if taken := sorted(options.keys() & set(OURS)):
         raise TopicError(
             f"the source may not set {taken[0]}: a worker goes on where the state is, and what is sent is acknowledged "

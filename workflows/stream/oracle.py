@@ -28,11 +28,13 @@ class OfUser:
         identities: of the latest events, by arrival.
         interactions: (at, offset, item key) of all interactions.
         counted: (at, label) of the events that windows can count.
+        first_at: the earliest instant of its events.
     """
 
     identities: deque = field(default_factory=deque)
     interactions: list = field(default_factory=list)
     counted: list = field(default_factory=list)
+    first_at: int = 2**63 - 1
 
 
 class Expected:
@@ -73,6 +75,7 @@ class Expected:
         if identity in of_user.identities:
             return
         of_user.identities.append(identity)
+        of_user.first_at = min(of_user.first_at, at)
         if len(of_user.identities) > self._spec.dedupe_last:
             of_user.identities.popleft()
         if kind == INTERACTION and label in self._spec.labels and value > 0:

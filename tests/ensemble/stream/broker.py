@@ -46,6 +46,15 @@ class Broker:
         assert self._producer.flush(30) == 0
         return sent
 
+    def produce(self, topic: str, event: dict, at_ms: int = AT_MS) -> None:
+        """Send an event to the partition that its key says, as librdkafka does; `flush` waits for all of them."""
+        self._producer.produce(topic, json.dumps(event).encode(), str(event["user_id"]).encode(), timestamp=at_ms)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Until all are there."""
+        assert self._producer.flush(30) == 0
+
     def read(self, topic: str, num: int) -> dict[int, list[tuple[int, bytes | None, bytes | None]]]:
         """The offset, key and value of the first messages of a topic, by partition."""
         import confluent_kafka

@@ -86,6 +86,9 @@ def test_both_together_with_names_of_secrets_are_taken(tmp_path):
         "kafka://geheim@b/t",
         "kafka://b/t t",
         "kafka://[b/t",
+        "kafka://b/t?sasl.password=a&geheim",
+        "kafka://b/t?sasl.password=a#geheim",
+        "kafka://:geheim/t",
     ],
 )
 def test_a_source_that_is_none_is_refused(text):

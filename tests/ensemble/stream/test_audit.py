@@ -19,7 +19,7 @@ from runtime.stream.folder import state_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
 from runtime.stream.log.reader import read_batches
-from runtime.stream.record import item_record, unpack, user_record
+from runtime.stream.record import item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore, item_key
 from runtime.stream.windows import Window
@@ -84,7 +84,8 @@ def test_a_value_that_is_another_is_named(events, whose):
         record = unpack(reading.get([key]), dtype)
         position = reading.position
     record["tiles"] += 1
-    store.commit([(key, record.tobytes())], position)
+    pack = pack_users if whose == "user" else pack_items
+    store.commit([(key, pack(record)[0])], position)
     store.close()
     with pytest.raises(ArtefactError, match=rf"stream audit: windows of {whose} {3 if whose == 'user' else 6} is \["):
         audit(events)

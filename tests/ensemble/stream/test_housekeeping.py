@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
 from runtime.stream.log.errors import CompactedError
 from runtime.stream.log.log import EventLog
+from runtime.stream.record import pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
 from runtime.stream.windows import Window
@@ -86,6 +88,34 @@ def test_checks_leave_out_what_windows_of_items_still_count_of_forgotten_users(t
         assert (found := run(*command, tmp_path / "events"))[0] == 0
         assert said in found[1]
     assert run("rebuild", tmp_path / "events")[0] == 0
+
+
+def test_users_who_did_nothing_for_long_leave_the_state_and_the_checks_say_so(tmp_path):
+    folder, day = tmp_path / "events", 86_400 * 10**9
+    ages = [(1, 40), (1, 30), (2, 40), (2, 1), (3, 20), (4, 0)]
+    now = time.time_ns()
+    ingest = Ingest(folder, SPEC)
+    users, at = [user for user, _ in ages], [now - days * day for _, days in ages]
+    ingest.accept(events_of(users, range(6), at=at), now)
+    ingest.close()
+    status, said = run("compact", folder, "--idle-days", 10)
+    assert status == 0 and "did nothing for 10 days and are out of the state: 2" in said
+    assert [num_events(folder, SPEC, user) for user in (1, 2, 3, 4)] == [0, 2, 0, 1]
+    ingest = Ingest(folder, SPEC)
+    ingest.accept(events_of([3], [7], at=[now]), now)
+    ingest.close()
+    assert num_events(folder, SPEC, 3) == 1
+    for command in (("replay", "--check"), ("audit",)):
+        status, said = run(*command, folder)
+        assert status == 0 and "2 users were removed for having done nothing, and are left out" in said, said
+    store = LmdbStore(state_folder(folder, SPEC.state_version), writable=True)
+    (key,) = user_keys(events_of([4]).user)
+    with store.read() as reading:
+        record = unpack(reading.get([USER + key]), user_record(SPEC))
+    record["slots"]["item"][:, 0] += 1
+    store.commit([(USER + key, pack_users(record)[0])], 7)
+    store.close()
+    assert run("replay", "--check", folder)[0] == run("audit", folder)[0] == 1
 
 
 def test_no_number_and_no_folder_are_one_sentence(events, tmp_path):

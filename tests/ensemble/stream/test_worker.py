@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,19 +15,23 @@ import pytest
 
 from cascade_client.events import encode_events
 from ensemble.stream.messages import Message, MessageReader, Read, plain_columns
+from ensemble.stream.worker import Worker
 from runtime.stream.fields import inputs
 from runtime.stream.keys import user_keys
 from runtime.stream.record import unpack, user_record
 from runtime.stream.redis import RedisStore
 from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
+from runtime.stream.rejected import Rejected
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply_at
 from runtime.stream.store import ITEM, SEEN, USER, LmdbStore, StoreError
+from runtime.stream.topic_url import read_topic_url
 from runtime.stream.windows import Window
 from tests.ensemble.stream.broker import PARTITIONS, Broker
 from tests.ensemble.stream.worker import Process
 from tests.runtime.stream import valkey
+from workflows.core.errors import ServingError
 
 pytestmark = pytest.mark.service("kafka")
 WINDOWS = (Window("click", 3600), Window("any", 86_400))
@@ -36,6 +42,16 @@ SPEC = StreamSpec(
 # A killed worker is given up soon.
 QUICK = "session.timeout.ms=4000&heartbeat.interval.ms=500"
 NAMES = iter(range(1000))
+# A broker in a process of its own, with one event.
+BROKER = """
+import confluent_kafka, time
+producer = confluent_kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
+(broker,) = producer.list_topics("clicks", timeout=10).brokers.values()
+producer.produce("clicks", b'{"user_id": 1, "item_id": 2}', b"1")
+producer.flush()
+print(f"{broker.host}:{broker.port}", flush=True)
+time.sleep(600)
+"""
 START = 1_700_000_000
 
 
@@ -56,6 +72,7 @@ class World:
     def __init__(self, broker: Broker, server: valkey.Valkey, folder: Path) -> None:
         self._broker, self._name, self.folder = broker, f"topic-{next(NAMES)}", folder
         broker.make(self._name)
+        self.source = f"{broker.url(self._name)}?{QUICK}"
         self.store_url = f"{server.url}?prefix={self._name}"
         self.store = RedisStore(read_url(self.store_url), SPEC, 5.0)
         self._sent: list[list[Message]] = [[] for _ in range(PARTITIONS)]
@@ -66,7 +83,7 @@ class World:
             self._sent[partition].append(Message(len(self._sent[partition]), *message))
 
     def start(self, batch: int = 64) -> Process:
-        process = Process(f"{self._broker.url(self._name)}?{QUICK}", self.store_url, SPEC, self.folder, batch)
+        process = Process(self.source, self.store_url, SPEC, self.folder, batch)
         self._running.append(process)
         return process
 
@@ -180,6 +197,58 @@ def test_a_store_that_goes_away_stops_nothing_for_good(world, server):
     world.check()
     status, said = process.stop()
     assert status == 0 and "is away" in said
+
+
+def test_a_store_that_comes_back_with_nothing_is_filled_from_the_topic(broker, tmp_path):
+    with valkey.one(tmp_path / "first") as first:
+        world = World(broker, first, tmp_path)
+        process = world.start()
+        world.send(*clicks(200))
+        world.wait()
+        first.kill()
+        again = valkey.Valkey(tmp_path / "second", first.port)
+        try:
+            world.send(*clicks(50, seed=1))
+            world.wait()
+            world.check()
+            status, said = process.stop()
+            assert status == 0 and "the store has lost events of partition" in said and "reads from 0 on" in said
+        finally:
+            world.end()
+            again.kill()
+
+
+def test_a_broker_that_is_gone_is_said_and_the_worker_can_be_stopped(server, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", BROKER], stdout=subprocess.PIPE, text=True) as alone:
+        assert alone.stdout is not None
+        shown = f"kafka://{alone.stdout.readline().strip()}/clicks"
+        store_url = f"{server.url}?prefix=alone"
+        process = Process(shown, store_url, SPEC, tmp_path)
+        store = RedisStore(read_url(store_url), SPEC, 5.0)
+
+        def is_there() -> bool:
+            try:
+                with store.read() as reading:
+                    return int(reading.position) == 1
+            except StoreError:
+                return False
+
+        until = time.monotonic() + 60
+        while not is_there():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        alone.kill()
+        assert f"no broker of {shown} answers" in process.until("answers; goes on when one does")
+        assert process.stop()[0] == 0
+        store.close()
+
+
+def test_more_partitions_than_the_state_was_made_of_are_refused(world, tmp_path):
+    url = read_topic_url(world.source)
+    worker = Worker(url, RedisStore(read_url(world.store_url), SPEC, 5.0), SPEC, Rejected(tmp_path), 64)
+    with pytest.raises(ServingError, match=r"has got more partitions: users move, .*another prefix"):
+        worker._start({0: (0, 0), PARTITIONS: (0, 0)})
+    worker.close()
 
 
 def test_what_is_sent_twice_counts_once_and_ids_beyond_doubles_are_exact(world):

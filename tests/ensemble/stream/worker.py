@@ -54,6 +54,16 @@ class Process:
         said, _ = self._process.communicate(timeout=30)
         return self._process.returncode, said.decode()
 
+    def until(self, words: str) -> str:
+        """What it has said, until a line has these words."""
+        assert self._process.stdout is not None
+        said = b""
+        for line in self._process.stdout:
+            said += line
+            if words.encode() in line:
+                return said.decode()
+        raise AssertionError(said.decode())
+
     def wait(self) -> tuple[int, str]:
         """Until it ends by itself."""
         said, _ = self._process.communicate(timeout=30)

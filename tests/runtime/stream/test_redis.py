@@ -393,6 +393,11 @@ def test_without_one_node_its_users_are_not_known_and_the_others_are(nodes):
         ("redis://a,,b", "name a host"),
         ("redis://user:geheim@host?prefix={x}", "may have letters"),
         ("redis://user:geheim@[host", "cannot be read"),
+        ("redis://:ge/geheim@host:6379", "as %2F %3F %23"),
+        ("redis://:geheim#x@host:6379", "as %2F %3F %23"),
+        ("redis://:ge?geheim=1@host:6379", "as %2F %3F %23"),
+        ("redis://:geheim", "must begin with redis"),
+        ("redis://host:geheim", "must begin with redis"),
     ],
 )
 def test_a_url_that_is_none_is_refused_without_its_password(text, words):
