@@ -28,7 +28,7 @@ class DataInfo(Info, frozen=True, kw_only=True):
         valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
         log_id: of the log that the events came from; empty where they came from files.
         log_offset: its events below this offset are in the tables; -1 where they came from files.
-        versions: FOLDER@VERSION of each Delta or Iceberg table that was read.
+        table_versions: FOLDER@VERSION of each Delta or Iceberg table that was read.
         stream: the columns of stream features, those of users in the splits; rates with what the train events say.
     """
 
@@ -46,5 +46,5 @@ class DataInfo(Info, frozen=True, kw_only=True):
     valid_given: bool = False
     log_id: str = ""
     log_offset: int = -1
-    versions: tuple[str, ...] = ()
+    table_versions: tuple[str, ...] = ()
     stream: tuple[LiveColumn, ...] = ()

@@ -119,7 +119,7 @@ def _run(
             inputs, tables = _written(inputs, tables, scratch, counted=bool(live))
             files = as_files(con, inputs, tables, split, scratch)
             info = _prepare(con, files, tables, split, uses, folder, scratch, history_length, live)
-            return msgspec.structs.replace(info, versions=versions_of(inputs))
+            return msgspec.structs.replace(info, table_versions=versions_of(inputs))
 
     if len(data.labels) > 1:  # a config knows no order of its keys; and data/ from before any label counted as seen
         contents = contents | {"seen": f"any of {', '.join(data.labels)}"}

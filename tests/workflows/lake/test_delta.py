@@ -34,7 +34,7 @@ def test_the_rows_that_count_give_the_same_data_as_from_parquet(tmp_path: Path) 
     root = prepare(tmp_path / "a", events=folder)
     assert content(root) == from_parquet(tmp_path / "b", kept)
     assert not list(root.glob(".data*"))
-    assert read_manifest(root / "data").info["versions"] == [f"{folder}@1"]
+    assert read_manifest(root / "data").info["table_versions"] == [f"{folder}@1"]
     first = pa.concat_tables([ROWS[:100], ROWS[150:]])
     assert content(prepare(tmp_path / "c", events=f"{folder}@0")) == from_parquet(tmp_path / "d", first)
     assert content(prepare(tmp_path / "e", events=f"{folder}@1")) == content(root)

@@ -31,7 +31,7 @@ def test_the_rows_that_count_give_the_same_data_as_from_parquet(tmp_path: Path) 
     everything = prepare(tmp_path / "a", events=folder)
     assert content(everything) == from_parquet(tmp_path / "b", ROWS)
     assert not list(everything.glob(".data*"))
-    assert read_manifest(everything / "data").info["versions"] == [f"{folder}@{second}"]
+    assert read_manifest(everything / "data").info["table_versions"] == [f"{folder}@{second}"]
     assert content(prepare(tmp_path / "c", events=f"{folder}@{first}")) == from_parquet(tmp_path / "d", ROWS[:100])
 
     add_deletes(table, deletes_of(table, "deletes.parquet", file, [1, 3]))
