@@ -36,7 +36,7 @@ WORDS = {
     "not found in FROM": "correct the column in the query",
     "Unrecognized name": "correct the column in the query",
     "yntax error": "correct the query",
-    "Max retries": "check that BigQuery can be reached from here",
+    "Max retries": "check that BigQuery can be reached from here, and run the same command again",
     "onnection": "check that BigQuery can be reached from here, and run the same command again",
     "imeout": "check that BigQuery can be reached from here, and run the same command again",
 }
@@ -120,7 +120,9 @@ class BigQuery:
 
     def read(self, select: str) -> Rows:
         """As in `Connection`."""
-        batches = iter(self._query(select).result().to_arrow_iterable(bqstorage_client=self._storage))
+        # Of each round trip, not of the query; Google's own patience with a lost connection is ten minutes.
+        rows = self._query(select).result(retry=_patient())
+        batches = iter(rows.to_arrow_iterable(bqstorage_client=self._storage))
         first = next(batches, None)
         if first is None:
             import pyarrow as pa
@@ -137,10 +139,14 @@ class BigQuery:
         self._client.close()
 
     def _query(self, select: str, config: Any = None) -> Any:
-        from google.cloud.bigquery.retry import DEFAULT_RETRY
-
-        patience = {"retry": DEFAULT_RETRY.with_timeout(GIVE_UP_AFTER_S), "timeout": GIVE_UP_AFTER_S}
+        patience = {"retry": _patient(), "timeout": GIVE_UP_AFTER_S}
         return self._client.query(select, job_config=config, job_retry=None, **patience)
+
+
+def _patient() -> Any:
+    from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(GIVE_UP_AFTER_S)
 
 
 def remedy(error: Exception) -> str:
