@@ -120,8 +120,8 @@ class BlockedItems:
         return self._rows
 
     def leave_out(self, parsed: Parsed) -> Parsed:
-        """A request that excludes the blocked items too."""
-        rows = self.rows()
+        """A request that excludes the blocked items too, as of the last call of `rows`."""
+        rows = self._rows
         if not len(rows):
             return parsed
         of_each = np.broadcast_to(rows, (len(parsed.user_row), len(rows)))

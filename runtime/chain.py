@@ -95,22 +95,24 @@ class Chain:
         Raises:
             BadRequest: the request cannot be answered; the sentence says why.
         """
-        return self._run(self._first.parse(request))
+        return self.run(self.request_step.parse(request))
 
     def recommend_many(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Arrays | BadRequest]:
         """Answer requests together, each as if it were alone; a bad one gets its own error."""
-        parsed = parse_all(self._first, requests, self.blocked)
+        parsed = parse_all(self.request_step, requests, self.blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
-        answers = iter(split(self._run(join(good)), good) if good else [])
+        answers = iter(split(self.run(join(good)), good) if good else [])
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
 
     @property
-    def _first(self) -> RequestStep:
+    def request_step(self) -> RequestStep:
+        """The first step."""
         step: Step = self.nodes[0].step
         assert isinstance(step, RequestStep)
         return step
 
-    def _run(self, parsed: Parsed) -> Arrays:
+    def run(self, parsed: Parsed) -> Arrays:
+        """Answer checked requests; see `recommend`."""
         first, *others = self.nodes
         arrays: Arrays = {}
         first.encode(arrays, parsed)
@@ -124,6 +126,8 @@ def parse_all(
 ) -> list[Parsed | BadRequest]:
     """Check requests one by one; a bad one becomes its error, a good one excludes the blocked items too."""
     parsed: list[Parsed | BadRequest] = []
+    if blocked is not None:
+        blocked.rows()  # one look for all
     for request in requests:
         try:
             good = step.parse(request)

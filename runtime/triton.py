@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ __all__ = ["WHOLE_CHAIN", "Answer", "PartModel", "TritonPythonModel", "answer_al
 
 WHOLE_CHAIN = "chain"
 CHAIN_FOLDER = "chain"
+# Of `runtime.log.folder`, which is imported only where it is set.
+LOG_VARIABLE = "CASCADE_LOG"
 SERVER_FAULT = "the server could not answer this request; its log says why"
 
 # What a request gets: arrays, or the sentence that refuses it.
@@ -38,24 +41,28 @@ class PartModel:
         folder: what the nodes open.
         spec: the chain's sizes.
         blocked: items that are never shown; the part that reads the request leaves them out.
+
+    Attributes:
+        blocked: as given.
+        request_step: the first step of the chain, where it is one of the nodes.
     """
 
     def __init__(
         self, model: str, plan: Plan, folder: Path, spec: ChainSpec, blocked: BlockedItems | None = None
     ) -> None:
-        self._blocked = blocked
+        self.blocked = blocked
         self._nodes = open_nodes(plan.of_model(model), folder, spec)
         self._inputs, self._outputs = plan.boundary(model, spec)
         first = self._nodes[0].step
-        self._request_step = first if isinstance(first, RequestStep) else None
+        self.request_step = first if isinstance(first, RequestStep) else None
         # Slates are cut to the width that each request asked for.
         last = plan.nodes[-1]
         self._width = last.reads.get(WIDTH, "") if last.model == model else ""
 
     def answer(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
         """Run the nodes on all requests together; only the first step of the chain can refuse one."""
-        if self._request_step is not None:
-            return self._encode(self._request_step, requests)
+        if self.request_step is not None:
+            return self._encode(self.request_step, requests)
         arrays = {tensor.name: _stack([request[tensor.name] for request in requests]) for tensor in self._inputs}
         sizes = [len(request[self._inputs[0].name]) for request in requests]
         for node in self._nodes:
@@ -63,7 +70,7 @@ class PartModel:
         return [*self._split(arrays, sizes)]
 
     def _encode(self, step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
-        parsed = parse_all(step, requests, self._blocked)
+        parsed = parse_all(step, requests, self.blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
         if not good:
             return [request for request in parsed if isinstance(request, BadRequest)]
@@ -109,17 +116,47 @@ class TritonPythonModel:
         self._pb: Any = pb_utils
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"] / CHAIN_FOLDER
-        name = config["parameters"]["step"]["string_value"]
+        step = config["parameters"]["step"]["string_value"]
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [Tensor(t["name"], t["data_type"].removeprefix("TYPE_")) for t in config["output"]]
         # Triton names the model's folder; the others are beside it.
         blocked = BlockedItems.of_server(Path(args["model_repository"]).parent, folder, pb_utils.Logger.log_error)
-        self._answer = _open(name, folder, blocked)
+        opened = _open(step, folder, blocked)
+        self._answer: AnswerMany = opened.recommend_many if isinstance(opened, Chain) else opened.answer
+        self._recorder: Any = None
+        if os.environ.get(LOG_VARIABLE):
+            self._recorder = self._open_log(args, step, opened, folder)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer the requests of one dynamic batch, each for itself."""
-        answers = answer_all(self._answer, [self._arrays(request) for request in requests], self._pb.Logger.log_error)
+        arrays, say = [self._arrays(request) for request in requests], self._pb.Logger.log_error
+        if self._recorder is None:
+            answers = answer_all(self._answer, arrays, say)
+        else:
+            answers = self._recorder.answer(lambda: answer_all(self._answer, arrays, say), requests, arrays)
         return [self._response(answer) for answer in answers]
+
+    def finalize(self) -> None:
+        """Write what the log still has to."""
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _open_log(self, args: Mapping[str, str], step: str, opened: Chain | PartModel, folder: Path) -> Any:
+        """The log of this process; None for a part between the first and the last."""
+        # A server without a log loads nothing of it.
+        from runtime.log.open import open_recorder
+
+        try:
+            return open_recorder(
+                *(Path(args["model_repository"]), args["model_version"], step, folder, self._warn),
+                first=opened.request_step,
+                blocked=opened.blocked,
+            )
+        except OSError as error:
+            raise self._pb.TritonModelException(str(error)) from error
+
+    def _warn(self, what: str) -> None:
+        self._pb.Logger.log_warn(f"request log: {what}")
 
     def _arrays(self, request: Any) -> Arrays:
         tensors = ((name, self._pb.get_input_tensor_by_name(request, name)) for name in self._inputs)
@@ -135,12 +172,12 @@ class TritonPythonModel:
         return self._pb.InferenceResponse(tensors)
 
 
-def _open(name: str, folder: Path, blocked: BlockedItems | None) -> AnswerMany:
+def _open(name: str, folder: Path, blocked: BlockedItems | None) -> Chain | PartModel:
     if name == WHOLE_CHAIN:
         chain = Chain.load(folder)
         chain.blocked = blocked
-        return chain.recommend_many
-    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder), blocked).answer
+        return chain
+    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder), blocked)
 
 
 def _dtype(tensor: Tensor) -> type[np.generic]:

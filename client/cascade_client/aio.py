@@ -81,9 +81,15 @@ class AsyncCascadeClient:
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
         min_offset: int | None = None,
+        request_id: str = "",
+        consumer: str = "",
     ) -> Slates:
         """Ask for the slates of some users in one request: arguments, answer and errors of CascadeClient.recommend."""
-        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset)
+        request = Request(
+            *(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset),
+            request_id=request_id,
+            consumer=consumer,
+        )
         return await self._run(self._exchange.recommend(request))
 
     async def event_inputs(self) -> dict[str, str]:
@@ -142,5 +148,5 @@ class AsyncCascadeClient:
         if isinstance(step, AskInputs):
             return await transport.metadata(step.timeout_s)
         if isinstance(step, Infer):
-            return await transport.infer(step.tensors, step.timeout_s, step.parameters)
+            return await transport.infer(step.tensors, step.timeout_s, step.parameters, step.request_id)
         return await asyncio.sleep(step.wait_s)

@@ -16,13 +16,14 @@ OUTPUTS = ("item_id", "score", "num_items", "path")
 OTHER_MODEL = "serve a repository that this version of Cascade exported"
 
 
-def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates:
+def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_id: str = "") -> Slates:
     """The slates of a response.
 
     Args:
         user_ids: the B users asked for.
         outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1]; of a server with live events also
             stream_offset [B, 1] and state_age_ms [B, 1].
+        request_id: of the request.
 
     Raises:
         WrongServer: an output is missing, of another shape, or no text: the server runs another model.
@@ -39,7 +40,7 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray]) -> Slates
         scores = outputs["score"][row, : counts[row]].tolist()
         of_user = {name: values[row] for name, values in live.items()}
         slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row]), **of_user))
-    return Slates(slates)
+    return Slates(slates, request_id)
 
 
 def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:

@@ -94,6 +94,8 @@ class CascadeClient:
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
         min_offset: int | None = None,
+        request_id: str = "",
+        consumer: str = "",
     ) -> Slates:
         """Ask for the slates of some users in one request.
 
@@ -105,6 +107,9 @@ class CascadeClient:
             slate_size: items wanted, the same for all users; the server's own number by default.
             min_offset: of a server with live events: it waits up to 50 ms until every event below this offset is in
                 its state, then answers; a slate's `stream_offset` says how far it got.
+            request_id: what a server that logs its requests knows this one by; a new one by default, see
+                `Slates.request_id`.
+            consumer: who asks, such as "web", for the same server.
 
         Returns:
             One slate a user in the order asked; a slate is shorter when too few items are eligible.
@@ -116,7 +121,11 @@ class CascadeClient:
             Unavailable: the server cannot answer now.
             WrongServer: what answered is no Cascade server of this version.
         """
-        request = Request(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset)
+        request = Request(
+            *(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset),
+            request_id=request_id,
+            consumer=consumer,
+        )
         return self._run(self._exchange.recommend(request))
 
     @property
@@ -205,5 +214,5 @@ class CascadeClient:
         if isinstance(step, AskInputs):
             return transport.metadata(step.timeout_s)
         if isinstance(step, Infer):
-            return transport.infer(step.tensors, step.timeout_s, step.parameters)
+            return transport.infer(step.tensors, step.timeout_s, step.parameters, step.request_id)
         return time.sleep(step.wait_s)

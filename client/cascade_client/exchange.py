@@ -6,8 +6,9 @@ into it, and returns the result.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar, Union
 
 from cascade_client.address import Address
@@ -41,6 +42,7 @@ class Infer:
     tensors: Sequence[Tensor]
     timeout_s: float
     parameters: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ class Exchange:
 
     def recommend(self, request: Request) -> Generator[Step, Any, Slates]:
         """The slates that a request asks for."""
-        return self._tried(lambda deadline: self._recommend(request, deadline))
+        # Tried again, it is the same request.
+        known = request if request.request_id else replace(request, request_id=uuid.uuid4().hex)
+        return self._tried(lambda deadline: self._recommend(known, deadline))
 
     def send(self, events: Sequence[Event], parameters: Mapping[str, str]) -> Generator[Step, Any, list[EventOutcome]]:
         """What becomes of some events, each with an event id: sent twice, it counts once."""
@@ -161,6 +165,6 @@ class Exchange:
 
     def _send(self, request: Request, inputs: Inputs, deadline: Deadline) -> Generator[Step, Any, Slates]:
         tensors = request.tensors(inputs)
-        outputs = yield Infer(tensors, deadline.left())
+        outputs = yield Infer(tensors, deadline.left(), request.parameters(), request.request_id)
         users = next(tensor for tensor in tensors if tensor.name == USERS)
-        return decode(users.array[:, 0].tolist(), outputs)
+        return decode(users.array[:, 0].tolist(), outputs, request.request_id)

@@ -100,12 +100,19 @@ class GrpcTransport:
         )
 
     def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
         """See Transport."""
         inputs, given = _inputs(self._triton.InferInput, tensors), dict(parameters or {})
         result = self._call(
-            lambda client: client.infer(self._model, inputs, client_timeout=timeout_s, parameters=given), timeout_s
+            lambda client: client.infer(
+                self._model, inputs, request_id=request_id, client_timeout=timeout_s, parameters=given
+            ),
+            timeout_s,
         )
         return _outputs(result, self._address)
 
@@ -151,12 +158,19 @@ class AsyncGrpcTransport:
         )
 
     async def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
         """See AsyncTransport."""
         inputs, given = _inputs(self._triton.InferInput, tensors), dict(parameters or {})
         result = await self._call(
-            lambda client: client.infer(self._model, inputs, client_timeout=timeout_s, parameters=given), timeout_s
+            lambda client: client.infer(
+                self._model, inputs, request_id=request_id, client_timeout=timeout_s, parameters=given
+            ),
+            timeout_s,
         )
         return _outputs(result, self._address)
 

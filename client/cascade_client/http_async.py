@@ -39,10 +39,14 @@ class AsyncHttpTransport:
         return self._codec.metadata(reply, timeout_s)
 
     async def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
         """See AsyncTransport."""
-        body, headers = self._codec.request(tensors, parameters)
+        body, headers = self._codec.request(tensors, parameters, request_id)
         reply = await self._exchange("POST", self._codec.infer_path, body, headers, timeout_s)
         return self._codec.outputs(reply, timeout_s)
 

@@ -47,7 +47,7 @@ class HttpCodec:
         self.infer_path = f"{self.metadata_path}/infer"
 
     def request(
-        self, tensors: Sequence[Tensor], parameters: Mapping[str, str] | None = None
+        self, tensors: Sequence[Tensor], parameters: Mapping[str, str] | None = None, request_id: str = ""
     ) -> tuple[bytes, dict[str, str]]:
         """Body and headers of a request."""
         inputs = []
@@ -56,7 +56,7 @@ class HttpCodec:
             entry.set_data_from_numpy(tensor.array)
             inputs.append(entry)
         body, json_size = self._triton.InferenceServerClient.generate_request_body(
-            inputs, parameters=dict(parameters or {})
+            inputs, request_id=request_id, parameters=dict(parameters or {})
         )
         headers = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
         return body, headers if json_size is None else {**headers, HEADER_LENGTH: str(json_size)}

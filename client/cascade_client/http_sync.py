@@ -40,10 +40,14 @@ class HttpTransport:
         return self._codec.metadata(self._exchange("GET", self._codec.metadata_path, b"", {}, timeout_s), timeout_s)
 
     def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
         """See Transport."""
-        body, headers = self._codec.request(tensors, parameters)
+        body, headers = self._codec.request(tensors, parameters, request_id)
         return self._codec.outputs(self._exchange("POST", self._codec.infer_path, body, headers, timeout_s), timeout_s)
 
     def close(self) -> None:

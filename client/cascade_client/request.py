@@ -15,6 +15,8 @@ __all__ = ["Inputs", "Request", "context_features", "read_inputs", "read_version
 
 USERS, RECENT, EXCLUDED, SIZE = "user_id", "recent_item_ids", "exclude_item_ids", "slate_size"
 MIN_OFFSET = "min_offset"
+# The parameter that says who asks.
+CONSUMER = "consumer"
 OWN = (USERS, RECENT, EXCLUDED, SIZE, MIN_OFFSET)
 # Datatype by name of what a model takes: INT64, INT32, FP32, FP64 or BYTES.
 Inputs = Mapping[str, str]
@@ -30,6 +32,12 @@ class Request:
     exclude_item_ids: Sequence[Sequence[Id]] | None
     slate_size: int | None
     min_offset: int | None = None
+    request_id: str = ""
+    consumer: str = ""
+
+    def parameters(self) -> dict[str, str]:
+        """What is sent beside the tensors."""
+        return {CONSUMER: self.consumer} if self.consumer else {}
 
     def tensors(self, inputs: Inputs) -> list[Tensor]:
         """What is sent to a model of these inputs; `user_id` comes first.

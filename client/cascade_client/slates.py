@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Union
 
 __all__ = ["Id", "Slate", "Slates"]
@@ -46,9 +46,15 @@ class Slate:
 
 @dataclass(frozen=True)
 class Slates:
-    """The slates of one request, in the order of its users."""
+    """The slates of one request, in the order of its users.
+
+    Attributes:
+        slates: one a user.
+        request_id: by which a server that logs its requests knows this one, and feedback can name it.
+    """
 
     slates: list[Slate]
+    request_id: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.slates)

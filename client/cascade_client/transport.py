@@ -22,9 +22,13 @@ class Transport(Protocol):
         """The model's `inputs` and `outputs`, each with `name`, `datatype` and `shape`."""
 
     def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
-        """Send one request, with parameters by name; outputs by name."""
+        """Send one request, with parameters by name and its id, if any; outputs by name."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -37,7 +41,11 @@ class AsyncTransport(Protocol):
         """See Transport."""
 
     async def infer(
-        self, tensors: Sequence[Tensor], timeout_s: float, parameters: Mapping[str, str] | None = None
+        self,
+        tensors: Sequence[Tensor],
+        timeout_s: float,
+        parameters: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> dict[str, np.ndarray]:
         """See Transport."""
 

@@ -13,6 +13,8 @@ __all__ = ["ADMIN_HEADER", "GRPC_HEADER_PREFIX", "server_arguments"]
 
 ADMIN_HEADER = "cascade-admin-key"
 GRPC_HEADER_PREFIX = "triton-grpc-protocol-"
+# Of a request: who sends it, whether it is to be logged in any case, and the sender's trace.
+LOG_HEADERS = ("x-cascade-.*", "traceparent")
 RESTRICTED_APIS = ("model-repository", "shared-memory", "trace", "logging")
 # Small enough for several models in the 64 MB that Docker gives /dev/shm; it grows when a request needs more.
 SHM_BYTES = 1 << 20
@@ -29,6 +31,7 @@ def server_arguments(
     ports: Mapping[str, int],
     shm_prefix: str,
     admin_key: str,
+    forwards_log_headers: bool = False,
 ) -> list[str]:
     """The program and its arguments.
 
@@ -40,6 +43,7 @@ def server_arguments(
         ports: their numbers.
         shm_prefix: start of the names in /dev/shm, unique to this server.
         admin_key: what a request to load or unload a model must carry in the header ADMIN_HEADER.
+        forwards_log_headers: whether the models are told the headers that a request log keeps.
     """
     restricted = f"{','.join(RESTRICTED_APIS)}:{ADMIN_HEADER}={admin_key}"
     backends = [f"--backend-directory={binary.backends}"] if binary.backends else []
@@ -47,7 +51,7 @@ def server_arguments(
         str(binary.executable),
         f"--model-repository={repository}",
         *_endpoints(hosts, ports),
-        *_models(models),
+        *_models(models, forwards_log_headers),
         f"--http-restricted-api={restricted}",
         f"--grpc-restricted-protocol={restricted}",
         *backends,
@@ -69,10 +73,12 @@ def _endpoints(hosts: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _models(models: Sequence[str]) -> list[str]:
+def _models(models: Sequence[str], forwards_log_headers: bool) -> list[str]:
     """Explicit control: a later version is loaded when asked for; a model that cannot load now ends the server."""
     # A gateway that adds a header keeps the key of those who send events from browsers.
-    header = [f"--{name}-header-forward-pattern=(?i){KEY}" for name in ("http", "grpc") if EVENTS_MODEL in models]
+    wanted = [*([KEY] if EVENTS_MODEL in models else []), *(LOG_HEADERS if forwards_log_headers else [])]
+    pattern = f"(?i){wanted[0]}" if len(wanted) == 1 else f"(?i)({'|'.join(wanted)})"
+    header = [f"--{name}-header-forward-pattern={pattern}" for name in ("http", "grpc") if wanted]
     return [
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in models),

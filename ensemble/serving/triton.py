@@ -25,6 +25,8 @@ from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
 from runtime.blocked import BLOCKED_VARIABLE
+from runtime.log.folder import FOLDER_VARIABLE as LOG_VARIABLE
+from runtime.log.folder import LogSettings
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
@@ -59,6 +61,7 @@ class TritonServer(Endpoints):
         reads_events: a folder of live events that the chain reads and another server writes.
         store: the URL of the live state where it is not in the folder.
         source: the URL of the topic that `cascade_events` writes where there is a store; without, it is not loaded.
+        request_log: how requests are logged; None: none is.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class TritonServer(Endpoints):
         reads_events: Path | None = None,
         store: str = "",
         source: str = "",
+        request_log: LogSettings | None = None,
     ) -> None:
         super().__init__(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}, metrics_host)
         self.repository = repository
@@ -91,6 +95,9 @@ class TritonServer(Endpoints):
             own = {STORE_VARIABLE: store, SOURCE_VARIABLE: source}
             self._live = {**own, FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
             self._models.append(EVENTS_MODEL)
+        self._logs = request_log is not None
+        # A server that is not asked to log does not, whatever this process was told.
+        self._live |= request_log.variables() if request_log else {LOG_VARIABLE: ""}
         self._process: subprocess.Popen | None = None
         self._workspace: Path | None = None
         self._binary: TritonBinary | None = None
@@ -240,6 +247,7 @@ class TritonServer(Endpoints):
             ports=self.ports,
             shm_prefix=f"{workspace.name}-",
             admin_key=self.admin_key,
+            forwards_log_headers=self._logs,
         )
         guard = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(STOP_GRACE_S), str(workspace)]
         try:

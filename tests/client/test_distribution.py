@@ -18,7 +18,7 @@ import pytest
 import cascade_client
 
 ROOT = Path(__file__).parents[2]
-OURS = ("runtime", "workflows", "models", "ensemble", "scripts", "benchmarks", "msgspec")
+OURS = ("runtime", "workflows", "models", "ensemble", "operations", "scripts", "benchmarks", "msgspec")
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def test_a_request_excludes_them_beside_its_own(chain, tmp_path) -> None:
     given = parsed(2)
     assert items.leave_out(given) is given
     path.write_text(line(13) + line(3))
+    items.rows()
     assert items.leave_out(given).exclude.tolist() == [[2, 0, 3], [2, 0, 3]]
 
 

@@ -9,28 +9,24 @@ event among the offsets. A frame without offsets seals a segment: nothing follow
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.frames import Framing
+from runtime.frames import is_whole as is_whole_body
 from runtime.stream.events import Events
 from runtime.stream.log.columns import pack_column, pack_names, unpack_column, unpack_names
 from runtime.stream.log.errors import LogError
 
-__all__ = ["HEADER_BYTES", "MAGIC", "Frame", "Header", "decode", "decode_header", "encode", "is_whole", "seal"]
+__all__ = ["FRAMING", "HEADER_BYTES", "Frame", "Header", "decode", "decode_header", "encode", "is_whole", "seal"]
 
-# 0xff and 0xfe are in no UTF-8 text, so no text of an event looks like a frame.
-MAGIC = b"\xffEV\xfe"
 FORMAT_VERSION = 1
-# magic, checksum of the header behind it, checksum of the columns, bytes of the columns, the fields of Header.
-LAYOUT = struct.Struct("<4sIIIIIqqBBBBBBH")
-HEADER_BYTES = LAYOUT.size
-CHECKED_FROM = 8
-MAX_BYTES = (1 << 32) - 1
+# The fields of Header behind its checksum and length.
+FRAMING = Framing(b"\xffEV\xfe", "IIqqBBBBBBH")
+HEADER_BYTES = FRAMING.header_bytes
 
 
 @dataclass(frozen=True)
@@ -138,20 +134,18 @@ def encode(frame: Frame) -> bytes:
             pack_names(events.labels),
         ]
     )
-    if len(body) > MAX_BYTES:
+    if len(body) > FRAMING.max_bytes:
         raise LogError(f"{len(events)} events of {len(body)} bytes are too large for one commit; send fewer at once")
     fields = (
-        zlib.crc32(body), len(body), len(events), span, frame.first_offset, frame.received_at, FORMAT_VERSION,
+        len(events), span, frame.first_offset, frame.received_at, FORMAT_VERSION,
         *(kind for kind, _ in columns), has_places, len(events.labels),
     )  # fmt: skip
-    header = LAYOUT.pack(MAGIC, 0, *fields)
-    return MAGIC + zlib.crc32(header[CHECKED_FROM:]).to_bytes(4, "little") + header[CHECKED_FROM:] + body
+    return FRAMING.pack(fields, body)
 
 
 def seal(next_offset: int) -> bytes:
     """The bytes that end a segment whose last event has the offset before this one."""
-    header = LAYOUT.pack(MAGIC, 0, 0, 0, 0, 0, next_offset, 0, FORMAT_VERSION, 0, 0, 0, 0, 0, 0)
-    return MAGIC + zlib.crc32(header[CHECKED_FROM:]).to_bytes(4, "little") + header[CHECKED_FROM:]
+    return FRAMING.pack((0, 0, next_offset, 0, FORMAT_VERSION, 0, 0, 0, 0, 0, 0))
 
 
 def decode_header(packed: bytes, start: int = 0) -> Header | None:
@@ -160,10 +154,8 @@ def decode_header(packed: bytes, start: int = 0) -> Header | None:
     Raises:
         LogError: a later release wrote it.
     """
-    if len(packed) < start + HEADER_BYTES or packed[start : start + len(MAGIC)] != MAGIC:
-        return None
-    _, checksum, *fields = LAYOUT.unpack_from(packed, start)
-    if zlib.crc32(packed[start + CHECKED_FROM : start + HEADER_BYTES]) != checksum:
+    fields = FRAMING.header(packed, start)
+    if fields is None:
         return None
     header = Header(*fields)
     if header.version != FORMAT_VERSION:
@@ -175,7 +167,7 @@ def decode_header(packed: bytes, start: int = 0) -> Header | None:
 
 def is_whole(header: Header, body: bytes) -> bool:
     """Whether these are the columns of the header, neither cut off nor harmed."""
-    return len(body) == header.length and zlib.crc32(body) == header.checksum
+    return is_whole_body(body, header.checksum, header.length)
 
 
 def decode(header: Header, body: bytes) -> Frame:

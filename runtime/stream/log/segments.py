@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runtime.stream.log.errors import CompactedError, LogError
-from runtime.stream.log.frame import HEADER_BYTES, MAGIC, Header, decode_header, is_whole
+from runtime.stream.log.frame import FRAMING, HEADER_BYTES, Header, decode_header, is_whole
 
 __all__ = [
     "ID",
@@ -169,26 +169,13 @@ def bytes_to_cut(segment: Segment, start: int) -> int:
     if header is not None:
         behind = len(rest) > HEADER_BYTES + header.length
     else:
-        behind = _holds_frame(rest)
+        behind = FRAMING.next_whole(rest, 1) >= 0
     if behind:
         raise LogError(
             f"{segment.path} is damaged at byte {start}, with events behind it; put a copy of it back, or lose them: "
             f"truncate -s {start} {segment.path}"
         )
     return len(rest)
-
-
-def _holds_frame(packed: bytes) -> bool:
-    """Whether a good frame begins anywhere in here."""
-    place = packed.find(MAGIC, 1)
-    while place >= 0:
-        header = decode_header(packed, place)
-        if header is not None:
-            start = place + HEADER_BYTES
-            if is_whole(header, packed[start : start + header.length]):
-                return True
-        place = packed.find(MAGIC, place + 1)
-    return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,71 @@
+"""From what Triton tells a model's process to its recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.blocked import BlockedItems
+from runtime.log.folder import log_settings
+from runtime.log.identity import served_chain
+from runtime.log.recorder import Recorder
+from runtime.plan import PLAN_FILE, Plan
+from runtime.spec import ChainSpec
+from runtime.standard import standard_plan
+from runtime.step import RequestStep
+from runtime.stream.log.errors import LogError
+from runtime.triton import WHOLE_CHAIN
+
+__all__ = ["open_recorder"]
+
+
+def open_recorder(
+    model: Path,
+    number: str,
+    step: str,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    first: RequestStep | None,
+    blocked: BlockedItems | None,
+) -> Recorder | None:
+    """The recorder of a process that reads requests, gives answers, or both; None for one that does neither.
+
+    Args:
+        model: the model's folder in the repository.
+        number: of its version.
+        step: what it runs, as config.pbtxt says.
+        folder: the chain's files that it has.
+        say: takes a sentence when something is wrong.
+        first: reads requests, where this process does.
+        blocked: items that it leaves out of every request.
+
+    Raises:
+        LogError: the settings, the salt or the item ids cannot be read.
+    """
+    settings, spec = log_settings(), ChainSpec.load(folder)
+    plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else standard_plan(spec)
+    last = plan.nodes[-1]
+    is_whole = step == WHOLE_CHAIN
+    answers = {tensor.name: tensor.name if is_whole else last.gives[tensor.name] for tensor in spec.response}
+    gives_answer = is_whole or step == last.model
+    if settings is None or not (first or gives_answer):
+        return None
+    try:
+        return Recorder(
+            settings,
+            served_chain(model, number),
+            folder,
+            spec,
+            request_step=first,
+            blocked=blocked,
+            answer_names=answers if gives_answer else {},
+            layout="fused" if is_whole else "ensemble",
+            step=step,
+            say=say,
+        )
+    except FileNotFoundError as error:
+        raise LogError(
+            f"the last step of this chain does not open ids/items.npy, which the request log needs ({error}); serve "
+            "the layout fused, or serve without --log"
+        ) from error

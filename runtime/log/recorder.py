@@ -1,0 +1,204 @@
+"""What a model's process does with the requests that it has answered: the sampled ones go to the log."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from runtime.blocked import BlockedItems
+from runtime.errors import BadRequest
+from runtime.ids import IdMap
+from runtime.log.folder import LogSettings, read_salt
+from runtime.log.identity import Served, environment
+from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, Record
+from runtime.log.rows import answer_arrays, request_arrays, user_keys
+from runtime.log.sampling import key_of, limit_of
+from runtime.log.writer import Writer
+from runtime.spec import ChainSpec
+from runtime.step import Arrays, RequestStep, load_array
+from runtime.stream.live import at_instant
+
+__all__ = ["Recorder"]
+
+CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", ("log", "x-cascade-log")
+UNNAMED, OTHER = "unnamed", "other"
+LONGEST_NAME = 64
+# The time that one request in a thousand takes longer than, followed by steps of this share of itself.
+SLOW_SHARE, STEP = 0.001, 0.05
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+Answer = Arrays | BadRequest
+
+
+class Recorder:
+    """The log of one process.
+
+    Args:
+        settings: how requests are logged.
+        served: the version that answers.
+        folder: the chain's files that this process has.
+        spec: the chain's sizes.
+        request_step: reads requests, where this process does.
+        blocked: items that it leaves out of every request.
+        answer_names: the response's array -> its name here, where this process gives the answer.
+        layout: "fused" or "ensemble".
+        step: what this process runs, as config.pbtxt says.
+        say: takes a sentence when something is wrong.
+
+    Raises:
+        OSError: the salt or the item ids cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        served: Served,
+        folder: Path,
+        spec: ChainSpec,
+        *,
+        request_step: RequestStep | None,
+        blocked: BlockedItems | None = None,
+        answer_names: Mapping[str, str],
+        layout: str,
+        step: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings, self._spec, self._say = settings, spec, say
+        self._salt, self._limit = read_salt(settings.folder), limit_of(settings.share)
+        self._request_step, self._blocked, self._answer_names = request_step, blocked, dict(answer_names)
+        self._kind = WHOLE if request_step and answer_names else REQUEST if request_step else ANSWER
+        self._items = IdMap(load_array(folder / "ids/items.npy"), padded=True) if answer_names else None
+        self._slow_us = 1e9
+        self._header = {
+            "chain_key": served.chain_key,
+            "model_version": served.version,
+            "repository": str(served.repository),
+            "layout": layout,
+            "step": step,
+            "host": socket.gethostname(),
+            "share": settings.share,
+            "salt_id": self._salt.id,
+            "dropped": list(settings.dropped),
+            "context": [[column.name, column.dtype] for column in spec.context_columns],
+            "is_live": spec.live is not None,
+        }
+        self._writer = Writer(settings.folder, self._make_header, say)
+
+    def answer(
+        self, answer: Callable[[], list[Answer]], requests: Sequence[Any], arrays: Sequence[Mapping[str, NDArray]]
+    ) -> list[Answer]:
+        """Have requests answered, and log those of the sample.
+
+        Args:
+            answer: answers all of them.
+            requests: Triton's.
+            arrays: the inputs of each.
+
+        Returns:
+            What `answer` does; nothing that goes wrong here changes it.
+        """
+        started, now = time.monotonic_ns(), time.time_ns()
+        with at_instant(now):
+            answers = answer()
+        try:
+            ended = time.monotonic_ns()
+            self._count("requests", len(requests))
+            service_us = (ended - started) // 1000
+            batch = sum(len(next(iter(each.values()), ())) for each in arrays)
+            for request, inputs, answered in zip(requests, arrays, answers, strict=True):
+                self._log(request, inputs, answered, (now + ended - started, ended, service_us, batch, now))
+        except Exception as error:  # whatever it is, the answers are there
+            self._writer.counts["failed"] += 1
+            self._say(f"a request could not be logged ({type(error).__name__}: {error})")
+        return answers
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._writer.close()
+
+    def _log(
+        self, request: Any, inputs: Mapping[str, NDArray], answered: Answer, at: tuple[int, int, int, int, int]
+    ) -> None:
+        given = request.parameters()
+        # Without parameters it is an empty object.
+        parameters = {name.lower(): value for name, value in json.loads(given).items()} if len(given or "") > 2 else {}
+        request_id = request.request_id() or self._drawn_id()
+        if not request_id:
+            self._count("without_id")
+            return
+        key, refused = key_of(request_id), isinstance(answered, BadRequest)
+        wall, mono, service_us, batch, now = at
+        reason = self._reason(key, parameters, service_us, refused)
+        if reason is None:
+            return
+        self._count("sampled")
+        arrays = {} if isinstance(answered, BadRequest) else self._arrays(inputs, answered, now)
+        record = Record(
+            *(WHOLE if refused else self._kind, key, wall, mono, service_us, batch, reason),
+            request_id=request_id,
+            consumer=self._consumer(parameters),
+            trace=str(parameters.get(TRACE, "")),
+            error=str(answered) if refused else "",
+            arrays=arrays,
+        )
+        self._writer.add(record.pack())
+
+    def _count(self, what: str, number: int = 1) -> None:
+        """Count requests, in the one process of several that reads them."""
+        if self._request_step is not None:
+            self._writer.counts[what] += number
+
+    def _drawn_id(self) -> str:
+        """An id for a request without one; none where another process could not know it."""
+        return uuid.uuid4().hex if self._kind == WHOLE else ""
+
+    def _reason(self, key: int, parameters: Mapping[str, Any], service_us: int, refused: bool) -> int | None:
+        """Why a request is logged; None: it is not."""
+        is_slow = self._kind == WHOLE and self._is_slow(service_us)
+        if key < self._limit:
+            return HASH
+        if refused:
+            return ERROR
+        if parameters and any(str(parameters.get(name, "")).lower() in ("1", "true") for name in FORCE):
+            return FORCED
+        return SLOW if is_slow else None
+
+    def _is_slow(self, service_us: int) -> bool:
+        """Whether it took longer than all but one in a thousand lately."""
+        if self._slow_us >= 1e9:
+            self._slow_us = 4.0 * service_us
+        is_slow = service_us > self._slow_us
+        self._slow_us *= 1 + STEP * (is_slow - SLOW_SHARE)
+        return is_slow
+
+    def _consumer(self, parameters: Mapping[str, Any]) -> str:
+        name = next((str(parameters[key]) for key in CONSUMERS if parameters.get(key)), "")[:LONGEST_NAME]
+        if not name:
+            return UNNAMED
+        return name if not self._settings.consumers or name in self._settings.consumers else OTHER
+
+    def _arrays(self, inputs: Mapping[str, NDArray], answered: Arrays, now: int) -> Arrays:
+        arrays: Arrays = {}
+        if self._request_step is not None:
+            arrays["user_key"] = user_keys(self._salt, inputs["user_id"])
+            parsed = self._request_step.parse(inputs)
+            # As of the answer: the file has not been looked at since.
+            parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
+            arrays.update(request_arrays(parsed, now, self._settings.dropped))
+        if self._items is not None:
+            arrays.update(answer_arrays({n: answered[name] for n, name in self._answer_names.items()}, self._items))
+        return arrays
+
+    def _make_header(self) -> dict[str, Any]:
+        """What needs time is asked beside the requests."""
+        try:
+            boot = BOOT_ID.read_text().strip()
+        except OSError:
+            boot = ""
+        return {**self._header, "boot_id": boot, "env": environment()}

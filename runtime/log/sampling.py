@@ -1,0 +1,39 @@
+"""Which requests are logged, and by what name a user goes in the log: the same wherever it is asked.
+
+A request is in the sample by the hash of its id alone, so any server, retry, layout and whoever reads feedback later
+decides alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.ids import as_bytes
+
+__all__ = ["key_of", "limit_of", "user_bytes", "users_of"]
+
+# No secret: whoever wants a request in the log may ask for it.
+SAMPLING_KEY = b"cascade request log"
+
+
+def key_of(request_id: str) -> int:
+    """64 bits that decide whether a request is in a sample: it is where they are below `limit_of(share)`."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8, key=SAMPLING_KEY).digest(), "big")
+
+
+def limit_of(share: float) -> int:
+    """The first key that is no longer in a sample of this share."""
+    return round(share * (1 << 64))
+
+
+def user_bytes(user: object) -> bytes:
+    """A raw user id as the bytes that its key is made of: text as it is, a number in 16 bytes."""
+    return int(user).to_bytes(16, "big", signed=True) if isinstance(user, (int, np.integer)) else as_bytes(user)
+
+
+def users_of(ids: NDArray) -> list[bytes]:
+    """`user_bytes` of the ids of a request, [B] or [B, 1]."""
+    return [user_bytes(user) for user in ids.reshape(-1).tolist()]
