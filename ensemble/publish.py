@@ -17,6 +17,7 @@ from pathlib import Path
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
+from ensemble.kept_versions import CLAIMS, claimed_keys, note_removed, version_folders
 from ensemble.merlin.needs import refuse_to_publish
 from ensemble.publish_events import publish_events_model
 from ensemble.publish_files import NEW, copy_folder, replace_file, sign
@@ -46,7 +47,7 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
         config: its config.
         target: the model repository, created when absent.
         layout: "fused" or "ensemble", one of `chain.layouts`.
-        keep: versions kept, the new one included; older ones are removed.
+        keep: versions kept, the new one included; older ones are removed, but for those that requests in a log name.
 
     Returns:
         The number of the new version.
@@ -189,17 +190,29 @@ def _versions(model: Path, suffix: str = "") -> list[int]:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what a killed publish or a rollback left: hidden folders, and step models of versions that are gone."""
+    """Remove what a killed publish or a rollback left: hidden folders, and step models of versions that are gone.
+
+    A withdrawn version stays as long as requests in a log name it: why it was withdrawn can be found out then.
+    """
     model = target / MODEL_NAME
-    served = _served(model)
+    served, logged = _served(model), _logged(target)
     never_served = [model / str(version) for version in _versions(model) if version > served]
-    hidden = [path for path in model.glob(".*") if path.is_dir()]
+    hidden = [path for path in model.glob(".*") if path.name != CLAIMS and path.is_dir() and path not in logged]
     for path in (*hidden, *never_served):
+        if path.name.endswith(WITHDRAWN):
+            note_removed(target, int(path.name[1 : -len(WITHDRAWN)]))
         shutil.rmtree(path)
+    there = {str(version) for suffix in ("", WITHDRAWN) for version in _versions(model, suffix)}
     for path in target.glob(f"{MODEL_NAME}_v*"):
         owner = STEP_MODEL.fullmatch(path.name)
-        if owner is not None and not (model / owner["version"]).is_dir():
+        if owner is not None and owner["version"] not in there:
             shutil.rmtree(path)
+
+
+def _logged(target: Path) -> dict[Path, str]:
+    """The versions that requests in a log name, each with a folder that holds such requests."""
+    keys = claimed_keys(target)
+    return {path: keys[key] for _, key, path in version_folders(target) if key in keys}
 
 
 @contextmanager
@@ -214,7 +227,12 @@ def _swept(target: Path) -> Iterator[None]:
 
 
 def _prune(target: Path, keep: int) -> None:
-    model = target / MODEL_NAME
+    model, logged = target / MODEL_NAME, _logged(target)
     for version in _versions(model)[: -max(keep, 1)]:
-        shutil.rmtree(model / str(version))
+        folder = model / str(version)
+        if folder in logged:
+            console.say(f"publish: version {version} stays: requests in {logged[folder]} name it")
+            continue
+        note_removed(target, version)
+        shutil.rmtree(folder)
     _sweep(target)

@@ -13,9 +13,11 @@ from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.ports import reserve_ports
 from ensemble.serving.repository import events_folder, find_repository, is_of_another_log, takes_events
+from ensemble.serving.request_log import prepare_log
 from ensemble.serving.signals import stop_signals
 from ensemble.serving.triton import TritonServer
 from ensemble.stream.addresses import source_url, store_url
+from runtime.log.folder import LogSettings
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import read_url
 from runtime.stream.store import StoreError
@@ -47,6 +49,7 @@ def serve(
     events_key: str | None = None,
     store: str | None = None,
     source: str | None = None,
+    request_log: LogSettings | None = None,
 ) -> int:
     """Serve until a signal asks to stop; prints exactly one line on standard output, `READY` and the URLs.
 
@@ -68,6 +71,7 @@ def serve(
         store: the URL of a live state that `cascade stream run` writes; by default CASCADE_STORE, else the config's.
         source: the URL of the topic that it reads, which `cascade_events` writes; by default CASCADE_SOURCE, else the
             config's. With a store and without a topic, `cascade_events` is not served.
+        request_log: how requests are logged; None: none is.
 
     Returns:
         The exit status: 0 after a clean stop.
@@ -80,6 +84,8 @@ def serve(
     repository = find_repository(path, layout)
     if is_merlin(repository):
         require_packages("serve: the layout 'merlin'")
+    if request_log is not None:
+        prepare_log(request_log, repository)
     is_export = repository.is_relative_to((path / "repo").resolve())
     if is_export and (reason := why_stale(path, ["repo"])) is not None:
         console.say(f"serve: the export is served as it is, but {reason}")
@@ -106,6 +112,7 @@ def serve(
         events_key=key,
         store=shared,
         source=topic,
+        request_log=request_log,
     )
     counters = Counters()
     with stop_signals() as stop:
@@ -114,6 +121,8 @@ def serve(
             with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):
                 server.start()
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
+                if request_log is not None:
+                    console.say(f"serve: {request_log.share:.4g} of the requests are logged to {request_log.folder}")
                 if shared:
                     goes = f"cascade_events writes to {read_topic_url(topic).shown}" if topic else NOT_TAKEN
                     console.say(f"serve: the live state is in {read_url(shared).shown}; {goes}")
