@@ -9,6 +9,7 @@ from benchmarks.commands.document import document
 from benchmarks.commands.hm_tables import hm_tables
 from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
+from benchmarks.commands.request_log import request_log
 from benchmarks.commands.serving import serving
 from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
@@ -19,7 +20,10 @@ from benchmarks.commands.worker import worker
 __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
-COMMANDS = (serving, catalogue, preprocess, training, stream, worker, slates, soak, live_quality, document, hm_tables)
+COMMANDS = (
+    *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, live_quality),
+    *(document, hm_tables),
+)
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
 

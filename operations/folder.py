@@ -67,7 +67,8 @@ class Change:
             with _beside(path).open("rb") as file:
                 os.fsync(file.fileno())
         journal = self._folder / JOURNAL
-        record = {"placed": [str(path) for path in self._placed], "removed": [str(path) for path in self._removed]}
+        # MON may be moved before the journal is read again, and a log need not move with it.
+        record = {"placed": [*map(self._named, self._placed)], "removed": [*map(self._named, self._removed)]}
         with journal.with_suffix(FRESH).open("w") as file:
             file.write(json.dumps(record))
             file.flush()
@@ -75,6 +76,9 @@ class Change:
         journal.with_suffix(FRESH).replace(journal)
         sync_folder(self._folder)
         _finish(self._folder)
+
+    def _named(self, path: Path) -> str:
+        return str(path.relative_to(self._folder) if path.is_relative_to(self._folder) else path.absolute())
 
     def abandon(self) -> None:
         """Forget it."""
@@ -145,9 +149,9 @@ def _finish(folder: Path) -> None:
     if not journal.is_file():
         return
     record = json.loads(journal.read_text())
-    for path in map(Path, record["placed"]):
+    for path in (folder / name for name in record["placed"]):
         if _beside(path).is_file():
             _beside(path).replace(path)
-    for path in map(Path, record["removed"]):
+    for path in (folder / name for name in record["removed"]):
         path.unlink(missing_ok=True)
     journal.unlink()

@@ -13,9 +13,11 @@ from scripts.events import events
 from scripts.export import export
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
+from scripts.log import log
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
+from scripts.replay import replay
 from scripts.rollback import rollback
 from scripts.run import run
 from scripts.search import search
@@ -38,11 +40,11 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, block, unblock, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, replay, block, unblock, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
-for group in (events, stream, slates):
+for group in (events, stream, slates, log):
     app.add_typer(group)
 
 

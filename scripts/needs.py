@@ -58,7 +58,7 @@ class Needs(NamedTuple):
 TRAINING = Needs("cpu", ("training", "tables", "runtime"))
 STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
 # Commands of two words by their first one.
-GROUPS = ("events", "stream", "slates")
+GROUPS = ("events", "stream", "slates", "log")
 # What is not named here runs on the light dependencies.
 COMMANDS: Mapping[str, Needs] = {
     "prepare": TRAINING,
@@ -87,6 +87,11 @@ COMMANDS: Mapping[str, Needs] = {
     "stream compact": Needs("export", ("live", "tables")),
     "stream forget": Needs("export", ("live", "tables", "client")),
     "stream rebuild": Needs("export", ("live", "tables")),
+    "log collect": Needs("export", ("tables",)),
+    "log verify": Needs("export", ("tables",)),
+    "log prune": Needs("export", ("tables",)),
+    "log forget": Needs("export", ("tables",)),
+    "replay": Needs("export", ("tables", "runtime")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
     "slates status": Needs("serve", ("client", "live")),

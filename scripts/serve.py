@@ -45,11 +45,23 @@ def serve(
             help="kafka://broker:9092/topic that cascade_events writes to; else CASCADE_SOURCE.",
         ),
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", envvar="CASCADE_LOG", help="Folder to log requests and their answers to.")
+    ] = None,
+    log_share: Annotated[float, typer.Option("--log-share", min=0.0, max=1.0, help="Share of them.")] = 0.05,
+    consumers: Annotated[
+        str, typer.Option("--consumers", help="Names of those who ask, a comma between two; others are 'other'.")
+    ] = "",
+    drop_context: Annotated[
+        str,
+        typer.Option("--log-drop-context", help="Context columns that are not logged; such requests do not replay."),
+    ] = "",
 ) -> None:
     """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.
 
     A process of the model that dies is replaced while the others answer; tritonserver is started again when it ends.
     """
+    from ensemble.serving.request_log import settings_of
     from ensemble.serving.server import serve as serve_repository
 
     status = serve_repository(
@@ -59,6 +71,7 @@ def serve(
         events_key=events_key,
         store=store,
         source=source,
+        request_log=settings_of(log, log_share, consumers, drop_context),
     )
     raise typer.Exit(status)
 

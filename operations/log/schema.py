@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-__all__ = ["ANSWERED", "ASKED", "CONTEXT", "IDENTITY", "LIVE", "REASONS", "SERVED", "schema_of"]
+from runtime.log.record import REASONS
+from runtime.log.rows import CONTEXT
 
-# Before the name of a context column.
-CONTEXT = "context_"
-# Why a request is here: of the sample; or beside it, with a weight of 0.
-REASONS = ("hash", "slow", "error", "forced")
+__all__ = ["ANSWERED", "ASKED", "CONTEXT", "IDENTITY", "LIVE", "NAME", "REASONS", "SERVED", "TYPES", "schema_of"]
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 ROWS = pa.list_(pa.int32())
@@ -41,7 +39,7 @@ IDENTITY: Mapping[str, pa.DataType] = {
 ASKED: Mapping[str, pa.DataType] = {
     "user_row": pa.int32(),  # -1: unknown
     "recent": ROWS,  # oldest first, -2: unknown item
-    "excluded": ROWS,
+    "excluded": ROWS,  # with the items that were blocked then
     "slate_size": pa.int32(),
 }
 # What was answered, best first.
@@ -57,7 +55,7 @@ SERVED: Mapping[str, pa.DataType] = {
     "batch": pa.uint16(),  # users that were answered together
     "error": pa.string(),  # the sentence that refused it
     "weight": pa.float32(),  # requests that it stands for: 1 / share, 0 where it is not of the sample
-    "reason": NAME,  # one of REASONS
+    "reason": NAME,  # one of REASONS: hash is the sample; all others have a weight of 0
     "replayable": pa.bool_(),  # whether everything that its answer depends on is here
     "env_id": NAME,  # of the versions and the processor that answered, see MON/chains/
 }

@@ -72,11 +72,11 @@ def test_what_is_copied_exists_and_is_in_the_build_context(name: str) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile.train", "Dockerfile.serve-cpu"])
 def test_the_wheel_is_installed_not_the_tree(name: str) -> None:
     build, final = stages(name)
-    assert {"client", "workflows", "models", "ensemble", "scripts"} <= {
+    assert {"client", "workflows", "models", "ensemble", "operations", "scripts"} <= {
         rest.split()[0] for word, rest in build if word == "COPY"
     }
     assert not any(
-        rest.startswith(("client", "workflows", "models", "ensemble", "scripts"))
+        rest.startswith(("client", "workflows", "models", "ensemble", "operations", "scripts"))
         for word, rest in final
         if word == "COPY"
     )

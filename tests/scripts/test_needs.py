@@ -53,6 +53,8 @@ ARGUMENTS = {"serve": ["RUN"], "recommend": ["--user-id", "1"], "reload": [], "r
 ARGUMENTS |= {command: ["5", "--repo", "RUN"] for command in ("block", "unblock")}
 ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
 ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
+ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
+ARGUMENTS["replay"] = ["RUN", "--last", "1"]
 ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
 
 
@@ -110,7 +112,7 @@ def test_the_packages_of_a_command_are_in_the_extras_that_its_sentence_names() -
 
 def test_every_command_that_needs_packages_exists() -> None:
     assert set(needs.COMMANDS) <= set(COMMANDS)
-    assert set(COMMANDS) - set(needs.COMMANDS) == {"doctor", "tables"}
+    assert set(COMMANDS) - set(needs.COMMANDS) == {"doctor", "log renew-salt", "tables"}
 
 
 def test_the_old_bounds_are_those_of_training_alone() -> None:

@@ -1,0 +1,1 @@
+"""What the request log costs, and whether what it holds is answered again."""

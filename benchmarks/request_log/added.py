@@ -1,0 +1,92 @@
+"""Processor time that logging adds to a request of one user, beside the chain's own, in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.serving.questions import Questions
+from runtime.chain import Chain
+from runtime.log.folder import LogSettings, make_log
+from runtime.log.identity import Served
+from runtime.log.recorder import Recorder
+
+__all__ = ["SHARES", "Added", "measure_added"]
+
+SHARES = (0.0, 0.05, 1.0)
+BLOCKS, BLOCK = 15, 300
+
+
+class Added(NamedTuple):
+    """Processor microseconds of a request, all threads together: the chain's, and what each of SHARES adds."""
+
+    chain_us: float
+    added_us: tuple[float, ...]
+
+
+class _Request:
+    """What Triton's object says of a request."""
+
+    def __init__(self, number: int) -> None:
+        self._id = f"{number:032x}"
+
+    def request_id(self) -> str:
+        return self._id
+
+    def parameters(self) -> str:
+        return "{}"
+
+
+def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Added:
+    """Time blocks of requests in turn, and take the fastest of each.
+
+    Args:
+        chain_folder: a compiled chain.
+        questions: users and contexts.
+        scratch: an empty folder.
+    """
+    chain = Chain.load(chain_folder)
+    asked = [questions.batch(number, 1) for number in range(BLOCK)]
+    answers = [chain.recommend_many([request]) for request in asked]
+    recorders = [_recorder(chain, chain_folder, scratch / str(share), share) for share in SHARES]
+    times: list[list[float]] = [[] for _ in range(1 + len(SHARES))]
+    for block in range(BLOCKS):
+        requests = [_Request(BLOCK * block + number) for number in range(BLOCK)]
+
+        def log(recorder: Recorder, requests: list[_Request] = requests) -> None:
+            for request, arrays, answer in zip(requests, asked, answers, strict=True):
+                recorder.answer(lambda answer=answer: answer, [request], [arrays])  # type: ignore[misc]
+
+        times[0].append(_cpu_us(lambda: [chain.recommend_many([arrays]) for arrays in asked]))
+        for place, recorder in enumerate(recorders):
+            times[1 + place].append(_cpu_us(lambda recorder=recorder: log(recorder), wait_s=0.1))  # type: ignore[misc]
+    for recorder in recorders:
+        recorder.close()
+    # A sample of few requests has none in some blocks.
+    return Added(min(times[0]), tuple(statistics.median(values) for values in times[1:]))
+
+
+def _recorder(chain: Chain, folder: Path, log: Path, share: float) -> Recorder:
+    make_log(log)
+    return Recorder(
+        LogSettings(log, share),
+        Served("", 1, folder),
+        folder,
+        chain.spec,
+        request_step=chain.request_step,
+        answer_names={tensor.name: tensor.name for tensor in chain.spec.response},
+        layout="fused",
+        step="chain",
+        say=lambda what: None,
+    )
+
+
+def _cpu_us(call: Callable[[], Any], wait_s: float = 0.0) -> float:
+    """Processor microseconds a request of a block, with what a thread does until `wait_s` later."""
+    before = time.process_time()
+    call()
+    time.sleep(wait_s)
+    return 1e6 * (time.process_time() - before) / BLOCK

@@ -1,0 +1,81 @@
+"""`cascade log forget`: what a user asked and got leaves MON, and what is still on its way there is left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from operations.folder import FORGOTTEN, STATUS, Change, held, parquet_files, read_json
+from operations.log.chains import drop_unnamed
+from operations.log.collect import collect, write_table
+from runtime.log.folder import OPEN, salts
+from runtime.log.sampling import user_bytes
+from runtime.stream.log.errors import LogError
+from workflows.core import console
+from workflows.core.disk import writing
+from workflows.core.errors import ArtefactError
+
+__all__ = ["forget"]
+
+
+def forget(folder: Path, user: str) -> int:
+    """Remove every row of a user.
+
+    Args:
+        folder: MON.
+        user: the raw id, as text.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ArtefactError: there is no MON, it is held, or the salt of a log that it was collected from is not there.
+    """
+    logs = [Path(log) for log in read_json(folder / STATUS, {"logs": []})["logs"]]
+    for log in logs:
+        if (log / OPEN).is_dir():
+            collect(log, folder)
+    try:
+        keys = [salt.user_key(name) for log in logs for salt in salts(log) for name in _names(user)]
+    except LogError as error:
+        raise ArtefactError(f"{error}; without it the rows of this user cannot be told from others") from error
+    with writing("log forget", folder), held(folder, "changed"):
+        change = Change(folder)
+        # What is being written now is left out when it is collected; it was asked before this instant.
+        known = read_json(folder / FORGOTTEN, {})
+        change.place_json(folder / FORGOTTEN, known | {key.hex(): time.time_ns() for key in keys})
+        num_rows = sum(_without(change, path, keys) for path in parquet_files(folder))
+        change.commit()
+        drop_unnamed(folder)
+    console.say(
+        f"log forget: {num_rows} rows of this user are gone; of what servers are writing now, none is collected"
+    )
+    return num_rows
+
+
+def _names(user: str) -> Iterator[bytes]:
+    """The bytes of an id that may be a text or a number."""
+    yield user_bytes(user)
+    if user.removeprefix("-").isascii() and user.removeprefix("-").isdigit():
+        yield user_bytes(int(user))
+
+
+def _without(change: Change, path: Path, keys: list[bytes]) -> int:
+    """Have a file written anew without some users; the number of rows that go."""
+    wanted = pa.array(keys, pa.binary(16))
+    # One file, without what its folders are named.
+    is_theirs = pc.is_in(pq.ParquetFile(path).read(["user_key"])["user_key"], value_set=wanted)
+    num_rows = int(pc.sum(is_theirs).as_py() or 0)
+    if not num_rows:
+        return 0
+    left = pq.ParquetFile(path).read().filter(pc.invert(is_theirs))
+    if left.num_rows:
+        write_table(left, change.place(path))
+    else:
+        change.remove(path)
+    return num_rows

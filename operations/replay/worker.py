@@ -1,0 +1,141 @@
+"""Answers logged requests with the files and the code of one version: a process of its own, which imports no Cascade
+but that version's.
+
+Its first line says where the version is, each further one asks; it answers a line each, the first one with its
+environment. JSON, scores as the bits of float32.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Open the version, then answer until the input ends."""
+    place = json.loads(sys.stdin.readline())
+    sys.path[:0] = place["libraries"]
+    answer = _open(Path(place["plan"]), {model: Path(folder) for model, folder in place["folders"].items()})
+    _say(_environment())
+    for line in sys.stdin:
+        _say(answer(json.loads(line)))
+
+
+def _say(record: Mapping[str, Any]) -> None:
+    print(json.dumps(record), flush=True)
+
+
+def _environment() -> dict[str, str]:
+    try:
+        from runtime.log.identity import environment
+    except ImportError:  # of a release that had no log
+        return {}
+    return dict(environment())
+
+
+def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Open every step of a chain, each where its model has its files.
+
+    Args:
+        plan_folder: with chain.json and perhaps plan.json.
+        folders: by the name of a model; "" for all of them.
+    """
+    from runtime.chain import open_nodes
+    from runtime.ids import IdMap
+    from runtime.plan import PLAN_FILE, Plan
+    from runtime.spec import ChainSpec
+    from runtime.standard import standard_plan
+    from runtime.step import load_array
+
+    spec = ChainSpec.load(plan_folder)
+    plan = Plan.load(plan_folder) if (plan_folder / PLAN_FILE).exists() else standard_plan(spec)
+    with _without_events():
+        nodes = [
+            node
+            for model in plan.models
+            for node in open_nodes(plan.of_model(model), folders.get(model) or folders[""], spec)
+        ]
+    last = plan.nodes[-1]
+    items = IdMap(load_array((folders.get(last.model) or folders[""]) / "ids/items.npy"), padded=True)
+
+    def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+        arrays: dict[str, Any] = {}
+        with _at(question.get("live_at")):
+            nodes[0].encode(arrays, _parsed(question, spec))
+            for node in nodes[1:]:
+                node.run(arrays)
+        given = {name: arrays[last.gives[name]] for name in ("item_id", "score", "num_items", "path")}
+        rows = items.rows("item_id", given["item_id"])
+        return {
+            "item_rows": rows.tolist(),
+            "scores": np.ascontiguousarray(given["score"], np.float32).view(np.int32).tolist(),
+            "num_items": given["num_items"].reshape(-1).tolist(),
+            "path": [path.decode() for path in given["path"].reshape(-1).tolist()],
+        }
+
+    return answer
+
+
+def _without_events() -> Any:
+    """What a chain with live events answered without a state; there is nothing of the kind in an old one."""
+    try:
+        from runtime.stream.live import without_live_state
+    except ImportError:
+        return nullcontext()
+    return without_live_state()
+
+
+def _at(instant: int | None) -> Any:
+    if instant is None:
+        return nullcontext()
+    from runtime.stream.live import at_instant
+
+    return at_instant(instant)
+
+
+def _parsed(question: Mapping[str, Any], spec: Any) -> Any:
+    """The checked request that was logged."""
+    from runtime.request import Parsed
+
+    users = len(question["user_row"])
+    context = {column.name: _column(question["context"][column.name], column) for column in spec.context_columns}
+    live = {"live": _live(question)} if getattr(spec, "live", None) is not None else {}
+    return Parsed(
+        user_row=np.array(question["user_row"], np.int32),
+        recent=np.array(question["recent"], np.int32).reshape(users, -1),
+        exclude=np.array(question["excluded"], np.int32).reshape(users, -1),
+        slate_size=np.array(question["slate_size"], np.int32),
+        context=context,
+        **live,
+    )
+
+
+def _column(values: list[Any], column: Any) -> Any:
+    if column.dtype.startswith("FP"):
+        return np.array([np.nan if value is None else value for value in values], column.numpy_dtype)
+    made = np.empty(len(values), object)
+    made[:] = [value.encode() if isinstance(value, str) else value for value in values]
+    return made
+
+
+def _live(question: Mapping[str, Any]) -> Any:
+    from runtime.request import LiveRequest
+
+    users = len(question["user_row"])
+    return LiveRequest(
+        users=(b"",) * users,
+        recent=np.array(question["live_recent"], np.int64).reshape(users, -1),
+        min_offset=np.zeros(users, np.int64),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""`cascade log`: the requests that `cascade serve --log` has written, collected into Parquet and kept there."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+
+__all__ = ["log", "log_collect", "log_forget", "log_prune", "log_renew_salt", "log_verify"]
+
+log = typer.Typer(name="log", help="The requests that a server was asked.", no_args_is_help=True)
+
+LogArgument = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of `cascade serve --log`.")]
+MonArgument = Annotated[Path, typer.Argument(metavar="MON", help="Folder that `cascade log collect` has made.")]
+
+
+@log.callback()
+def group() -> None:
+    """The requests that a server was asked."""
+
+
+@log.command("collect")
+@one_sentence_errors
+def log_collect(
+    path: LogArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="MON", help="Folder for the Parquet files; made.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until SIGTERM, looking each few seconds.")] = False,
+) -> None:
+    """Turn what servers have written into Parquet, each request once; stopped anywhere, the same command goes on."""
+    from operations.log.collect import collect
+    from workflows.core import console
+
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT) if follow else ():
+        signal.signal(signum, lambda *_: stop.set())
+    num_rows = collect(path, out, follow=follow, stopped=stop.is_set)
+    console.say(f"log collect: {num_rows:,} rows, a request and user each, are in {out}")
+
+
+@log.command("verify")
+@one_sentence_errors
+def log_verify(path: Annotated[Path, typer.Argument(help="LOG or MON.")]) -> None:
+    """Read every byte of a log, or of what was collected, and say what is damaged."""
+    from operations.log.verify import verify
+
+    verify(path)
+
+
+@log.command("prune")
+@one_sentence_errors
+def log_prune(
+    path: MonArgument,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days that stay, today among them.")] = 30,
+) -> None:
+    """Remove requests of days long past; versions that no other request names are no longer kept for them."""
+    from operations.log.prune import prune
+
+    prune(path, days)
+
+
+@log.command("forget")
+@one_sentence_errors
+def log_forget(
+    path: MonArgument, user: Annotated[str, typer.Option("--user-id", help="The raw id of the user.")]
+) -> None:
+    """Remove every row of a user, also what is still on its way."""
+    from operations.log.forget import forget
+
+    forget(path, user)
+
+
+@log.command("renew-salt")
+@one_sentence_errors
+def log_renew_salt(path: LogArgument) -> None:
+    """Make user keys with another secret from the next start or reload on, so that they name nobody for long."""
+    from operations.log.salt import renew
+
+    renew(path)
+
+
+if __name__ == "__main__":
+    log()

@@ -1,0 +1,61 @@
+"""`cascade replay`: ask logged requests again, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+
+__all__ = ["replay"]
+
+NOT_REPLAYABLE = 2
+SHOWN = 5
+
+
+@one_sentence_errors
+def replay(
+    path: Annotated[Path, typer.Argument(metavar="MON", help="Folder that `cascade log collect` has made.")],
+    request_id: Annotated[str, typer.Option("--request-id", help="Id of one request.")] = "",
+    last: Annotated[int, typer.Option("--last", min=0, help="How many of the latest requests.")] = 0,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Version to ask instead of the one that answered.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory or model repository to ask instead.")] = None,
+) -> None:
+    """Ask logged requests again and compare items, bits of scores and paths.
+
+    Exit status 0: all answers are the same; 1: some differ; 2: they cannot be asked again, and why.
+    """
+    from operations.replay.errors import NotReplayableError
+    from operations.replay.replay import replay as ask_again
+    from workflows.core import console
+    from workflows.core.errors import RequestError
+
+    if bool(request_id) == bool(last):
+        raise RequestError("say which requests: --request-id R, or --last N for the latest ones")
+    try:
+        found = ask_again(path, request_id=request_id, last=last, version=version, run=run)
+    except NotReplayableError as error:
+        console.fail(str(error))
+        raise typer.Exit(NOT_REPLAYABLE) from None
+    for why, number in found.left_out.items():
+        console.say(f"replay: {number:,} requests were left out: {why}")
+    for (name, _), difference in [*found.differing.items()][:SHOWN]:
+        typer.echo(f"{name}: {difference.what}")
+    same = found.num_requests - len(found.differing) - len(found.rounded)
+    typer.echo(f"{same:,} of {found.num_requests:,} requests are identical, bit for bit: {', '.join(found.versions)}")
+    if found.rounded:
+        typer.echo(
+            f"{len(found.rounded):,} have the same slates and scores that differ in rounding: another processor, ONNX "
+            "Runtime or NumPy answers here"
+        )
+    if found.differing:
+        typer.echo(f"{len(found.differing):,} differ; {found.overlap:.1%} of the items are the same")
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(replay)
