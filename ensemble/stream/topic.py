@@ -26,6 +26,8 @@ OURS = {
 # What a URL may set otherwise: a worker that was killed gives its partitions back after this long.
 # Of what librdkafka would write on standard error at every try, `poll` raises what matters.
 USUAL = {"session.timeout.ms": 10_000, "fetch.wait.max.ms": 200, "log_level": 0}
+# From so many messages on a worker is behind, and waits so long for more of them.
+MUCH, FILL_S = 256, 0.05
 # How old the end of a partition may be that is known by the last answer of its broker.
 SEEN_NS = 1_000_000_000
 
@@ -75,7 +77,7 @@ class Topic:
             ServingError: the topic cannot be read any more.
         """
         first = self._consumer.poll(timeout_s)
-        found = [] if first is None else [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
+        found = [] if first is None else [first, *self._more(most - 1)]
         if self._failure is not None:
             raise self._failure
         messages: dict[int, list[Message]] = {}
@@ -89,6 +91,15 @@ class Topic:
             elif error.fatal() or error.code() in self._for_good():
                 raise ServingError(f"{self._url.shown} cannot be read any more: {error.str()}")
         return messages, ends
+
+    def _more(self, most: int) -> list[Any]:
+        """What is there already; where that is much, more of it is on its way, and one large commit costs less."""
+        if most < 1:
+            return []
+        found = list(self._consumer.consume(most, 0))
+        if MUCH <= len(found) < most:
+            found += self._consumer.consume(most - len(found), FILL_S)
+        return found
 
     def first_offset(self, partition: int) -> int:
         """The first one that a partition still has.

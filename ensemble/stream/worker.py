@@ -129,9 +129,11 @@ class Worker:
         console.say(f"stream run: {self._url.shown} into {self._store.url.shown}")
         began_s = time.process_time()
         while not stop.is_set():
-            messages, ends = self._topic.poll(self._batch, WAIT_S)
+            messages, ends = self._topic.poll(self._batch * max(len(self._next), 1), WAIT_S)
             for partition, found in messages.items():
-                self._take(partition, found)
+                for first in range(0, len(found), self._batch):
+                    if not self._take(partition, found[first : first + self._batch]):
+                        break
             self._read |= {partition: max(end, self._read.get(partition, 0)) for partition, end in ends.items()}
             self._topic_commit(messages)
             self._beat()
@@ -189,29 +191,39 @@ class Worker:
         except StoreError as error:
             self._wait(error)
 
-    def _take(self, partition: int, messages: Sequence[Message]) -> None:
-        """Fold the messages of a partition."""
-        position = self._position(partition)
-        if position < self._next.get(partition, 0):
-            start = max(position, self._topic.first_offset(partition))
-            console.say(f"stream run: the store has lost events of partition {partition}; reads from {start:,} on")
-            self._topic.seek(partition, start)
-            self._next[partition] = self._read[partition] = start
-            return
-        fresh = [message for message in messages if message.offset >= position]
-        if not fresh:
-            return
-        end = fresh[-1].offset + 1
-        found = self._reader.read(partition, fresh)
-        rejected = found.rejected if isinstance(found, Read) else found
-        self._keep(rejected)
-        while not self._fold(partition, found if isinstance(found, Read) else None, end):
+    def _take(self, partition: int, messages: Sequence[Message]) -> bool:
+        """Fold messages of a partition; whether those behind them are next."""
+        read: Read | list[str] | None = None
+        while True:
+            # Asked anew at every try: a store that was away may have come back with less.
+            position = self._position(partition)
+            if position < self._next.get(partition, 0):
+                self._go_back(partition, position)
+                return False
+            fresh = [message for message in messages if message.offset >= position]
+            if not fresh:
+                return True
+            if read is None:
+                read = self._reader.read(partition, fresh)
+                self._keep(read.rejected if isinstance(read, Read) else read)
+            end = fresh[-1].offset + 1
+            if self._fold(partition, read if isinstance(read, Read) else None, end):
+                break
             if self._stop.is_set():
-                return
+                return False
+        rejected = read.rejected if isinstance(read, Read) else read
         self._next[partition] = self._read[partition] = end
         self._latest[partition] = fresh[-1].at_ms * NS_PER_MS
         self.num_events += len(fresh) - len(rejected)
         self.num_rejected += len(rejected)
+        return True
+
+    def _go_back(self, partition: int, position: int) -> None:
+        """Read on where the state is, or from the first message that the topic still has."""
+        start = max(position, self._topic.first_offset(partition))
+        console.say(f"stream run: the store has lost events of partition {partition}; reads from {start:,} on")
+        self._topic.seek(partition, start)
+        self._next[partition] = self._read[partition] = start
 
     def _fold(self, partition: int, found: Read | None, end: int) -> bool:
         """Whether it is all in the state."""

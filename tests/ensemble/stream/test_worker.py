@@ -206,6 +206,9 @@ def test_a_store_that_comes_back_with_nothing_is_filled_from_the_topic(broker, t
         world.send(*clicks(200))
         world.wait()
         first.kill()
+        # A batch meets the store while it is away.
+        world.send(*clicks(50, seed=2))
+        time.sleep(0.5)
         again = valkey.Valkey(tmp_path / "second", first.port)
         try:
             world.send(*clicks(50, seed=1))
