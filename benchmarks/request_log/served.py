@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from operations.log.collect import collect
 from operations.replay.replay import replay
 from runtime.log.folder import LogSettings
 
-__all__ = ["Replays", "Slices", "measure_replays", "measure_slices"]
+__all__ = ["Replays", "Slices", "bodies_of", "measure_replays", "measure_slices", "named"]
 
 WARM = 200
 
@@ -49,7 +50,7 @@ def measure_slices(
     """Ask both servers for the same users, one at a time, in slices whose order turns."""
     settings = LogSettings(scratch / "LOG", share)
     prepare_log(settings, repository)
-    bodies = _bodies(questions, requests)
+    bodies = bodies_of(questions, requests)
     latency, cpu = [], []
     with TritonServer(repository) as plain, TritonServer(repository, request_log=settings) as logging:
         servers = [plain, logging]
@@ -69,7 +70,7 @@ def measure_replays(repository: Path, layout: str, questions: Questions, number:
     """Have every request logged, collect them, and ask for them again."""
     settings = LogSettings(scratch / "LOG", 1.0)
     prepare_log(settings, repository)
-    bodies = _bodies(questions, min(number, 2_000))
+    bodies = bodies_of(questions, min(number, 2_000))
     with TritonServer(repository, request_log=settings) as server:
         started = cpu_seconds(server.pid)
         for first in range(0, number, len(bodies)):
@@ -89,13 +90,11 @@ def measure_replays(repository: Path, layout: str, questions: Questions, number:
 
 def _all_cpu_s() -> float:
     """Processor seconds of this process and of those that it has waited for."""
-    import os
-
     found = os.times()
     return found.user + found.system + found.children_user + found.children_system
 
 
-def _bodies(questions: Questions, number: int) -> list[bytes]:
+def bodies_of(questions: Questions, number: int) -> list[bytes]:
     """Serialised gRPC requests of one user each, without an id."""
     from tritonclient.grpc import service_pb2
     from tritonclient.utils import serialize_byte_tensor
@@ -111,21 +110,25 @@ def _bodies(questions: Questions, number: int) -> list[bytes]:
     return bodies
 
 
-def _ask(server: TritonServer, bodies: Sequence[bytes], name: str) -> list[float]:
-    """Milliseconds of each request; they have ids of their own."""
-    import grpc
+def named(bodies: Sequence[bytes], name: str) -> list[bytes]:
+    """The same requests with ids: fields of a message may come in any order."""
     from tritonclient.grpc import service_pb2
 
-    # Fields of a message may come in any order: the id follows what is serialised.
-    named = [
+    return [
         body + service_pb2.ModelInferRequest(id=f"{name}-{place}").SerializeToString()
         for place, body in enumerate(bodies)
     ]
-    latencies = []
+
+
+def _ask(server: TritonServer, bodies: Sequence[bytes], name: str) -> list[float]:
+    """Milliseconds of each request; they have ids of their own."""
+    import grpc
+
+    latencies, asked = [], named(bodies, name)
     with grpc.insecure_channel(f"{HOST}:{server.ports['grpc']}", CHANNEL_OPTIONS) as channel:
         grpc.channel_ready_future(channel).result()
         call = channel.unary_unary(METHOD)
-        for body in named:
+        for body in asked:
             before = time.perf_counter()
             call(body)
             latencies.append(1e3 * (time.perf_counter() - before))
