@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runtime.stream.log.errors import LogError
+from runtime.stream.log.errors import BusyError, LogError
 from runtime.stream.log.lock import FolderLock
 from runtime.stream.log.segments import sync_folder
 from workflows.core.errors import ArtefactError
@@ -31,6 +32,7 @@ __all__ = [
 REQUESTS, CHAINS, PENDING = "requests", "chains", "pending"
 STATUS, FORGOTTEN, PRUNED, RECENT = "status.json", "forgotten.json", "pruned.json", "recent.npy"
 LOCK, JOURNAL, FRESH = "lock", "journal.json", ".new"
+WAIT_S, POLL_S = 30.0, 0.05
 
 
 class Change:
@@ -88,7 +90,9 @@ class Change:
 
 @contextmanager
 def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
-    """Hold MON; what an earlier command was ended in is finished first.
+    """Hold MON for a while; what an earlier command was ended in is finished first.
+
+    A collector that follows a log holds it for each of its passes alone, so others wait for it.
 
     Args:
         folder: MON.
@@ -96,14 +100,21 @@ def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
         made: make it where it is absent.
 
     Raises:
-        ArtefactError: it is absent, or another process holds it.
+        ArtefactError: it is absent, or another process holds it for longer than WAIT_S.
     """
     if not made and not (folder / STATUS).is_file():
         raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
-    try:
-        lock = FolderLock(folder / LOCK, what)
-    except LogError as error:
-        raise ArtefactError(str(error)) from error
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            lock = FolderLock(folder / LOCK, what)
+            break
+        except BusyError as error:
+            if time.monotonic() > until:
+                raise ArtefactError(str(error)) from error
+            time.sleep(POLL_S)
+        except LogError as error:
+            raise ArtefactError(str(error)) from error
     try:
         _finish(folder)
         for left in folder.rglob(f".*{FRESH}"):

@@ -61,19 +61,21 @@ def collect(log: Path, out: Path, *, follow: bool = False, stopped: Callable[[],
     if not (log / OPEN).is_dir():
         raise ArtefactError(f"{log} is no request log; `cascade serve RUN --log {log}` writes one")
     num_rows = 0
-    with writing("log collect", out), held(out, "collected into", made=True):
-        try:
-            lock = FolderLock(log / LOCK, "collected")
-            try:
-                while True:
-                    num_rows += _collect_ready(log, out)
-                    if not follow or stopped():
-                        return num_rows
-                    _wait(FOLLOW_EVERY_S, stopped)
-            finally:
-                lock.release()
-        except LogError as error:
-            raise ArtefactError(str(error)) from error
+    try:
+        lock = FolderLock(log / LOCK, "collected")
+    except LogError as error:
+        raise ArtefactError(str(error)) from error
+    try:
+        while True:
+            with writing("log collect", out), held(out, "collected into", made=True):
+                num_rows += _collect_ready(log, out)
+            if not follow or stopped():
+                return num_rows
+            _wait(FOLLOW_EVERY_S, stopped)
+    except LogError as error:
+        raise ArtefactError(str(error)) from error
+    finally:
+        lock.release()
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from operations.log.chains import drop_unnamed
 from operations.log.collect import collect, write_table
 from runtime.log.folder import OPEN, salts
 from runtime.log.sampling import user_bytes
-from runtime.stream.log.errors import LogError
+from runtime.stream.log.errors import BusyError, LogError
 from workflows.core import console
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
@@ -39,7 +39,7 @@ def forget(folder: Path, user: str) -> int:
     logs = [Path(log) for log in read_json(folder / STATUS, {"logs": []})["logs"]]
     for log in logs:
         if (log / OPEN).is_dir():
-            collect(log, folder)
+            _collect(log, folder)
     try:
         keys = [salt.user_key(name) for log in logs for salt in salts(log) for name in _names(user)]
     except LogError as error:
@@ -56,6 +56,15 @@ def forget(folder: Path, user: str) -> int:
         f"log forget: {num_rows} rows of this user are gone; of what servers are writing now, none is collected"
     )
     return num_rows
+
+
+def _collect(log: Path, folder: Path) -> None:
+    """Have what is in a log collected; a collector that follows it does so within seconds, without the user."""
+    try:
+        collect(log, folder)
+    except ArtefactError as error:
+        if not isinstance(error.__cause__, BusyError):
+            raise
 
 
 def _names(user: str) -> Iterator[bytes]:

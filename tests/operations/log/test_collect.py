@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from datetime import datetime, timezone
 
 import numpy as np
@@ -22,6 +23,7 @@ from operations.log.verify import verify
 from runtime.log.folder import LogSettings, make_log, read_salt, renew_salt
 from runtime.log.record import ANSWER, COUNTS, REQUEST, frame
 from runtime.stream.log.lock import FolderLock
+from tests.ensemble.serving.processes import eventually
 from tests.runtime.log.made import HEADER_OF, Process, Request, ask, record, segment
 from workflows.core.errors import ArtefactError
 
@@ -146,7 +148,8 @@ def test_a_killed_collector_is_taken_over_from(log, mon):
 
 
 @pytest.mark.parametrize("held", ["LOG/collector", "MON/lock"])
-def test_two_collectors_are_one_too_many(log, mon, held):
+def test_two_collectors_are_one_too_many(log, mon, held, monkeypatch):
+    monkeypatch.setattr("operations.folder.WAIT_S", 0.1)
     lock = FolderLock(log.parent / held, "collected")
     with pytest.raises(ArtefactError, match=r"is being collected( into)? by process .* only one can at a time"):
         collect(log, mon)
@@ -293,3 +296,22 @@ def test_days_long_past_are_pruned_with_their_salts(log, mon):
     assert not [*(log / "salts").iterdir()]
     assert len([*mon.glob("chains/*.json")]) == 1
     assert prune(mon, 3) == 0
+
+
+def test_a_collector_that_follows_lets_others_read(log, mon):
+    answered(log, [ask(1)])
+    stop = threading.Event()
+    follower = threading.Thread(target=collect, args=(log, mon), kwargs={"follow": True, "stopped": stop.is_set})
+    follower.start()
+    try:
+        eventually(lambda: bool(parquet_files(mon)))
+        assert verify(mon) == 1
+        with pytest.raises(ArtefactError, match=r"is being collected by process .* only one can"):
+            collect(log, mon)
+        assert forget(mon, "1002") == 1
+        answered(log, [ask(2)])
+        eventually(lambda: bool(parquet_files(mon)))
+    finally:
+        stop.set()
+        follower.join()
+    assert rows(mon, "request_id") == [("request-2",)]
