@@ -15,6 +15,7 @@ from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
 from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
+from benchmarks.commands.why import why
 from benchmarks.commands.worker import worker
 
 __all__ = ["app"]
@@ -22,7 +23,7 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, live_quality),
-    *(document, hm_tables),
+    *(why, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -15,7 +15,10 @@ __all__ = ["RESULTS_FOLDER", "gather", "markdown", "number", "write_page"]
 RESULTS_FOLDER = "benchmarks"
 PLOTS_FOLDER = "performance"
 WIDTH = 120
-ORDER = ("serving", "stream", "slates", "soak", "request_log", "catalogue", "preprocess", "training", "live_quality")
+ORDER = (
+    *("serving", "stream", "slates", "soak", "request_log", "catalogue", "preprocess", "training", "live_quality"),
+    "why",
+)
 INTRODUCTION = """# Speed
 
 Made by `python -m benchmarks document` from the result files in `docs/benchmarks/`; every number was measured by the

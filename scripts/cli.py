@@ -27,6 +27,7 @@ from scripts.stream import stream
 from scripts.tables import tables
 from scripts.train_ranking import train_ranking
 from scripts.train_retrieval import train_retrieval
+from scripts.why import why
 
 __all__ = ["app", "main"]
 
@@ -40,7 +41,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, replay, block, unblock, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

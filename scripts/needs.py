@@ -74,6 +74,7 @@ COMMANDS: Mapping[str, Needs] = {
     "export": Needs("export", ("tables", "runtime")),
     "serve": Needs("serve", ("runtime", "client")),
     "recommend": Needs("serve", ("client",)),
+    "why": Needs("export", ("tables", "runtime")),
     "reload": Needs("serve", ("client",)),
     "rollback": Needs("serve", ("runtime",)),
     "block": Needs("serve", ("runtime",)),

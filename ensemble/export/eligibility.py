@@ -18,7 +18,16 @@ from models.index.stage import Serving
 from workflows.core.errors import ConfigError, DataError
 from workflows.core.run import Run
 
-__all__ = ["allowed_items", "count_words", "eligible_items", "index_workload", "pack", "popularity_order"]
+__all__ = [
+    "Met",
+    "allowed_items",
+    "conditions",
+    "count_words",
+    "eligible_items",
+    "index_workload",
+    "pack",
+    "popularity_order",
+]
 
 MAX_SHOWN = 5
 
@@ -48,7 +57,7 @@ def eligible_items(items: Path, config: Config) -> NDArray[np.bool_]:
     """
     num_items = pq.read_metadata(items).num_rows
     eligible = np.ones(num_items, bool)
-    met = list(_conditions(items, config))
+    met = list(conditions(items, config))
     for condition in met:
         eligible &= condition.holds
     if not eligible.any():
@@ -70,7 +79,7 @@ def allowed_items(items: Path, config: Config) -> NDArray[np.bool_]:
 
 def count_words(items: Path, config: Config) -> str:
     """How many items meet each condition, such as "41 are in stock, 3 meet chain.rules[0] (brand == 'x')"."""
-    return _words(list(_conditions(items, config)))
+    return _words(list(conditions(items, config)))
 
 
 def index_workload(run: Run, config: Config) -> Serving:
@@ -96,8 +105,8 @@ def popularity_order(wanted: NDArray[np.bool_], popularity: NDArray) -> NDArray[
     return ordered
 
 
-def _conditions(items: Path, config: Config) -> Iterator[Met]:
-    """Stock first, then the rules in order."""
+def conditions(items: Path, config: Config) -> Iterator[Met]:
+    """What the items must meet: the stock first, then the rules in order; Raises as `eligible_items`."""
     if (stock := config.data.stock) is not None:
         names = set(pq.read_schema(items).names)
         column = _column(items, names, stock, "data.stock")

@@ -119,20 +119,14 @@ class Source(Step):
         """Find items for one user at a time, so that no user's result depends on the others of a batch."""
         if self.live is not None and len(changed := self.live.refresh(int(batch[LIVE_OFFSET].max()))):
             self.stock_changed(changed)
-        found = [NOTHING if user is None else self._found(user, batch) for user in self._each(batch)]
+        found = [NOTHING if user is None else self._found(user, batch) for user in self.users(batch)]
         return {
             f"{self.name}_items": pad_rows([rows for rows, _ in found], np.int32, NO_ITEM),
             f"{self.name}_scores": pad_rows([scores for _, scores in found], np.float32, 0),
         }
 
-    def _found(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
-        rows, scores = self.find(user, batch)
-        if self.live is None or self.checks_stock:
-            return rows, scores
-        kept = self.live.holds(rows)
-        return rows[kept], scores[kept]
-
-    def _each(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
+    def users(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
+        """The users of a batch as the source sees them; None for one whom it is not queried for."""
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
         live_seen = batch.get(LIVE_SEEN)
         if live_seen is not None and not (live_seen >= 0).any():
@@ -148,6 +142,13 @@ class Source(Step):
             seen = _union(self._seen.of(user_row), more)
             blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
             yield QueriedUser(place, user_row, requested, seen, blocked)
+
+    def _found(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
+        rows, scores = self.find(user, batch)
+        if self.live is None or self.checks_stock:
+            return rows, scores
+        kept = self.live.holds(rows)
+        return rows[kept], scores[kept]
 
 
 def make_source(path: str, settings: Mapping[str, Any]) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,18 @@ from runtime.step import Arrays, RequestStep, load_array
 from runtime.stream.items import key_files
 from runtime.stream.recent import LiveRecent, RecentItems
 
-__all__ = ["EncodeRequest"]
+__all__ = ["AsksLive", "EncodeRequest"]
 
 _LIVE = (*(Tensor(name, "INT64") for name in (LIVE_OFFSET, LIVE_AGE, LIVE_AT)), Tensor(LIVE_SEEN, "INT32", -1))
 # Contexts, a few hundred bytes each.
 MOST_REMEMBERED = 10_000
+
+
+class AsksLive(Protocol):
+    """What says what live events add to requests."""
+
+    def of(self, parsed: Parsed) -> LiveRecent:
+        """The recent items of checked requests, those of live events before their own."""
 
 
 class EncodeRequest(RequestStep):
@@ -42,9 +50,13 @@ class EncodeRequest(RequestStep):
     The history is the stored one followed by `recent_item_ids`; its latest L items are kept. An unknown recent item is
     out of vocabulary. An unknown user has code 2 as user_id, 1 (null) elsewhere, nothing in lists and 0.0 for numbers.
     Where the chain has a live state, the user's interactions in it come between the two, as if the request named them.
+
+    Attributes:
+        live: asks the live state; None where the chain has none.
     """
 
     name = "features"
+    live: AsksLive | None = None
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
@@ -62,7 +74,7 @@ class EncodeRequest(RequestStep):
         # Numbers seldom repeat; nor would one that is not a number be found again.
         self._memoise = all(column.dtype not in FLOATS for column in spec.context_columns)
         self._memo: dict[tuple, tuple[Arrays, NDArray[np.bool_]]] = {}
-        self._live = None if spec.live is None else RecentItems(folder, spec)
+        self.live = None if spec.live is None else RecentItems(folder, spec)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """A request."""
@@ -95,7 +107,7 @@ class EncodeRequest(RequestStep):
         user_row = np.maximum(parsed.user_row, NO_ITEM)
         unknown = np.flatnonzero(user_row < 0)
         context, context_given = self._encode_context(parsed)
-        live = None if self._live is None else self._live.of(parsed)
+        live = None if self.live is None else self.live.of(parsed)
         recent = parsed.recent if live is None else live.recent
         path_code = np.full(len(user_row), KNOWN_USER, np.int32)
         if len(unknown):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,28 @@ from runtime.sources.base import make_source, real
 from runtime.spec import POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step
 
-__all__ = ["MERGED_STEP", "Merge"]
+__all__ = ["MERGED_STEP", "Merge", "Union"]
 
 MERGED_STEP = 2.0**-16
 RETRIEVAL_SCORE = "retrieval_score"
+
+
+class Union(NamedTuple):
+    """What the sources found for one user together, before it is cut to C candidates.
+
+    Attributes:
+        rows: int64 [M], distinct item rows, in the order in which they came.
+        merged: float32 [M], their merged scores.
+        scores: number of a source -> float32 [M], its scores of them.
+        brought: number of a source -> the rows that it put into the union, and its scores of these.
+        places: number of a source -> the places of these in the union.
+    """
+
+    rows: NDArray
+    merged: NDArray[np.float32]
+    scores: dict[int, NDArray[np.float32]]
+    brought: dict[int, tuple[NDArray, NDArray]]
+    places: dict[int, NDArray]
 
 
 class Merge(Step):
@@ -95,28 +113,71 @@ class Merge(Step):
         rows = real(batch[f"{name}_items"][user]).astype(np.int64)
         return rows, batch[f"{name}_scores"][user, : len(rows)]
 
-    def _merge(self, batch: Mapping[str, NDArray], user: int) -> tuple[NDArray, NDArray, dict[int, NDArray]]:
-        """Rows, merged scores, and the scores by source, best first."""
+    def union(self, batch: Mapping[str, NDArray], user: int) -> Union:
+        """What the sources found for a user of whom something is known.
+
+        Args:
+            batch: what `inputs` names, [B, ...].
+            user: the place in the batch.
+        """
         given = {number: self._given(batch, number, user) for number in self._queried}
         brought = {number: self._brought(number, *given[number]) for number in self._queried}
         union = self._union([brought[number][0] for number in self._queried])
-        query, total = batch["query"][user], np.zeros(len(union))
         self._place[union] = np.arange(len(union))
         places = {number: self._place[rows] for number, (rows, _) in brought.items()}
         self._place[union] = -1
-        scores = {}
+        known = {number: (places[number], scores) for number, (_, scores) in brought.items()}
+        merged, scores = self._score(batch["query"][user], union, given, known)
+        return Union(union, merged, scores, brought, places)
+
+    def scored(
+        self, batch: Mapping[str, NDArray], user: int, rows: NDArray
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """The scores that any items would have in the union of a user.
+
+        Args:
+            batch: what `inputs` names, [B, ...].
+            user: the place in the batch; of whom something is known.
+            rows: int64 [K], distinct item rows.
+
+        Returns:
+            float32 [K]: the merged scores, and those of each source by its name.
+        """
+        given = {number: self._given(batch, number, user) for number in self._queried}
+        self._place[rows] = np.arange(len(rows))
+        known = {}
+        for number, (found, scores) in given.items():
+            places = self._place[found]
+            known[number] = places[places >= 0], scores[places >= 0]
+        self._place[rows] = -1
+        merged, by_number = self._score(batch["query"][user], rows, given, known)
+        return merged, {self._sources[number].name: scores for number, scores in by_number.items()}
+
+    def _score(
+        self,
+        query: NDArray,
+        rows: NDArray,
+        given: Mapping[int, tuple[NDArray, NDArray]],
+        known: Mapping[int, tuple[NDArray, NDArray]],
+    ) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
+        """Merged scores and those by source; `known` are the places among the rows that a source gave, and scores."""
+        scores, total = {}, np.zeros(len(rows))
         for number in self._queried:
             if self._sources[number].is_sparse:
-                scores[number] = quantise(look_up(union, *given[number]), SCORE_STEP)
+                scores[number] = quantise(look_up(rows, *given[number]), SCORE_STEP)
             else:
-                scores[number] = self._dense(number, places[number], brought[number][1], union, query)
+                scores[number] = self._dense(number, *known[number], rows, query)
             total += self._weights[number] * scores[number].astype(np.float64)
-        merged = quantise(total, MERGED_STEP)
-        best = np.lexsort((union, -merged))
+        return quantise(total, MERGED_STEP), scores
+
+    def _merge(self, batch: Mapping[str, NDArray], user: int) -> tuple[NDArray, NDArray, dict[int, NDArray]]:
+        """Rows, merged scores, and the scores by source, best first."""
+        found = self.union(batch, user)
+        best = np.lexsort((found.rows, -found.merged))
         if any(self._quotas) and len(best) > self._count:
-            best = self._with_quotas(best, brought, places)
+            best = self._with_quotas(best, found)
         best = best[: self._count]
-        return union[best], merged[best], {number: of_source[best] for number, of_source in scores.items()}
+        return found.rows[best], found.merged[best], {number: values[best] for number, values in found.scores.items()}
 
     def _brought(self, number: int, rows: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
         """The items and scores of a source that join the union; ties go by row."""
@@ -153,15 +214,18 @@ class Merge(Step):
             scores[missing] = scorer(query, np.ascontiguousarray(union[missing]))
         return scores
 
-    def _with_quotas(
-        self, order: NDArray, brought: Mapping[int, tuple[NDArray, NDArray]], places: Mapping[int, NDArray]
-    ) -> NDArray:
-        """The best C places of the union, in the order of the merged score, with the places that quotas keep."""
-        kept = np.zeros(len(order), bool)
+    def kept_by_quota(self, found: Union) -> NDArray[np.bool_]:
+        """Which places of a union quotas keep, whatever their merged score; bool [M]."""
+        kept = np.zeros(len(found.rows), bool)
         for number, quota in enumerate(self._quotas):
-            if quota and number in brought:
-                rows, scores = brought[number]
-                kept[places[number][np.lexsort((rows, -scores))[:quota]]] = True
+            if quota and number in found.brought:
+                rows, scores = found.brought[number]
+                kept[found.places[number][np.lexsort((rows, -scores))[:quota]]] = True
+        return kept
+
+    def _with_quotas(self, order: NDArray, found: Union) -> NDArray:
+        """The best C places of the union, in the order of the merged score, with the places that quotas keep."""
+        kept = self.kept_by_quota(found)
         others = order[~kept[order]][: max(self._count - int(kept.sum()), 0)]
         kept[others] = True
         chosen: NDArray = order[kept[order]]

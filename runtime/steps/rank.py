@@ -96,17 +96,22 @@ class Rank(Step):
         candidates = batch["candidates"]
         is_padding = candidates == NO_ITEM
         rows = np.maximum(candidates, 0)
-        given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
-        given |= self._of_stream(batch, candidates)
-        if self._shares is not None:
-            given |= self._shares.compute(batch[self._history], candidates)
-        pairs = pair_features(self._names, candidates, given, self._popularity)  # (B, C, P)
+        pairs = self.pairs(batch)
         ranked = batch["path_code"][:, 0] != POPULARITY
         scores = batch["retrieval_score"].copy()
         users: Users = slice(None) if ranked.all() else np.flatnonzero(ranked)
         scores[users] = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
         scores[is_padding] = 0
         return {"ranking_score": scores}
+
+    def pairs(self, batch: Mapping[str, NDArray]) -> NDArray[np.float32]:
+        """The pair features of the candidates, [B, C, P], in the order of the ranker's pair inputs."""
+        candidates = batch["candidates"]
+        given = {name: batch[name] for name in (TOWER_SCORE, NEIGHBOUR_SCORE) if name in self._names}
+        given |= self._of_stream(batch, candidates)
+        if self._shares is not None:
+            given |= self._shares.compute(batch[self._history], candidates)
+        return pair_features(self._names, candidates, given, self._popularity)
 
     def _of_stream(self, batch: Mapping[str, NDArray], candidates: NDArray) -> dict[str, NDArray[np.float32]]:
         """The stream features of the candidates; all 0 in a chain without a live state."""

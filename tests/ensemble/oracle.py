@@ -122,6 +122,16 @@ class Oracle:
     ) -> list[int]:
         """The C best of each source, then the C best of those by the merged score, and what quotas keep."""
         count = self.chain.num_candidates
+        order, kept = self.union(allowed, similarity, neighbours, further)
+        if len(order) <= count:
+            return order
+        return [*kept, *[i for i in order if i not in kept][: count - len(kept)]]
+
+    def union(
+        self, allowed: list[int], similarity: dict[int, float], neighbours: list[float], further: dict[str, dict]
+    ) -> tuple[list[int], set[int]]:
+        """The C best of each source, by the merged score; and those that quotas keep."""
+        count = self.chain.num_candidates
         near = sorted(allowed, key=lambda i: (-round(similarity[i], 6), i))[:count]
         listed = sorted((i for i in allowed if neighbours[i] > 0), key=lambda i: (-round(neighbours[i], 6), i))[:count]
         merged = {
@@ -142,9 +152,7 @@ class Oracle:
             for i in merged:
                 merged[i] += record["weight"] * further.get(name, {}).get(i, 0.0)
         order = sorted(merged, key=lambda i: (-round(merged[i], 5), i))
-        if len(order) <= count:
-            return order
-        return [*kept, *[i for i in order if i not in kept][: count - len(kept)]]
+        return order, kept
 
     def inputs(self, row: int, context: dict, recent: list[int]) -> dict[str, np.ndarray]:
         known = row >= 0

@@ -1,0 +1,1 @@
+"""`cascade why` beside brute force over the artefacts of a run."""

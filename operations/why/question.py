@@ -1,0 +1,188 @@
+"""What is asked: one item, and the request of one user as the chain has checked it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.chain import Chain
+from runtime.encoders import NULL_INT
+from runtime.errors import BadRequest
+from runtime.ids import NO_ITEM
+from runtime.request import LiveRequest, Parsed
+from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.step import RequestStep
+from workflows.core.errors import RequestError
+
+__all__ = ["Question", "RawQuestion", "UnknownItem", "removing", "repeated", "without_items"]
+
+
+class UnknownItem(RequestError):
+    """An item that the catalogue lacks."""
+
+
+@dataclass(frozen=True)
+class RawQuestion:
+    """A question as people put it, in raw ids.
+
+    Attributes:
+        item: whose way through the chain is wanted.
+        user: of the request.
+        context: values by context column; a text is read in the column's type.
+        recent: recent_item_ids, oldest first.
+        excluded: exclude_item_ids.
+        slate_size: None: the chain's own.
+    """
+
+    item: int | str
+    user: int | str
+    context: Mapping[str, Any]
+    recent: Sequence[int | str] = ()
+    excluded: Sequence[int | str] = ()
+    slate_size: int | None = None
+
+    def checked(self, chain: Chain, ids: NDArray) -> Question:
+        """The question as the chain's first step reads it.
+
+        Args:
+            chain: that answers.
+            ids: its raw item ids by row.
+
+        Raises:
+            UnknownItem: the catalogue lacks the item.
+            RequestError: a value is not of its type, or the chain refuses the request.
+        """
+        spec, step = chain.spec, chain.nodes[0].step
+        assert isinstance(step, RequestStep)
+        request = {
+            "user_id": _ids("--user-id", [self.user], spec.user_id_dtype),
+            **{name: _context(spec, name, value) for name, value in self.context.items()},
+        }
+        if self.recent:
+            request["recent_item_ids"] = _ids("--recent", self.recent, spec.item_id_dtype)
+        if self.excluded:
+            request["exclude_item_ids"] = _ids("--exclude", self.excluded, spec.item_id_dtype)
+        if self.slate_size is not None:
+            request["slate_size"] = np.array([[self.slate_size]], np.int32)
+        try:
+            return Question(_row_of(self.item, spec, ids), step.parse(request))
+        except BadRequest as error:
+            raise RequestError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item and one checked request: a logged request is one as it is.
+
+    Attributes:
+        row: of the item.
+        parsed: of one user.
+    """
+
+    row: int
+    parsed: Parsed
+
+
+def repeated(parsed: Parsed, count: int, user_rows: NDArray) -> Parsed:
+    """A request several times, each with its own user row.
+
+    Args:
+        parsed: of one user.
+        count: V.
+        user_rows: int [V].
+    """
+    live = parsed.live
+    if live is not None:
+        live = LiveRequest(live.users * count, live.recent.repeat(count, axis=0), live.min_offset.repeat(count))
+    return Parsed(
+        user_row=np.asarray(user_rows, np.int32),
+        recent=parsed.recent.repeat(count, axis=0),
+        exclude=parsed.exclude.repeat(count, axis=0),
+        slate_size=parsed.slate_size.repeat(count),
+        context={name: values.repeat(count) for name, values in parsed.context.items()},
+        live=live,
+    )
+
+
+def without_items(parsed: Parsed, removed: Sequence[NDArray]) -> Parsed:
+    """A batch whose requests do not name some items; removed: rows by place."""
+    return replace(parsed, recent=removing(parsed.recent, removed))
+
+
+def removing(rows: NDArray[np.int32], removed: Sequence[NDArray]) -> NDArray[np.int32]:
+    """Item rows [B, R] in which some of each user's are padding."""
+    kept = rows.copy()
+    for row, absent in zip(kept, removed, strict=True):
+        row[np.isin(row, absent)] = NO_ITEM
+    return kept
+
+
+def _row_of(item: int | str, spec: ChainSpec, ids: NDArray) -> int:
+    wanted: Any = item
+    if spec.item_id_dtype == "BYTES":
+        wanted = str(item).encode("utf-8", "surrogateescape")
+    else:
+        try:
+            wanted = int(item)
+        except ValueError:
+            raise UnknownItem(f"the item {item!r} is unknown: the ids of this catalogue are integers") from None
+    found = np.flatnonzero(ids == wanted) if _fits(wanted, ids) else np.zeros(0, np.int64)
+    if not len(found):
+        raise UnknownItem(
+            f"the item {item!r} is unknown: it is not among the {len(ids):,} items that this chain was exported with; "
+            "export again with a table of items that holds it"
+        )
+    return int(found[0])
+
+
+def _fits(wanted: int | bytes, ids: NDArray) -> bool:
+    """Whether the type of the ids can hold the value: comparing with another would cut it, or fail."""
+    if isinstance(wanted, bytes):
+        return 0 < len(wanted) <= ids.dtype.itemsize and b"\0" not in wanted
+    return -(2**63) <= wanted < 2**63
+
+
+def _ids(option: str, values: Sequence[int | str], dtype: str) -> NDArray:
+    """[1, n] in the type of the ids."""
+    if dtype == "BYTES":
+        made = np.empty((1, len(values)), object)
+        made[0] = [str(value).encode("utf-8", "surrogateescape") for value in values]
+        return made
+    try:
+        return np.array([[int(value) for value in values]], np.int64)
+    except (ValueError, OverflowError):
+        raise RequestError(
+            f"{option} must be 64-bit integers, as the ids of this chain are; got {', '.join(map(repr, values))}"
+        ) from None
+
+
+def _context(spec: ChainSpec, name: str, value: Any) -> NDArray:
+    """[1, 1] in the type of the column; an empty text is a value that is not known."""
+    column = next((column for column in spec.context_columns if column.name == name), None)
+    if column is None:
+        known = ", ".join(column.name for column in spec.context_columns) or "none"
+        raise RequestError(f"--context {name}: the chain has no such context column, only {known}")
+    if column.dtype == "BYTES":
+        made = np.empty((1, 1), object)
+        made[0, 0] = str(value).encode("utf-8", "surrogateescape")
+        return made
+    return np.array([[_number(column, str(value))]], column.numpy_dtype)
+
+
+def _number(column: Tensor, text: str) -> float | int:
+    is_float = column.dtype in FLOATS
+    if not text.strip():
+        return np.nan if is_float else NULL_INT
+    truth = {"true": 1, "false": 0}.get(text.lower())
+    try:
+        number = float(text) if is_float else int(text) if truth is None else truth
+        if is_float or -(2**63) <= number < 2**63:
+            return number
+    except ValueError:
+        pass
+    kind = "a number" if is_float else "a 64-bit integer"
+    raise RequestError(f"--context {column.name} must be {kind}, got {text!r}")
