@@ -60,9 +60,11 @@ class Chain:
 
     Attributes:
         blocked: items that `recommend_many` never shows; a server has them, nobody else.
+        parsed: the requests of the last `recommend_many`, checked.
     """
 
     blocked: BlockedItems | None = None
+    parsed: Sequence[Parsed | BadRequest] = ()
 
     def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
         self.spec = spec or ChainSpec.load(folder)
@@ -99,7 +101,7 @@ class Chain:
 
     def recommend_many(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Arrays | BadRequest]:
         """Answer requests together, each as if it were alone; a bad one gets its own error."""
-        parsed = parse_all(self.request_step, requests, self.blocked)
+        self.parsed = parsed = parse_all(self.request_step, requests, self.blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
         answers = iter(split(self.run(join(good)), good) if good else [])
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]

@@ -44,6 +44,7 @@ class PartModel:
 
     Attributes:
         blocked: as given.
+        parsed: the requests of the last `answer`, checked, where it reads them.
         request_step: the first step of the chain, where it is one of the nodes.
     """
 
@@ -51,6 +52,7 @@ class PartModel:
         self, model: str, plan: Plan, folder: Path, spec: ChainSpec, blocked: BlockedItems | None = None
     ) -> None:
         self.blocked = blocked
+        self.parsed: Sequence[Parsed | BadRequest] = ()
         self._nodes = open_nodes(plan.of_model(model), folder, spec)
         self._inputs, self._outputs = plan.boundary(model, spec)
         first = self._nodes[0].step
@@ -70,7 +72,7 @@ class PartModel:
         return [*self._split(arrays, sizes)]
 
     def _encode(self, step: RequestStep, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
-        parsed = parse_all(step, requests, self.blocked)
+        self.parsed = parsed = parse_all(step, requests, self.blocked)
         good = [request for request in parsed if isinstance(request, Parsed)]
         if not good:
             return [request for request in parsed if isinstance(request, BadRequest)]
@@ -151,6 +153,7 @@ class TritonPythonModel:
                 *(Path(args["model_repository"]), args["model_version"], step, folder, self._warn),
                 first=opened.request_step,
                 blocked=opened.blocked,
+                parsed=lambda: opened.parsed,
             )
         except OSError as error:
             raise self._pb.TritonModelException(str(error)) from error

@@ -50,14 +50,18 @@ def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Ad
     """
     chain = Chain.load(chain_folder)
     asked = [questions.batch(number, 1) for number in range(BLOCK)]
-    answers = [chain.recommend_many([request]) for request in asked]
+    answers, parsed = [], []
+    for request in asked:
+        answers.append(chain.recommend_many([request]))
+        parsed.append(chain.parsed)
     recorders = [_recorder(chain, chain_folder, scratch / str(share), share) for share in SHARES]
     times: list[list[float]] = [[] for _ in range(1 + len(SHARES))]
     for block in range(BLOCKS):
         requests = [_Request(BLOCK * block + number) for number in range(BLOCK)]
 
         def log(recorder: Recorder, requests: list[_Request] = requests) -> None:
-            for request, arrays, answer in zip(requests, asked, answers, strict=True):
+            for request, arrays, checked, answer in zip(requests, asked, parsed, answers, strict=True):
+                chain.parsed = checked
                 recorder.answer(lambda answer=answer: answer, [request], [arrays])  # type: ignore[misc]
 
         times[0].append(_cpu_us(lambda: [chain.recommend_many([arrays]) for arrays in asked]))
@@ -77,6 +81,7 @@ def _recorder(chain: Chain, folder: Path, log: Path, share: float) -> Recorder:
         folder,
         chain.spec,
         request_step=chain.request_step,
+        parsed=lambda: chain.parsed,
         answer_names={tensor.name: tensor.name for tensor in chain.spec.response},
         layout="fused",
         step="chain",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.blocked import BlockedItems
+from runtime.errors import BadRequest
 from runtime.log.folder import log_settings
 from runtime.log.identity import served_chain
 from runtime.log.recorder import Recorder
 from runtime.plan import PLAN_FILE, Plan
+from runtime.request import Parsed
 from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import RequestStep
@@ -28,6 +30,7 @@ def open_recorder(
     *,
     first: RequestStep | None,
     blocked: BlockedItems | None,
+    parsed: Callable[[], Sequence[Parsed | BadRequest]],
 ) -> Recorder | None:
     """The recorder of a process that reads requests, gives answers, or both; None for one that does neither.
 
@@ -39,6 +42,7 @@ def open_recorder(
         say: takes a sentence when something is wrong.
         first: reads requests, where this process does.
         blocked: items that it leaves out of every request.
+        parsed: gives the checked requests of the last answers.
 
     Raises:
         LogError: the settings, the salt or the item ids cannot be read.
@@ -59,6 +63,7 @@ def open_recorder(
             spec,
             request_step=first,
             blocked=blocked,
+            parsed=parsed,
             answer_names=answers if gives_answer else {},
             layout="fused" if is_whole else "ensemble",
             step=step,

@@ -21,6 +21,7 @@ from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE
 from runtime.log.rows import answer_arrays, request_arrays, user_keys
 from runtime.log.sampling import key_of, limit_of
 from runtime.log.writer import Writer
+from runtime.request import Parsed
 from runtime.spec import ChainSpec
 from runtime.step import Arrays, RequestStep, load_array
 from runtime.stream.live import at_instant
@@ -46,6 +47,7 @@ class Recorder:
         spec: the chain's sizes.
         request_step: reads requests, where this process does.
         blocked: items that it leaves out of every request.
+        parsed: gives the checked requests of the last answers, which are checked again where it does not know them.
         answer_names: the response's array -> its name here, where this process gives the answer.
         layout: "fused" or "ensemble".
         step: what this process runs, as config.pbtxt says.
@@ -64,6 +66,7 @@ class Recorder:
         *,
         request_step: RequestStep | None,
         blocked: BlockedItems | None = None,
+        parsed: Callable[[], Sequence[Parsed | BadRequest]] = tuple,
         answer_names: Mapping[str, str],
         layout: str,
         step: str,
@@ -72,6 +75,7 @@ class Recorder:
         self._settings, self._spec, self._say = settings, spec, say
         self._salt, self._limit = read_salt(settings.folder), limit_of(settings.share)
         self._request_step, self._blocked, self._answer_names = request_step, blocked, dict(answer_names)
+        self._parsed = parsed
         self._kind = WHOLE if request_step and answer_names else REQUEST if request_step else ANSWER
         self._items = IdMap(load_array(folder / "ids/items.npy"), padded=True) if answer_names else None
         self._slow_us = 1e9
@@ -111,8 +115,11 @@ class Recorder:
             self._count("requests", len(requests))
             service_us = (ended - started) // 1000
             batch = sum(len(next(iter(each.values()), ())) for each in arrays)
-            for request, inputs, answered in zip(requests, arrays, answers, strict=True):
-                self._log(request, inputs, answered, (now + ended - started, ended, service_us, batch, now))
+            known = self._parsed()
+            # Where they failed together, they were answered one by one.
+            checked = known if len(known) == len(requests) else [None] * len(requests)
+            for request, inputs, parsed, answered in zip(requests, arrays, checked, answers, strict=True):
+                self._log(request, inputs, parsed, answered, (now + ended - started, ended, service_us, batch, now))
         except Exception as error:  # whatever it is, the answers are there
             self._writer.counts["failed"] += 1
             self._say(f"a request could not be logged ({type(error).__name__}: {error})")
@@ -123,7 +130,12 @@ class Recorder:
         self._writer.close()
 
     def _log(
-        self, request: Any, inputs: Mapping[str, NDArray], answered: Answer, at: tuple[int, int, int, int, int]
+        self,
+        request: Any,
+        inputs: Mapping[str, NDArray],
+        parsed: Parsed | BadRequest | None,
+        answered: Answer,
+        at: tuple[int, int, int, int, int],
     ) -> None:
         given = request.parameters()
         # Without parameters it is an empty object.
@@ -138,7 +150,7 @@ class Recorder:
         if reason is None:
             return
         self._count("sampled")
-        arrays = {} if isinstance(answered, BadRequest) else self._arrays(inputs, answered, now)
+        arrays = {} if isinstance(answered, BadRequest) else self._arrays(inputs, parsed, answered, now)
         record = Record(
             *(WHOLE if refused else self._kind, key, wall, mono, service_us, batch, reason),
             request_id=request_id,
@@ -183,13 +195,16 @@ class Recorder:
             return UNNAMED
         return name if not self._settings.consumers or name in self._settings.consumers else OTHER
 
-    def _arrays(self, inputs: Mapping[str, NDArray], answered: Arrays, now: int) -> Arrays:
+    def _arrays(
+        self, inputs: Mapping[str, NDArray], parsed: Parsed | BadRequest | None, answered: Arrays, now: int
+    ) -> Arrays:
         arrays: Arrays = {}
         if self._request_step is not None:
             arrays["user_key"] = user_keys(self._salt, inputs["user_id"])
-            parsed = self._request_step.parse(inputs)
-            # As of the answer: the file has not been looked at since.
-            parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
+            if not isinstance(parsed, Parsed):
+                parsed = self._request_step.parse(inputs)
+                # As of the answer: the file has not been looked at since.
+                parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
             arrays.update(request_arrays(parsed, now, self._settings.dropped))
         if self._items is not None:
             arrays.update(answer_arrays({n: answered[name] for n, name in self._answer_names.items()}, self._items))

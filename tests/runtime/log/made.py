@@ -72,6 +72,7 @@ class Process:
             self.chain.spec,
             request_step=self.chain.request_step,
             blocked=blocked,
+            parsed=lambda: self.chain.parsed,
             answer_names={name: name for name in names},
             layout="fused",
             step="chain",
