@@ -11,6 +11,7 @@ from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.request_log import request_log
 from benchmarks.commands.serving import serving
+from benchmarks.commands.signals import signals
 from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
 from benchmarks.commands.stream import stream
@@ -22,8 +23,8 @@ __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
-    *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, live_quality),
-    *(why, document, hm_tables),
+    *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, signals),
+    *(live_quality, why, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

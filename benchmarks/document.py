@@ -16,8 +16,8 @@ RESULTS_FOLDER = "benchmarks"
 PLOTS_FOLDER = "performance"
 WIDTH = 120
 ORDER = (
-    *("serving", "stream", "slates", "soak", "request_log", "catalogue", "preprocess", "training", "live_quality"),
-    "why",
+    *("serving", "stream", "slates", "soak", "request_log", "signals"),
+    *("catalogue", "preprocess", "training", "live_quality", "why"),
 )
 INTRODUCTION = """# Speed
 

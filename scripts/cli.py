@@ -14,6 +14,7 @@ from scripts.export import export
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
 from scripts.log import log
+from scripts.monitor import monitor
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -41,7 +42,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -93,6 +93,7 @@ COMMANDS: Mapping[str, Needs] = {
     "log prune": Needs("export", ("tables",)),
     "log forget": Needs("export", ("tables",)),
     "replay": Needs("export", ("tables", "runtime")),
+    "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
     "slates status": Needs("serve", ("client", "live")),

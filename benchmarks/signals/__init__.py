@@ -1,0 +1,1 @@
+"""Whether the signals find what they should, and nothing else."""

@@ -1,0 +1,81 @@
+"""`cascade monitor`: what requests and answers look like, day by day, and which of it is out of the ordinary."""
+
+from __future__ import annotations
+
+import enum
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+from workflows.core.errors import ConfigError
+
+__all__ = ["Action", "monitor"]
+
+ALARM_STATUS = 3
+EVERY_S = 600.0
+
+
+class Action(str, enum.Enum):
+    """What to do with one signal."""
+
+    show = "show"
+    accept = "accept"
+
+
+@one_sentence_errors
+def monitor(
+    path: Annotated[Path, typer.Argument(metavar="MON", help="Folder of `cascade log collect`.")],
+    action: Annotated[
+        Action | None,
+        typer.Argument(help="Of one signal: show its days and what moved; accept its values as the new normal."),
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="SIGNAL", help="As the page writes it, such as empty.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once; status 3 where a signal is out of limits.")] = False,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the values are right.")] = "",
+) -> None:
+    """Measure each day of collected requests that has ended, and write MON/signals.parquet and MON/ops/index.html.
+
+    Without --once it looks every ten minutes until SIGTERM. Alone, it says which signals are out of their limits.
+    """
+    if action is None:
+        _look(path, once)
+        return
+    if name is None:
+        raise ConfigError(f"monitor {action.value}: name a signal, as MON/ops/index.html writes it")
+    if action is Action.show:
+        from operations.signals.show import show
+
+        for line in show(path, name):
+            typer.echo(line)
+        return
+    from operations.signals.accepted import accept
+    from workflows.core import console
+
+    since = accept(path, name, reason)
+    console.say(f"monitor: the values of {name} from {since} on are the new normal")
+
+
+def _look(path: Path, once: bool) -> None:
+    from operations.signals.monitor import alarms, monitor_once, say_found
+
+    stop = threading.Event()
+    for signum in () if once else (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    is_first = True
+    while True:
+        found = monitor_once(path)
+        if is_first or found.num_new:
+            say_found(path, found)
+        is_first = False
+        if once and alarms(found.rows):
+            raise typer.Exit(ALARM_STATUS)
+        if once or stop.wait(EVERY_S):
+            return
+
+
+if __name__ == "__main__":
+    typer.run(monitor)
