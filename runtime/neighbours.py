@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LIST_FILES", "NeighbourLists", "Recency", "look_up", "neighbour_scores"]
+__all__ = ["LIST_FILES", "NeighbourLists", "Recency", "neighbour_scores"]
 
 LIST_FILES = ("indptr.npy", "rows.npy", "weights.npy")
 # Counting into an array over the catalogue beats sorting what was reached until it is this much larger.
@@ -113,21 +113,3 @@ def neighbour_scores(
         return rows, np.bincount(reached, weights, num_items)[rows].astype(np.float32)
     rows, place = np.unique(reached, return_inverse=True)
     return rows.astype(np.int64), np.bincount(place, weights, len(rows)).astype(np.float32)
-
-
-def look_up(wanted: NDArray, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The scores of some items, 0 where none of the user's items contributes to them.
-
-    Args:
-        wanted: int item rows [C].
-        rows: int64 [R] ascending, as `neighbour_scores` gives them.
-        scores: float32 [R].
-
-    Returns:
-        float32 [C].
-    """
-    if not len(rows):
-        return np.zeros(len(wanted), np.float32)
-    places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
-    found: NDArray[np.float32] = np.where(rows[places] == wanted, scores[places], np.float32(0))
-    return found

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from runtime.ids import NO_ITEM
 from runtime.index.rounding import SCORE_STEP, quantise
-from runtime.neighbours import look_up
 from runtime.sources.base import make_source, real
 from runtime.spec import POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step
@@ -87,6 +86,7 @@ class Merge(Step):
         """Open `files`."""
         self._scorers = {number: self._sources[number].scorer(folder, spec) for number in self._queried}
         self._place = np.full(spec.num_items, -1, np.int64)
+        self._marked = np.zeros(spec.num_items, np.float32)
         self._count = spec.num_candidates
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
@@ -164,7 +164,7 @@ class Merge(Step):
         scores, total = {}, np.zeros(len(rows))
         for number in self._queried:
             if self._sources[number].is_sparse:
-                scores[number] = quantise(look_up(rows, *given[number]), SCORE_STEP)
+                scores[number] = quantise(self._looked_up(rows, *given[number]), SCORE_STEP)
             else:
                 scores[number] = self._dense(number, *known[number], rows, query)
             total += self._weights[number] * scores[number].astype(np.float64)
@@ -180,18 +180,27 @@ class Merge(Step):
         return found.rows[best], found.merged[best], {number: values[best] for number, values in found.scores.items()}
 
     def _brought(self, number: int, rows: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-        """The items and scores of a source that join the union; ties go by row."""
+        """The items and scores of a source that join the union; of those that tie for the last places, the first."""
         if not self._sources[number].is_sparse:
             return rows, scores
         positive = scores > 0
-        rows, scores = rows[positive], scores[positive]
+        if not positive.all():
+            rows, scores = rows[positive], scores[positive]
         if len(rows) <= self._count:
             return rows, scores
         scores = quantise(scores, SCORE_STEP)
-        kept = scores >= np.partition(scores, len(scores) - self._count)[len(scores) - self._count]
-        rows, scores = rows[kept], scores[kept]
-        best = np.argsort(-scores, kind="stable")[: self._count]
-        return rows[best], scores[best]
+        last = np.partition(scores, len(scores) - self._count)[len(scores) - self._count]
+        kept = scores >= last
+        if (too_many := np.count_nonzero(kept) - self._count) > 0:
+            kept[np.flatnonzero(scores == last)[-too_many:]] = False
+        return rows[kept], scores[kept]
+
+    def _looked_up(self, wanted: NDArray, rows: NDArray, scores: NDArray) -> NDArray[np.float32]:
+        """The scores of some items, 0 where the source gave none: marking a few beats searching among them."""
+        self._marked[rows] = scores
+        found: NDArray[np.float32] = self._marked[wanted]
+        self._marked[rows] = 0
+        return found
 
     def _union(self, parts: list[NDArray]) -> NDArray:
         """Distinct rows, in the order in which they come first."""

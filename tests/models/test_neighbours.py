@@ -18,7 +18,7 @@ from models.neighbours.ridge import local_ridge
 from models.neighbours.walks import walk_weights
 from models.neighbours.weights import fit_weights, score_matrix, to_lists
 from models.retrieval.validation import ValidationSet
-from runtime.neighbours import NeighbourLists, Recency, look_up, neighbour_scores
+from runtime.neighbours import NeighbourLists, Recency, neighbour_scores
 
 
 def state_of(seen, num_items):
@@ -58,10 +58,6 @@ def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
     rows, scores = neighbour_scores(lists, seen, recent, Recency(2.0, 0.5))
     assert rows.tolist() == sorted(expected)
     np.testing.assert_allclose(scores, [expected[row] for row in rows.tolist()], atol=1e-6)
-    wanted = random.integers(0, num_items, 20)
-    np.testing.assert_array_equal(
-        look_up(wanted, rows, scores), [dict(zip(rows, scores, strict=True)).get(row, 0) for row in wanted]
-    )
 
 
 def test_lists_are_saved_and_opened_as_they_were(tmp_path):
