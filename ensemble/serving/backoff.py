@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DELAYS_S", "STEADY_S", "Backoff"]
+from collections.abc import Iterable
+
+__all__ = ["DELAYS_S", "STEADY_S", "Backoff", "Backoffs"]
 
 DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 STEADY_S = 60.0
@@ -26,6 +28,10 @@ class Backoff:
         self._last_at: float | None = None
         self.failures = 0
 
+    def fresh(self) -> Backoff:
+        """Another one with the same delays, before any failure."""
+        return Backoff(self._delays_s, self._steady_s)
+
     def next_delay(self, now: float) -> float | None:
         """Count a failure.
 
@@ -44,3 +50,40 @@ class Backoff:
     def recovered(self, now: float) -> None:
         """Record a successful retry: the time without a failure starts now."""
         self._last_at = now
+
+
+class Backoffs:
+    """One backoff for each thing that can fail: what happens to one does not count for another.
+
+    Args:
+        like: whose delays they have.
+
+    Example:
+        >>> backoffs = Backoffs(Backoff((0.0, 1.0)))
+        >>> [backoffs.next_delay(["a"], 1.0), backoffs.next_delay(["b"], 2.0), backoffs.next_delay(["a", "c"], 3.0)]
+        [0.0, 0.0, 1.0]
+    """
+
+    def __init__(self, like: Backoff) -> None:
+        self._like = like
+        self._of: dict[str, Backoff] = {}
+
+    def next_delay(self, names: Iterable[str], now: float) -> float | None:
+        """Count a failure of each; seconds to wait before the next try, None when there shall be none."""
+        delays = [self._backoff(name).next_delay(now) for name in names]
+        known = [delay for delay in delays if delay is not None]
+        return max(known) if len(known) == len(delays) else None
+
+    def recovered(self, names: Iterable[str], now: float) -> None:
+        """Record a successful retry of each."""
+        for name in names:
+            self._backoff(name).recovered(now)
+
+    def failures(self, names: Iterable[str]) -> int:
+        """The most failures in a row that one of them had."""
+        return max(self._backoff(name).failures for name in names)
+
+    def _backoff(self, name: str) -> Backoff:
+        if name not in self._of:
+            self._of[name] = self._like.fresh()
+        return self._of[name]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ensemble.serving.backoff import Backoff
+from ensemble.serving.backoff import Backoff, Backoffs
 from ensemble.serving.control import ModelControl
 from ensemble.serving.metrics import Counters
 from ensemble.serving.stubs import Stub, StubWatch
@@ -21,6 +21,8 @@ POLL_S = 0.2
 # Triton says "not ready" until the processes that were replaced are gone.
 READY_TIMEOUT_S = 30.0
 HOLD_TIMEOUT_S = 10.0
+# What tritonserver itself is called among the things that fail; no model's name has a slash.
+SERVER = ("/tritonserver",)
 
 
 def guard(
@@ -32,7 +34,7 @@ def guard(
         server: the server.
         counters: where what happens is counted.
         stop: set by a signal.
-        backoff: how long to wait before each try.
+        backoff: how long to wait before each try, for each model and for tritonserver by itself.
         restart: whether to start tritonserver again when it has ended; processes of models are replaced in any case.
 
     Raises:
@@ -48,7 +50,7 @@ class _Guard:
         self, server: TritonServer, counters: Counters, stop: threading.Event, backoff: Backoff, restart: bool
     ) -> None:
         self._server, self._counters, self._stop = server, counters, stop
-        self._backoff, self._restart = backoff, restart
+        self._backoffs, self._restart = Backoffs(backoff), restart
         self._stubs = self._new_watch()
 
     def look(self) -> None:
@@ -66,10 +68,11 @@ class _Guard:
         self._counters.ready = False
         self._counters.dead_processes.update(stub.model for stub in dead)
         models = sorted({(stub.model, stub.version) for stub in dead})
-        names = ", ".join(f"'{model}'" for model, _ in models)
+        dying = sorted({model for model, _ in models})
+        names = ", ".join(f"'{model}'" for model in dying)
         was_ready = _hold(self._server)
         what = f"{len(dead)} process{'es' if len(dead) > 1 else ''} of {names} died"
-        if self._wait_before_next_try(what, f"loading {names} again"):
+        if self._wait_before_next_try(dying, what, f"loading {names} again"):
             try:
                 replaced = self._stubs.of(models)
                 self._unless_stopped(lambda: _load_again(self._server, models, wait=was_ready))
@@ -77,18 +80,20 @@ class _Guard:
             except CascadeError as error:
                 self._start_again(self._server.ending() or f"{what}, and loading again failed: {error}")
                 return
-            self._recovered(f"all processes of {names} are there again")
+            self._recovered(dying, f"all processes of {names} are there again")
 
     def _start_again(self, ending: str) -> None:
         """A new server in place of one that is gone or cannot be helped."""
         self._counters.ready = False
-        while self._may_start_again(ending) and self._wait_before_next_try(ending, "starting tritonserver again"):
+        while self._may_start_again(ending) and self._wait_before_next_try(
+            SERVER, ending, "starting tritonserver again"
+        ):
             self._counters.server_restarts += 1
             try:
                 self._server.restart()
                 if self._server.wait_ready(cancelled=self._stop.is_set):
                     self._stubs = self._new_watch()
-                    self._recovered("ready again")
+                    self._recovered(SERVER, "ready again")
                 return
             except ServingError as error:
                 ending = str(error)
@@ -98,21 +103,21 @@ class _Guard:
             raise self._server.failure(ending)
         return True
 
-    def _wait_before_next_try(self, what: str, remedy: str) -> bool:
+    def _wait_before_next_try(self, failing: Sequence[str], what: str, remedy: str) -> bool:
         """Say what happened and wait; false when it was stopped meanwhile.
 
         Raises:
             ServingError: there have been too many tries.
         """
-        delay_s = self._backoff.next_delay(time.monotonic())
+        delay_s = self._backoffs.next_delay(failing, time.monotonic())
         if delay_s is None:
-            raise self._server.failure(f"gave up after {self._backoff.failures - 1} tries in a row: {what}")
+            raise self._server.failure(f"gave up after {self._backoffs.failures(failing) - 1} tries in a row: {what}")
         console.say(f"serve: {what}; {remedy}{f' in {delay_s:g} s' if delay_s else ''}")
         return not self._stop.wait(delay_s)
 
-    def _recovered(self, what: str) -> None:
+    def _recovered(self, failing: Sequence[str], what: str) -> None:
         if not self._stop.is_set():
-            self._backoff.recovered(time.monotonic())
+            self._backoffs.recovered(failing, time.monotonic())
             self._counters.ready = True
             console.say(f"serve: {what}")
 

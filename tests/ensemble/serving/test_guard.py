@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cascade_client import CascadeClient
-from ensemble.serving.backoff import Backoff
+from ensemble.serving.backoff import Backoff, Backoffs
 from ensemble.serving.control import ModelControl
 from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
@@ -152,6 +152,11 @@ def test_what_keeps_dying_is_given_up_with_one_sentence(repository: Path) -> Non
     with TritonServer(repository) as server, guarded(server, Backoff((0.0,))) as (counters, raised):
         os.kill(server.triton_pid or -1, signal.SIGKILL)
         eventually(lambda: counters.server_restarts == 1 and counters.ready, timeout_s=60)
+        # The end of the server does not count for its models.
+        before = stubs(server)
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: counters.dead_processes["cascade"] == 1 and counters.ready, timeout_s=60)
+        eventually(lambda: stubs(server) and not set(before) & set(stubs(server)), timeout_s=60)
         os.kill(stubs(server)[0], signal.SIGKILL)
         eventually(lambda: bool(raised))
     assert isinstance(raised[0], ServingError)
@@ -239,3 +244,15 @@ def test_a_server_whose_processes_died_is_not_ready_while_the_next_try_waits(ser
         assert answers and set(answers) == {400}
         eventually(lambda: counters.ready)
         assert status(f"{server.http_url}/v2/health/ready") == 200
+
+
+def test_each_model_has_tries_of_its_own() -> None:
+    backoffs = Backoffs(Backoff((0.0, 1.0), steady_s=60.0))
+    assert [backoffs.next_delay(["cascade"], now) for now in (1.0, 2.0, 3.0)] == [0.0, 1.0, None]
+    assert backoffs.failures(["cascade"]) == 3
+    # The deaths of the one do not use up the tries of the other; both together wait as long as the worse one.
+    assert backoffs.next_delay(["cascade_events"], 4.0) == 0.0
+    assert backoffs.next_delay(["cascade_events", "cascade_rank"], 5.0) == 1.0
+    assert backoffs.next_delay(["cascade", "cascade_rank"], 6.0) is None
+    backoffs.recovered(["cascade"], 10.0)
+    assert backoffs.next_delay(["cascade"], 71.0) == 0.0
