@@ -24,6 +24,10 @@ def recommend(
     recent_item_id: Annotated[list[str], typer.Option("--recent-item-id", help="Oldest first; repeatable.")] = [],
     exclude_item_id: Annotated[list[str], typer.Option("--exclude-item-id", help="Repeatable.")] = [],
     slate_size: Annotated[int | None, typer.Option("--slate-size", help="Items per slate.")] = None,
+    min_offset: Annotated[
+        int | None,
+        typer.Option("--min-offset", help="Wait up to 50 ms for the events below it: an event's own offset, plus 1."),
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="How long to wait for the answer.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -37,6 +41,7 @@ def recommend(
         recent_item_ids=recent_item_id,
         exclude_item_ids=exclude_item_id,
         slate_size=slate_size,
+        min_offset=min_offset,
         timeout_s=timeout_s,
         as_json=as_json,
     )

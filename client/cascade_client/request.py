@@ -105,4 +105,6 @@ def read_version(metadata: Any, address: object) -> str:
 
 
 def _no_input(name: str, known: Mapping[str, str]) -> RequestRefused:
+    if name == MIN_OFFSET:
+        return RequestRefused("the model takes no min_offset: it knows no live events, which [stream] in a config adds")
     return RequestRefused(f"the model takes no input '{name}'; its context features are: {', '.join(known) or 'none'}")

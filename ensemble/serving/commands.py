@@ -27,6 +27,7 @@ def recommend_command(
     recent_item_ids: Sequence[str] = (),
     exclude_item_ids: Sequence[str] = (),
     slate_size: int | None = None,
+    min_offset: int | None = None,
     timeout_s: float = TIMEOUT_S,
     as_json: bool = False,
 ) -> int:
@@ -39,6 +40,7 @@ def recommend_command(
         recent_item_ids: the same for all users, oldest first.
         exclude_item_ids: the same for all users.
         slate_size: items wanted; the server's own number by default.
+        min_offset: of a server with live events: see CascadeClient.recommend.
         timeout_s: longest wait for an answer.
         as_json: print a JSON list with one object a user.
 
@@ -61,6 +63,7 @@ def recommend_command(
             recent_item_ids=[recent] * len(user_ids) if recent else None,
             exclude_item_ids=[excluded] * len(user_ids) if excluded else None,
             slate_size=slate_size,
+            min_offset=min_offset,
         )
     if as_json:
         print(slates.to_json())
@@ -103,9 +106,17 @@ def context_value(client: CascadeClient, name: str, text: str) -> Any:
     raise RequestError(f"{name} must be {kind}s on this server, got {text!r}")
 
 
+def _caption(slates: Slates) -> str | None:
+    """Up to where the slates know live events; None where the server takes none."""
+    offsets = [slate.stream_offset for slate in slates if slate.stream_offset is not None]
+    if not offsets:
+        return None
+    return f"with live events below offset {min(offsets)}" if min(offsets) >= 0 else "without a live state"
+
+
 def _table(slates: Slates) -> Table:
     """One row an item; ids and paths as they are, not as rich's markup or a terminal would take them."""
-    table = Table("user", "path", "rank", "item", "score")
+    table = Table("user", "path", "rank", "item", "score", caption=_caption(slates))
     for slate in slates:
         for rank, (item, score) in enumerate(zip(slate.item_ids, slate.scores, strict=True), start=1):
             head = (console.plain(slate.user_id), console.plain(slate.path)) if rank == 1 else ("", "")

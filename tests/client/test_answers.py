@@ -190,7 +190,7 @@ def test_min_offset_goes_to_a_server_that_takes_it_and_is_no_context() -> None:
     request = Request([1, 2], {}, None, None, None, min_offset=2**40)
     assert [(t.name, t.array.tolist()) for t in request.tensors(inputs)][1] == ("min_offset", [[2**40], [2**40]])
     assert context_features(inputs) == {"hour": "INT64"}
-    with pytest.raises(RequestRefused, match="the model takes no input 'min_offset'"):
+    with pytest.raises(RequestRefused, match="takes no min_offset: it knows no live events"):
         request.tensors({"user_id": "INT64"})
     with pytest.raises(RequestRefused, match="min_offset must be integers"):
         Request([1], {}, None, None, None, min_offset="now").tensors(inputs)  # type: ignore[arg-type]

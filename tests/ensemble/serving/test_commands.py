@@ -24,6 +24,8 @@ def test_the_command_prints_json_and_a_table(toy_server: TritonServer, capsys: p
     assert "0.5000" in printed
     with pytest.raises(RequestError, match="user_id must be integers on this server, got 'ann'"):
         recommend_command(toy_server.grpc_url, ["ann"])
+    with pytest.raises(RequestError, match="takes no min_offset: it knows no live events"):
+        recommend_command(toy_server.grpc_url, ["17"], min_offset=3)
 
 
 @pytest.mark.triton
