@@ -7,8 +7,9 @@ from pathlib import Path
 from ensemble.export.layouts import CONFIG_FILE, runtime_sources, write_library
 from ensemble.export.pbtxt import events_config
 from runtime.spec import ChainSpec
-from runtime.stream.fields import EVENTS_MODEL, FIELDS, MAX_BATCH, OUTPUTS, inputs
+from runtime.stream.fields import EVENTS_MODEL, FIELDS, MAX_BATCH, OUTPUTS, in_extra, inputs
 from runtime.stream.spec import StreamSpec
+from workflows.core import console
 from workflows.core.errors import ConfigError
 
 __all__ = ["config_of", "write_events_model"]
@@ -38,6 +39,12 @@ def write_events_model(chain: Path, repository: Path) -> None:
         raise ConfigError(
             f"data.stock is '{live.stream.stock}', which is the name of a field of live events "
             f"({', '.join(FIELDS)}); give the column another name in the items table, or take out [stream]"
+        )
+    if shadowed := in_extra(live.stream):
+        names = ", ".join(shadowed)
+        console.say(
+            f"export: {repository.name}: a live event carries the context {names} in its `extra`, since a field of "
+            "events has that name"
         )
     folder = repository / EVENTS_MODEL / str(VERSION)
     folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.encoders import NULL_INT
-from runtime.stream.fields import FIELDS
+from runtime.stream.fields import in_extra
 from runtime.stream.spec import StreamSpec
 
 __all__ = ["MAX_EXTRA_BYTES", "extras"]
@@ -33,7 +33,7 @@ def extras(
     Returns:
         Objects of bytes [n], b"" where there is nothing; and why one is refused, by its place.
     """
-    context = [t.name for t in spec.context if t.name in columns and t.name not in (*FIELDS, spec.stock)]
+    context = [t.name for t in spec.context if t.name in columns and t.name not in in_extra(spec)]
     made = np.full(len(given), b"", object)
     reasons: dict[int, str] = {}
     if not context and not given.any():

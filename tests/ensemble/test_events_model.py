@@ -22,6 +22,7 @@ from ensemble.serving.server import serve
 from ensemble.serving.triton import TritonServer
 from runtime.spec import ChainSpec, LiveSpec
 from runtime.stream.spec import StreamSpec
+from runtime.tensor import Tensor
 from tests.ensemble.synthetic import make_run, sign_again, user_id
 from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import ArtefactError, ConfigError, RequestError, ServingError
@@ -71,6 +72,21 @@ def test_a_chain_without_a_stream_has_no_such_model(exported: tuple[Run, Config]
     replace(spec, live=LiveSpec(replace(spec.live.stream, stock="kind"))).save(tmp_path)
     with pytest.raises(ConfigError, match=r"data\.stock is 'kind', which is the name of a field of live events"):
         write_events_model(tmp_path, tmp_path / "repository")
+
+
+def test_a_context_column_called_like_a_field_of_events_travels_in_extra(
+    exported: tuple[Run, Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ChainSpec.load(exported[0].folder("repo") / "fused/cascade/1/chain")
+    assert spec.live is not None
+    context = tuple(Tensor(name, "BYTES") for name in ("label", "device", "value", "in_stock"))
+    replace(spec, live=LiveSpec(replace(spec.live.stream, context=context))).save(tmp_path)
+    write_events_model(tmp_path, tmp_path / "fused")
+    said = "fused: a live event carries the context label, value, in_stock in its `extra`, since a field of events has"
+    assert said in capsys.readouterr().err.replace("\n", " ")
+    config = (tmp_path / "fused/cascade_events/config.pbtxt").read_text()
+    assert config.count('"label"') == config.count('"value"') == config.count('"in_stock"') == 1
+    assert '"device"' in config
 
 
 def test_publish_places_it_once_and_again_when_it_changes(exported: tuple[Run, Config], tmp_path: Path) -> None:
