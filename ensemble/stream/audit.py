@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.stream.audit_served import ServedRequests
 from ensemble.stream.folder import find_events, load_spec
 from ensemble.stream.shared import Shared, find_shared, one_sentence, open_store
 from ensemble.stream.topic_batches import NEW_PREFIX, TopicBatches
@@ -38,7 +39,8 @@ def audit(path: Path, source: str | None = None, store: str | None = None) -> No
     """Compare every value of the live state with what the log says, without the fold that made it.
 
     They are every user's history, further seen items and instants, every item's stock, and every window of both, as of
-    the latest event. A server may go on meanwhile: the state is read as it is when this begins.
+    the latest event. Then the same of the requests that `stream.audit_share` has kept, each at its own offset and
+    instant. A server may go on meanwhile: the state is read as it is when this begins.
 
     Args:
         path: see `find_events`; or a run whose events come over a topic.
@@ -61,9 +63,10 @@ def audit(path: Path, source: str | None = None, store: str | None = None) -> No
         try:
             with live.read() as reading:
                 is_counted = not (spec.item_windows and has_forgotten(events))
+                served = ServedRequests(events, spec, reading, is_counted=is_counted)
                 batches = all_events(events, 0, reading.position)
                 counted = _Audit(reading, spec, NEW_STATE)
-                counted.compare(batches, is_counted)
+                counted.compare(batches, is_counted, served)
         finally:
             live.close()
     except (FolderError, LogError, StoreError) as error:
@@ -71,6 +74,16 @@ def audit(path: Path, source: str | None = None, store: str | None = None) -> No
     if not is_counted:
         console.say("stream audit: windows of items are left out: they may still count what forgotten users did")
     console.say(f"stream audit: all {counted.num_values:,} values of the live state are those of the log, 0 differ")
+    if served.num_requests or spec.audit_share:
+        console.say(
+            f"stream audit: all {served.num_values:,} values that {served.num_requests:,} served requests were given "
+            "are those of the log at their offsets, 0 differ"
+        )
+    if served.num_left_out:
+        console.say(
+            f"stream audit: {served.num_left_out:,} served requests are of another state or later, or cannot be read; "
+            "left out"
+        )
 
 
 def _audit_shared(shared: Shared) -> None:
@@ -106,8 +119,8 @@ class _Audit:
         self._position = reading.position
         self.num_values = self.num_ahead = self.num_gone = 0
 
-    def compare(self, batches: Iterable[Batch], is_counted: bool) -> None:
-        """Count events up to the position, and compare.
+    def compare(self, batches: Iterable[Batch], is_counted: bool, served: ServedRequests | None = None) -> None:
+        """Count events up to the position, and compare; served requests on the way.
 
         Raises:
             ArtefactError: a value differs.
@@ -115,9 +128,14 @@ class _Audit:
         expected, t = Expected(self._spec), 0
         with console.progress("stream audit: count", self._position, "events") as bar:
             for batch in batches:
-                expected.tell(batch)
+                if served is None:
+                    expected.tell(batch)
+                else:
+                    served.tell(expected, batch)
                 t = max(t, int(batch.events.at.max(initial=0)))
                 bar.advance(bar.task_ids[0], len(batch.offsets))
+        if served is not None:
+            served.rest(expected)
         for what, found, right in (*self._users(expected, t), *self._items(expected, t, is_counted)):
             if found != right:
                 raise ArtefactError(

@@ -55,6 +55,7 @@ def live_spec(
         since=since_labels(info.stream),
         item_windows=windows_of(info.stream, "item"),
         max_staleness_s=stream.max_staleness_s,
+        audit_share=stream.audit_share,
     )
     return LiveSpec(
         spec,

@@ -13,6 +13,7 @@ from runtime.stream.features import LiveFeature, of_records, pair_value
 from runtime.stream.items import CatalogueKeys
 from runtime.stream.live import AWAY, live_state
 from runtime.stream.record import item_record
+from runtime.stream.served import MOST_ITEMS, ServedSample, plain
 
 __all__ = ["ItemWindows"]
 
@@ -32,6 +33,10 @@ class ItemWindows:
         self._num_items, self._dtype = spec.num_items, item_record(spec.live.stream)
         self._forget()
         self._opened = 0
+        stream, events = spec.live.stream, self._state.events
+        self._served = None
+        if stream.audit_share and events is not None:
+            self._served = ServedSample(events, stream.audit_share, stream.state_version, self._features)
 
     def values(self, rows: NDArray, at: NDArray[np.int64], offset: int) -> dict[str, NDArray[np.float32]]:
         """Pair features by name.
@@ -50,8 +55,23 @@ class ItemWindows:
         places = self._place[np.maximum(rows, 0)].ravel()
         records, t = self._records[places], np.repeat(at, rows.shape[1])
         found = {f.name: pair_value(f, of_records(f, records, self._windows, (), t)) for f in self._features}
+        if self._served is not None:
+            self._keep(self._served, rows, at, {n: values.reshape(rows.shape) for n, values in found.items()})
         known = np.ones(rows.shape, np.float32)
         return {STREAM_KNOWN: known, **{STREAM + name: values.reshape(rows.shape) for name, values in found.items()}}
+
+    def _keep(
+        self, served: ServedSample, rows: NDArray, at: NDArray[np.int64], found: dict[str, NDArray[np.float32]]
+    ) -> None:
+        """Keep what some users' first candidates are given."""
+        lines = []
+        for user in served.draw(len(rows)):
+            places = np.flatnonzero(rows[user] >= 0)[:MOST_ITEMS]
+            items = self._catalogue.keys(rows[user][places]).tolist()
+            values = {name: plain(column[user][places]) for name, column in found.items()}
+            lines.append({"t": int(at[user]), "items": items, "values": values})
+        if lines:
+            served.write(self._state.log_id, self._position, lines)
 
     def counts(self, feature: LiveFeature, at: int, offset: int) -> NDArray[np.float64] | None:
         """A feature of the whole catalogue; float64 [N], None where nothing is known."""

@@ -36,6 +36,13 @@ class CatalogueKeys:
         # A key of an integer id is the id; -1 is one like any other: records are not padded with it.
         self._map = IdMap(files[0], padded=False)
         self._rows = files[1] if len(files) > 1 else None
+        self._keys = files[0]
+
+    def keys(self, rows: NDArray) -> NDArray[np.int64]:
+        """Keys of item rows, none negative; of the same shape."""
+        if self._rows is None:
+            return np.asarray(self._keys[rows], np.int64)
+        return np.asarray(self._keys[np.argsort(self._rows)[rows]], np.int64)
 
     def rows(self, keys: NDArray[np.int64]) -> NDArray[np.int32]:
         """Item rows of keys, of the same shape; UNKNOWN where the catalogue lacks the item."""

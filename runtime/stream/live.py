@@ -129,15 +129,24 @@ class LiveState:
     Args:
         home: where it is.
         spec: of the stream.
+        events: the EVENTS folder on this machine that it belongs to.
+
+    Attributes:
+        events: see Args.
     """
 
-    def __init__(self, home: Home, spec: StreamSpec) -> None:
-        self._home, self._spec = home, spec
+    def __init__(self, home: Home, spec: StreamSpec, events: Path | None = None) -> None:
+        self._home, self._spec, self.events = home, spec, events
         self._users, self._items = user_record(spec), item_record(replace(spec, item_windows=()))
         self._counted_items = item_record(spec)
         self._fresh_at, self._asked_at = ALWAYS, -np.inf
         # The sources of a process ask for the same changes one after the other.
         self._changes: tuple[tuple[int, int], StockChanges] | None = None
+
+    @property
+    def log_id(self) -> str:
+        """Of the log that positions are offsets of; "" before it was read."""
+        return self._home.log_id
 
     def position(self) -> int:
         """Events with smaller offsets are in the state; AWAY where there is none."""
@@ -304,8 +313,9 @@ def live_state(spec: StreamSpec) -> LiveState:
         return LiveState(Nowhere(), spec)
     import lmdb  # noqa: F401 - a server without it must not load a chain that needs it
 
-    folder = state_folder(Path(events).absolute(), spec.state_version)
-    return _states.setdefault((str(folder), ""), LiveState(LmdbHome(folder), spec))
+    place = Path(events).absolute()
+    folder = state_folder(place, spec.state_version)
+    return _states.setdefault((str(folder), ""), LiveState(LmdbHome(folder), spec, place))
 
 
 @contextmanager

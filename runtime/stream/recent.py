@@ -17,6 +17,7 @@ from runtime.spec import ChainSpec
 from runtime.stream.features import of_records
 from runtime.stream.items import CatalogueKeys
 from runtime.stream.live import AWAY, LiveUsers, live_state, now_ns
+from runtime.stream.served import ServedSample, plain
 
 __all__ = ["LiveRecent", "RecentItems"]
 
@@ -60,6 +61,9 @@ class RecentItems:
         self._live, self._state = spec.live, live_state(spec.live.stream)
         self._catalogue = CatalogueKeys(folder, spec)
         self._is_text = spec.item_id_dtype == "BYTES"
+        share, events = self._live.stream.audit_share, self._state.events
+        version, features = self._live.stream.state_version, self._live.user_features
+        self._served = ServedSample(events, share, version, features) if share and events is not None else None
 
     def of(self, parsed: Parsed) -> LiveRecent:
         """The recent items of checked requests.
@@ -92,6 +96,8 @@ class RecentItems:
         offset = np.full((num_users, 1), users.position, np.int64)
         if len(users.away):
             offset[users.away] = AWAY
+        if self._served is not None:
+            self._keep(self._served, users, parsed.live, columns, now)
         return LiveRecent(
             recent=self._joined(users, rows, is_new, parsed) if num_new else parsed.recent,
             seen=_padded(seen, place, num_users),
@@ -100,6 +106,32 @@ class RecentItems:
             at=at,
             columns=columns,
         )
+
+    def _keep(
+        self,
+        served: ServedSample,
+        users: LiveUsers,
+        live: LiveRequest,
+        columns: dict[str, NDArray[np.float64]],
+        now: int,
+    ) -> None:
+        """Keep what some users of the batch are given."""
+        places = {user: number for number, user in enumerate(users.place.tolist())}
+        lines = []
+        for user in served.draw(len(live.users)):
+            key, number = live.users[user], places.get(user)
+            if key:
+                history = [] if number is None else users.items[number][users.is_item[number]].tolist()
+                values = {name: plain(column[user : user + 1])[0] for name, column in columns.items()}
+                lines.append({"t": now, "user": self._raw(key), "history": history, "values": values})
+        if lines and not users.is_stale:
+            served.write(users.log_id, users.position, lines)
+
+    def _raw(self, key: bytes) -> int | str:
+        """The id of a user by its key."""
+        if self._live.stream.user_id_dtype == "BYTES":
+            return key.decode("utf-8", "surrogateescape")
+        return int.from_bytes(key, "big") - (1 << 63)
 
     def _columns(self, users: LiveUsers | None, num_users: int, now: int) -> dict[str, NDArray[np.float64]]:
         """The stream features of users, of one without a record those of an empty one.

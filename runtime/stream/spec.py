@@ -39,6 +39,7 @@ class StreamSpec:
         since: labels (or `runtime.stream.windows.ANY`) of which a user's record keeps when one last came.
         item_windows: counts of the events with an item that the item's record keeps.
         max_staleness_s: a state on Redis that is further behind its topic than this gives no stream features.
+        audit_share: of users in requests, those of whom EVENTS/served keeps what they were given of the live state.
     """
 
     user_id_dtype: str
@@ -55,6 +56,7 @@ class StreamSpec:
     since: tuple[str, ...] = ()
     item_windows: tuple[Window, ...] = ()
     max_staleness_s: float = 60.0
+    audit_share: float = 0.0
 
     @property
     def state_version(self) -> str:

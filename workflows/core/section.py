@@ -6,12 +6,13 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["Count", "Fraction", "NonNegative", "NonNegativeFloat", "Positive", "Section"]
+__all__ = ["Count", "Fraction", "NonNegative", "NonNegativeFloat", "Positive", "Section", "Share"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 NonNegativeFloat = Annotated[float, msgspec.Meta(ge=0.0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from workflows.core.section import Count, Positive, Section
+from workflows.core.section import Count, Positive, Section, Share
 
 __all__ = ["EMBEDDED", "StreamConfig"]
 
@@ -30,6 +30,8 @@ class StreamConfig(Section, frozen=True):
             `cascade stream run` reads. ${NAME} stands for an environment variable, in which secrets belong.
         store: "embedded": the state is on the server's machine; or a redis:// or rediss:// URL, which servers share.
         max_staleness_s: a shared state that is further behind its topic gives no stream features.
+        audit_share: of users in requests, from 0 to 1: of these the folder of live events keeps what they were given
+            of its state, at which offset and instant, at most 32 MB; `cascade stream audit` counts them from the log.
     """
 
     ack: Literal["log", "memory"] = "log"
@@ -40,3 +42,4 @@ class StreamConfig(Section, frozen=True):
     source: str = EMBEDDED
     store: str = EMBEDDED
     max_staleness_s: Positive = 60.0
+    audit_share: Share = 0.0

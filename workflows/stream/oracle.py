@@ -29,12 +29,14 @@ class OfUser:
         interactions: (at, offset, item key) of all interactions.
         counted: (at, label) of the events that windows can count.
         first_at: the earliest instant of its events.
+        latest: the latest instant of all; 0 before the first.
     """
 
     identities: deque = field(default_factory=deque)
     interactions: list = field(default_factory=list)
     counted: list = field(default_factory=list)
     first_at: int = 2**63 - 1
+    latest: int = 0
 
 
 class Expected:
@@ -78,6 +80,7 @@ class Expected:
         of_user.first_at = min(of_user.first_at, at)
         if len(of_user.identities) > self._spec.dedupe_last:
             of_user.identities.popleft()
+        of_user.latest = max(of_user.latest, at)
         if kind == INTERACTION and label in self._spec.labels and value > 0:
             of_user.interactions.append((at, offset, item))
         if kind == IMPRESSION or value > 0:
@@ -87,23 +90,30 @@ class Expected:
 
     def history(self, user: bytes) -> list[tuple[int, int, int]]:
         """(at, offset, item key) of the latest H interactions, oldest first."""
-        return sorted(self.users[user].interactions)[-self._spec.history_length :]
+        return sorted(self._of(user).interactions)[-self._spec.history_length :]
 
     def seen(self, user: bytes) -> list[int]:
         """Items whose interactions left the history, ascending."""
-        return sorted({item for _, _, item in sorted(self.users[user].interactions)[: -self._spec.history_length]})
+        return sorted({item for _, _, item in sorted(self._of(user).interactions)[: -self._spec.history_length]})
 
     def since(self, user: bytes, label: str) -> int:
         """The latest instant of an event of a user; 0 none."""
-        return max((at for at, said in self.users[user].counted if label in (ANY, said)), default=0)
+        return max((at for at, said in self._of(user).counted if label in (ANY, said)), default=0)
 
-    def of_user(self, user: bytes, t: int) -> list[int]:
-        """The count of each window of a user at t."""
-        return list(_counts(self.users[user].counted, self._spec.user_windows, t))
+    def latest(self, user: bytes) -> int:
+        """The latest instant of any event of a user; 0 none."""
+        return self._of(user).latest
 
-    def of_item(self, item: int, t: int) -> list[int]:
-        """The count of each window of an item at t."""
-        return list(_counts(self.items.get(item, []), self._spec.item_windows, t))
+    def of_user(self, user: bytes, t: int, windows: tuple[Window, ...] | None = None) -> list[int]:
+        """The count of each window of a user at t; None: those of the stream."""
+        return list(_counts(self._of(user).counted, self._spec.user_windows if windows is None else windows, t))
+
+    def of_item(self, item: int, t: int, windows: tuple[Window, ...] | None = None) -> list[int]:
+        """The count of each window of an item at t; None: those of the stream."""
+        return list(_counts(self.items.get(item, []), self._spec.item_windows if windows is None else windows, t))
+
+    def _of(self, user: bytes) -> OfUser:
+        return self.users.get(user) or OfUser()
 
 
 def _counts(counted: list, windows: tuple[Window, ...], t: int) -> Iterator[int]:

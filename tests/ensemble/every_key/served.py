@@ -64,7 +64,14 @@ CHAIN = [
     ),
     *(
         Case(f"stream.{change}", chain, (*SMALL, "stream={}"))
-        for change in ("ack=memory", "dedupe_last=7", "max_future_s=7.0", "segment_mb=7", "max_staleness_s=7.0")
+        for change in (
+            "ack=memory",
+            "dedupe_last=7",
+            "max_future_s=7.0",
+            "segment_mb=7",
+            "max_staleness_s=7.0",
+            "audit_share=0.5",
+        )
     ),
     Case("stream.popular_by=nothing", chain, (*SMALL, "stream={}")),
     # Each is refused without the other; tests/ensemble/stream/test_addresses.py has both together.
