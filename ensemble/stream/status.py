@@ -12,10 +12,12 @@ from rich.table import Table
 from ensemble.stream.folder import find_events, load_spec
 from ensemble.stream.shared import find_shared
 from ensemble.stream.shared_status import shared_lines
-from runtime.stream.folder import checkpoints, is_held, rejected_file
+from runtime.stream.folder import checkpoints, is_held
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import first_offset, read_log
 from runtime.stream.log.segments import list_segments
+from runtime.stream.rejected import rejected_files
+from runtime.stream.set_aside import set_aside_offsets
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ITEM, USER, LmdbStore, StoreError
 from workflows.core import console
@@ -57,7 +59,9 @@ def _lines(events: Path) -> Iterator[tuple[str, str]]:
         yield from _state(folder, spec)
     for position, folder in checkpoints(events, spec.state_version):
         yield f"checkpoint {folder.name}", f"{position:,} events, {_size(folder)}"
-    yield "refused events kept", f"{_num_lines(rejected_file(events)):,}"
+    yield "refused events kept", f"{_num_lines(events):,}"
+    if num := len(set_aside_offsets(events)):
+        yield "events set aside", f"{num:,}, which are in the log, could not be folded into the state and count nowhere"
 
 
 def _log(events: Path) -> Iterator[tuple[str, str]]:
@@ -85,9 +89,8 @@ def _state(folder: Path, spec: StreamSpec) -> Iterator[tuple[str, str]]:
         store.close()
 
 
-def _num_lines(path: Path) -> int:
-    files = [file for file in (path, path.with_suffix(".1.ndjson")) if file.is_file()]
-    return sum(file.read_bytes().count(b"\n") for file in files)
+def _num_lines(events: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in rejected_files(events))
 
 
 def _size(folder: Path) -> str:

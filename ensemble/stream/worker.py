@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ensemble.serving.repository import find_repository
@@ -13,13 +14,15 @@ from ensemble.serving.signals import stop_signals
 from ensemble.stream.messages import Message, MessageReader, Read
 from ensemble.stream.shared import find_shared, needs, stream_spec
 from ensemble.stream.topic import Topic
+from runtime.stream.events import Events
 from runtime.stream.folder import FolderError, make_folder
+from runtime.stream.poison import fold
 from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore
 from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
 from runtime.stream.rejected import Rejected
+from runtime.stream.set_aside import set_aside_line
 from runtime.stream.spec import StreamSpec
-from runtime.stream.state import apply_at
 from runtime.stream.store import NoStateError, StoreError
 from runtime.stream.topic_url import TopicUrl
 from workflows.core import console
@@ -232,11 +235,18 @@ class Worker:
             if found is None:
                 part.commit([], end)
             else:
-                apply_at(part, self._spec, found.events, found.offsets, end)
+                set_aside = partial(self._set_aside, partition)
+                fold(part, self._spec, found.events, found.offsets, end, set_aside)
             return True
         except StoreError as error:
             self._wait(error)
             return False
+
+    def _set_aside(self, partition: int, event: Events, offset: int, why: str) -> None:
+        """Keep an event that cannot be folded beside the refused ones."""
+        self._keep([set_aside_line(event, offset, why, partition=partition)])
+        self.num_rejected += 1
+        self.num_events -= 1
 
     def _wait(self, error: StoreError) -> None:
         if self._stop.is_set():

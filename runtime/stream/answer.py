@@ -16,6 +16,7 @@ from runtime.stream.parse import EventParser, Parsed
 __all__ = ["REFUSED", "UNREADABLE", "Answer", "Arrays", "Group", "answers_of", "read_requests"]
 
 REFUSED = -1
+SET_ASIDE_REASON = b"the event is in the log and could not be folded into the state; set_aside.ndjson says why"
 UNREADABLE = "the server could not read this request; its log says why"
 Arrays = Mapping[str, NDArray]
 Accept = Callable[[Events], tuple[NDArray[np.int8], NDArray[np.int64]]]
@@ -138,6 +139,8 @@ def _columns(parsed: Parsed, taken: tuple[NDArray, NDArray] | None) -> dict[str,
     status, offsets = np.full((n, 1), REFUSED, np.int32), np.full((n, 1), -1, np.int64)
     status[good, 0], offsets[good, 0] = taken or (0, -1)
     reasons = np.full((n, 1), b"", object)
+    set_aside = good[status[good, 0] == REFUSED]
+    reasons[set_aside, 0], offsets[set_aside, 0] = SET_ASIDE_REASON, -1
     for place, reason in parsed.reasons.items():
         reasons[place, 0] = reason.encode()
     return {"status": status, "reason": reasons, "offset": offsets}

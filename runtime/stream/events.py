@@ -59,9 +59,16 @@ class Events:
         if len(parts) == 1:
             return parts[0]
         labels = tuple(dict.fromkeys(name for part in parts for name in part.labels))
-        renamed = [np.array([labels.index(name) for name in p.labels], np.uint8)[p.label] for p in parts]
+        renamed = [_places(part.labels, labels)[part.label] for part in parts]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
         return cls(**{**joined, "label": np.concatenate(renamed)}, labels=labels)
+
+
+def _places(names: Sequence[str], among: Sequence[str]) -> NDArray[np.uint8]:
+    """Where names are among others; a label that points to no name still points to none."""
+    places = np.full(256, 255, np.uint8)
+    places[: len(names)] = [among.index(name) for name in names]
+    return places
 
 
 COLUMNS = tuple(field.name for field in fields(Events) if field.name != "labels")

@@ -11,9 +11,10 @@ from runtime.stream.events import Events
 from runtime.stream.folder import make_folder, save_spec
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.log import EventLog
+from runtime.stream.poison import fold
 from runtime.stream.recovery import catch_up, close_state, open_state
+from runtime.stream.set_aside import SetAsideEvents
 from runtime.stream.spec import StreamSpec
-from runtime.stream.state import apply
 
 __all__ = ["Ingest"]
 
@@ -32,17 +33,19 @@ class Ingest:
 
     Attributes:
         replayed: events that were in the log and not in the state when it was opened.
+        set_aside: events of the log that could not be folded.
     """
 
     def __init__(self, events: Path, spec: StreamSpec) -> None:
         self._events, self._spec = events, spec
         self._log: EventLog | None = None
         make_folder(events)
+        self.set_aside = SetAsideEvents(events)
         log = self._opened_log()
         try:
             save_spec(events, spec)
             self._store = open_state(events, spec, log.next_offset)
-            self.replayed = catch_up(events, spec, self._store)
+            self.replayed = catch_up(events, spec, self._store, set_aside=self.set_aside.keep)
         except BaseException:
             log.close()
             raise
@@ -59,14 +62,14 @@ class Ingest:
             received_at: when they arrived, nanoseconds since 1970.
 
         Returns:
-            Status int8 [n], 1 new or 0 known already; offsets int64 [n].
+            Status int8 [n], 1 new, 0 known already, -1 set aside, since it cannot be folded; offsets int64 [n].
 
         Raises:
             LogError, StoreError: the disk is full or cannot be written.
         """
         log = self._opened_log()
         if self._is_behind:
-            catch_up(self._events, self._spec, self._store)
+            catch_up(self._events, self._spec, self._store, set_aside=self.set_aside.keep)
             self._is_behind = False
         try:
             first = log.append(events, received_at)
@@ -76,9 +79,10 @@ class Ingest:
             log.close()
             raise
         self._is_behind = True
-        status = apply(self._store, self._spec, events, first)
+        offsets = np.arange(first, first + len(events))
+        status = fold(self._store, self._spec, events, offsets, first + len(events), self.set_aside.keep)
         self._is_behind = False
-        return status, np.arange(first, first + len(events))
+        return status, offsets
 
     def close(self) -> None:
         """Give the folder back.

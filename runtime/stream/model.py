@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import BadRequest
 from runtime.stream.answer import REFUSED, UNREADABLE, Answer, Arrays, Group, answers_of, read_requests
+from runtime.stream.events import ITEM
 from runtime.stream.fields import KEY, inputs
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE, make_folder
 from runtime.stream.ingest import Ingest
@@ -23,6 +24,7 @@ from runtime.stream.rejected import Rejected, rejected_lines
 from runtime.stream.spec import StreamSpec
 from runtime.stream.topic_url import SOURCE_VARIABLE, read_topic_url
 from runtime.stream.topic_writer import TopicWriter
+from runtime.stream.windows import oldest_counted
 
 __all__ = ["TritonPythonModel"]
 
@@ -47,6 +49,7 @@ class TritonPythonModel:
         self._key = os.environ.get(KEY_VARIABLE, "")
         self._names = [tensor.name for tensor in inputs(spec)]
         self._parser = EventParser(spec)
+        self._windows = (*spec.user_windows, *spec.item_windows)
         try:
             folder = _folder()
             self._ingest = _taking_in(folder, spec)
@@ -54,6 +57,8 @@ class TritonPythonModel:
             raise pb_utils.TritonModelException(str(error)) from error
         self._rejected = Rejected(folder)
         self._counters = _Counters(pb_utils)
+        if isinstance(self._ingest, Ingest):
+            self._counters.add(np.full(self._ingest.set_aside.num_met, REFUSED))
         if isinstance(self._ingest, Ingest) and self._ingest.replayed:
             pb_utils.Logger.log_info(f"cascade_events: folded {self._ingest.replayed} events of the log")
 
@@ -110,8 +115,12 @@ class TritonPythonModel:
 
     def _keep(self, groups: Sequence[Group], status: NDArray[np.int32], received_at: int) -> None:
         """Count events, and keep those that are refused with their reasons."""
-        num_ahead = sum(int(group.parsed.is_ahead[group.parsed.good()].sum()) for group in groups)
-        self._counters.add(status, num_ahead)
+        oldest, num_ahead, num_late = oldest_counted(self._windows, received_at), 0, 0
+        for group in groups:
+            events, good = group.parsed.events, group.parsed.good()
+            num_ahead += int(group.parsed.is_ahead[good].sum())
+            num_late += int(((events.at[good] < oldest) & (events.kind[good] < ITEM)).sum())
+        self._counters.add(status, num_ahead, num_late)
         lines = [line for group in groups for line in rejected_lines(group.arrays, group.parsed.reasons, received_at)]
         if lines:
             try:
@@ -134,17 +143,19 @@ class _Counters:
             for suffix, says in (
                 ("", "Events by what became of them"),
                 ("_ahead", "Events from further ahead than max_future_s, set to their arrival"),
+                ("_too_late", "Events that were older than every window when they arrived, so that none counts them"),
             )
         ]
-        by_outcome, self._ahead = self._families[0], self._families[1].Metric(labels={})
+        by_outcome, (self._ahead, self._late) = self._families[0], (f.Metric(labels={}) for f in self._families[1:])
         self._outcomes = {code: by_outcome.Metric(labels={"status": name}) for code, name in OUTCOMES.items()}
 
-    def add(self, status: NDArray, num_ahead: int) -> None:
+    def add(self, status: NDArray, num_ahead: int = 0, num_late: int = 0) -> None:
         for code, metric in self._outcomes.items():
             if count := int((status == code).sum()):
                 metric.increment(count)
-        if num_ahead:
-            self._ahead.increment(num_ahead)
+        for metric, count in ((self._ahead, num_ahead), (self._late, num_late)):
+            if count:
+                metric.increment(count)
 
 
 def _taking_in(folder: Path, spec: StreamSpec) -> Ingest | TopicWriter:

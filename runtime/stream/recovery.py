@@ -10,8 +10,8 @@ from pathlib import Path
 from runtime.stream.events import Events
 from runtime.stream.folder import FolderError, checkpoints, state_folder
 from runtime.stream.log.reader import Batch, read_batches
+from runtime.stream.poison import SetAside, fold
 from runtime.stream.spec import StreamSpec
-from runtime.stream.state import apply_at
 from runtime.stream.store import LmdbStore, Store, StoreError
 
 __all__ = ["catch_up", "close_state", "is_in_doubt", "open_state"]
@@ -74,6 +74,7 @@ def catch_up(
     store: Store,
     end: int | None = None,
     batches: Callable[[Path, int, int | None], Iterator[Batch]] = read_batches,
+    set_aside: SetAside = lambda event, offset, why: None,
 ) -> int:
     """Fold the events of the log that are not in a store yet.
 
@@ -83,19 +84,20 @@ def catch_up(
         store: to be written to.
         end: fold those below this offset alone.
         batches: reads the events of a folder between two offsets.
+        set_aside: told of each event that cannot be folded and is left out.
 
     Returns:
         By how many offsets the store has moved.
 
     Raises:
-        StoreError, LogError: see `apply_at` and `read_batches`.
+        StoreError, LogError: see `fold` and `read_batches`.
         FolderError: its ids are of another type.
     """
     with store.read() as reading:
         start = position = reading.position
     for batch in batches(events, position, end):
         _check_ids(events, spec, batch.events)
-        apply_at(store, spec, batch.events, batch.offsets, batch.next_offset)
+        fold(store, spec, batch.events, batch.offsets, batch.next_offset, set_aside)
         position = batch.next_offset
     return position - start
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.stream.folder import rejected_file
 
-__all__ = ["MAX_BYTES", "Rejected", "rejected_lines"]
+__all__ = ["MAX_BYTES", "Rejected", "plain_value", "rejected_files", "rejected_lines"]
 
 # At which size a file becomes the one before: whoever sends nonsense does not fill the disk.
 MAX_BYTES = 32 << 20
@@ -52,12 +52,18 @@ def rejected_lines(request: Mapping[str, NDArray], reasons: Mapping[int, str], r
     ]
 
 
+def rejected_files(events: Path) -> list[Path]:
+    """The files of refused events that there are."""
+    current = rejected_file(events)
+    return [path for path in (current.with_suffix(".1.ndjson"), current) if path.is_file()]
+
+
 def _said(request: Mapping[str, NDArray], place: int) -> dict[str, Any]:
     values = {name: np.ravel(column)[place] for name, column in request.items()}
-    return {name: _plain(value) for name, value in values.items()}
+    return {name: plain_value(value) for name, value in values.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value as JSON has it; what is long is cut."""
     if isinstance(value, bytes):
         return value[:SHOWN].decode("utf-8", "backslashreplace")

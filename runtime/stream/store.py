@@ -5,8 +5,9 @@ A state that has outgrown one machine is on Redis: see `runtime.stream.redis`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +45,9 @@ MAP_BYTES = 1 << 40
 MAX_READERS = 1024
 # Users that are removed by one transaction; who writes events waits no longer than it takes.
 AT_ONCE = 1000
+# A disk with less room than this is full: a write that it took only a part of is an input/output error to LMDB.
+FULL_BYTES = 1 << 20
+FULL_WORDS = ("No space left", "Disk quota exceeded")
 # The environments that this process writes.
 _written: dict[Path, Any] = {}
 
@@ -108,6 +112,7 @@ class Store(ReadStore, Protocol):
 
         Raises:
             StoreError: the disk is full, or the store cannot be written.
+            ValueError: a key or a value cannot be kept.
         """
 
 
@@ -129,6 +134,7 @@ class LmdbStore:
         import lmdb  # not needed by a chain without a stream
 
         self._error: Any = lmdb.Error
+        self._bad_value: Any = lmdb.BadValsizeError
         self._path = folder.resolve()
         self._is_shared = not writable and self._path in _written
         if self._is_shared:
@@ -169,8 +175,10 @@ class LmdbStore:
                     if value is None:
                         transaction.delete(key)
                 transaction.put(POSITION, position.to_bytes(8, "big"))
+        except self._bad_value as error:  # of what was written, not of the place
+            raise ValueError(f"a key or a value is longer than the state can have ({error})") from error
         except self._error as error:
-            raise StoreError(f"the state cannot be written ({error})") from error
+            raise self._failed(error) from error
 
     def expire(self, before: int, last_at: slice) -> int:
         """Remove users who have done nothing for long; another process may write events meanwhile.
@@ -200,14 +208,14 @@ class LmdbStore:
                             transaction.delete(SEEN + key[1:])
                 start = idle[-1] + b"\0"
         except self._error as error:
-            raise StoreError(f"the state cannot be written ({error})") from error
+            raise self._failed(error) from error
 
     def sync(self) -> None:
         """Return once every commit so far would survive a crash of the machine."""
         try:
             self._env.sync(True)
         except self._error as error:
-            raise StoreError(f"the state cannot be written ({error})") from error
+            raise self._failed(error) from error
 
     def copy(self, folder: Path) -> None:
         """A copy of the state as it is now, in an empty folder; on disk when this returns."""
@@ -215,6 +223,14 @@ class LmdbStore:
             self._env.copy(str(folder), compact=True)
         except self._error as error:
             raise StoreError(f"the state cannot be copied to {folder} ({error})") from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        full = any(word in str(error) for word in FULL_WORDS)
+        with suppress(OSError):
+            full = full or shutil.disk_usage(self._path).free < FULL_BYTES
+        if full:
+            return StoreError(f"the state {self._path} cannot be written: its disk is full; free some space on it")
+        return StoreError(f"the state {self._path} cannot be written ({error})")
 
     def close(self) -> None:
         """See Store."""

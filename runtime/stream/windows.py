@@ -26,6 +26,7 @@ __all__ = [
     "add",
     "hop_ns",
     "matches",
+    "oldest_counted",
     "ring_fields",
     "values",
 ]
@@ -121,6 +122,16 @@ def _add_one(newest: NDArray, tiles: NDArray, record: NDArray, epoch: NDArray[np
     newest[touched] = after
     inside = epoch > after[inverse] - TILES
     np.add.at(tiles, (record[inside], epoch[inside] % TILES), 1)
+
+
+def oldest_counted(windows: Sequence[Window], t: int) -> int:
+    """The instant before which an event is in no window that is asked for at t or later, both in nanoseconds.
+
+    Returns:
+        The smallest integer without windows.
+    """
+    tails = [(t - window.seconds * 1_000_000_000) // hop_ns(window) * hop_ns(window) for window in windows]
+    return min(tails, default=-(2**63))
 
 
 def values(newest: NDArray, tiles: NDArray, window: Window, t: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,5 @@
-"""Users who are to be forgotten: their events leave the sealed segments, Parquet and the refused events.
+"""Users who are to be forgotten: their events leave the sealed segments, Parquet, the refused events and the
+served requests that are kept for audits.
 
 A `forget` event is the order, and stays. What its user did before it goes; what the user does after it is kept.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.stream.events import FORGET, ITEM, Events
-from runtime.stream.folder import rejected_file
 from runtime.stream.log.frame import Frame, encode, seal
 from runtime.stream.log.reader import Batch, first_offset, read_log
 from runtime.stream.log.segments import Segment, list_segments, sync_folder
+from runtime.stream.rejected import rejected_files
+from runtime.stream.served import sample_files
+from runtime.stream.set_aside import set_aside_file
 from workflows.stream.history import first_event, read_events
 from workflows.stream.parquet import EventFile, list_files, read_file, write_batches
 
@@ -83,7 +86,9 @@ def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None,
         count += gone if file.next_offset <= in_log else 0
     for segment, following in itertools.pairwise(list_segments(folder)):
         count += _forget_in_segment(folder, segment, following.first_offset, forgotten)
-    _forget_refused(folder, forgotten.names())
+    events = (*rejected_files(folder), set_aside_file(folder))
+    _forget_lines(events, forgotten.names(), lambda line: line["event"]["user_id"])
+    _forget_lines(sample_files(folder), forgotten.names(), lambda line: line["user"])
     return forgotten, count
 
 
@@ -176,24 +181,28 @@ def _frames(folder: Path, segment: Segment, next_offset: int) -> Iterator[Frame]
     return itertools.takewhile(lambda frame: frame.first_offset < next_offset, read_log(folder, segment.first_offset))
 
 
-def _forget_refused(folder: Path, users: set[str]) -> None:
-    """Take users out of the refused events; a line that a server adds in this very instant may be lost with them."""
-    current = rejected_file(folder)
-    for path in (current, current.with_suffix(".1.ndjson")):
+def _forget_lines(paths: Iterable[Path], users: set[str], of: Callable[[Any], Any]) -> None:
+    """Take users out of files with a JSON object a line; what a server adds in this very instant may be lost with them.
+
+    Args:
+        paths: of the files; some may be absent.
+        users: as text.
+        of: the user of an object.
+    """
+    for path in paths:
         if not path.exists():
             continue
         lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if _user(line) not in users]
+        kept = [line for line in lines if _user(line, of) not in users]
         if len(kept) < len(lines):
             beside = path.with_suffix(".tmp")
             beside.write_text("".join(kept))
             beside.replace(path)
 
 
-def _user(line: str) -> str | None:
-    """The user of a refused event; None where it names none."""
+def _user(line: str, of: Callable[[Any], Any]) -> str | None:
+    """The user of a line; None where it names none."""
     try:
-        event = json.loads(line)["event"]
-        return str(event["user_id"])
+        return str(of(json.loads(line)))
     except (ValueError, KeyError, TypeError):
         return None

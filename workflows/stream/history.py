@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime.stream.log.errors import CompactedError, LogError
 from runtime.stream.log.reader import Batch, first_offset, read_batches
+from runtime.stream.set_aside import set_aside_offsets
 from workflows.core.errors import DataError
 from workflows.stream.parquet import list_files, read_file
 
@@ -27,7 +28,7 @@ def first_event(folder: Path) -> int:
 
 
 def read_events(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-    """The events of a folder EVENTS from an offset on.
+    """The events of a folder EVENTS from an offset on, without those that no state could take in.
 
     Args:
         folder: EVENTS.
@@ -38,10 +39,11 @@ def read_events(folder: Path, start: int = 0, stop: int | None = None) -> Iterat
         LogError: the log is damaged or cannot be read.
         DataError: events are neither in the log nor in Parquet.
     """
+    set_aside = set_aside_offsets(folder)
     while stop is None or start < stop:
         try:
             for batch in read_batches(folder, start, stop, ROWS):
-                yield batch
+                yield batch.without(set_aside)
                 start = batch.next_offset
             return
         except CompactedError as error:

@@ -11,6 +11,7 @@ import numpy as np
 
 from runtime.stream.log.reader import Batch, read_batches
 from runtime.stream.log.segments import sync_folder
+from runtime.stream.set_aside import set_aside_offsets
 from workflows.core.errors import DataError
 from workflows.stream.arrow import schema_of, to_batch, to_rows
 
@@ -49,7 +50,9 @@ def list_files(folder: Path) -> list[EventFile]:
 
 
 def write_file(folder: Path, first_offset: int, next_offset: int) -> EventFile:
-    """Write events of the log to Parquet; a shorter file that begins with the same event is removed.
+    """Write events of the log to Parquet, but for those that no state could take in.
+
+    A shorter file that begins with the same event is removed.
 
     Args:
         folder: EVENTS.
@@ -62,7 +65,9 @@ def write_file(folder: Path, first_offset: int, next_offset: int) -> EventFile:
         OSError: the file cannot be written; no half of it is left.
     """
     path = folder / PARQUET / f"{first_offset:020d}-{next_offset:020d}{SUFFIX}"
-    write_batches(path, read_batches(folder, first_offset, next_offset, ROWS))
+    set_aside = set_aside_offsets(folder)
+    batches = read_batches(folder, first_offset, next_offset, ROWS)
+    write_batches(path, (batch.without(set_aside) for batch in batches))
     for shorter in path.parent.glob(f"{first_offset:020d}-*{SUFFIX}"):
         if shorter.name < path.name:
             shorter.unlink()

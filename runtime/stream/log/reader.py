@@ -43,6 +43,13 @@ class Batch:
             frames[-1].next_offset,
         )
 
+    def without(self, offsets: NDArray[np.int64]) -> Batch:
+        """The same without the events of some offsets, which it still stands for."""
+        gone = np.isin(self.offsets, offsets)
+        if not gone.any():
+            return self
+        return Batch(self.events.take(~gone), self.offsets[~gone], self.received_at[~gone], self.next_offset)
+
 
 def first_offset(folder: Path) -> int:
     """The offset from which a folder EVENTS has its log; 0 where it has none yet.

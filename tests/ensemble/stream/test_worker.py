@@ -6,8 +6,10 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,12 @@ class World:
         process = Process(self.source, self.store_url, SPEC, self.folder, batch)
         self._running.append(process)
         return process
+
+    def worker(self) -> Worker:
+        """One in this process."""
+        store = RedisStore(read_url(self.store_url), SPEC, 5.0)
+        topic = read_topic_url(f"{self._broker.url(self._name)}?{QUICK}")
+        return Worker(topic, store, SPEC, Rejected(self.folder), batch=64)
 
     def wait(self, timeout_s: float = 60) -> None:
         """Until all that was sent is in the state."""
@@ -300,6 +308,32 @@ def test_poison_costs_no_other_message_anything(world):
         assert any(words in reason for reason in reasons), (words, reasons)
     assert {"received_at", "reason", "partition", "offset", "event"} == set(world.rejected()[0])
     world.check()
+
+
+def test_an_event_that_no_fold_takes_is_set_aside_and_the_others_count(world, monkeypatch):
+    read, stop = MessageReader.read, threading.Event()
+
+    def poisoned(self: MessageReader, partition: int, messages: list[Message]) -> Read | list[str]:
+        found = read(self, partition, messages)
+        label = np.where(found.events.item == 5, 77, found.events.label).astype(np.uint8)
+        return found._replace(events=replace(found.events, label=label))
+
+    monkeypatch.setattr(MessageReader, "read", poisoned)
+    worker = world.worker()
+    running = threading.Thread(target=worker.run, args=(stop,))
+    running.start()
+    world.send(*({"user_id": 3, "item_id": number} for number in range(9)))
+    world.wait()
+    stop.set()
+    running.join()
+    worker.close()
+    assert (worker.num_events, worker.num_rejected) == (8, 1)
+    with world.store.read() as reading:
+        (record,) = unpack(reading.get([USER + user_keys(np.array([3]))[0]]), user_record(SPEC))
+    assert record["num_events"] == 8
+    (line,) = world.rejected()
+    assert line["event"]["item_id"] == 5 and {"partition", "offset"} < line.keys()
+    assert line["reason"].startswith("it could not be folded into the state (IndexError")
 
 
 def test_the_producer_of_the_documentation_is_understood(world, broker):

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.stream import ingest as ingest_module
-from runtime.stream import recovery
+from runtime.stream import poison, recovery
 from runtime.stream.events import INTERACTION, Events
 from runtime.stream.folder import FolderError, is_held, state_folder
 from runtime.stream.ingest import Ingest
@@ -103,11 +102,10 @@ def test_a_fold_that_fails_behind_the_log_is_made_up_for(tmp_path: Path, monkeyp
         raise StoreError("the state cannot be written (no space)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "apply", full)
+        patch.setattr(poison, "apply_at", full)
         with pytest.raises(StoreError, match="no space"):
             live.accept(events(4, 4), ARRIVAL)
         # As long as the state cannot be written, the log does not grow either.
-        patch.setattr(recovery, "apply_at", full)
         with pytest.raises(StoreError, match="no space"):
             live.accept(events(4, 4), ARRIVAL)
     status, offsets = live.accept(events(4, 5), ARRIVAL)
