@@ -5,7 +5,7 @@ It is the code of the server: the fold writes the state, and the chain's steps r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from ensemble.evaluation.chain_source import request_of
 from ensemble.evaluation.queries import Queries
+from ensemble.stream.fed import FedState, at_one_instant
 from runtime.chain import Chain
 from runtime.spec import ChainSpec
-from runtime.stream.folder import state_folder
 from runtime.stream.live import at_instant, events_in
-from runtime.stream.state import apply
-from runtime.stream.store import LmdbStore
 from workflows.core.console import progress
 from workflows.core.run import Run
 from workflows.stream.backfill import TableEvents
@@ -39,29 +37,19 @@ class Replay:
     def __init__(self, run: Run, chain: Path, folder: Path) -> None:
         live = ChainSpec.load(chain).live
         assert live is not None
-        self._spec = live.stream
-        self._store = LmdbStore(state_folder(folder, self._spec.state_version), writable=True)
-        self._next_offset = 0
+        self._state = FedState(live.stream, folder)
         known = TableEvents(run, "before test")
         with progress("evaluate: feed the events before the test split", len(known), "events") as bar:
-            self._feed(known, 0, len(known), lambda done: bar.advance(bar.task_ids[0], done))
+            self._state.feed(known, 0, len(known), lambda done: bar.advance(bar.task_ids[0], done))
         self._test, self._fed = TableEvents(run, "test"), 0
 
     def feed_until(self, instant: int) -> None:
         """Feed the test events before an instant, nanoseconds."""
-        stop = int(np.searchsorted(self._test.known_at, instant))
-        self._feed(self._test, self._fed, stop, lambda done: None)
-        self._fed = max(self._fed, stop)
+        self._fed = self._state.feed_until(self._test, self._fed, instant)
 
     def close(self) -> None:
         """Give the state back."""
-        self._store.close()
-
-    def _feed(self, events: TableEvents, start: int, stop: int, fed: Callable[[int], None]) -> None:
-        for batch in events.batches(start, stop):
-            apply(self._store, self._spec, batch, self._next_offset)
-            self._next_offset += len(batch)
-            fed(len(batch))
+        self._state.close()
 
 
 @contextmanager
@@ -97,7 +85,7 @@ def replay_queries(
         open_replay(run, chain, folder) as (replay, opened),
         progress("evaluate: replay", len(queries), "users") as bar,
     ):
-        for part in _at_one_instant(queries.at, opened.spec.max_batch_size):
+        for part in at_one_instant(queries.at, opened.spec.max_batch_size):
             instant = int(queries.at[part[0]])
             replay.feed_until(instant)
             with at_instant(instant):
@@ -107,12 +95,3 @@ def replay_queries(
             slates[part, : rows.shape[1]] = np.where(shown, rows, -1)
             bar.advance(bar.task_ids[0], len(part))
     return slates
-
-
-def _at_one_instant(at: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
-    """Numbers of queries in order of time, those of one instant together, at most so many."""
-    order = np.argsort(at, kind="stable")
-    for part in np.split(order, np.flatnonzero(np.diff(at[order])) + 1):
-        for start in range(0, len(part), most):
-            if len(part):
-                yield part[start : start + most]

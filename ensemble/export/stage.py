@@ -27,10 +27,12 @@ def export(run: Run, config: Config, force: bool = False) -> Manifest:
         force: run even when up to date.
 
     Returns:
-        The manifest of repo/; its info names the layouts and how many users were compared with brute force.
+        The manifest of repo/; its info names the layouts, how many users were compared with brute force, and, where
+        there are stream features, how many training examples with the live state.
 
     Raises:
-        ArtefactError: an earlier stage has not finished, or the compiled chain and brute force disagree.
+        ArtefactError: an earlier stage has not finished, or the compiled chain and brute force disagree, or the
+            live state and the training's stream features.
         ConfigError: a filter rule or a context column cannot be used.
     """
     from ensemble.export.compile import STAGES_READ
@@ -50,6 +52,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
     from ensemble.export.events_model import write_events_model
     from ensemble.export.layouts import Names, write_layout
+    from ensemble.export.stream_parity import check_stream, steps_of_check
     from ensemble.profile.make import write_profile
 
     if MERLIN in config.chain.layouts:
@@ -57,8 +60,12 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
         require_artefacts(run.root)
     console.say("export: on CPU (compiling and checking are numpy, FAISS and ONNX Runtime)")
     chain = folder / "chain"
-    plan = compile_chain(run, config, chain, "serve")
+    plan = compile_chain(run, config, chain, "serve", steps_of_check(run))
     num_checked = _check(run, config, chain)
+    compared = {"num_users_compared": num_checked}
+    if num_rows := check_stream(run, chain):
+        console.say(f"export: stream features of {num_rows} training examples are what the live state gives")
+        compared["num_rows_compared"] = num_rows
     write_profile(run, chain)
     names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
     for layout in config.chain.product_layouts:
@@ -68,7 +75,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     if MERLIN in config.chain.layouts:
         _write_merlin(run, config, chain, folder / MERLIN)
     shutil.rmtree(chain)
-    return {"layouts": list(config.chain.layouts), "num_users_compared": num_checked}
+    return {"layouts": list(config.chain.layouts), **compared}
 
 
 def _write_merlin(run: Run, config: Config, chain: Path, repository: Path) -> None:

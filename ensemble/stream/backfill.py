@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,14 @@ from ensemble.serving.repository import events_folder, takes_events
 from ensemble.stream.shared import find_shared
 from ensemble.stream.shared_writing import backfilling
 from runtime.stream.fields import EVENTS_MODEL
-from runtime.stream.folder import FolderError
+from runtime.stream.folder import FolderError, make_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.log.errors import LogError
+from runtime.stream.log.lock import FolderLock
+from runtime.stream.log.log import LOCK
 from runtime.stream.log.reader import next_offset
-from runtime.stream.spec import StreamSpec
+from runtime.stream.log.segments import LOG, sync_folder
+from runtime.stream.spec import STREAM_FILE, StreamSpec
 from runtime.stream.store import StoreError
 from runtime.stream.topic_writer import TopicWriter
 from workflows.core import console
@@ -31,6 +37,9 @@ __all__ = ["backfill"]
 DAY_S, SECOND_NS = 86_400, 1_000_000_000
 # Of features that look at the latest event, however long ago that was.
 DAYS_OF_SINCE = 30
+# In the folder of live events while it is filled; what a process that was killed left is thrown away.
+BESIDE = ".backfill"
+STATE = "state"
 
 
 def backfill(
@@ -39,7 +48,8 @@ def backfill(
     """Put the latest events of the tables into an empty log, so that windows begin as they were trained.
 
     What the export knows already is not added to histories again: the chain's cut is the same. Events of the
-    future are left out: in a window, nothing that really comes would count beside them.
+    future are left out: in a window, nothing that really comes would count beside them. Stopped anywhere, the folder
+    has none of the events or all, and the same command begins anew or finishes.
 
     Args:
         path: a run with an export that takes in live events.
@@ -58,6 +68,11 @@ def backfill(
     folder = events or events_folder(path, repository)
     shared = None if events else find_shared(path, source, store, "stream backfill")
     _check(run)
+    if shared is None and _is_unfinished(folder):
+        with _held(folder):
+            _put_in_place(folder)
+        console.say(f"stream backfill: {folder} has the events of the tables, by the call that was stopped before")
+        return
     if shared is None:
         _check_empty(folder)
     tables = TableEvents(run)
@@ -67,7 +82,8 @@ def backfill(
         with backfilling(shared) as writer:
             _feed(writer, tables, first, stop)
     else:
-        _fill(folder, spec, tables, first, stop)
+        with _held(folder):
+            _fill(folder, spec, tables, first, stop)
     where = folder if shared is None else shared.topic.shown
     ahead = f"; {len(tables) - stop:,} that lie ahead of now are left out" if stop < len(tables) else ""
     console.say(f"stream backfill: {where} has the latest {stop - first:,} events of the tables{ahead}")
@@ -80,19 +96,6 @@ def _repository(path: Path) -> Path:
     raise ArtefactError(
         f"{path} is no run whose export takes in live events; put [stream] into the config and run `cascade export`"
     )
-
-
-def _fill(folder: Path, spec: StreamSpec, tables: TableEvents, first: int, stop: int) -> None:
-    """Put events into the log of a folder."""
-    try:
-        with writing("stream backfill", folder):
-            ingest = Ingest(folder, spec)
-            try:
-                _feed(ingest, tables, first, stop)
-            finally:
-                ingest.close()
-    except (FolderError, LogError, StoreError) as error:
-        raise ArtefactError(str(error)) from error
 
 
 def _check(run: Run) -> None:
@@ -124,6 +127,52 @@ def _first(known_at: NDArray[np.int64], spec: StreamSpec, days: int | None) -> i
     longest = max([seconds * 13 // 12 + 1 for seconds in windows], default=0)
     seconds = days * DAY_S if days is not None else max(longest, DAYS_OF_SINCE * DAY_S if spec.since else 0)
     return int(np.searchsorted(known_at, int(known_at[-1]) - seconds * SECOND_NS))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Write a folder, and let no server begin meanwhile."""
+    try:
+        with writing("stream backfill", folder):
+            make_folder(folder)
+            lock = FolderLock(folder / LOCK, "written")
+            try:
+                yield
+            finally:
+                lock.release()
+    except (FolderError, LogError, StoreError) as error:
+        raise ArtefactError(str(error)) from error
+
+
+def _fill(folder: Path, spec: StreamSpec, tables: TableEvents, first: int, stop: int) -> None:
+    """Make log and state beside their place, then put them there: ended anywhere, the folder has all events or none."""
+    beside = folder / BESIDE
+    shutil.rmtree(beside, ignore_errors=True)
+    ingest = Ingest(beside, spec)
+    try:
+        _feed(ingest, tables, first, stop)
+    finally:
+        ingest.close()
+    # Of a server that took in nothing yet.
+    (folder / STREAM_FILE).unlink(missing_ok=True)
+    for name in (STATE, LOG):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (beside / LOG).replace(folder / LOG)
+    _put_in_place(folder)
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a call was stopped when the log was in its place already; it is the first thing in a folder."""
+    return (folder / BESIDE / STREAM_FILE).exists() and not (folder / BESIDE / LOG).exists()
+
+
+def _put_in_place(folder: Path) -> None:
+    """Put the rest beside the log, unless a server has made it of the log since."""
+    for name in (STATE, STREAM_FILE):
+        if (folder / BESIDE / name).exists() and not (folder / name).exists():
+            (folder / BESIDE / name).replace(folder / name)
+    sync_folder(folder)
+    shutil.rmtree(folder / BESIDE)
 
 
 def _feed(ingest: Ingest | TopicWriter, tables: TableEvents, first: int, stop: int) -> None:

@@ -28,7 +28,14 @@ from models.sources.meta import SourceRecord, SourcesMeta
 from runtime.neighbours import Recency
 from runtime.ranker.items import ItemFeature, save_tables
 from tests.ensemble.synthetic_models import FIELD_DIM, HIDDEN, query_tower, ranker, ranker_query
-from tests.ensemble.synthetic_stream import encoder_records, live_inputs, num_rows, pair_names, write_events
+from tests.ensemble.synthetic_stream import (
+    encoder_records,
+    live_inputs,
+    num_rows,
+    pair_names,
+    write_encoded,
+    write_events,
+)
 from tests.workflows.infos import data_info
 from workflows.core.artefacts import Manifest, read_manifest, write_manifest
 from workflows.core.origins import origins
@@ -229,7 +236,10 @@ def _write_features(run: Run, schema: FeatureSchema, tables: dict[str, np.ndarra
         (folder / side).mkdir()
         table = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in columns.items()}
         pq.write_table(pa.table(table), folder / side / "part_000.parquet")
-    _write_context_encoder(folder / "encoders", encoder_records(live, live_inputs(live, first=4)))
+    inputs = live_inputs(live, first=4)
+    _write_context_encoder(folder / "encoders", encoder_records(live, inputs))
+    if live:
+        write_encoded(run.folder("data"), folder, live, inputs)
     _finish(folder, "features", {})
 
 

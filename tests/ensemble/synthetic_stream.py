@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runtime.ranker.pairs import STREAM, STREAM_KNOWN
-from runtime.stream.features import RATE
 from workflows.features.config import StreamFeature
 from workflows.features.schema import Feature
+from workflows.stream.columns import TableStream
 from workflows.stream.features import LiveColumn, column_spec, live_columns
+from workflows.stream.said import SAID_FILE, Said
 
-__all__ = ["STREAM_FEATURES", "encoder_records", "live_inputs", "num_rows", "pair_names", "write_events"]
+__all__ = [
+    "STREAM_FEATURES",
+    "encoder_records",
+    "live_inputs",
+    "num_rows",
+    "pair_names",
+    "write_encoded",
+    "write_events",
+]
 
 # Windows whose hops are hours long, so that a test does not straddle an edge of them.
 STREAM_FEATURES = {
@@ -68,8 +76,24 @@ def write_events(
     for name, (start, stop) in zip(PARTS, pairwise(starts.tolist()), strict=True):
         (data / name).mkdir(exist_ok=True)
         pq.write_table(table.slice(start, stop - start), data / name / "part_000.parquet")
-    base = float(clicked[: starts[1]].mean())
-    return tuple(_with_base(column, base) for column in live_columns(features))
+    in_train = np.arange(NUM_EVENTS) < starts[1]
+    said = Said.of_rows(users, items, at, in_train, {"click": clicked})
+    said.write(data / SAID_FILE)
+    return tuple(TableStream(said).with_base(column) for column in live_columns(features))
+
+
+def write_encoded(data: Path, features: Path, columns: Sequence[LiveColumn], inputs: Sequence[Feature]) -> None:
+    """Write features/train: the rows of data/train, and the codes of the users' columns at their instants."""
+    rows = pq.read_table(data / "train", columns=["user_row", "item_row", "at"])
+    stream = TableStream(Said.read(data / SAID_FILE))
+    of_users = [stream.with_base(column) for column in columns if column.key == "user"]
+    found = stream.of(of_users, rows["user_row"].to_numpy(), rows["at"].to_numpy())
+    for column, made in zip(of_users, inputs, strict=True):
+        values = found[column.name]
+        codes = np.where(np.isnan(values), 1, 3 + np.searchsorted(_cuts(column), values, side="right"))
+        rows = rows.append_column(made.name, pa.array(codes.astype(np.int32)))
+    (features / "train").mkdir()
+    pq.write_table(rows, features / "train/part_000.parquet")
 
 
 def num_rows() -> dict[str, int]:
@@ -100,11 +124,6 @@ def pair_names(columns: Sequence[LiveColumn]) -> tuple[str, ...]:
     """What the items' columns are called as pair features."""
     names = [STREAM + column.name for column in columns if column.key == "item"]
     return (STREAM_KNOWN, *names) if names else ()
-
-
-def _with_base(column: LiveColumn, base: float) -> LiveColumn:
-    feature = column.feature
-    return LiveColumn(column.key, replace(feature, base=base) if feature.kind == RATE else feature)
 
 
 def _cuts(column: LiveColumn) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -20,25 +21,37 @@ from workflows.tables.split import SPLITS
 __all__ = ["TableEvents"]
 
 EVENTS_PER_BATCH = 4096
+SMALLEST = np.iinfo(np.int64).min + 1
 
 
 class TableEvents:
-    """The events of a run in the order in which they became known; those of items outside the catalogue are left out.
+    """The events of a run in the order in which they became known.
+
+    Those of items outside the catalogue, whose ids data/ does not keep, have one item that no catalogue has: windows of
+    users count them, as they count what comes live.
 
     Args:
         run: whose data stage has finished.
         part: all of them, what was known before the test split, or what came from then on.
+        of: rows of users and of items: only the events of one of either.
 
     Attributes:
         known_at: int64 [n], the instant from which on each is known, ascending, nanoseconds.
     """
 
-    def __init__(self, run: Run, part: Literal["all", "before test", "test"] = "all") -> None:
+    def __init__(
+        self,
+        run: Run,
+        part: Literal["all", "before test", "test"] = "all",
+        of: tuple[NDArray, NDArray] | None = None,
+    ) -> None:
         data = run.folder("data")
         said = _said(run)
-        kept = said.item >= 0
+        kept = np.ones(len(said), bool)
         if part != "all":
             kept &= (said.known_at < _test_begins(run)) == (part == "before test")
+        if of is not None:
+            kept &= np.isin(said.user, of[0]) | np.isin(said.item, of[1])
         self._said, self._places = said, np.flatnonzero(kept)
         self.known_at: NDArray[np.int64] = said.known_at[self._places]
         self._ids = {side: np.load(data / "ids" / f"{side}s.npy", allow_pickle=False) for side in ("user", "item")}
@@ -71,8 +84,22 @@ class TableEvents:
         )
 
     def _raw(self, side: str, rows: NDArray) -> NDArray:
-        ids = self._ids[side][rows]
-        return np.asarray(ids.astype(object if ids.dtype.kind == "S" else np.int64))
+        known = self._ids[side]
+        ids = known[rows]
+        raw: NDArray = np.asarray(ids.astype(object if ids.dtype.kind == "S" else np.int64))
+        if (rows < 0).any():
+            raw[rows < 0] = _outside(known)
+        return raw
+
+
+def _outside(ids: NDArray) -> int | bytes:
+    """An id that is none of these."""
+    if ids.dtype.kind == "S":
+        known = set(ids.tolist())
+        return next(name for n in itertools.count() if (name := b"outside the catalogue %d" % n) not in known)
+    # Neither the smallest integer, which is null, nor -1, which is padding.
+    free = np.setdiff1d(SMALLEST + np.arange(len(ids) + 1), ids)
+    return int(free[0])
 
 
 def _said(run: Run) -> Said:

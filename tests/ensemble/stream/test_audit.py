@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ensemble.export.stage import export
+from ensemble.stream import backfill as backfill_module
 from ensemble.stream.audit import audit
-from ensemble.stream.backfill import backfill
+from ensemble.stream.backfill import BESIDE, backfill
 from ensemble.stream.replay import replay
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, Events
 from runtime.stream.features import of_records
 from runtime.stream.folder import state_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
-from runtime.stream.log.reader import read_batches
+from runtime.stream.log.reader import next_offset, read_batches
 from runtime.stream.record import item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore, item_key
@@ -30,6 +32,7 @@ from workflows.core.run import Run
 from workflows.features.config import FeaturesConfig, StreamFeature
 from workflows.shop.config import ShopConfig
 from workflows.stream.features import since_labels, windows_of
+from workflows.stream.said import SAID_FILE, Said
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.info import DataInfo
 from workflows.tables.stage import prepare_data
@@ -159,12 +162,62 @@ def test_a_log_that_has_events_is_not_filled(run):
         backfill(run.root, None, 1)
 
 
+class Killed(BaseException):
+    """Ends a backfill as a signal does that nothing can catch, as far as a test in one process can."""
+
+
+@pytest.mark.parametrize(
+    ("when", "served"), [("feeding", 0), ("log", 0), ("state", 0), ("state", 1), ("stream.json", 0)]
+)
+def test_a_backfill_that_was_killed_left_all_or_nothing_and_goes_on(run, monkeypatch, when, served):
+    folder, replace_path = run.root / "events", Path.replace
+
+    def fed(ingest, *of):
+        feed(ingest, *of)
+        raise Killed
+
+    def moved(self, target):
+        if self.parent.name == BESIDE and self.name == when:
+            raise Killed
+        return replace_path(self, target)
+
+    feed = backfill_module._feed
+    Ingest(folder, StreamSpec.load(run.folder("repo") / "fused/cascade_events/1")).close()  # a server without events
+    with monkeypatch.context() as patch:
+        patch.setattr(backfill_module, "_feed", fed if when == "feeding" else feed)
+        patch.setattr(Path, "replace", moved)
+        with pytest.raises(Killed):
+            backfill(run.root, None, None)
+    assert (folder / BESIDE).is_dir()
+    is_there = when in ("state", "stream.json")  # the log, as a whole
+    assert (next_offset(folder) > 0) == is_there
+    if is_there and served:
+        Ingest(folder, StreamSpec.load(folder / BESIDE)).close()  # a server that makes the state of the log
+    backfill(run.root, None, None)
+    assert not (folder / BESIDE).exists()
+    with pytest.raises(ArtefactError, match="events already"):
+        backfill(run.root, None, None)
+    assert next_offset(folder) > 1000
+    audit(folder)
+    replay(folder, check=True)
+
+
+def test_a_folder_that_a_server_writes_is_not_filled(run):
+    held = Ingest(run.root / "events", StreamSpec.load(run.folder("repo") / "fused/cascade_events/1"))
+    with pytest.raises(ArtefactError, match="is being written by process"):
+        backfill(run.root, None, None)
+    held.close()
+
+
 def test_what_the_tables_have_from_the_future_does_not_close_the_windows_of_now(tmp_path, capsys):
     run, config = make_run(tmp_path / "run", num_users=40, num_items=120, stream=STREAM_FEATURES)
     path = run.folder("data") / "test/part_000.parquet"
     rows = pq.read_table(path)
     ahead = np.where(np.arange(len(rows)) < len(rows) - 3, rows["at"].to_numpy(), 7 * 10**18)
     pq.write_table(rows.set_column(rows.schema.get_field_index("at"), "at", pa.array(ahead)), path)
+    said = Said.read(run.folder("data") / SAID_FILE)
+    at = np.where(np.isin(said.at, rows["at"].to_numpy()[-3:]), 7 * 10**18, said.at)
+    replace(said, at=at, known_at=at).write(run.folder("data") / SAID_FILE)
     sign_again(run)
     export(run, config)
     backfill(run.root, None, None)
