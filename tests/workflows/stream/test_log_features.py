@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -64,20 +65,29 @@ def world(tmp_path, monkeypatch) -> tuple[Run, list[tuple]]:
     )  # fmt: skip
     ingest.accept(forget, START + 81 * 60 * SECOND)
     ingest.close()
-    run = Run(tmp_path / "run")
+    return prepared(Run(tmp_path / "run")), [event for event in counted if event[0] != 5]
+
+
+def prepared(run: Run) -> Run:
     data = DataConfig(events="events", timestamp="at", labels=["click", "buy"])
     prepare_data(run, data, SplitConfig(), ShopConfig(), 5, features=FEATURES)
-    return run, [event for event in counted if event[0] != 5]
+    return run
+
+
+def rows_of(run: Run) -> list[dict]:
+    """Rows of all splits, with raw ids."""
+    data = run.folder("data")
+    ids = {side: np.load(data / "ids" / f"{side}s.npy") for side in ("user", "item")}
+    rows = [row for split in ("train", "valid", "test") for row in pq.read_table(data / split).to_pylist()]
+    return [{**row, **{side: int(ids[side][row[f"{side}_row"]]) for side in ids}} for row in rows]
 
 
 def test_a_row_knows_what_had_arrived_before_its_instant(world):
     run, counted = world
-    data = run.folder("data")
-    ids = {side: np.load(data / "ids" / f"{side}.npy") for side in ("users", "items")}
-    rows = [row for split in ("train", "valid", "test") for row in pq.read_table(data / split).to_pylist()]
+    rows = rows_of(run)
     assert len(rows) > 400
     for row in rows:
-        user, item, t = ids["users"][row["user_row"]], ids["items"][row["item_row"]], row["at"]
+        user, t = row["user"], row["at"]
         known = [event for event in counted if event[3] < t]
         lower = {s: (t - s * SECOND) // (s * SECOND // 12) * (s * SECOND // 12) for s in (600, 3600)}
         of_user = [event for event in known if event[0] == user]
@@ -85,7 +95,27 @@ def test_a_row_knows_what_had_arrived_before_its_instant(world):
         assert row["all_1h"] == sum(e[2] >= lower[3600] for e in of_user)
         latest = max((e[2] for e in of_user if e[4] == "click"), default=None)
         assert row["idle"] == (None if latest is None else max(t - latest, 0) / SECOND)
-        assert item in ids["items"]
+
+
+def test_rows_stay_as_they_are_when_older_events_arrive_later(world, tmp_path):
+    run, _ = world
+    before = rows_of(run)
+    ingest, random = Ingest(Path("events"), SPEC), np.random.default_rng(9)
+    ids, nothing = np.empty(200, object), np.array([b""] * 200, object)
+    ids[:] = [b"late %d" % number for number in range(200)]
+    ingest.accept(
+        Events(np.full(200, INTERACTION, np.uint8), random.integers(1, 5, 200), random.integers(0, 8, 200),
+               START + random.integers(0, 79 * 60, 200) * SECOND, np.ones(200, np.uint8), np.ones(200, np.float32), ids,
+               nothing, ("", "click", "buy")),
+        START + 90 * 60 * SECOND,
+    )  # fmt: skip
+    ingest.close()
+    # Of the items' rate the base is that of all train events; the counts of users are their own.
+    names = ("user", "item", "at", "click", "buy", "clicks_10m", "all_1h", "idle")
+    told = [tuple(row[name] for name in names) for row in before]
+    again = Counter(tuple(row[name] for name in names) for row in rows_of(prepared(Run(tmp_path / "again"))))
+    assert again.total() == len(told) + 200
+    assert not Counter(told) - again
 
 
 def test_rates_have_the_base_of_what_was_known_in_train(world):
