@@ -14,7 +14,8 @@ from runtime.stream.folder import state_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
 from runtime.stream.record import item_record, unpack, user_record
-from runtime.stream.redis import RedisPartition, RedisStore
+from runtime.stream.redis import RedisStore
+from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_url import read_url
 from runtime.stream.spec import StreamSpec
 from runtime.stream.state import apply
