@@ -24,4 +24,4 @@ fi
 # A file's tests stay together, since they share what is trained for them; each process takes some 2 GB. One more than
 # there are cores: half of the time a test waits for a server.
 num_processes=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
-step "tests ($which)" "$bin/pytest" --require-triton --durations=15 -m "$selection" -n "$num_processes" --dist loadfile
+step "tests ($which)" "$bin/pytest" --require-triton --require-services --durations=15 -m "$selection" -n "$num_processes" --dist loadfile
