@@ -8,7 +8,7 @@ UV_VERSION := 0.9.11
 REQUIREMENTS ?= requirements/cpu.txt
 PYTHON_RANGE := >=3.10,<3.12
 
-.PHONY: demo test test-all test-rest test-warehouses setup requirements clean
+.PHONY: demo test test-all test-rest test-warehouses test-monitoring setup requirements clean
 
 demo: setup  ## every stage on the simulated shop, then serve, ask, print, stop
 	$(BIN)/cascade demo --config configs/shop.toml --out runs/shop --publish triton_repo
@@ -24,6 +24,9 @@ test-rest: setup  ## the tests that `make test` leaves out
 
 test-warehouses: setup  ## the tests of Snowflake and BigQuery, with emulators in environments of their own
 	scripts/warehouses.sh $(UV) $(BIN)
+
+test-monitoring: setup  ## the tests of rules and dashboards, with a real Prometheus
+	scripts/monitoring.sh $(BIN)
 
 setup: $(VENV)/.ready
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
 from runtime.chain import Chain, open_nodes, parse_all
-from runtime.errors import BadRequest
+from runtime.errors import BadRequest, ServerFault
 from runtime.plan import WIDTH, Plan
 from runtime.request import Parsed, join, pad_columns
 from runtime.spec import ChainSpec, Tensor
@@ -27,7 +27,6 @@ CHAIN_FOLDER = "chain"
 LOG_VARIABLE = "CASCADE_LOG"
 # What a response has of a chain with a live state: up to where it knows events, -1 where the state is away.
 OFFSET = "stream_offset"
-SERVER_FAULT = "the server could not answer this request; its log says why"
 
 # What a request gets: arrays, or the sentence that refuses it.
 Answer = Arrays | BadRequest
@@ -105,7 +104,7 @@ def answer_all(
     except Exception as error:  # whatever it is, the other requests must be answered
         log(f"{type(error).__name__}: {error}")
         if len(requests) == 1:
-            return [BadRequest(SERVER_FAULT)]
+            return [ServerFault()]
     return [answer_all(answer, [request], log)[0] for request in requests]
 
 

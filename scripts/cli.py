@@ -15,6 +15,7 @@ from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
 from scripts.log import log
 from scripts.monitor import monitor
+from scripts.monitor_files import monitor_files
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -42,7 +43,8 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, tables, doctor, demo),
+    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, monitor_files),
+    *(tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -11,7 +11,7 @@ compile() {
 }
 lock() { compile "$@" --universal --fork-strategy fewest --python-version 3.10; }
 lock312() { compile "$@" --python-version 3.12 --python-platform x86_64-manylinux_2_35 --only-binary :all:; }
-lock cpu --extra cpu --extra serve --extra baselines --extra search --extra dev --extra dev-services
+lock cpu --extra cpu --extra serve --extra baselines --extra search --extra monitor --extra dev --extra dev-services
 lock gpu --extra gpu
 lock serve --extra serve
 # numpy 1 in the first, since nvidia-pytriton's Triton needs it; numpy 2 in the second, for all that needs no Triton.

@@ -17,6 +17,8 @@ __all__ = ["Action", "monitor"]
 
 ALARM_STATUS = 3
 EVERY_S = 600.0
+# After a look that failed, such as one before anything was collected.
+AGAIN_S = 15.0
 
 
 class Action(str, enum.Enum):
@@ -36,13 +38,26 @@ def monitor(
     name: Annotated[str | None, typer.Argument(metavar="SIGNAL", help="As the page writes it, such as empty.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once; status 3 where a signal is out of limits.")] = False,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why the values are right.")] = "",
+    port: Annotated[
+        int | None, typer.Option("--port", help="Answer Prometheus on this port; 0 takes a free one.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address for that.")] = "127.0.0.1",
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="LOG of a server that is to be counted before it is collected.")
+    ] = None,
 ) -> None:
     """Measure each day of collected requests that has ended, and write MON/signals.parquet and MON/ops/index.html.
 
-    Without --once it looks every ten minutes until SIGTERM. Alone, it says which signals are out of their limits.
+    Without --once it looks every ten minutes until SIGTERM. Alone, it says which signals are out of their limits. With
+    --port Prometheus can read the signals, and who asks how much.
     """
     if action is None:
-        _look(path, once)
+        if port is None:
+            _look(path, once)
+            return
+        if once:
+            raise ConfigError("monitor: --once looks once and --port goes on; give one of them")
+        _serve(path, host, port, log or [])
         return
     if name is None:
         raise ConfigError(f"monitor {action.value}: name a signal, as MON/ops/index.html writes it")
@@ -57,6 +72,35 @@ def monitor(
 
     since = accept(path, name, reason)
     console.say(f"monitor: the values of {name} from {since} on are the new normal")
+
+
+def _serve(path: Path, host: str, port: int, logs: list[Path]) -> None:
+    from operations.signals.monitor import monitor_once, say_found
+    from scripts.needs import missing
+    from workflows.core import console
+    from workflows.core.errors import CascadeError, SetupError
+
+    if missing("monitoring"):
+        raise SetupError("monitor: --port needs prometheus-client; run make setup, or: uv pip install '.[monitor]'")
+    from operations.exporter import exported
+
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    problem = ""
+    with exported(path, host, port, logs) as taken:
+        print(f"READY http://{host}:{taken}/metrics", flush=True)
+        while not stop.is_set():
+            try:
+                found = monitor_once(path)
+                if found.num_new:
+                    say_found(path, found)
+                problem = ""
+            except CascadeError as error:  # the page goes on, and says since when nobody has looked
+                if str(error) != problem:
+                    console.say(f"monitor: {error}")
+                problem = str(error)
+            stop.wait(EVERY_S if not problem else AGAIN_S)
 
 
 def _look(path: Path, once: bool) -> None:

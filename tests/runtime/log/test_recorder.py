@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from runtime.errors import BadRequest
+from runtime.errors import BadRequest, ServerFault
 from runtime.log.folder import LogSettings, read_salt
 from runtime.log.record import ERROR, FORCED, HASH
 from runtime.log.sampling import key_of, limit_of, user_bytes
@@ -110,3 +112,34 @@ def test_a_request_larger_than_what_may_wait_is_counted(tmp_path, size):
     process.close()
     assert answer["num_items"][0, 0] > 0
     assert process.recorder._writer.counts["dropped_queue" if size > 4 << 20 else "written"] == 1
+
+
+def test_every_request_is_counted_whether_logged_or_not(tmp_path):
+    process = Process(LogSettings(tmp_path, 0.0, consumers=("web",)))
+    size = process.chain.spec.slate_size
+    good = {"user_id": np.array([[1], [10**9]])}
+    asked = [Request("a", {"consumer": "web"}), Request("b", {"X-Cascade-Consumer": "me"}), Request("c"), Request("d")]
+    more = {**good, "slate_size": np.array([[size], [1]], np.int32)}
+    process.answer(asked, [good, more, good, {}])
+    process.recorder.close()
+    (path,) = (tmp_path / "usage").glob("*.json")
+    said = json.loads(path.read_text())
+    assert sorted(said["requests"]) == [
+        ["other", "ok", 1],
+        ["unnamed", "ok", 1],
+        ["unnamed", "refused", 1],
+        ["web", "ok", 1],
+    ]
+    assert sum(count for *_, count in said["slates"]) == 6
+    assert {path for _, path, _, _ in said["slates"]} <= {"known_user", "history", "context", "popularity"}
+    assert sorted(name for name, _ in said["times"]) == ["other", "unnamed", "web"]
+    assert said["labels"] == {"model_version": "1", "layout": "fused", "step": "chain"}
+
+
+def test_an_answer_that_failed_is_counted_as_such(tmp_path):
+    process = Process(LogSettings(tmp_path, 1.0))
+    fails = process.recorder.answer(lambda: [ServerFault()], [Request("a")], [{"user_id": np.array([[1]])}])
+    process.recorder.close()
+    (path,) = (tmp_path / "usage").glob("*.json")
+    assert json.loads(path.read_text())["requests"] == [["unnamed", "failed", 1]]
+    assert "could not answer" in str(fails[0])
