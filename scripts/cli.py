@@ -11,6 +11,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.events import events
 from scripts.export import export
+from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
 from scripts.log import log
@@ -43,7 +44,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, monitor_files),
+    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, monitor_files, feedback),
     *(tables, doctor, demo),
 )
 for command in COMMANDS:

@@ -93,6 +93,7 @@ COMMANDS: Mapping[str, Needs] = {
     "log verify": Needs("export", ("tables",)),
     "log prune": Needs("export", ("tables",)),
     "log forget": Needs("export", ("tables",)),
+    "feedback": Needs("export", ("tables", "runtime")),
     "replay": Needs("export", ("tables", "runtime")),
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),

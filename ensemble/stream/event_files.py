@@ -55,13 +55,14 @@ def fingerprint(path: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def read_rows(path: Path, inputs: Mapping[str, str], skip: int = 0) -> Iterator[Row]:
+def read_rows(path: Path, inputs: Mapping[str, str], skip: int = 0, what: str = "events send") -> Iterator[Row]:
     """The rows of a file from one on; what a table has beside the server's fields is left out, and said once.
 
     Args:
         path: of the file; its suffix says what it is. "-" is NDJSON from standard input.
         inputs: datatype by field.
         skip: rows that are not wanted.
+        what: the command, for what it says.
 
     Raises:
         DataError: it is no such file, or cannot be read.
@@ -74,10 +75,10 @@ def read_rows(path: Path, inputs: Mapping[str, str], skip: int = 0) -> Iterator[
         raise DataError(f"{path} is no file of events: expected {', '.join(READERS)}, or - for NDJSON from a pipe")
     try:
         if kind == "parquet":
-            yield from _parquet_rows(path, inputs, skip)
+            yield from _parquet_rows(path, inputs, skip, what)
         elif kind == "csv":
             with path.open(newline="", encoding="utf-8-sig") as text:
-                yield from islice(_csv_rows(path, text, inputs), skip, None)
+                yield from islice(_csv_rows(path, text, inputs, what), skip, None)
         else:
             with path.open("rb") as file:
                 yield from islice(_json_rows(file), skip, None)
@@ -100,10 +101,10 @@ def _json_rows(file: IO[bytes]) -> Iterator[Row]:
             yield Row(number, {}, 'it is no JSON object like {"user_id": 17, "item_id": 5}')
 
 
-def _csv_rows(path: Path, text: IO[str], inputs: Mapping[str, str]) -> Iterator[Row]:
+def _csv_rows(path: Path, text: IO[str], inputs: Mapping[str, str], what: str) -> Iterator[Row]:
     reader = csv.reader(text)
     names = next(reader, [])
-    known = _known(path, names, inputs)
+    known = _known(path, names, inputs, what)
     for values in reader:
         if not values:
             continue
@@ -127,13 +128,13 @@ def _typed(cell: str, datatype: str) -> Any:
         return cell
 
 
-def _parquet_rows(path: Path, inputs: Mapping[str, str], skip: int) -> Iterator[Row]:
+def _parquet_rows(path: Path, inputs: Mapping[str, str], skip: int, what: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            known = _known(path, file.schema_arrow.names, inputs)
+            known = _known(path, file.schema_arrow.names, inputs, what)
             number = 0
             for batch in file.iter_batches(READ_AT_ONCE, columns=known):
                 if number + len(batch) > skip:
@@ -158,11 +159,11 @@ def _column(values: Any) -> list[Any]:
     return found
 
 
-def _known(path: Path, names: list[str], inputs: Mapping[str, str]) -> list[str]:
+def _known(path: Path, names: list[str], inputs: Mapping[str, str], what: str) -> list[str]:
     others = [name for name in names if name not in inputs]
     if others:
-        console.say(f"events send: {path} also has {', '.join(others)}, which no event has; left out")
+        console.say(f"{what}: {path} also has {', '.join(others)}, which no event has; left out")
     known = [name for name in names if name in inputs]
     if not known:
-        raise DataError(f"{path} has no column of an event; the server knows {', '.join(inputs)}")
+        raise DataError(f"{path} has no column of an event; they are {', '.join(inputs)}")
     return known

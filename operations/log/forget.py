@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from workflows.core import console
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 
-__all__ = ["forget"]
+__all__ = ["forget", "names_of"]
 
 
 def forget(folder: Path, user: str) -> int:
@@ -41,7 +42,7 @@ def forget(folder: Path, user: str) -> int:
         if (log / OPEN).is_dir():
             _collect(log, folder)
     try:
-        keys = [salt.user_key(name) for log in logs for salt in salts(log) for name in _names(user)]
+        keys = [salt.user_key(name) for log in logs for salt in salts(log) for name in names_of(user)]
     except LogError as error:
         raise ArtefactError(f"{error}; without it the rows of this user cannot be told from others") from error
     with writing("log forget", folder), held(folder, "changed"):
@@ -50,6 +51,8 @@ def forget(folder: Path, user: str) -> int:
         known = read_json(folder / FORGOTTEN, {})
         change.place_json(folder / FORGOTTEN, known | {key.hex(): time.time_ns() for key in keys})
         num_rows = sum(_without(change, path, keys) for path in parquet_files(folder))
+        for path in (*folder.glob("joined/*/*/[!.]*.parquet"), *folder.glob("feedback/*/[!.]*.parquet")):
+            _without(change, path, keys)
         change.commit()
         drop_unnamed(folder)
     console.say(
@@ -67,7 +70,7 @@ def _collect(log: Path, folder: Path) -> None:
             raise
 
 
-def _names(user: str) -> Iterator[bytes]:
+def names_of(user: str) -> Iterator[bytes]:
     """The bytes of an id that may be a text or a number."""
     yield user_bytes(user)
     if user.removeprefix("-").isascii() and user.removeprefix("-").isdigit():
@@ -78,13 +81,25 @@ def _without(change: Change, path: Path, keys: list[bytes]) -> int:
     """Have a file written anew without some users; the number of rows that go."""
     wanted = pa.array(keys, pa.binary(16))
     # One file, without what its folders are named.
-    is_theirs = pc.is_in(pq.ParquetFile(path).read(["user_key"])["user_key"], value_set=wanted)
+    file = pq.ParquetFile(path)
+    if "user_key" in file.schema_arrow.names:
+        is_theirs = pc.is_in(file.read(["user_key"])["user_key"], value_set=wanted)
+    else:
+        is_theirs = _any_in(file.read(["user_keys"])["user_keys"].combine_chunks(), wanted)
     num_rows = int(pc.sum(is_theirs).as_py() or 0)
     if not num_rows:
         return 0
-    left = pq.ParquetFile(path).read().filter(pc.invert(is_theirs))
+    left = file.read().filter(pc.invert(is_theirs))
     if left.num_rows:
         write_table(left, change.place(path))
     else:
         change.remove(path)
     return num_rows
+
+
+def _any_in(lists: pa.Array, wanted: pa.Array) -> pa.Array:
+    """Whether one of the values of a list is wanted."""
+    found = np.zeros(len(lists), bool)
+    of = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    found[of[pc.is_in(pc.list_flatten(lists), value_set=wanted).to_numpy(zero_copy_only=False)]] = True
+    return pa.array(found)

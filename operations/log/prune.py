@@ -33,9 +33,10 @@ def prune(folder: Path, days: int) -> int:
     first_kept = datetime.now(timezone.utc).date() - timedelta(days=days - 1)
     with writing("log prune", folder), held(folder, "pruned"):
         passed = [path for path in (folder / REQUESTS).glob("chain=*/date=*") if _date(path) < first_kept]
-        for path in passed:
+        of_feedback = (*folder.glob("joined/chain=*/date=*"), *folder.glob("feedback/date=*"))
+        for path in (*passed, *(path for path in of_feedback if _date(path) < first_kept)):
             shutil.rmtree(path)
-        for path in (folder / REQUESTS).glob("chain=*"):
+        for path in (*(folder / REQUESTS).glob("chain=*"), *folder.glob("joined/chain=*")):
             if not any(path.iterdir()):
                 path.rmdir()
         change = Change(folder)

@@ -1,0 +1,1 @@
+"""What users did with logged slates: events joined with them, and live quality."""
