@@ -13,7 +13,7 @@ from typing import Any, Callable, TypeVar, Union
 
 from cascade_client.address import Address
 from cascade_client.answers import decode
-from cascade_client.errors import BadSetting, CannotReach, RequestRefused, Timeout, Unavailable
+from cascade_client.errors import BadSetting, CannotReach, CascadeClientError, RequestRefused, Timeout, Unavailable
 from cascade_client.events import Event, EventOutcome, encode_events, outcomes_of
 from cascade_client.failures import too_slow
 from cascade_client.request import USERS, Inputs, Request, read_inputs, read_version
@@ -115,6 +115,7 @@ class Exchange:
         retry, deadline = self._settings.retry, Deadline(self._settings.timeout_s)
         waits: Iterator[float] = retry.waits() if retry else iter(())
         limit_s = retry.attempt_timeout_s if retry else None
+        before: CascadeClientError | None = None
         while True:
             left_s = deadline.left()
             try:
@@ -123,10 +124,11 @@ class Exchange:
                 wait_s = next(waits, None)
                 is_final = isinstance(error, Timeout) and limit_s is None
                 if wait_s is not None and not is_final and wait_s < deadline.left():
+                    before = before if isinstance(error, Timeout) else error
                     yield Wait(wait_s)
                     continue
                 if isinstance(error, Timeout):  # it names what was left for the last step
-                    raise too_slow(self._settings.address, self._settings.timeout_s) from error.__cause__
+                    raise too_slow(self._settings.address, self._settings.timeout_s, before) from error.__cause__
                 raise
 
     def _inputs(self, deadline: Deadline) -> Generator[Step, Any, Inputs]:

@@ -108,9 +108,10 @@ def not_cascade(address: object, why: str) -> WrongServer:
     )
 
 
-def too_slow(address: Address, timeout_s: float) -> Timeout:
-    """The error for a connection without an answer."""
-    return Timeout(f"no answer from {address} within {timeout_s:g} s; check the address, or allow more time")
+def too_slow(address: Address, timeout_s: float, before: Exception | None = None) -> Timeout:
+    """The error for a connection without an answer; `before`: what an earlier try of the same call was told."""
+    remedy = "check the address, or allow more time" if before is None else f"an earlier try was told: {before}"
+    return Timeout(f"no answer from {address} within {timeout_s:g} s; {remedy}")
 
 
 def cannot_reach(address: Address, why: str) -> CannotReach:

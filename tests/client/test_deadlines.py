@@ -13,7 +13,7 @@ import pytest
 
 from cascade_client import BadSetting, CannotReach, CascadeClient, Retry, Timeout
 from tests.client.in_loop import KINDS, make_client
-from tests.client.peers import GOOD, METADATA, grpc_answer, grpc_peer, http_peer
+from tests.client.peers import GOOD, METADATA, error_reply, grpc_answer, grpc_peer, http_peer
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -91,6 +91,22 @@ def test_a_grpc_model_that_hangs_is_asked_once_unless_another_try_is_allowed(kin
         with make_client(kind, url, timeout_s=10, retry=Retry(attempt_timeout_s=0.5)) as client, took_about(0.5):
             assert client.recommend([1])[0].item_ids == ["a"]
         assert len(asked) == 3
+        release.set()
+
+
+@pytest.mark.parametrize("kind", ["sync-http", "asyncio-http"])
+def test_a_last_try_without_an_answer_does_not_hide_what_an_earlier_one_was_told(kind: str) -> None:
+    told, release = [error_reply(503, "no broker takes events now")], threading.Event()
+
+    def answer() -> Any:
+        if not told:
+            release.wait(20)
+        return told.pop() if told else GOOD
+
+    with http_peer((200, METADATA), answer) as url, make_client(kind, url, timeout_s=2) as client:
+        said = r"no answer from \S+ within 2 s; an earlier try was told: .*no broker takes events now"
+        with pytest.raises(Timeout, match=said):
+            client.recommend([1])
         release.set()
 
 

@@ -121,7 +121,7 @@ def test_a_server_starts_and_answers_while_the_topic_is_away(product: Product) -
     away = "kafka://127.0.0.1:1/clicks?message.timeout.ms=300"
     with TritonServer(
         product.repository, events=product.folder / "other", store=product.store_url, source=away
-    ) as server, CascadeClient(server.grpc_url) as client:  # fmt: skip
+    ) as server, CascadeClient(server.grpc_url, timeout_s=60, retry=None) as client:  # fmt: skip
         assert client.recommend([user_id(3, False)])[0].item_ids
         with pytest.raises(Unavailable, match=r"no broker of .* takes events now.*send it again"):
             client.send([{"user_id": 3, "item_id": item_id(3, False)}])
