@@ -15,7 +15,7 @@ from ensemble.serving.client_errors import as_ours
 from ensemble.serving.commands import context_value
 from workflows.core.errors import RequestError, ServingError
 
-__all__ = ["IN_FLIGHT", "USERS_AT_ONCE", "Answer", "Asker", "batches"]
+__all__ = ["IN_FLIGHT", "Answer", "Asker", "batches"]
 
 USERS_AT_ONCE, IN_FLIGHT = 32, 8
 TIMEOUT_S, QUICK_TIMEOUT_S = 30.0, 5.0
@@ -87,16 +87,17 @@ class Asker:
             (slate,) = self._client.recommend([NOBODY[self.user_id_dtype]], slate_size=size)
         return slate
 
+    def most_users(self) -> int:
+        """Of how many users a request is to be: 32, or half as many until the server takes them."""
+        size = USERS_AT_ONCE
+        while size > 1 and not self._takes([NOBODY[self.user_id_dtype]] * size, None):
+            size //= 2
+        return size
+
     def longest(self, sizes: Sequence[int]) -> int:
         """The first of some sizes of a slate that the server takes; the last one needs no trial."""
-        for size in sizes[:-1]:
-            try:
-                self.popular(size)
-                return size
-            except RequestError as error:
-                if not isinstance(error.__cause__, RequestRefused):
-                    raise
-        return sizes[-1]
+        nobody = [NOBODY[self.user_id_dtype]]
+        return next((size for size in sizes[:-1] if self._takes(nobody, size)), sizes[-1])
 
     def slates(self, parts: Iterable[Sequence[Id]], size: int, min_offset: int | None = None) -> Iterator[Answer]:
         """The slates of batches of users, in their order.
@@ -146,6 +147,17 @@ class Asker:
     ) -> None:
         self.close()
 
+    def _takes(self, users: Sequence[Id], size: int | None) -> bool:
+        """Whether the server takes a request of so many users and items."""
+        try:
+            with as_ours():
+                self._client.recommend(users, slate_size=size)
+            return True
+        except RequestError as error:
+            if not isinstance(error.__cause__, RequestRefused):
+                raise
+            return False
+
     def _ask(self, users: Sequence[Id], size: int, min_offset: int | None) -> Answer:
         asked_at_ms = time.time_ns() // 1_000_000
         context = {name: [value] * len(users) for name, value in self._context.items()}
@@ -153,7 +165,7 @@ class Asker:
         return Answer(list(made), asked_at_ms)
 
 
-def batches(users: Sequence[Id], start: int = 0, size: int = USERS_AT_ONCE) -> Iterator[Sequence[Id]]:
-    """Users from one on, a request's at a time."""
+def batches(users: Sequence[Id], size: int, start: int = 0) -> Iterator[Sequence[Id]]:
+    """Users from one on, so many at a time."""
     for first in range(start, len(users), size):
         yield users[first : first + size]

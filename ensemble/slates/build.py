@@ -152,7 +152,7 @@ def _build(cache: Cache, asker: Asker, current: Current, users: Sequence[Id]) ->
     done, since_commit, offset = building.done, 0, building.offset
     with console.progress("slates build", len(users), "users") as bar:
         bar.advance(bar.task_ids[0], done)
-        for answer in asker.slates(batches(users, done), current.num_items):
+        for answer in asker.slates(batches(users, asker.most_users(), done), current.num_items):
             items += entries_of(current, answer)
             offset = min([_known(slate.stream_offset, offset) for slate in answer.slates])
             done, since_commit = done + len(answer.slates), since_commit + 1

@@ -147,6 +147,7 @@ class _Refresh:
     def _begin(self, built: Current) -> None:
         """Go on from where the slates of a build, or an earlier refresh of them, are."""
         self._asker.use(built.context)
+        self._at_once = self._asker.most_users()
         self._current, self._look_at = built, 0.0
         if self._events is None:
             return
@@ -193,7 +194,7 @@ class _Refresh:
         """Ask for the slates of users and write them."""
         is_text, items = self._current.user_id_dtype == "BYTES", list[Item]()
         reached: list[tuple[bytes, int]] = []
-        for answer in self._asker.slates(batches(users), self._current.num_items, min_offset):
+        for answer in self._asker.slates(batches(users, self._at_once), self._current.num_items, min_offset):
             items += entries_of(self._current, answer)
             for slate in answer.slates:
                 if slate.stream_offset is None and min_offset is not None:

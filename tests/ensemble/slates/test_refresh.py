@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cascade_client import CascadeClient, SlateCache
+from cascade_client import CascadeClient, RequestRefused, SlateCache
 from cascade_client.slate_entry import Entry, entry_key, user_key
 from ensemble.config import ChainConfig, Config
 from ensemble.export.stage import export
@@ -82,7 +82,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("slates")
-    chain = ChainConfig(num_candidates=30, slate_size=SIZE, max_slate_size=20)
+    # Fewer users in a request than a build asks for at once elsewhere.
+    chain = ChainConfig(num_candidates=30, slate_size=SIZE, max_slate_size=20, max_batch_size=20)
     run, plain = make_run(root / "run", num_users=60, num_items=120, chain=chain)
     config = msgspec.structs.replace(plain, stream=StreamConfig())
     export(run, config)
@@ -97,9 +98,17 @@ def served(tmp_path_factory) -> Iterator[Served]:
 def test_cached_slates_are_the_servers(served):
     users = [user_id(row, False) for row in range(60)]
     with SlateCache(served.cache, events="") as cache:
-        assert [slate.item_ids for slate in cache.recommend(users)] == [
-            slate.item_ids for slate in [*served.client.recommend(users[:30]), *served.client.recommend(users[30:])]
-        ]
+        made = [slate for start in (0, 20, 40) for slate in served.client.recommend(users[start : start + 20])]
+        assert [slate.item_ids for slate in cache.recommend(users)] == [slate.item_ids for slate in made]
+
+
+def test_more_users_than_one_request_may_hold_get_new_slates(served):
+    users = [user_id(row, False) for row in range(25, 50)]
+    for user in users:
+        served.click(user, served.read(user).item_ids[0])
+    with pytest.raises(RequestRefused, match="20"):
+        served.client.recommend(users)
+    assert "25 slates are new" in served.slates("refresh")
 
 
 def test_a_user_who_clicks_gets_full_pages_without_and_a_new_slate_that_knows(served):
