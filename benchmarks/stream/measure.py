@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.result import Benchmark, Cell, Table, Target, command_line, judge
 from benchmarks.stream.added import Added, measure_added
 from benchmarks.stream.folding import Folding, measure_folding
+from benchmarks.stream.hot import Hot, measure_hot
 from benchmarks.stream.ingest import measure as measure_ingest
 from benchmarks.stream.own_writes import OwnWrites, measure_own_writes
 from ensemble.config import Config
@@ -25,12 +26,15 @@ from workflows.core.run import Run
 __all__ = ["measure_stream"]
 
 CLIENTS = 16
+HOT_EVENTS = 200_000
 SUMMARY = """Live events of the chain of {num_users:,} users and {num_items:,} items. *In*: a real Triton with an empty
 folder of live events, on disk before an answer (`ack = "log"`); the clients share its cores. *Click to slate*: one
 client, and {clients}, send one click at a time and ask for the next slate; a click is missed when its item is in it.
 *Added to a request*: the chain in one process, users with {clicks} live events each, beside the same chain without a
 live state that gets the same items in its request, asked in turn. *Fold*: {num_events:,} events in batches of 4,096 in
-one process, log and store included; then the state is removed and made again from the log."""
+one process, log and store included; then the state is removed and made again from the log. *Hot*: {num_hot:,} events in
+the same way, with three windows of users and items, drawn evenly and then with half of them on one item and a quarter
+by one user."""
 
 
 def measure_stream(run: Run, config: Config, num_events: int, clicks: int) -> Benchmark:
@@ -60,12 +64,14 @@ def measure_stream(run: Run, config: Config, num_events: int, clicks: int) -> Be
         console.say(f"benchmark: {num_events:,} events folded")
         folding = measure_folding(spec, ids, folder / "folding", num_events)
         shutil.rmtree(folder / "folding")
+        console.say(f"benchmark: {HOT_EVENTS:,} events, half of them of one item")
+        hot = measure_hot(spec, ids, folder, HOT_EVENTS)
     took_s = time.perf_counter() - started_at
     sizes = {"num_users": len(ids["user"]), "num_items": len(ids["item"])}
     return Benchmark(
         name="stream",
         title="Live events",
-        summary=SUMMARY.format(**sizes, clients=CLIENTS, clicks=5, num_events=num_events),
+        summary=SUMMARY.format(**sizes, clients=CLIENTS, clicks=5, num_events=num_events, num_hot=HOT_EVENTS),
         command=command_line("stream", {"events": num_events, "clicks": clicks}),
         settings={
             **sizes,
@@ -73,13 +79,13 @@ def measure_stream(run: Run, config: Config, num_events: int, clicks: int) -> Be
             "clicks": clicks,
             "measuring, s": round(took_s),
         },
-        figures=_tables(taken, own, added, folding),
-        targets=_targets(taken, own, added, folding),
+        figures=_tables(taken, own, added, folding, hot),
+        targets=_targets(taken, own, added, folding, hot),
     )
 
 
 def _tables(
-    taken: list[dict[str, float]], own: dict[int, OwnWrites], added: list[Added], folding: Folding
+    taken: list[dict[str, float]], own: dict[int, OwnWrites], added: list[Added], folding: Folding, hot: Hot
 ) -> list[Table]:
     rows: list[list[Cell]] = [
         [int(t["clients"]), int(t["batch"]), t["events_per_s"], t["p50_ms"], t["p99_ms"]] for t in taken
@@ -96,11 +102,12 @@ def _tables(
             ["events/CPU-s", "state again, s a million", "log, B an event", "Parquet, B an event", "state, B a user"],
             folds,
         ),
+        Table("Hot item and user", ["even, events/CPU-s", "hot, events/CPU-s", "hot / even"], [[*hot, hot.share]]),
     ]  # fmt: skip
 
 
 def _targets(
-    taken: list[dict[str, float]], own: dict[int, OwnWrites], added: list[Added], folding: Folding
+    taken: list[dict[str, float]], own: dict[int, OwnWrites], added: list[Added], folding: Folding, hot: Hot
 ) -> list[Target]:
     by_setting = {(int(t["clients"]), int(t["batch"])): t for t in taken}
     alone, many, most = (by_setting[setting] for setting in ((1, 1), (8, 64), (4, 512)))
@@ -114,6 +121,7 @@ def _targets(
         judge("added to a request of one user, p50 ms", added[0].live_p50_ms - added[0].plain_p50_ms, "<=", 0.15),
         judge("added to a request of one user, p99 ms", added[0].live_p99_ms - added[0].plain_p99_ms, "<=", 0.5),
         judge("events folded a CPU-second", folding.events_per_cpu_s, ">=", 100_000),
+        judge("a hot item and user, share of the speed of even events", hot.share, ">=", 0.8),
         judge("a state made again, s a million events", folding.refold_s_per_million, "<=", 10.0),
         judge("Parquet, B an event", folding.parquet_bytes, "<=", 20.0),
         judge("state, B a user", folding.record_bytes, "<=", 1_600.0),

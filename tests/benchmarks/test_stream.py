@@ -7,7 +7,8 @@ import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
-from benchmarks.stream.folding import measure_folding
+from benchmarks.stream.folding import drawn_events, measure_folding
+from benchmarks.stream.hot import heated, measure_hot
 from benchmarks.stream.ingest import Setting, requests
 from runtime.stream.log.reader import next_offset
 from runtime.stream.spec import StreamSpec
@@ -40,3 +41,18 @@ def test_a_fold_is_measured_on_every_event(tmp_path):
     assert next_offset(tmp_path / "events") == 9_000
     assert all(value > 0 for value in found)
     assert 20 < found.log_bytes < 60
+
+
+@pytest.mark.parametrize("kind", [int, bytes])
+def test_a_hot_item_and_user_have_their_share_of_the_events(tmp_path, kind: type) -> None:
+    ids = {"user": USERS[kind], "item": np.arange(1, 1001)}
+    drawn = drawn_events(ids, ("click",), 4096, 0, 4096, np.random.default_rng(3))
+    found = heated(drawn, ids)
+    assert 0.5 <= (found.item == 1).mean() < 0.51
+    assert (found.user[::4] == USERS[kind].tolist()[0]).all()
+    kept = np.arange(4096) % 4 % 2 == 1
+    assert (found.item[kept] == drawn.item[kept]).all() and (found.user[kept] == drawn.user[kept]).all()
+    dtype = "BYTES" if kind is bytes else "INT64"
+    hot = measure_hot(StreamSpec(dtype, "INT64", ("click",)), ids, tmp_path, 5_000)
+    assert hot.share == hot.hot_per_cpu_s / hot.even_per_cpu_s > 0
+    assert {next_offset(path) for path in tmp_path.iterdir()} == {5_000}
