@@ -17,7 +17,7 @@ from ensemble.stream.topic_batches import NEW_PREFIX, TopicBatches
 from runtime.stream.folder import FolderError, state_folder
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import Batch
-from runtime.stream.record import IN_STOCK, NOT_SAID, item_record, unpack, user_record
+from runtime.stream.record import IN_STOCK, NOT_SAID, RecordError, item_record, read_seen, unpack, user_record
 from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ITEM, SEEN, USER, LmdbStore, Reading, StoreError
@@ -94,7 +94,7 @@ def _audit_shared(shared: Shared) -> None:
         for partition in range(topic.num_partitions):
             with RedisPartition(store, partition).read() as reading:
                 counted = _Audit(reading, shared.spec, NEW_PREFIX)
-                counted.compare(topic.batches(partition, 0, reading.position), is_counted=True)
+                counted.compare(topic.batches(partition, 0, reading.position, store), is_counted=True)
             num_values, num_ahead = num_values + counted.num_values, num_ahead + counted.num_ahead
     ahead = f"; {num_ahead:,} records that workers changed meanwhile are left out" if num_ahead else ""
     console.say(f"stream audit: all {num_values:,} values of the live state are those of the topic, 0 differ{ahead}")
@@ -149,25 +149,28 @@ class _Audit:
         """(what, value of the state, right value) of every user of the log."""
         for user, told in expected.users.items():
             value, known = self._reading.get([USER + user, SEEN + user])
-            (record,) = unpack([value], user_record(self._spec))
+            try:
+                (record,) = unpack([value], user_record(self._spec))
+                seen = read_seen([known or b""])
+            except RecordError as error:
+                raise self._damaged(f"user {_name(user, self._spec)}", error) from None
             if self._is_ahead(record):
                 continue
-            values = list(self._of_user(user, record, known, expected, t))
+            values = list(self._of_user(user, record, seen, expected, t))
             if told.first_at < self._reading.expired_at and any(found != right for _, found, right in values):
                 self.num_gone += 1
             else:
                 yield from values
 
     def _of_user(
-        self, user: bytes, record: NDArray, known: bytes | None, expected: Expected, t: int
+        self, user: bytes, record: NDArray, seen: NDArray, expected: Expected, t: int
     ) -> Iterator[tuple[str, Any, Any]]:
         spec = self._spec
         slots = record["slots"][: record["num_history"]][::-1]
         history = list(zip(slots["at"].tolist(), slots["offset"].tolist(), slots["item"].tolist(), strict=True))
         name = _name(user, spec)
         yield f"the history of user {name}", history, expected.history(user)
-        seen = np.frombuffer(known or b"", "<i8").tolist()
-        yield f"what user {name} has seen besides", seen, expected.seen(user)
+        yield f"what user {name} has seen besides", seen.tolist(), expected.seen(user)
         if spec.since:
             right = [expected.since(user, label) for label in spec.since]
             yield f"the latest events of user {name}", record["since"].tolist(), right
@@ -176,16 +179,22 @@ class _Audit:
     def _items(self, expected: Expected, t: int, is_counted: bool) -> Iterator[tuple[str, Any, Any]]:
         """The same of every item of the state, with windows or without."""
         for key, value in self._reading.scan(ITEM):
-            (record,) = unpack([value], item_record(self._spec))
+            item = int.from_bytes(key[1:], "big") - (1 << 63)
+            try:
+                (record,) = unpack([value], item_record(self._spec))
+            except RecordError as error:
+                raise self._damaged(f"item {item}", error) from None
             if self._is_ahead(record):
                 continue
-            item = int.from_bytes(key[1:], "big") - (1 << 63)
             said = expected.stock.get(item)
             stock = None if record["stock"] == NOT_SAID else bool(record["stock"] == IN_STOCK)
             yield f"the stock of item {item}", stock, None if said is None else said[2]
             if is_counted:
                 windows = _windows(record, self._spec.item_windows, t)
                 yield f"windows of item {item}", windows, expected.of_item(item, t)
+
+    def _damaged(self, whose: str, error: RecordError) -> ArtefactError:
+        return ArtefactError(f"stream audit: {whose} cannot be read in the live state: {error}; {self._way_out}")
 
     def _is_ahead(self, record: NDArray) -> bool:
         """Whether a worker has written it since the position was read."""

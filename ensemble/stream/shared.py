@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ensemble.serving.repository import events_folder, find_repository, takes_events
 from ensemble.stream.addresses import source_topic, store_url
 from runtime.stream.fields import EVENTS_MODEL
+from runtime.stream.record import RecordError
 from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore
 from runtime.stream.redis_url import read_url
 from runtime.stream.spec import StreamSpec
@@ -114,9 +115,9 @@ def one_sentence() -> Iterator[None]:
     """Say what a topic or a state says as an error of ours.
 
     Raises:
-        ServingError: one of them cannot be used.
+        ServingError: one of them cannot be used, or a record is damaged.
     """
     try:
         yield
-    except (StoreError, TopicError) as error:
+    except (StoreError, TopicError, RecordError) as error:
         raise ServingError(str(error)) from error

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from ensemble.stream.shared import Shared, one_sentence, open_store
 from ensemble.stream.topic_batches import NEW_PREFIX, TopicBatches
+from runtime.stream.events import Events
+from runtime.stream.poison import fold
 from runtime.stream.record import unpack, user_record
 from runtime.stream.redis import AT_ONCE, RedisStore
 from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.spec import StreamSpec
-from runtime.stream.state import apply_at
 from runtime.stream.store import ITEM, SEEN, USER, LmdbStore, Reading
 from workflows.core import console
 from workflows.core.errors import ArtefactError
@@ -45,6 +46,8 @@ def replay_shared(shared: Shared, *, check: bool) -> None:
         fresh = _Fresh(topic, shared.spec, scratch, stack)
         if not check:
             fresh.fold([high for _, high in topic.bounds])
+            if fresh.num_set_aside:
+                console.say(f"stream replay: {fresh.num_set_aside:,} events cannot be folded, and were left out")
             return
         store = stack.enter_context(open_store(shared))
         topic.check_whole(store)
@@ -52,7 +55,13 @@ def replay_shared(shared: Shared, *, check: bool) -> None:
 
 
 class _Fresh:
-    """A state of each partition, made here."""
+    """A state of each partition, made here.
+
+    Attributes:
+        stores: by partition.
+        positions: how far each is.
+        num_set_aside: events that could not be folded.
+    """
 
     def __init__(self, topic: TopicBatches, spec: StreamSpec, scratch: Path, stack: ExitStack) -> None:
         self._topic, self._spec = topic, spec
@@ -60,13 +69,14 @@ class _Fresh:
         for store in self.stores:
             stack.callback(store.close)
         self.positions = [low for low, _ in topic.bounds]
+        self.num_set_aside = 0
 
-    def fold(self, positions: Sequence[int]) -> None:
-        """Go on up to these."""
+    def fold(self, positions: Sequence[int], state: RedisStore | None = None) -> None:
+        """Go on up to these, without what a state has been made without."""
         started_at, started_cpu, num_events = time.perf_counter(), time.process_time(), 0
         for partition, (store, stop) in enumerate(zip(self.stores, positions, strict=True)):
-            for batch in self._topic.batches(partition, self.positions[partition], stop):
-                apply_at(store, self._spec, batch.events, batch.offsets, batch.next_offset)
+            for batch in self._topic.batches(partition, self.positions[partition], stop, state):
+                fold(store, self._spec, batch.events, batch.offsets, batch.next_offset, self._set_aside)
                 num_events += len(batch.offsets)
             self.positions[partition] = max(stop, self.positions[partition])
         took, cpu = time.perf_counter() - started_at, time.process_time() - started_cpu
@@ -75,6 +85,10 @@ class _Fresh:
                 f"stream replay: folded {num_events:,} events in {console.duration(took)}, "
                 f"{num_events / max(cpu, 1e-9):,.0f} a CPU-second"
             )
+
+    def _set_aside(self, event: Events, offset: int, why: str) -> None:
+        """An event that cannot be folded is left out here, as by a worker."""
+        self.num_set_aside += 1
 
 
 def _check(store: RedisStore, fresh: _Fresh, spec: StreamSpec) -> None:
@@ -85,7 +99,7 @@ def _check(store: RedisStore, fresh: _Fresh, spec: StreamSpec) -> None:
         time.sleep(WAIT_S if round_ else 0)
         before = list(fresh.positions)
         with store.read() as reading:
-            fresh.fold(getattr(reading.position, "parts", ()))
+            fresh.fold(getattr(reading.position, "parts", ()), store)
         if round_ > 1 and before == fresh.positions:
             break
         if not round_:

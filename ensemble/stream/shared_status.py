@@ -49,6 +49,8 @@ def _state(shared: Shared, bounds: list[tuple[int, int]]) -> Iterator[tuple[str,
                 if left:
                     yield f"partition {number}", f"at {positions[number]:,} of {bounds[number][1]:,}"
         yield "up to date as of", _age(reading.fresh_at)
+        if num := sum(len(store.set_aside_offsets(number)) for number in range(len(positions))):
+            yield "events set aside", f"{num:,}, which could not be folded into the state and count nowhere"
         found = Counter(key[:1] for key in reading.every_key())
         yield "holds", f"{found[USER]:,} users, {found[ITEM]:,} items"
 

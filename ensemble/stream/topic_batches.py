@@ -16,6 +16,7 @@ from workflows.core.errors import ArtefactError
 __all__ = ["NEW_PREFIX", "TopicBatches"]
 
 NS_PER_MS = 1_000_000
+NONE = np.zeros(0, np.int64)
 # What helps a state that is not what its topic makes.
 NEW_PREFIX = (
     "start workers with another prefix in the store's URL (?prefix=...), and a new state is made from the topic"
@@ -66,18 +67,27 @@ class TopicBatches:
                     "anew; give another prefix in the store's URL (?prefix=...)"
                 )
 
-    def batches(self, partition: int, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, partition: int, start: int, stop: int, state: RedisStore | None = None) -> Iterator[Batch]:
         """The good events of a partition between two offsets.
+
+        Args:
+            partition: of the topic.
+            start: the first offset.
+            stop: the offset that is no longer read.
+            state: without the events that its workers have set aside; None: with all.
 
         Raises:
             ServingError: see `TopicReader.read`.
+            StoreError: the state is away.
         """
+        set_aside = NONE if state is None else state.set_aside_offsets(partition)
         for messages in self._topic.read(partition, start, stop):
             found = self._reader.read(partition, messages)
             if isinstance(found, Read):
                 arrived = {message.offset: message.at_ms * NS_PER_MS for message in messages}
                 received_at = np.array([arrived[offset] for offset in found.offsets.tolist()], np.int64)
-                yield Batch(found.events, found.offsets, received_at, messages[-1].offset + 1)
+                batch = Batch(found.events, found.offsets, received_at, messages[-1].offset + 1)
+                yield batch.without(set_aside)
 
     def close(self) -> None:
         """Give the connections back."""

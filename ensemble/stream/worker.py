@@ -243,7 +243,8 @@ class Worker:
             return False
 
     def _set_aside(self, partition: int, event: Events, offset: int, why: str) -> None:
-        """Keep an event that cannot be folded beside the refused ones."""
+        """Keep an event that cannot be folded beside the refused ones; the state says that it is without it."""
+        self._store.set_aside(partition, offset)
         self._keep([set_aside_line(event, offset, why, partition=partition)])
         self.num_rejected += 1
         self.num_events -= 1

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from runtime.stream.folder import FOLDER_VARIABLE, state_folder
 from runtime.stream.homes import Home, LmdbHome, Nowhere, RedisHome
-from runtime.stream.record import item_record, read_users, unpack, user_record
+from runtime.stream.record import ITEM_BYTES, RecordError, item_record, read_seen, read_users, unpack, user_record
 from runtime.stream.redis_url import STORE_VARIABLE
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import ALWAYS, COUNTED, ITEM, SEEN, STOCK, USER, Reading, StoreError
@@ -218,6 +218,8 @@ class LiveState:
         except StoreError:
             self._home.failed()
             return None
+        except RecordError:
+            return None
 
     def _read(self, reading: Reading, keys: Sequence[bytes]) -> LiveUsers:
         wanted = [USER + key for key in keys]
@@ -248,8 +250,8 @@ class LiveState:
         if full:
             seen = [all_seen[place] for place in full] if all_seen else reading.get([SEEN + keys[at] for at in full])
             left = [value or b"" for value in seen]
-            seen_place = np.repeat(np.array(full, np.int64), [len(value) // 8 for value in left])
-            seen_items = np.frombuffer(b"".join(left), "<i8")
+            seen_place = np.repeat(np.array(full, np.int64), [len(value) // ITEM_BYTES for value in left])
+            seen_items = read_seen(left)
         slots = slots[:, ::-1]
         places = np.array(known)
         return LiveUsers(

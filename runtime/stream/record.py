@@ -13,11 +13,14 @@ from runtime.stream.windows import ring_fields
 
 __all__ = [
     "IN_STOCK",
+    "ITEM_BYTES",
     "NOT_SAID",
     "OUT_OF_STOCK",
+    "RecordError",
     "item_record",
     "pack_items",
     "pack_users",
+    "read_seen",
     "read_users",
     "unpack",
     "user_record",
@@ -27,8 +30,15 @@ __all__ = [
 NOT_SAID, OUT_OF_STOCK, IN_STOCK = 0, 1, 2
 # Of a user's record, stored: an event id, an interaction.
 ID_BYTES, SLOT_BYTES = 8, 24
+# Of what a user has seen besides: an item.
+ITEM_BYTES = 8
+DAMAGED = "a record of the state is damaged: its length is not what it says"
 # All fields of a user's record are whole words.
 WORD = np.dtype("<u4")
+
+
+class RecordError(ValueError):
+    """A record of the state is damaged; one sentence."""
 
 
 def item_record(spec: StreamSpec) -> np.dtype:
@@ -87,14 +97,34 @@ def read_users(values: Sequence[bytes], dtype: np.dtype) -> tuple[NDArray, NDArr
     Returns:
         The fields before the ids [n], and the histories as slots [n, K], the latest first, K as long as the longest and
         zeros behind the shorter ones.
+
+    Raises:
+        RecordError: one has another length than what it says of itself.
     """
     size = dtype.fields["event"][1]  # type: ignore[index]
-    numbers = np.frombuffer(b"".join([value[:size] for value in values]), _before_ids(dtype))
+    try:
+        numbers = np.frombuffer(b"".join([value[:size] for value in values]), _before_ids(dtype))
+    except ValueError as error:
+        raise RecordError(DAMAGED) from error
     lengths = [SLOT_BYTES * count for count in numbers["num_history"].tolist()]
+    whole = [size + ID_BYTES * ids + slots for ids, slots in zip(numbers["num_ids"].tolist(), lengths, strict=True)]
+    if whole != list(map(len, values)):
+        raise RecordError(DAMAGED)
     longest = max(lengths)
     found = [value[len(value) - length :].ljust(longest, b"\0") for value, length in zip(values, lengths, strict=True)]
     slots = np.frombuffer(b"".join(found), dtype["slots"].base).reshape(len(values), longest // SLOT_BYTES)
     return numbers, slots
+
+
+def read_seen(values: Sequence[bytes]) -> NDArray[np.int64]:
+    """The items that users have seen besides, one user's behind the other's.
+
+    Raises:
+        RecordError: they are no whole numbers.
+    """
+    if any(len(value) % ITEM_BYTES for value in values):
+        raise RecordError(DAMAGED)
+    return np.frombuffer(b"".join(values), "<i8")
 
 
 @functools.cache
@@ -116,11 +146,18 @@ def pack_items(records: NDArray) -> list[bytes]:
 
 
 def unpack(values: Sequence[bytes | None], dtype: np.dtype) -> NDArray:
-    """Byte strings -> structures [n] that can be written to; None is an empty record."""
-    if "slots" in (dtype.names or ()):
-        return _unpack_users(values, dtype)
+    """Byte strings -> structures [n] that can be written to; None is an empty record.
+
+    Raises:
+        RecordError: one has another length than what it says of itself.
+    """
     size = dtype.itemsize
-    return np.frombuffer(bytearray().join([(value or b"").ljust(size, b"\0") for value in values]), dtype)
+    try:
+        if "slots" in (dtype.names or ()):
+            return _unpack_users(values, dtype)
+        return np.frombuffer(bytearray().join([(value or b"").ljust(size, b"\0") for value in values]), dtype)
+    except ValueError as error:
+        raise RecordError(DAMAGED) from error
 
 
 def _unpack_users(values: Sequence[bytes | None], dtype: np.dtype) -> NDArray:

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from runtime.stream.redis_nodes import Command, Nodes
 from runtime.stream.redis_reading import RedisReading
 from runtime.stream.redis_url import StoreUrl
@@ -30,6 +33,8 @@ BUCKETS = 256
 AT_ONCE = 256
 # Commands on their way at once.
 FEW = 64
+# The index of the events that could not be folded.
+SET_ASIDE = b"aside"
 # Users whose latest event is older, and what they have seen; those who were forgotten have no event and stay.
 EXPIRE = b"""
 local count = 0
@@ -110,6 +115,25 @@ class RedisStore:
         if fields:
             self.ask([Command(self.positions_key, (b"HSET", self.positions_key, *fields))])
 
+    def set_aside(self, partition: int, offset: int) -> None:
+        """Keep that an event of the source is in no record, since it could not be folded.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        key = self.index_key(SET_ASIDE, partition)
+        self.ask([Command(key, (b"SADD", key, b"%d" % offset))])
+
+    def set_aside_offsets(self, partition: int) -> NDArray[np.int64]:
+        """The offsets of these events of a partition; int64, ascending.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        key = self.index_key(SET_ASIDE, partition)
+        (found,) = self.ask([Command(key, (b"SMEMBERS", key))])
+        return np.array(sorted(map(int, found)), np.int64)
+
     def expire(self, before: int, last_at: slice) -> int:
         """Remove users who have done nothing for long; see LmdbStore.
 
@@ -138,7 +162,10 @@ class RedisStore:
         return [tags[zlib.crc32(key[1:]) % BUCKETS] + key + part for key in keys]
 
     def index_key(self, index: bytes, partition: int) -> bytes:
-        """The sorted set of the items that an index names: by the offset of the event that put them there."""
+        """The key of what an index has of a partition.
+
+        Of items a sorted set by the offset of the event that put them there; of events set aside a set of offsets.
+        """
         return b"%b{p%d}%b" % (self.base, partition, index)
 
     def by_bucket(self, keys: Sequence[bytes]) -> list[list[int]]:

@@ -5,10 +5,13 @@ The file is never cut, as that of refused events is: whoever reads the log leave
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from runtime.stream.events import KINDS, Events
 from runtime.stream.rejected import plain_value
 
-__all__ = ["SetAsideEvents", "set_aside_file", "set_aside_line", "set_aside_offsets"]
+__all__ = ["SetAsideEvents", "held_set_aside", "set_aside_file", "set_aside_line", "set_aside_offsets"]
 
 # The name that a request has for a column, so that users who are to be forgotten are found here too.
 NAMES = {"user": "user_id", "item": "item_id", "at": "at", "value": "value", "event_id": "event_id", "extra": "extra"}
@@ -49,11 +52,26 @@ class SetAsideEvents:
             OSError: the file cannot be written.
         """
         if offset not in self._known:
-            with self._path.open("ab+") as file:
+            with held_set_aside(self._path) as file:
                 line = _end_half_a_line(file.fileno()) + set_aside_line(event, offset, why) + "\n"
                 file.write(line.encode())
             self._known.add(offset)
         self.num_met += 1
+
+
+@contextmanager
+def held_set_aside(path: Path) -> Iterator[IO[bytes]]:
+    """The file, which no other process adds to or puts another one in the place of meanwhile.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    while True:
+        with path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield file
+                return
 
 
 def set_aside_file(events: Path) -> Path:

@@ -11,7 +11,16 @@ from runtime.encoders import hash_bytes
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, KINDS, Events
 from runtime.stream.fold import NEW, ItemEvents, UserEvents, fold_items, fold_users
 from runtime.stream.keys import event_hashes, item_keys, user_keys
-from runtime.stream.record import NOT_SAID, item_record, pack_items, pack_users, unpack, user_record
+from runtime.stream.record import (
+    ITEM_BYTES,
+    NOT_SAID,
+    item_record,
+    pack_items,
+    pack_users,
+    read_seen,
+    unpack,
+    user_record,
+)
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import SEEN, USER, Reading, Store, counted_key, item_key, stock_key
 from runtime.stream.windows import Window, matches
@@ -139,8 +148,8 @@ def _add_seen(reading: Reading, writes: Writes, users: Sequence[bytes], place: N
     distinct = np.unique(place)
     keys = [SEEN + users[number] for number in distinct.tolist()]
     before = [value or b"" for value in _get(reading, writes, keys)]
-    own = np.repeat(distinct, [len(value) // 8 for value in before])
-    place, items = np.concatenate([own, place]), np.concatenate([np.frombuffer(b"".join(before), "<i8"), items])
+    own = np.repeat(distinct, [len(value) // ITEM_BYTES for value in before])
+    place, items = np.concatenate([own, place]), np.concatenate([read_seen(before), items])
     order = np.lexsort((items, place))
     place, items = place[order], items[order]
     is_other = np.ones(len(place), bool)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.stream.events import FORGET, ITEM, Events
+from runtime.stream.events import FORGET, ITEM, KINDS, Events
 from runtime.stream.log.frame import Frame, encode, seal
 from runtime.stream.log.reader import Batch, first_offset, read_log
 from runtime.stream.log.segments import Segment, list_segments, sync_folder
 from runtime.stream.rejected import rejected_files
 from runtime.stream.served import sample_files
-from runtime.stream.set_aside import set_aside_file
+from runtime.stream.set_aside import held_set_aside, set_aside_file
 from workflows.stream.history import first_event, read_events
 from workflows.stream.parquet import EventFile, list_files, read_file, write_batches
 
@@ -51,9 +51,17 @@ class Forgotten:
         found: NDArray[np.bool_] = is_before & (events.kind != FORGET) & (events.kind != ITEM)
         return found
 
-    def names(self) -> set[str]:
-        """The users as text."""
-        return {user.decode() if isinstance(user, bytes) else str(user) for user in self._users.tolist()}
+    @property
+    def until(self) -> dict[str, int]:
+        """The offset of the latest order by user, as text."""
+        users = [user.decode() if isinstance(user, bytes) else str(user) for user in self._users.tolist()]
+        return dict(zip(users, self._until.tolist(), strict=True))
+
+    def is_of(self, line: Any) -> bool:
+        """Whether the event of a line of `runtime.stream.set_aside` is to go, as `rows` says of events of the log."""
+        event = line["event"]
+        is_before = line["offset"] < self.until.get(str(event["user_id"]), 0)
+        return is_before and event["kind"] not in (KINDS[FORGET], KINDS[ITEM])
 
     @property
     def last(self) -> int:
@@ -86,9 +94,13 @@ def forget_users(folder: Path, start: int, stop: int) -> tuple[Forgotten | None,
         count += gone if file.next_offset <= in_log else 0
     for segment, following in itertools.pairwise(list_segments(folder)):
         count += _forget_in_segment(folder, segment, following.first_offset, forgotten)
-    events = (*rejected_files(folder), set_aside_file(folder))
-    _forget_lines(events, forgotten.names(), lambda line: line["event"]["user_id"])
-    _forget_lines(sample_files(folder), forgotten.names(), lambda line: line["user"])
+    names = set(forgotten.until)
+    _forget_lines(rejected_files(folder), lambda line: str(line["event"]["user_id"]) in names)
+    # A line goes with its event and never before: whoever reads the log must not take that for one that counts.
+    if (path := set_aside_file(folder)).exists():
+        with held_set_aside(path):
+            _forget_lines([path], forgotten.is_of)
+    _forget_lines(sample_files(folder), lambda line: str(line["user"]) in names)
     return forgotten, count
 
 
@@ -181,28 +193,27 @@ def _frames(folder: Path, segment: Segment, next_offset: int) -> Iterator[Frame]
     return itertools.takewhile(lambda frame: frame.first_offset < next_offset, read_log(folder, segment.first_offset))
 
 
-def _forget_lines(paths: Iterable[Path], users: set[str], of: Callable[[Any], Any]) -> None:
+def _forget_lines(paths: Iterable[Path], is_to_go: Callable[[Any], bool]) -> None:
     """Take users out of files with a JSON object a line; what a server adds in this very instant may be lost with them.
 
     Args:
         paths: of the files; some may be absent.
-        users: as text.
-        of: the user of an object.
+        is_to_go: whether an object is of a user who is to be forgotten.
     """
     for path in paths:
         if not path.exists():
             continue
         lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if _user(line, of) not in users]
+        kept = [line for line in lines if not _says(line, is_to_go)]
         if len(kept) < len(lines):
             beside = path.with_suffix(".tmp")
             beside.write_text("".join(kept))
             beside.replace(path)
 
 
-def _user(line: str, of: Callable[[Any], Any]) -> str | None:
-    """The user of a line; None where it names none."""
+def _says(line: str, is_to_go: Callable[[Any], bool]) -> bool:
+    """Whether a line says so; half a line, and one that names no user, does not."""
     try:
-        return str(of(json.loads(line)))
+        return is_to_go(json.loads(line))
     except (ValueError, KeyError, TypeError):
-        return None
+        return False

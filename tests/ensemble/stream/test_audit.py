@@ -15,6 +15,7 @@ from ensemble.stream import backfill as backfill_module
 from ensemble.stream.audit import audit
 from ensemble.stream.backfill import BESIDE, backfill
 from ensemble.stream.replay import replay
+from ensemble.stream.status import print_status
 from runtime.stream.events import FORGET, IMPRESSION, INTERACTION, ITEM, Events
 from runtime.stream.features import of_records
 from runtime.stream.folder import state_folder
@@ -23,7 +24,7 @@ from runtime.stream.keys import user_keys
 from runtime.stream.log.reader import next_offset, read_batches
 from runtime.stream.record import item_record, pack_items, pack_users, unpack, user_record
 from runtime.stream.spec import StreamSpec
-from runtime.stream.store import USER, LmdbStore, item_key
+from runtime.stream.store import SEEN, USER, LmdbStore, item_key
 from runtime.stream.windows import Window
 from tests.ensemble.synthetic import make_run, sign_again
 from tests.ensemble.synthetic_stream import STREAM_FEATURES
@@ -92,6 +93,30 @@ def test_a_value_that_is_another_is_named(events, whose):
     store.close()
     with pytest.raises(ArtefactError, match=rf"stream audit: windows of {whose} {3 if whose == 'user' else 6} is \["):
         audit(events)
+
+
+@pytest.mark.parametrize(
+    ("key", "damage", "whose"),
+    [
+        (USER + user_keys(np.array([3]))[0], lambda value: value[:-8], "user 3"),
+        (USER + user_keys(np.array([3]))[0], lambda value: value[:9], "user 3"),
+        (USER + user_keys(np.array([3]))[0], lambda value: value + b"x", "user 3"),
+        (SEEN + user_keys(np.array([3]))[0], lambda value: value[:-3], "user 3"),
+        (item_key(6), lambda value: value + b"x", "item 6"),
+    ],
+)
+def test_a_damaged_record_is_one_sentence_in_every_command(events, key, damage, whose):
+    store = LmdbStore(state_folder(events, SPEC.state_version), writable=True)
+    with store.read() as reading:
+        (value,), position = reading.get([key]), reading.position
+    store.commit([(key, damage(value or bytes(8)))], position)
+    store.close()
+    with pytest.raises(ArtefactError, match=rf"{whose} cannot be read in the live state: a record of .* is damaged"):
+        audit(events)
+    with pytest.raises(ArtefactError, match=rf"they differ first in .*{whose}"):
+        replay(events, check=True)
+    replay(events, check=False)
+    print_status(events)
 
 
 FEATURES = FeaturesConfig(

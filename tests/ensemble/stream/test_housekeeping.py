@@ -7,15 +7,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from runtime.stream.events import FORGET
 from runtime.stream.folder import state_folder
 from runtime.stream.ingest import Ingest
 from runtime.stream.keys import user_keys
 from runtime.stream.log.errors import CompactedError
 from runtime.stream.log.log import EventLog
 from runtime.stream.record import pack_users, unpack, user_record
+from runtime.stream.set_aside import set_aside_offsets
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
 from runtime.stream.windows import Window
@@ -116,6 +119,24 @@ def test_users_who_did_nothing_for_long_leave_the_state_and_the_checks_say_so(tm
     store.commit([(USER + key, pack_users(record)[0])], 7)
     store.close()
     assert run("replay", "--check", folder)[0] == run("audit", folder)[0] == 1
+
+
+def test_what_was_set_aside_counts_nowhere_for_as_long_as_it_is_in_the_log(tmp_path):
+    folder = tmp_path / "events"
+    ingest = Ingest(folder, SPEC)
+    for number, user in enumerate([1, 2, 1]):
+        made = events_of([user] * 3, range(3 * number, 3 * number + 3))
+        ingest.accept(replace(made, label=np.array([1, 77, 1], np.uint8)), number)
+        if number == 1:
+            ingest.accept(events_of([1], [0], kind=[FORGET]), number)
+    ingest.close()
+    assert set_aside_offsets(folder).tolist() == [1, 4, 8]
+    assert "events of forgotten users removed: 3" in run("compact", folder)[1]
+    # The first of user 1 has left the log; the one after the order to forget it is there, as is that of user 2.
+    assert set_aside_offsets(folder).tolist() == [4, 8]
+    for command in (("audit",), ("replay", "--check"), ("status",)):
+        status, said = run(*command, folder)
+        assert status == 0, said
 
 
 def test_no_number_and_no_folder_are_one_sentence(events, tmp_path):

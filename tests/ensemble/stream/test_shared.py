@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,12 +17,16 @@ from ensemble.export.stage import export
 from ensemble.serving.repository import find_repository
 from ensemble.slates.source import find_source
 from ensemble.slates.users import active_users, raw_user
+from ensemble.stream.messages import Message, MessageReader, Read
 from ensemble.stream.shared import stream_spec
+from ensemble.stream.worker import Worker
 from runtime.stream.keys import user_keys
 from runtime.stream.record import unpack, user_record
 from runtime.stream.redis import RedisStore
 from runtime.stream.redis_url import read_url
+from runtime.stream.rejected import Rejected
 from runtime.stream.store import ITEM, USER, StoreError
+from runtime.stream.topic_url import read_topic_url
 from scripts.stream import stream
 from tests.ensemble.stream.broker import PARTITIONS, Broker
 from tests.ensemble.stream.worker import Process
@@ -236,6 +242,43 @@ def test_users_who_did_nothing_for_long_leave_the_state_and_nobody_else(product:
         status, said = product.run(*command)
         assert status == 0 and "2 users were removed for having done nothing" in said, said
     assert "out of the state: 0" in product.run("compact", "--idle-days", 10)[1]
+
+
+@pytest.mark.slow
+def test_an_event_that_no_fold_takes_stops_no_command(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, stop = MessageReader.read, threading.Event()
+    poison = item_id(5, False)
+
+    def poisoned(self: MessageReader, partition: int, messages: Sequence[Message]) -> Read | list[str]:
+        found = read(self, partition, messages)
+        if isinstance(found, list):
+            return found
+        label = np.where(found.events.item == poison, 77, found.events.label).astype(np.uint8)
+        return found._replace(events=replace(found.events, label=label))
+
+    product.click(200)
+    with monkeypatch.context() as patch:
+        patch.setattr(MessageReader, "read", poisoned)
+        product.root.joinpath("events").mkdir(exist_ok=True)
+        rejected = Rejected(product.root / "events")
+        worker = Worker(read_topic_url(product.source), product.state(), product.spec, rejected, batch=64)
+        running = threading.Thread(target=worker.run, args=(stop,))
+        running.start()
+        product.until(200)
+        stop.set()
+        running.join()
+        worker.close()
+        assert worker.num_rejected > 0
+        status, said = product.run("replay")
+        assert status == 0 and f"{worker.num_rejected} events cannot be folded, and were left out" in said, said
+        for command in (("replay", "--check"), ("audit",)):
+            status, said = product.run(*command)
+            assert status == 0, said
+    # A later release may be able to fold them; the state is without them all the same.
+    for command in (("replay", "--check"), ("audit",)):
+        status, said = product.run(*command)
+        assert status == 0, said
+    assert f"{worker.num_rejected}, which could not be folded into the state" in product.run("status")[1]
 
 
 @pytest.mark.parametrize(

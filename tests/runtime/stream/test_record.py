@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from runtime.stream.keys import user_keys
-from runtime.stream.record import item_record, pack_items, pack_users, read_users, unpack, user_record
+from runtime.stream.record import (
+    RecordError,
+    item_record,
+    pack_items,
+    pack_users,
+    read_seen,
+    read_users,
+    unpack,
+    user_record,
+)
 from runtime.stream.spec import StreamSpec
 from runtime.stream.windows import Window
 
@@ -61,6 +70,17 @@ def test_a_slate_reads_the_numbers_and_the_histories(spec: StreamSpec) -> None:
         longest = int(kept["num_history"].max())
         assert slots.shape == (len(kept), longest)
         assert slots.tobytes() == kept["slots"][:, :longest].tobytes()
+
+
+def test_a_record_of_another_length_than_it_says_is_refused(spec: StreamSpec) -> None:
+    values = pack_users(filled(spec))
+    for damaged in (values[0][:-24], values[0][:9], values[0] + b"x", values[0] + bytes(24)):
+        for read in (read_users, unpack):
+            with pytest.raises(RecordError, match="damaged"):
+                read([*values[1:], damaged], user_record(spec))
+    with pytest.raises(RecordError, match="damaged"):
+        read_seen([bytes(16), bytes(7)])
+    assert read_seen([bytes(16), bytes(8)]).tolist() == [0, 0, 0]
 
 
 def test_items_come_back(spec: StreamSpec) -> None:
