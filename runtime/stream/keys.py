@@ -57,7 +57,7 @@ def event_hashes(
         uint64 [n].
     """
     said = hash_mixed(hash_mixed(items.view(np.uint64), at.view(np.uint64)), label)
-    given = event_ids.astype(bool)
+    given = event_ids != b""
     if given.any():
         said[given] = hash_bytes(event_ids[given].tolist())
     return np.maximum(said, np.uint64(1))
