@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def make_log(folder: Path) -> None:
         (folder / READY).mkdir(exist_ok=True)
         is_new = not any(path for part in (OPEN, READY) for path in (folder / part).iterdir())
         if is_new and not (folder / SALT).exists() and not (folder / OLD_SALTS).exists():
-            _write_salt(folder)
+            _write_salt(folder, is_first=True)
         why = "" if os.access(folder / OPEN, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
         why = error.strerror or str(error)
@@ -172,16 +173,24 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _write_salt(folder: Path) -> None:
-    """A new secret, which is there as a whole or not at all and which only its owner may read."""
-    fresh = folder / f".{SALT}.{os.getpid()}"
+def _write_salt(folder: Path, *, is_first: bool = False) -> None:
+    """A new secret, which is there as a whole or not at all and which only its owner may read.
+
+    Of several processes that write the first one, all go on with the secret of one.
+    """
+    fresh = folder / f".{SALT}.{os.getpid()}.{secrets.token_hex(4)}"
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(handle, secrets.token_bytes(SALT_BYTES))
         os.fsync(handle)
     finally:
         os.close(handle)
-    fresh.replace(folder / SALT)
+    if not is_first:
+        fresh.replace(folder / SALT)
+        return
+    with suppress(FileExistsError):
+        os.link(fresh, folder / SALT)
+    fresh.unlink()
 
 
 def _read(path: Path) -> Salt:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.blocked import BlockedItems
 from runtime.errors import BadRequest
-from runtime.log.folder import log_settings
+from runtime.log.folder import log_settings, make_log
 from runtime.log.identity import served_chain
 from runtime.log.recorder import Recorder
 from runtime.plan import PLAN_FILE, WIDTH, Plan
@@ -55,6 +55,8 @@ def open_recorder(
     gives_answer = is_whole or step == last.model
     if settings is None or not (first or gives_answer):
         return None
+    # In the image of Triton alone, nobody has made it before the server started.
+    make_log(settings.folder)
     try:
         return Recorder(
             settings,

@@ -97,7 +97,10 @@ def test_the_locked_requirements_are_those_asked_for_and_all_are_hashed(name: st
 
 
 @pytest.mark.parametrize("models", [["cascade"], ["cascade", "cascade_events"]])
-def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path: Path, models: list[str]) -> None:
+@pytest.mark.parametrize("logs", [False, True])
+def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(
+    tmp_path: Path, models: list[str], logs: bool
+) -> None:
     [command] = [rest for word, rest in instructions("Dockerfile.serve") if word == "CMD"]
     shell, option, script = json.loads(command)
     assert (shell, option) == ("sh", "-c")
@@ -110,12 +113,22 @@ def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(tmp_path
     recorder.chmod(0o755)
     (tmp_path / "python3").symlink_to(sys.executable)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CASCADE_ADMIN_KEY": "secret"}
+    environment |= {"CASCADE_LOG": "/log"} if logs else {}
     done = subprocess.run([shell, option, script], env=environment, capture_output=True, text=True, check=True)
     flags = done.stdout.split()
     assert "--model-repository=/models" in flags
     assert f"--grpc-restricted-protocol=model-repository,shared-memory,trace,logging:{ADMIN_HEADER}=secret" in flags
     binary = TritonBinary(recorder, None, (), "")
-    ours = server_arguments(binary, Path("/models"), models, hosts={}, ports={}, shm_prefix="x", admin_key="secret")
+    ours = server_arguments(
+        binary,
+        Path("/models"),
+        models,
+        hosts={},
+        ports={},
+        shm_prefix="x",
+        admin_key="secret",
+        forwards_log_headers=logs,
+    )
     specific_to_one_host = ("shm-region-prefix-name", "gpu-metrics", "pinned-memory", "log-format")
     assert {flag for flag in ours[1:] if not any(part in flag for part in specific_to_one_host)} == set(flags)
     del environment["CASCADE_ADMIN_KEY"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,6 +18,17 @@ def test_a_new_folder_has_a_salt_that_its_owner_alone_may_read(tmp_path):
     assert (tmp_path / "LOG/salt").stat().st_mode & 0o777 == 0o600
     make_log(tmp_path / "LOG")
     assert read_salt(tmp_path / "LOG") == salt
+
+
+def test_processes_that_make_a_folder_at_once_go_on_with_one_salt(tmp_path):
+    secrets_of = []
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            folder = tmp_path / str(number)
+            found = list(pool.map(lambda _, folder=folder: (make_log(folder), read_salt(folder))[1], range(8)))
+            secrets_of.append(set(found))
+            assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    assert all(len(found) == 1 for found in secrets_of) and len(set().union(*secrets_of)) == 20
 
 
 @pytest.mark.parametrize(
