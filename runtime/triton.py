@@ -25,8 +25,6 @@ WHOLE_CHAIN = "chain"
 CHAIN_FOLDER = "chain"
 # Of `runtime.log.folder`, which is imported only where it is set.
 LOG_VARIABLE = "CASCADE_LOG"
-# What a response has of a chain with a live state: up to where it knows events, -1 where the state is away.
-OFFSET = "stream_offset"
 
 # What a request gets: arrays, or the sentence that refuses it.
 Answer = Arrays | BadRequest
@@ -126,8 +124,6 @@ class TritonPythonModel:
         blocked = BlockedItems.of_server(Path(args["model_repository"]).parent, folder, pb_utils.Logger.log_error)
         opened = _open(step, folder, blocked)
         self._answer: AnswerMany = opened.recommend_many if isinstance(opened, Chain) else opened.answer
-        # The model that writes the answer, in both layouts.
-        self._slates = _Slates(pb_utils) if OFFSET in {tensor.name for tensor in self._outputs} else None
         self._recorder: Any = None
         if os.environ.get(LOG_VARIABLE):
             self._recorder = self._open_log(args, step, opened, folder)
@@ -139,8 +135,6 @@ class TritonPythonModel:
             answers = answer_all(self._answer, arrays, say)
         else:
             answers = self._recorder.answer(lambda: answer_all(self._answer, arrays, say), requests, arrays)
-        if self._slates is not None:
-            self._slates.count(answers)
         return [self._response(answer) for answer in answers]
 
     def finalize(self) -> None:
@@ -178,29 +172,6 @@ class TritonPythonModel:
             for tensor in self._outputs
         ]
         return self._pb.InferenceResponse(tensors)
-
-
-class _Slates:
-    """A custom metric of Triton's metrics page: how many slates knew the live events, and how many were made without.
-
-    The processes of a model count together.
-    """
-
-    def __init__(self, pb_utils: Any) -> None:
-        # The family lives as long as its metrics.
-        self._family = pb_utils.MetricFamily(
-            name="cascade_slates_total",
-            description="Slates by whether the state of live events was there (1) or away (0)",
-            kind=pb_utils.MetricFamily.COUNTER,
-        )
-        self._metrics = {live: self._family.Metric(labels={"live": str(int(live))}) for live in (True, False)}
-
-    def count(self, answers: Sequence[Answer]) -> None:
-        offsets = [answer[OFFSET].ravel() for answer in answers if not isinstance(answer, BadRequest)]
-        num_live = sum(int(np.count_nonzero(part >= 0)) for part in offsets)
-        for live, count in ((True, num_live), (False, sum(map(len, offsets)) - num_live)):
-            if count:
-                self._metrics[live].increment(count)
 
 
 def _open(name: str, folder: Path, blocked: BlockedItems | None) -> Chain | PartModel:

@@ -50,6 +50,12 @@ SERVING = (
         "Requests over 100 ms", {"cascade:slow:ratio5m": "5 minutes", "cascade:slow:ratio1h": "an hour"}, "percentunit"
     ),
     Panel("What slates are made from", {"cascade:slates:rate5m": "{{path}}"}, "ops"),
+    Panel(
+        "Slates without live events",
+        {"cascade:not_live:ratio5m": "not live"},
+        "percentunit",
+        "Of chains with [stream].",
+    ),
     Panel("Empty slates", {"cascade:empty_slates:ratio5m": "empty"}, "percentunit", "Over 1% is an alert."),
     Panel("Processes", {"cascade_processes": "version {{version}} {{layout}} {{step}}"}, kind="stat"),
     Panel(

@@ -30,6 +30,7 @@ class Process(msgspec.Struct, frozen=True):
     ended: bool
     requests: list[tuple[str, str, int]] = []
     slates: list[tuple[str, str, str, int]] = []
+    live: list[tuple[bool, int]] = []
     times: list[tuple[str, list[int]]] = []
 
 
@@ -46,6 +47,7 @@ class Counts:
     Attributes:
         requests: by consumer and outcome.
         slates: by consumer, path and fullness.
+        live: slates by whether the state of live events was there.
         times: by consumer; those of processes that do all of a request.
         processes: that live, by version, layout and step.
     """
@@ -53,6 +55,7 @@ class Counts:
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
         self.slates: Counter[tuple[str, str, str]] = Counter()
+        self.live: Counter[bool] = Counter()
         self.times: dict[str, Times] = {}
         self.processes: Counter[tuple[str, str, str]] = Counter()
 
@@ -62,6 +65,7 @@ class Counts:
             self.requests[consumer, outcome] += count
         for consumer, path, fullness, count in process.slates:
             self.slates[consumer, path, fullness] += count
+        self.live.update(dict(process.live))
         for consumer, counted in process.times:
             times = self.times.setdefault(consumer, Times([0] * (len(BOUNDS_S) + 1), 0.0))
             times.buckets = [a + b for a, b in zip(times.buckets, counted[:-1], strict=True)]
@@ -71,6 +75,7 @@ class Counts:
         """Add the counts of other processes."""
         self.requests += other.requests
         self.slates += other.slates
+        self.live += other.live
         self.processes += other.processes
         for consumer, times in other.times.items():
             sums = self.times.setdefault(consumer, Times([0] * len(times.buckets), 0.0))
@@ -89,7 +94,7 @@ class Counts:
             return self
         kept = {*names, UNNAMED}
         few = Counts()
-        few.processes = self.processes
+        few.processes, few.live = self.processes, self.live
         for (consumer, outcome), count in self.requests.items():
             few.requests[_kept(consumer, kept), outcome] += count
         for (consumer, path, fullness), count in self.slates.items():
@@ -198,7 +203,7 @@ def _added(processes: Iterable[Process]) -> Process:
     times = [(name, [*times.buckets, round(times.sum_s * 1e6)]) for name, times in counts.times.items()]
     requests = [(*key, count) for key, count in counts.requests.items()]
     slates = [(*key, count) for key, count in counts.slates.items()]
-    return Process({}, 0, True, requests, slates, times)
+    return Process({}, 0, True, requests, slates, list(counts.live.items()), times)
 
 
 def _kept(consumer: str, kept: set[str]) -> str:

@@ -58,6 +58,12 @@ def usage_metrics(counts: Counts) -> Iterator[Metric]:
     for (consumer, path), fullness in product(sorted({slate[:2] for slate in counts.slates}), FULLNESSES):
         slates.add_metric([consumer, path, fullness], counts.slates[consumer, path, fullness])
     yield slates
+    live = CounterMetricFamily(
+        "cascade_live_slates", "Slates by whether the state of live events was there (1) or away (0).", labels=["live"]
+    )
+    for is_live in (True, False) if counts.live else ():
+        live.add_metric([str(int(is_live))], counts.live[is_live])
+    yield live
     seconds = HistogramMetricFamily(
         "cascade_service_seconds",
         "Time that the batch of a request took in the model, of the layout fused.",

@@ -31,6 +31,8 @@ __all__ = ["Recorder"]
 
 CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", ("log", "x-cascade-log")
 LONGEST_NAME = 64
+# What a response has of a chain with a live state: up to where it knows events, -1 where the state is away.
+OFFSET = "stream_offset"
 # The time that one request in a thousand takes longer than, followed by steps of this share of itself.
 SLOW_SHARE, STEP = 0.001, 0.05
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -151,6 +153,8 @@ class Recorder:
             wanted = inputs.get(self._wanted_name)
             sizes = [self._spec.slate_size] * len(paths) if wanted is None else wanted.reshape(-1).tolist()
             self._usage.slates(consumer, zip(paths, numbers, sizes, strict=True))
+            if OFFSET in self._answer_names:
+                self._usage.live(answered[self._answer_names[OFFSET]].ravel().tolist())
 
     def _log(
         self,

@@ -69,6 +69,8 @@ class Usage:
         self._names, self._is_closed_list = dict.fromkeys(consumers), bool(consumers)
         self._requests: dict[tuple[str, str], int] = {}
         self._slates: dict[tuple[str, str, str], int] = {}
+        # Slates that knew the state of live events, and those that were made without.
+        self._live = {True: 0, False: 0}
         # By consumer: a count a bucket, then the sum in microseconds.
         self._times: dict[str, list[int]] = {}
         host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
@@ -118,6 +120,15 @@ class Usage:
             key = (consumer, path.decode(), FULL if num >= wanted else SHORT if num else EMPTY)
             self._slates[key] = self._slates.get(key, 0) + 1
 
+    def live(self, offsets: Iterable[int]) -> None:
+        """Count slates by whether the state of live events was there.
+
+        Args:
+            offsets: `stream_offset` of each; negative where it was away.
+        """
+        for offset in offsets:
+            self._live[offset >= 0] += 1
+
     def close(self) -> None:
         """Write the last counts, and that no more will come."""
         self._ended.set()
@@ -155,5 +166,6 @@ class Usage:
             "started_ns": self._started_ns,
             "requests": [[*key, count] for key, count in list(self._requests.items())],
             "slates": [[*key, count] for key, count in list(self._slates.items())],
+            "live": [[is_live, count] for is_live, count in self._live.items() if count],
             "times": [[name, list(times)] for name, times in list(self._times.items())],
         }

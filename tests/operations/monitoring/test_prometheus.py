@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -31,6 +32,7 @@ from operations.signals.monitor import monitor_once
 from operations.signals.table import save, with_states
 from runtime.log.folder import LogSettings
 from tests.ensemble.synthetic import make_run, user_id
+from workflows.stream.config import StreamConfig
 
 pytestmark = [pytest.mark.service("prometheus"), pytest.mark.timeout(180)]
 FOLDER = Path(monitoring.__file__).parent
@@ -76,7 +78,8 @@ def prometheus(tmp_path_factory) -> Iterator[tuple[str, float]]:
     """
     root = tmp_path_factory.mktemp("monitored")
     made, config = make_run(root / "run", num_users=20, num_items=60)
-    export(made, config)
+    # Without a folder of events the state is away.
+    export(made, msgspec.structs.replace(config, stream=StreamConfig()))
     repository, settings, folder = made.folder("repo") / "fused", LogSettings(root / "log", share=1.0), root / "mon"
     prepare_log(settings, repository)
     with (

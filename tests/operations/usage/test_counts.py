@@ -33,6 +33,7 @@ def process(
         "ended": ended,
         "requests": [[consumer, "ok", count]],
         "slates": [[consumer, "known_user", "full", 2 * count]],
+        "live": [[True, count]],
         "times": [[consumer, [0, count, *[0] * (BUCKETS - 2), 2000 * count]]],
     }
     path = log / "usage" / f"{name}.json"
@@ -53,6 +54,7 @@ def test_living_ones_are_added_up(log) -> None:
     process(log, "b", 4)
     counts = read_usage([log])
     assert ok(counts) == 7 and counts.slates["web", "known_user", "full"] == 14
+    assert counts.live == {True: 7}
     assert counts.times["web"].buckets[1] == 7 and counts.times["web"].sum_s == pytest.approx(0.014)
     assert counts.processes == {("3", "fused", "chain"): 2}
 
@@ -74,7 +76,8 @@ def test_one_that_was_only_stopped_is_not_counted_twice(log) -> None:
     assert ok(read_usage([log])) == 6
     process(log, "a", 7, ended=True)
     assert ok(read_usage([log])) == 7 and files(log) == []
-    assert ok(read_usage([log], time.time() + RETURNS_S + 1)) == 7
+    later = read_usage([log], time.time() + RETURNS_S + 1)
+    assert ok(later) == later.live[True] == 7
     assert ok(read_usage([log])) == 7
 
 

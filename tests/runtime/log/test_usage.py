@@ -38,8 +38,10 @@ def test_requests_slates_and_times_are_counted(log, usage) -> None:
         usage.request("web", "ok", us)
     usage.request("web", "refused", None)
     usage.slates("web", [(b"known_user", 20, 20), (b"popularity", 3, 20), (b"popularity", 0, 20), (b"history", 9, 5)])
+    usage.live([12, -1, 0])
     usage.close()
     said = written(log)
+    assert said["live"] == [[True, 2], [False, 1]]
     assert sorted(said["requests"]) == [["web", "ok", 4], ["web", "refused", 1]]
     assert sorted(said["slates"]) == [
         *(["web", "history", "full", 1], ["web", "known_user", "full", 1]),
