@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ensemble.evaluation.config import EvaluateConfig
+from ensemble.evaluation.gate_config import GateConfig
 from ensemble.search.config import SearchConfig
 from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
@@ -92,6 +93,7 @@ class Sections(Section, frozen=True):
     chain: ChainConfig = ChainConfig()
     stream: StreamConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
     search: SearchConfig = SearchConfig()
 
 

@@ -24,7 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_config", "parse_override"]
+__all__ = ["load_config", "load_overrides", "parse_override"]
 
 AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 ENTRY = "[...]"
@@ -53,11 +53,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names the full key path and the allowed keys or values; or a given key that has no effect.
     """
-    tree = _read(path)
+    return _check(_typed(_laid_on(_read(path), overrides)))
+
+
+def load_overrides(overrides: Sequence[str]) -> Config:
+    """The defaults with overrides on top, for a command that needs no tables and so no file.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    return _typed(_laid_on({}, overrides))
+
+
+def _laid_on(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         keys, value = parse_override(override)
         _put(tree, keys, value)
-    return _check(_typed(tree))
+    return tree
 
 
 def parse_override(override: str) -> tuple[list[str], Any]:

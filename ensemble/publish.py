@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
@@ -39,7 +40,16 @@ WITHDRAWN = ".withdrawn"
 STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(?P<version>\d+)_[a-z0-9_]+")
 
 
-def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEPT_VERSIONS) -> int:
+def publish(
+    run: Run,
+    config: Config,
+    target: Path,
+    layout: str,
+    keep: int = KEPT_VERSIONS,
+    *,
+    info: Mapping[str, object] = MappingProxyType({}),
+    instead_of: int | None = None,
+) -> int:
     """Add a run's export to a model repository as its next version, and serve that one from now on.
 
     Args:
@@ -48,20 +58,30 @@ def publish(run: Run, config: Config, target: Path, layout: str, keep: int = KEP
         target: the model repository, created when absent.
         layout: "fused" or "ensemble", one of `chain.layouts`.
         keep: versions kept, the new one included; older ones are removed, but for those that requests in a log name.
+        info: further entries of the version's manifest.
+        instead_of: the version that must still be served; None: any.
 
     Returns:
         The number of the new version.
 
     Raises:
         ArtefactError: the export is missing, altered or older than its stages, lacks the layout, or
-            `target` holds somebody else's `cascade`; or another process publishes to it.
+            `target` holds somebody else's `cascade`; or another process publishes to it, or has done so since.
         CascadeError: the layout is "merlin"; or the disk is full or unwritable, and the served version stays.
     """
     with hold(run.root, reads=["repo"]):
-        return _publish(run, config, target, layout, keep)
+        return _publish(run, config, target, layout, keep, info, instead_of)
 
 
-def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> int:
+def _publish(
+    run: Run,
+    config: Config,
+    target: Path,
+    layout: str,
+    keep: int,
+    info: Mapping[str, object],
+    instead_of: int | None,
+) -> int:
     """`publish` while nobody else writes the export."""
     refuse_to_publish(layout)
     exported = run.require("repo") / layout
@@ -73,9 +93,10 @@ def _publish(run: Run, config: Config, target: Path, layout: str, keep: int) -> 
     with writing("publish", target):
         model.mkdir(parents=True, exist_ok=True)
         with hold(model, writes=["versions"]):
+            _check_served(target, instead_of)
             version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
             with _swept(target):
-                _write_version(run, config, target, layout, version)
+                _write_version(run, config, target, layout, version, info)
                 publish_events_model(run, exported, target)
                 replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
             _prune(target, keep)
@@ -132,14 +153,26 @@ def rollback(target: Path) -> int:
     return older
 
 
-def _write_version(run: Run, config: Config, target: Path, layout: str, version: int) -> None:
+def _check_served(target: Path, wanted: int | None) -> None:
+    served = _served(target / MODEL_NAME)
+    if wanted is not None and served != wanted:
+        raise ArtefactError(
+            f"{target} serves version {served} by now, and the new version was compared with version {wanted}; run the "
+            "same command again"
+        )
+
+
+def _write_version(
+    run: Run, config: Config, target: Path, layout: str, version: int, info: Mapping[str, object]
+) -> None:
     """The new version, whole, under its number; not served yet."""
     exported, fresh = run.folder("repo") / layout, target / MODEL_NAME / f".{version}{NEW}"
     if layout == "fused":
         _write_fused(exported, fresh, version)
     else:
         _write_ensemble(exported, fresh, target, config, version)
-    sign(fresh, read_manifest(run.folder("repo")), {"version": version, "layout": layout})
+    exported_as = read_manifest(run.folder("repo"))
+    sign(fresh, exported_as, {"version": version, "layout": layout, "run": str(run.root.absolute()), **info})
     fresh.rename(target / MODEL_NAME / str(version))
 
 

@@ -14,6 +14,7 @@ from scripts.export import export
 from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
+from scripts.gate import gate
 from scripts.log import log
 from scripts.monitor import monitor
 from scripts.monitor_files import monitor_files
@@ -44,7 +45,8 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, replay, why, block, unblock, monitor, monitor_files, feedback),
+    *(search, serve, reload, recommend, rollback, gate, replay, why, block, unblock, monitor, monitor_files),
+    feedback,
     *(tables, doctor, demo),
 )
 for command in COMMANDS:

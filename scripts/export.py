@@ -9,12 +9,21 @@ import typer
 
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.gate import STATUS
+from workflows.core import console
+from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
-__all__ = ["PublishOption", "export", "export_stage"]
+__all__ = ["PublishOption", "export", "export_stage", "publish_through_gate"]
 
 PublishOption = Annotated[
     Path | None, typer.Option("--publish", help="Model repository that containers mount; gets the next version.")
+]
+
+GateOption = Annotated[bool, typer.Option("--gate", help="Publish only where `cascade gate` says RELEASE.")]
+OverrideOption = Annotated[
+    str,
+    typer.Option("--override", metavar="REASON", help="Publish whatever --gate says, and why."),
 ]
 
 
@@ -31,16 +40,55 @@ def export_stage(run: Run, config: Config, publish: Path | None, force: bool) ->
         publish_version(run, config, publish, config.chain.product_layouts[0])
 
 
+def publish_through_gate(run: Run, config: Config, target: Path, override: str) -> str:
+    """Publish an export where the gate says RELEASE, or where somebody says why it is published all the same.
+
+    Args:
+        run: its report and export have finished.
+        config: of the run.
+        target: the model repository.
+        override: why; empty: nobody says so.
+
+    Returns:
+        The verdict.
+    """
+    from ensemble.publish import publish as publish_version
+    from operations.gate.gate import gate
+
+    gated = gate(run, target, config.gate)
+    if gated.verdict != "RELEASE" and not override:
+        console.fail(
+            f"not published, the gate says {gated.verdict}: {gated.why}; `cascade gate {run.root} --against {target}` "
+            'shows the figures, and --override "REASON" publishes all the same'
+        )
+        return gated.verdict
+    info = {"gate": {"verdict": gated.verdict, "why": gated.why, "override": override}}
+    publish_version(run, config, target, config.chain.product_layouts[0], info=info, instead_of=gated.served)
+    return "RELEASE"
+
+
 @one_sentence_errors
 def export(
     config: ConfigOption,
     out: OutOption,
     overrides: SetOption = [],
     publish: PublishOption = None,
+    gate: GateOption = False,
+    override: OverrideOption = "",
     force: ForceOption = False,
 ) -> None:
-    """Compile the chain and write it as a Triton model repository."""
-    export_stage(*resolve(config, out, overrides), publish, force)
+    """Compile the chain and write it as a Triton model repository.
+
+    With --gate the exit status is 0 where it was published, 3 where the gate says HOLD, 4 where it says REJECT.
+    """
+    if gate and publish is None:
+        raise ConfigError("--gate decides on a publication: name the repository with --publish")
+    if override.strip() and not gate:
+        raise ConfigError("--override is a reason to publish against the gate: give --gate too, or drop it")
+    run, found = resolve(config, out, overrides)
+    export_stage(run, found, None if gate else publish, force)
+    if gate and publish is not None:
+        raise typer.Exit(STATUS[publish_through_gate(run, found, publish, override.strip())])
 
 
 if __name__ == "__main__":

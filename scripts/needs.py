@@ -95,6 +95,7 @@ COMMANDS: Mapping[str, Needs] = {
     "log forget": Needs("export", ("tables",)),
     "feedback": Needs("export", ("tables", "runtime")),
     "replay": Needs("export", ("tables", "runtime")),
+    "gate": Needs("export", ("tables", "runtime")),
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),

@@ -23,7 +23,7 @@ from models.dataset.features import State
 from models.metrics.bootstrap import Resamples
 from models.metrics.ranking import per_user
 
-__all__ = ["measure_slices"]
+__all__ = ["measure_slices", "user_slices"]
 
 METRICS = ("recall", "ndcg", "share_of_best")
 HISTORY_FROM = (1, 5, 20, 100)
@@ -58,7 +58,7 @@ def measure_slices(
     """
     table = {}
     wanted = [f"{name}@{k}" for name in METRICS for k in cutoffs]
-    for name, members in _user_slices(queries, state, segments):
+    for name, members in user_slices(queries, state, segments):
         if members.any():
             part = {s: {m: values[m][members] for m in wanted if m in values} for s, values in columns.items()}
             table[name] = _record(int(members.sum()), part, resamples)
@@ -73,10 +73,10 @@ def measure_slices(
     return table
 
 
-def _user_slices(
+def user_slices(
     queries: Queries, state: State, segments: Mapping[str, NDArray]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Names and members, bool [Q]."""
+    """Names and members, bool [Q]; see the module."""
     length = np.diff(state.seen_indptr)[queries.user_rows]
     yield "warm_users", length > 0
     yield "cold_users", length == 0

@@ -24,7 +24,7 @@ from workflows.core import console
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
 
-__all__ = ["HISTORY_LENGTH", "NUM_DIRECTIONS", "NUM_QUERIES", "make_profile", "write_profile"]
+__all__ = ["HISTORY_LENGTH", "NUM_DIRECTIONS", "NUM_QUERIES", "make_profile", "newest_event", "write_profile"]
 
 # Events whose contexts are counted; users asked for slates as known ones, and on each other path.
 MOST_EVENTS, NUM_QUERIES, NUM_OF_PATH = 200_000, 1_000, 200
@@ -71,7 +71,7 @@ def make_profile(run: Run, folder: Path) -> Profile:
     directions = _directions(vectors.shape[1])
     num_queries = len(queries.user_row)
     return Profile(
-        info=ProfileInfo(split, events.num_rows, num_queries, spec.num_items, spec.slate_size, _newest_event(run)),
+        info=ProfileInfo(split, events.num_rows, num_queries, spec.num_items, spec.slate_size, newest_event(run)),
         columns=_columns(folder, spec, events),
         features=_features(spec, known),
         scores=dict(_scores([known, *others])),
@@ -99,7 +99,7 @@ def _events(run: Run, columns: list[str]) -> tuple[str, pa.Table]:
     return split, pa.concat_tables(parts).combine_chunks()
 
 
-def _newest_event(run: Run) -> int:
+def newest_event(run: Run) -> int:
     """Nanoseconds since 1970 of the latest event of all splits; 0 where events have no timestamp."""
     if not read_manifest(run.require("data")).info["has_timestamp"]:
         return 0

@@ -192,6 +192,24 @@ EVALUATE = [
 ]
 
 
+def gated(config: Config, folder: Path) -> Any:
+    """What is decided of a candidate that loses a little of everything, and of one that gains."""
+    from operations.gate.decide import decide
+    from tests.operations.gate.evidence import evidence
+
+    found = [decide(evidence(gain), config.gate) for gain in (-0.03, 0.2)]
+    return [msgspec.to_builtins(decision) for decision in found]
+
+
+GATE = [
+    Case(f"gate.{change}", gated)
+    for change in (
+        *("cutoff=5", "max_loss=0.5", "max_logloss=0.5", "max_calibration=0.5", "max_slice_loss=0.5"),
+        *("min_slice_users=7", "max_age_days=7", "num_bootstrap=50", "seed=2"),
+    )
+]
+
+
 def study(config: Config, folder: Path) -> Any:
     """What the search opens: its metric, its space, when it prunes, what it draws first."""
     pytest.importorskip("optuna", reason="the extra 'search' is not installed")
@@ -220,4 +238,4 @@ SEARCH = [
     Case("search.num_trials=3", trials, SPACE),
 ]
 
-CASES = [*CHAIN, *EVALUATE, *SEARCH]
+CASES = [*CHAIN, *EVALUATE, *GATE, *SEARCH]

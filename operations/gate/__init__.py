@@ -1,0 +1,1 @@
+"""Whether a newer version may take the place of the served one."""

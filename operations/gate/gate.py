@@ -1,0 +1,129 @@
+"""`cascade gate`: gather the evidence, decide, write RUN/gate.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ensemble.evaluation.gate_config import GateConfig
+from ensemble.profile.make import newest_event
+from ensemble.publish_files import replace_file
+from operations.gate.asking import answers
+from operations.gate.candidate import Candidate, open_candidate
+from operations.gate.decide import decide
+from operations.gate.quality import compare
+from operations.gate.rows import GATE_FILE, Decision, Evidence, Row
+from operations.gate.served import ServedVersion, open_served
+from operations.replay.process import started
+from runtime.spec import ChainSpec
+from runtime.triton import CHAIN_FOLDER
+from workflows.core.disk import writing
+from workflows.core.lock import hold
+from workflows.core.run import Run
+
+__all__ = ["Gated", "gate"]
+
+FORMAT_VERSION = 1
+# The candidate's own answers that are asked for a second time.
+NUM_TWICE = 64
+
+
+class Gated(msgspec.Struct, frozen=True):
+    """The content of gate.json.
+
+    Attributes:
+        verdict: RELEASE, HOLD or REJECT.
+        why: one sentence.
+        rows: all that was looked at.
+        run: the candidate's run directory.
+        export: content of its repo/, which tells it from every other export.
+        repository: that serves the other version.
+        served: the number of that version.
+        served_key: of its chain.
+        how: how the served version's quality was found; "": it was not.
+        num_users: users that both were measured for.
+        limits: the [gate] section.
+        format_version: of this file.
+    """
+
+    verdict: str
+    why: str
+    rows: list[Row]
+    run: str
+    export: str
+    repository: str
+    served: int
+    served_key: str
+    how: str
+    num_users: int
+    limits: GateConfig
+    format_version: int = FORMAT_VERSION
+
+
+def gate(run: Run, repository: Path, limits: GateConfig) -> Gated:
+    """Compare a run with what a repository serves, and write RUN/gate.json.
+
+    Args:
+        run: its report and export have finished.
+        repository: what `export --publish` made.
+        limits: the [gate] section.
+
+    Raises:
+        ArtefactError: there is no report, no export or no served version; or one is altered or cannot be asked.
+        CascadeError: the repository is another product's; or the disk is full.
+    """
+    with hold(run.root, reads=["report", "repo"]):
+        candidate = open_candidate(run)
+        served = open_served(repository, candidate)
+        compared = compare(candidate, served, limits)
+        evidence = Evidence(
+            newest=(newest_event(run), served.newest),
+            targets=candidate.metrics.get("targets"),
+            quality=compared.quality,
+            scores=compared.scores,
+            num_compared=int(candidate.export.info.get("num_users_compared", 0)),
+            num_differing=_num_differing(candidate),
+            served_age_days=served.age_days,
+        )
+        gated = _gated(candidate, served, evidence, decide(evidence, limits), limits)
+        with writing("gate", run.root):
+            replace_file(run.root / GATE_FILE, msgspec.json.format(msgspec.json.encode(gated), indent=1).decode())
+    return gated
+
+
+def _gated(
+    candidate: Candidate, served: ServedVersion, evidence: Evidence, decision: Decision, limits: GateConfig
+) -> Gated:
+    quality = evidence.quality
+    how, num_users = ("", 0) if isinstance(quality, str) else (quality.how, len(quality.served))
+    return Gated(
+        decision.verdict,
+        decision.why,
+        decision.rows,
+        str(candidate.run.root.absolute()),
+        candidate.export.content,
+        str(served.repository),
+        served.version.number,
+        served.version.chain_key,
+        how,
+        num_users,
+        limits,
+    )
+
+
+def _num_differing(candidate: Candidate) -> int | None:
+    """Users whose answer is another one where they are asked for alone, in another process."""
+    version = candidate.version
+    spec = ChainSpec.load(version.folder if version.steps else version.folder / CHAIN_FOLDER)
+    part = np.arange(min(NUM_TWICE, len(candidate.queries)))
+    if not len(part):
+        return None
+    found = []
+    for together in (len(part), 1):
+        with started(version) as process:
+            found.append(answers(process, version, spec, candidate, part, spec.slate_size, together=together))
+    first, second = found
+    same = (first.rows == second.rows).all(axis=1) & (first.scores == second.scores).all(axis=1)
+    return int((~same).sum())
