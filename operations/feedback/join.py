@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from operations.feedback.kept import (
     with_matches,
 )
 from operations.feedback.match import Said, Slate, match
+from operations.feedback.quality import Quality, update_quality
 from operations.feedback.schema import DAY_NS, JOINED, date_of, day_of, request_days
 from operations.feedback.slates import answered, find_slates, item_rows
 from operations.feedback.status import FEEDBACK_STATUS, FeedbackStatus
@@ -56,12 +58,14 @@ class Outcome:
         refused: the first of them.
         changed: days of a version whose rows were written anew, of those that had been joined before: late events.
         status: of MON, afterwards.
+        quality: every figure, afterwards.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     status: FeedbackStatus = field(default_factory=lambda: FeedbackStatus({}))
+    quality: list[Quality] = field(default_factory=list)
 
 
 def feedback(
@@ -71,6 +75,7 @@ def feedback(
     impressions: str | None = None,
     attribution_h: float | None = None,
     again: bool = False,
+    now: float | None = None,
 ) -> Outcome:
     """Take in new events, and join what is kept with slates that were collected since.
 
@@ -81,6 +86,7 @@ def feedback(
         impressions: one of IMPRESSIONS; None: as before, at first "slate".
         attribution_h: see `Rules`; None: as before, at first 24.
         again: join all that is kept anew, by rules that may be new.
+        now: seconds since 1970; what is after it tells nothing of how late labels come.
 
     Raises:
         ArtefactError: there is no MON, it is held, or a file or salt cannot be read.
@@ -110,6 +116,7 @@ def feedback(
         join = _Join(folder, outcome)
         join.status.agree(impressions, attribution_h, again=again)
         join.finish(all_days=again)
+        outcome.quality = update_quality(folder, time.time_ns() if now is None else round(now * 1e9))
     outcome.counts["copied"] = len(copied)
     outcome.status = join.status
     return outcome
