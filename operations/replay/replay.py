@@ -19,7 +19,7 @@ from operations.replay.requests import Row, latest, named, questions
 from operations.replay.translate import Rows
 from operations.replay.versions import Version, find_given, find_logged
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Replayed", "chain_of", "replay", "version_of"]
 
 
 @dataclass
@@ -66,7 +66,7 @@ def replay(
     """
     with held(folder, "read for a replay"):
         rows = named(folder, request_id) if request_id else latest(folder, last)
-        chains = {row.values["chain_key"]: _chain(folder, row.values["chain_key"]) for row in rows}
+        chains = {row.values["chain_key"]: chain_of(folder, row.values["chain_key"]) for row in rows}
     replayed, groups = Replayed(), _groups(rows)
     good = {key: [row for row in members if not row.why_not] for key, members in groups.items()}
     _leave_out(replayed, rows)
@@ -76,13 +76,18 @@ def replay(
     overlaps: list[float] = []
     for (key, layout, number), members in good.items():
         if members:
-            found = _version(chains[key], layout, number, version, run)
+            found = version_of(chains[key], layout, number, version, run)
             _ask(replayed, found, members, chains[key], layout, overlaps)
     replayed.overlap = float(np.mean(overlaps))
     return replayed
 
 
-def _chain(folder: Path, key: str) -> dict[str, Any]:
+def chain_of(folder: Path, key: str) -> dict[str, Any]:
+    """What MON keeps of a chain.
+
+    Raises:
+        NotReplayableError: it keeps nothing.
+    """
     record: dict[str, Any] = read_json(folder / CHAINS / f"{key[:16]}.json", None)
     if record is None:
         raise NotReplayableError(f"{folder / CHAINS} says nothing of the chain {key[:16]}; put a copy of it back")
@@ -102,7 +107,21 @@ def _leave_out(replayed: Replayed, rows: Sequence[Row]) -> None:
         replayed.left_out[why] = replayed.left_out.get(why, 0) + 1
 
 
-def _version(chain: Mapping[str, Any], layout: str, number: int, wanted: int | None, run: Path | None) -> Version:
+def version_of(
+    chain: Mapping[str, Any], layout: str, number: int, wanted: int | None = None, run: Path | None = None
+) -> Version:
+    """The version to ask.
+
+    Args:
+        chain: see `chain_of`.
+        layout: of the request.
+        number: of the version that answered it.
+        wanted: see `replay`.
+        run: see `replay`.
+
+    Raises:
+        NotReplayableError, ArtefactError: it is not there.
+    """
     repository = Path(chain["repositories"][layout])
     if run is not None:
         return find_given(run, layout, chain["chain_key"], wanted)

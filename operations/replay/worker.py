@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["main"]
+__all__ = ["main", "parsed"]
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
     def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         arrays: dict[str, Any] = {}
         with _at(question.get("live_at")):
-            nodes[0].encode(arrays, _parsed(question, spec))
+            nodes[0].encode(arrays, parsed(question, spec))
             for node in nodes[1:]:
                 node.run(arrays)
         given = {name: arrays[last.gives[name]] for name in ("item_id", "score", "num_items", "path")}
@@ -101,8 +101,8 @@ def _at(instant: int | None) -> Any:
     return at_instant(instant)
 
 
-def _parsed(question: Mapping[str, Any], spec: Any) -> Any:
-    """The checked request that was logged."""
+def parsed(question: Mapping[str, Any], spec: Any) -> Any:
+    """The checked request that was logged, for a chain of this spec."""
     from runtime.request import Parsed
 
     users = len(question["user_row"])

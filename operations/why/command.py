@@ -6,11 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from operations.why.answer import Answer
 from operations.why.explain import Explainer
+from operations.why.logged import explain_logged
 from operations.why.question import RawQuestion
 from operations.why.table import print_answer
 
-__all__ = ["why_command"]
+__all__ = ["why_command", "why_logged"]
 
 
 def why_command(
@@ -29,7 +31,35 @@ def why_command(
         ArtefactError: there is no such chain, or it cannot be opened.
         RequestError: the item is unknown, a value is not of its type, or the chain refuses the request.
     """
-    answer = Explainer(target, run, events).asked(asked)
+    _print(Explainer(target, run, events).asked(asked), as_json=as_json)
+
+
+def why_logged(
+    folder: Path,
+    request_id: str,
+    item: str,
+    *,
+    user: int | None = None,
+    target: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Say why an item was in a slate that is logged, or why not, on standard output.
+
+    Args:
+        folder: MON.
+        request_id: see `explain_logged`.
+        item: raw id.
+        user: see `explain_logged`.
+        target: see `explain_logged`.
+        as_json: print JSON.
+
+    Raises:
+        CascadeError: see `explain_logged`.
+    """
+    _print(explain_logged(folder, request_id, item, user=user, target=target), as_json=as_json)
+
+
+def _print(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=1).decode())
     else:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from numpy.typing import NDArray
 
 from ensemble.serving.repository import blocked_file, events_folder
+from operations.replay.versions import Version
 from operations.why.answer import Answer
 from operations.why.asking import Asking, Outcome
 from operations.why.changes import changes_of
@@ -18,7 +20,7 @@ from operations.why.history import MOST_LEFT_OUT, history_of, left_out
 from operations.why.nodes import Nodes, nodes_of
 from operations.why.question import Question, RawQuestion
 from operations.why.rules import Rules, rules_of
-from operations.why.served import Served, find_served
+from operations.why.served import Served, find_served, served_by
 from operations.why.trace import lost_at, steps_of, summary_of
 from runtime.blocked import BLOCKED_VARIABLE, BlockedItems
 from runtime.chain import Chain
@@ -42,14 +44,18 @@ class Explainer:
         path: a run directory or a published repository.
         run: the run that a published repository's version was exported from; names the rules.
         events: folder of live events; by default that of the run or beside the repository, where it is there.
+        version: asked in the place of what the path serves, and without live events; None: what it serves.
 
     Raises:
         ArtefactError: there is no such chain, or it cannot be opened.
     """
 
-    def __init__(self, path: Path, run: Path | None = None, events: Path | None = None) -> None:
-        self.served: Served = find_served(path, run)
-        self._state = _state_of(path, self.served, events)
+    def __init__(
+        self, path: Path, run: Path | None = None, events: Path | None = None, version: Version | None = None
+    ) -> None:
+        self.served: Served = find_served(path, run) if version is None else served_by(version, run)
+        self._reads_events = version is None
+        self._state = _state_of(path, self.served, events) if self._reads_events else None
         try:
             with self._state_known():
                 self._chain = Chain.load(self.served.folder)
@@ -76,12 +82,18 @@ class Explainer:
             UnknownItem: the catalogue lacks the item.
             RequestError: a value is not of its type, or the chain refuses the request.
         """
-        question = asked.checked(self._chain, load_array(self.served.folder / "ids/items.npy"))
+        question = asked.checked(self._chain, self.ids)
         blocked = self._blocked.rows()
         notes = ["the item is blocked (`cascade unblock` lets it be shown again)"] if question.row in blocked else []
         left_out = replace(question, parsed=self._blocked.leave_out(question.parsed))
         found = self.answer(left_out, item=asked.item, user=asked.user)
         return msgspec.structs.replace(found, notes=[*notes, *found.notes])
+
+    @property
+    def ids(self) -> NDArray:
+        """Raw item ids by row."""
+        found: NDArray = load_array(self.served.folder / "ids/items.npy")
+        return found
 
     def answer(
         self, question: Question, *, item: int | str, user: int | str | None, most_left_out: int = MOST_LEFT_OUT
@@ -133,7 +145,7 @@ class Explainer:
                 "the repository serves with the runtime of another release than this one, which found the answer; "
                 "export again to have both the same"
             )
-        if self.nodes.spec.live is not None and offset == AWAY:
+        if self.nodes.spec.live is not None and offset == AWAY and self._reads_events:
             notes.append("the state of live events was not read: give --events, or the answer is that of the export")
         if num_history > most > 0:
             notes.append(
@@ -144,7 +156,8 @@ class Explainer:
     def _state_known(self) -> AbstractContextManager[None]:
         """Chains that are opened here read this state."""
         if self._state is None:
-            return nullcontext() if os.environ.get(STORE_VARIABLE) else without_live_state()
+            has_store = self._reads_events and os.environ.get(STORE_VARIABLE)
+            return nullcontext() if has_store else without_live_state()
         return events_in(self._state)
 
 

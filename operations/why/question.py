@@ -18,7 +18,7 @@ from runtime.spec import FLOATS, ChainSpec, Tensor
 from runtime.step import RequestStep
 from workflows.core.errors import RequestError
 
-__all__ = ["Question", "RawQuestion", "UnknownItem", "removing", "repeated", "without_items"]
+__all__ = ["Question", "RawQuestion", "UnknownItem", "removing", "repeated", "row_of", "without_items"]
 
 
 class UnknownItem(RequestError):
@@ -69,7 +69,7 @@ class RawQuestion:
         if self.slate_size is not None:
             request["slate_size"] = np.array([[self.slate_size]], np.int32)
         try:
-            return Question(_row_of(self.item, spec, ids), step.parse(request))
+            return Question(row_of(self.item, spec, ids), step.parse(request))
         except BadRequest as error:
             raise RequestError(str(error)) from None
 
@@ -121,7 +121,17 @@ def removing(rows: NDArray[np.int32], removed: Sequence[NDArray]) -> NDArray[np.
     return kept
 
 
-def _row_of(item: int | str, spec: ChainSpec, ids: NDArray) -> int:
+def row_of(item: int | str, spec: ChainSpec, ids: NDArray) -> int:
+    """The row of an item.
+
+    Args:
+        item: raw id.
+        spec: of the chain.
+        ids: its raw item ids by row.
+
+    Raises:
+        UnknownItem: the catalogue lacks it.
+    """
     wanted: Any = item
     if spec.item_id_dtype == "BYTES":
         wanted = str(item).encode("utf-8", "surrogateescape")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ensemble.export.layouts import runtime_sources
 from ensemble.serving.repository import LAYOUTS, MODEL_NAME, find_repository, served_number
+from operations.replay.versions import Version
 from operations.why.overlay import link_files
 from runtime.plan import PLAN_FILE, Plan
 from runtime.spec import CHAIN_FILE, ChainSpec
@@ -20,7 +21,7 @@ from runtime.triton import CHAIN_FOLDER
 from workflows.core.artefacts import MANIFEST_NAME, Manifest, read_manifest
 from workflows.core.errors import ArtefactError
 
-__all__ = ["Served", "find_served"]
+__all__ = ["Served", "find_served", "served_by"]
 
 STEP_VERSION = "1"
 
@@ -59,8 +60,25 @@ def find_served(path: Path, run: Path | None = None) -> Served:
         ArtefactError: there is none, a file is altered, or the version was exported from another run.
     """
     repository = _repository(path)
-    version = served_number(repository)
-    folder = repository / MODEL_NAME / version
+    number = served_number(repository)
+    return _served(repository, repository / MODEL_NAME / number, number, run, path)
+
+
+def served_by(version: Version, run: Path | None = None) -> Served:
+    """A version that may not be the one that is served now.
+
+    Args:
+        version: of a chain.
+        run: that it was exported from.
+
+    Raises:
+        ArtefactError: a file is altered, or it was exported from another run.
+    """
+    version.check()
+    return _served(version.folder.parents[1], version.folder, str(version.number), run, version.folder)
+
+
+def _served(repository: Path, folder: Path, version: str, run: Path | None, path: Path) -> Served:
     signed = next((place for place in (folder, *repository.parents[:1]) if (place / MANIFEST_NAME).is_file()), None)
     if signed is None:
         raise ArtefactError(f"{repository} has no {MANIFEST_NAME}; give a run, or what `export --publish` wrote")
