@@ -165,7 +165,7 @@ def test_an_item_as_a_candidate_is_ranked_as_brute_force_ranks_it(world: World) 
 
 def test_what_an_index_misses_is_lost_there_and_found_by_an_exact_search(tmp_path: Path) -> None:
     chain = ChainConfig(num_candidates=20, slate_size=4, max_slate_size=15)
-    world = World(tmp_path, chain, index="ivf", num_items=4_000)
+    world = World(tmp_path, chain, index="ivf", num_items=800)
     spec = ChainSpec.load(world.folder)
     replace(spec, index=replace(spec.index, nprobe=1)).save(world.folder)
     world.chain = Chain.load(world.folder)
