@@ -12,7 +12,7 @@ from cascade_client import Id
 from cascade_client.slate_entry import user_key
 from ensemble.slates.source import Source
 from ensemble.stream.folder import load_spec
-from runtime.stream.folder import state_folder
+from runtime.stream.folder import existing_state
 from runtime.stream.redis_url import read_url
 from runtime.stream.store import USER, LmdbStore, ReadStore, StoreError
 from workflows.core import console
@@ -86,7 +86,7 @@ def _state(source: Source) -> ReadStore:
         StoreError: it cannot be opened.
     """
     if source.events is not None:
-        return LmdbStore(state_folder(source.events, load_spec(source.events).state_version), writable=False)
+        return LmdbStore(existing_state(source.events, load_spec(source.events).state_version), writable=False)
     assert source.spec is not None and source.spec.live is not None
     from runtime.stream.redis import WRITE_TIMEOUT_S, RedisStore  # not needed where the state is on this machine
 

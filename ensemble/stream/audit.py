@@ -14,7 +14,7 @@ from ensemble.stream.audit_served import ServedRequests
 from ensemble.stream.folder import find_events, load_spec
 from ensemble.stream.shared import Shared, find_shared, one_sentence, open_store
 from ensemble.stream.topic_batches import NEW_PREFIX, TopicBatches
-from runtime.stream.folder import FolderError, state_folder
+from runtime.stream.folder import FolderError, existing_state
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import Batch
 from runtime.stream.record import IN_STOCK, NOT_SAID, RecordError, item_record, read_seen, unpack, user_record
@@ -59,7 +59,7 @@ def audit(path: Path, source: str | None = None, store: str | None = None) -> No
     if first := first_event(events):
         raise ArtefactError(f"{events} no longer has the events before offset {first}, so that not all can be counted")
     try:
-        live = LmdbStore(state_folder(events, spec.state_version), writable=False)
+        live = LmdbStore(existing_state(events, spec.state_version), writable=False)
         try:
             with live.read() as reading:
                 is_counted = not (spec.item_windows and has_forgotten(events))

@@ -13,7 +13,7 @@ from ensemble.stream.folder import find_events, load_spec
 from ensemble.stream.shared import find_shared, open_store
 from ensemble.stream.shared_writing import forget_shared
 from runtime.stream.events import FORGET, Events
-from runtime.stream.folder import FolderError, is_held, state_folder
+from runtime.stream.folder import FolderError, existing_state, is_held
 from runtime.stream.ingest import Ingest
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.log import SEAL_REQUEST
@@ -71,11 +71,9 @@ def compact_events(
 
 def _expire(events: Path, spec: StreamSpec, before: int) -> int:
     """Take users out of the state of a folder, whether or not a server writes it."""
-    folder = state_folder(events, spec.state_version)
     try:
-        # Opening it to write would make an empty one.
-        LmdbStore(folder, writable=False).close()
-        state = LmdbStore(folder, writable=True)
+        # Opening one that is not there to write would make an empty one.
+        state = LmdbStore(existing_state(events, spec.state_version), writable=True)
         try:
             return state.expire(before, _last_at(spec))
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ensemble.stream.folder import find_events, load_spec
 from ensemble.stream.shared import find_shared
 from ensemble.stream.shared_replay import WHOSE, may_be_gone, raw_id, replay_shared
-from runtime.stream.folder import FolderError, state_folder
+from runtime.stream.folder import FolderError, existing_state
 from runtime.stream.log.errors import LogError
 from runtime.stream.recovery import catch_up
 from runtime.stream.spec import StreamSpec
@@ -69,7 +69,7 @@ def _check(events: Path, spec: StreamSpec, scratch: Path) -> None:
             f"{events} no longer has the events before offset {first}, which the live state knows: there is nothing to "
             "compare with"
         )
-    live = LmdbStore(state_folder(events, spec.state_version), writable=False)
+    live = LmdbStore(existing_state(events, spec.state_version), writable=False)
     try:
         with live.read() as of_live:
             fresh = _fold(events, spec, scratch, of_live.position)

@@ -82,7 +82,7 @@ def _state(folder: Path, spec: StreamSpec) -> Iterator[tuple[str, str]]:
             items = sum(1 for _ in reading.scan(ITEM))
             said = f"{reading.position:,} events; {users:,} users, {items:,} items; {_size(folder)}"
             if folder.name != spec.state_version:
-                yield f"state {folder.name}", f"{said}; of an earlier [stream], not read any more"
+                yield f"state {folder.name}", f"{said}; of an earlier [stream] or another release, not read here"
                 return
             yield f"state {folder.name}", said
     finally:

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 from runtime.stream.spec import STREAM_FILE, StreamSpec
+from runtime.stream.store import NoStateError
 
 __all__ = [
     "FOLDER_VARIABLE",
     "KEY_VARIABLE",
     "FolderError",
     "checkpoints",
+    "existing_state",
     "is_held",
     "make_folder",
     "rejected_file",
@@ -65,6 +67,23 @@ def save_spec(events: Path, spec: StreamSpec) -> None:
 def state_folder(events: Path, state_version: str) -> Path:
     """The LMDB environment of one version of the state."""
     return events / "state" / state_version
+
+
+def existing_state(events: Path, state_version: str) -> Path:
+    """The same, of a state that is there.
+
+    Raises:
+        NoStateError: it is not; says whose state is there instead.
+    """
+    folder = state_folder(events, state_version)
+    if folder.is_dir():
+        return folder
+    others = ", ".join(sorted(path.name for path in (events / "state").glob("[!.]*")))
+    there = f"has the state {others}, of another release or another [stream], and not" if others else "does not have"
+    raise NoStateError(
+        f"{events} {there} {state_version}, which is the one to read: export the run again and start its server, which "
+        "makes it from the log, or run `cascade stream rebuild` where no server writes the folder"
+    )
 
 
 def rejected_file(events: Path) -> Path:

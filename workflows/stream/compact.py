@@ -18,7 +18,7 @@ from runtime.stream.log.segments import list_segments, sync_folder
 from runtime.stream.store import StoreError
 from workflows.core.disk import writing
 from workflows.core.errors import DataError
-from workflows.stream.checkpoint import make_checkpoint, remove_checkpoints
+from workflows.stream.checkpoint import make_checkpoint, remove_checkpoints, remove_others
 from workflows.stream.forget import forget_users, forgotten_until, note_forgotten
 from workflows.stream.parquet import last_arrival, list_files, write_file
 
@@ -74,6 +74,9 @@ def compact(folder: Path, state_version: str, keep_days: int | None = None) -> C
         # A copy that knows the order to forget a user; the ones before it know the user.
         is_clean = forgotten is None or position > forgotten.last
         remove_checkpoints(folder, state_version, 1 if forgotten and is_clean else KEEP_CHECKPOINTS)
+        if forgotten and is_clean:
+            # Of an earlier release or [stream]: they know the user, and nobody writes them any more.
+            remove_others(folder, state_version, forgotten.last)
         if is_clean:
             note_forgotten(folder, sealed_until, forgotten is not None)
         return Compaction(

@@ -139,6 +139,19 @@ def test_what_was_set_aside_counts_nowhere_for_as_long_as_it_is_in_the_log(tmp_p
         assert status == 0, said
 
 
+def test_a_state_of_another_release_is_named_with_the_way_out(events):
+    state = state_folder(events, SPEC.state_version)
+    state.rename(state.with_name("of_another"))
+    for words in (("audit",), ("replay", "--check"), ("compact",), ("compact", "--idle-days", 1)):
+        status, said = run(*words, events)
+        assert status == 1, said
+        assert "has the state of_another, of another release or another [stream], and not" in " ".join(said.split())
+    assert "of an earlier [stream] or another release" in " ".join(run("status", events)[1].replace("│", "").split())
+    assert run("rebuild", events)[0] == run("audit", events)[0] == 0
+    shutil.rmtree(events / "state")
+    assert "does not have" in run("audit", events)[1]
+
+
 def test_no_number_and_no_folder_are_one_sentence(events, tmp_path):
     status, said = run("forget", "seven", events)
     assert (status, "the users of this product are whole numbers, got 'seven'" in said) == (1, True)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from runtime.stream.store import LmdbStore
 from tests.runtime.stream.log.made import events_of
 from workflows.core.errors import CascadeError, DataError
 from workflows.stream import compact as compact_module
+from workflows.stream.checkpoint import make_checkpoint
 from workflows.stream.compact import compact
 from workflows.stream.history import first_event, read_events
 from workflows.stream.parquet import list_files, read_file
@@ -139,12 +141,12 @@ def test_old_events_are_removed_when_it_is_asked_for_and_only_in_parquet(tmp_pat
 
 def test_a_folder_without_its_state_keeps_its_log(tmp_path):
     serve(tmp_path, clicks(0))
-    for version, broken in (("another", False), (VERSION, True)):
-        if broken:
-            (state_folder(tmp_path, VERSION) / "boot").write_text("an earlier boot of the machine")
-        with pytest.raises(DataError, match="was open when the machine stopped; start the server once"):
-            compact(tmp_path, version)
-        assert first_offset(tmp_path) == 0
+    with pytest.raises(DataError, match=f"has the state {VERSION}, of another release .* and not another"):
+        compact(tmp_path, "another")
+    (state_folder(tmp_path, VERSION) / "boot").write_text("an earlier boot of the machine")
+    with pytest.raises(DataError, match="was open when the machine stopped; start the server once"):
+        compact(tmp_path, VERSION)
+    assert first_offset(tmp_path) == 0
     serve(tmp_path)
     assert compact(tmp_path, VERSION).num_removed == 1
 
@@ -200,6 +202,20 @@ def test_a_forgotten_user_is_in_no_file_but_for_the_order_and_what_came_after_it
     fresh.close()
     assert state_of(tmp_path / "fresh") == state_of(state_folder(tmp_path, TEXT.state_version))
     assert compact(tmp_path, TEXT.state_version).num_forgotten == 0
+
+
+def test_states_of_other_versions_do_not_know_a_forgotten_user_either(tmp_path):
+    earlier, later = (replace(TEXT, history_length=length) for length in (9, 11))
+    for spec in (TEXT, earlier):
+        serve(tmp_path, text_events([b"anna", b"victor-who-leaves"]), spec=spec)
+    make_checkpoint(tmp_path, earlier.state_version)
+    serve(tmp_path, events_of([b"victor-who-leaves"], [b""], kind=[FORGET]), spec=TEXT)
+    serve(tmp_path, spec=later)
+    compact(tmp_path, TEXT.state_version)
+    there = {path.name for path in (tmp_path / "state").iterdir()}
+    assert there == {TEXT.state_version, later.state_version}
+    assert checkpoints(tmp_path, earlier.state_version) == []
+    assert [position for position, _ in checkpoints(tmp_path, TEXT.state_version)] == [5]
 
 
 def test_sealed_segments_forget_too_and_are_read_with_their_gaps(tmp_path):
