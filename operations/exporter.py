@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.registry import Collector
 
+from operations.feedback.metrics import FeedbackCollector
 from operations.log.metrics import LogCollector, collected_logs
 from operations.signals.metrics import SignalCollector
 from operations.usage.metrics import UsageCollector
@@ -37,7 +38,8 @@ def exported(folder: Path, host: str, port: int, logs: Sequence[Path] = ()) -> I
     def all_logs() -> list[Path]:
         return list(dict.fromkeys([*(log.absolute() for log in logs), *collected_logs(folder)]))
 
-    with exporter([UsageCollector(all_logs), LogCollector(folder), SignalCollector(folder)], host, port) as taken:
+    own = [UsageCollector(all_logs), LogCollector(folder), SignalCollector(folder), FeedbackCollector(folder)]
+    with exporter(own, host, port) as taken:
         yield taken
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ensemble.stream.event_files import Row, read_rows
+from ensemble.stream.event_files import STDIN, Row, read_rows
 from ensemble.stream.folder import find_events
 from runtime.encoders import NULL_INT
 from runtime.errors import BadRequest
@@ -16,6 +16,7 @@ from runtime.stream.events import IMPRESSION, INTERACTION
 from runtime.stream.log.errors import LogError
 from runtime.stream.log.reader import Batch, log_id
 from runtime.stream.times import instant
+from workflows.core import console
 from workflows.core.errors import ArtefactError, DataError
 from workflows.stream.history import first_event, read_events
 
@@ -81,7 +82,7 @@ def read_file(path: Path) -> Iterator[Event | Refused]:
     Raises:
         DataError: it is no such file, or cannot be read.
     """
-    if not path.exists():
+    if path != STDIN and not path.exists():
         raise DataError(f"{path} is not there; give a file of events, or the folder of live events of a served chain")
     for row in read_rows(path, FIELDS, what="feedback"):
         try:
@@ -99,12 +100,14 @@ def read_stream(path: Path, known: Mapping[str, int]) -> Iterator[tuple[list[Eve
 
     Raises:
         ArtefactError: there is no such log, or it cannot be read.
-        DataError: events that have not been read are gone.
     """
     folder = find_events(path)
     try:
         name = log_id(folder)
-        start = known.get(name, first_event(folder))
+        first = first_event(folder)
+        start = max(known.get(name, first), first)
+        if start > known.get(name, start):
+            console.say(f"feedback: events {known[name]} to {first - 1} of {folder} were removed before they were read")
         for batch in read_events(folder, start):
             yield _events_of(batch, name), Cursor(name, batch.next_offset)
     except LogError as error:
@@ -183,7 +186,7 @@ def _events_of(batch: Batch, name: str) -> list[Event]:
         if kind not in (INTERACTION, IMPRESSION) or user == NULL_INT:
             continue
         request_id, position = _request_of(extra)
-        key = _key("id", event_id.decode("utf-8", "replace")) if event_id else _key("offset", name, offset)
+        key = _key("id", event_id.decode("utf-8", "replace")) if event_id != b"" else _key("offset", name, offset)
         what = SHOWN if kind == IMPRESSION else events.labels[label]
         found.append(Event(key, request_id, position, _shown(user), _shown(item), at, what, float(value)))
     return found

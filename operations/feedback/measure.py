@@ -25,12 +25,13 @@ class Figure(NamedTuple):
 
     Attributes:
         label: what users did.
-        metric: ctr, hit, copc, ece; estimate and estimate_error.
+        metric: ctr, hit, chosen_rank, copc, ece; estimate and estimate_error.
         slice: such as rank=1 or path=history; k=10 of a hit; "" for all.
         value: NaN where there is nothing to measure.
         spread: how far chance alone moves it, one standard deviation; users are drawn, not impressions.
         observed: positives, weighted.
-        expected: of ctr and hit what could have been positive by now, weighted; of copc and ece the sum of scores.
+        expected: of ctr and hit what could have been positive by now, weighted; of copc and ece the sum of scores; of
+            chosen_rank the positives, and `observed` the sum of their ranks.
         num: impressions, or slates of a hit.
         effective: users of equal weight.
         maturity: share of the positives that have come.
@@ -81,9 +82,12 @@ def _of_label(
         yield ratio("ctr", f"rank={rank}", window.ranks == rank, could)
     for name, texts in window.slices.items():
         for value in sorted(set(texts.tolist())):
-            yield ratio("ctr", f"{name}={value}", texts == value, could)
+            chosen = texts == value
+            yield ratio("ctr", f"{name}={value}", chosen, could)
+            yield _chosen_rank(window, label, f"{name}={value}", hits & chosen, share)
     for cutoff in CUTOFFS:
         yield _hit(window, label, cutoff, hits, could, share)
+    yield _chosen_rank(window, label, "", hits, share)
     scored = window.is_scored & np.isfinite(window.scores)
     expected = np.where(scored, window.scores, 0.0) * could
     yield ratio("copc", "", scored, expected)
@@ -92,11 +96,15 @@ def _of_label(
     yield _ece(window, label, scored, hits, expected, could, share)
 
 
+def _chosen_rank(window: Window, label: str, slice_: str, hits: NDArray[np.bool_], share: float) -> Figure:
+    return _ratio(window, (label, "chosen_rank", slice_), hits, window.ranks, np.ones(len(window)), share)
+
+
 def _ratio(
     window: Window,
     names: tuple[str, str, str],
     chosen: NDArray[np.bool_],
-    hits: NDArray[np.bool_],
+    hits: NDArray,
     expected: NDArray[np.float64],
     share: float,
 ) -> Figure:

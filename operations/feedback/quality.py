@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,8 @@ __all__ = ["QUALITY", "Quality", "load_quality", "update_quality"]
 
 QUALITY = "quality.parquet"
 KEPT_DAYS, LEARNT_DAYS = 183, 90
+# Labels that are measured, the most frequent ones: a client may send any text.
+MOST_LABELS = 10
 SCHEMA = pa.schema(
     {
         "window_start": pa.timestamp("s", "UTC"),
@@ -101,8 +103,12 @@ def update_quality(folder: Path, now_ns: int) -> list[Quality]:
     newest = max((day for day, _ in known), default=0)
     rows = [each for (day, _), some in sorted(known.items()) if day > newest - KEPT_DAYS for each in some]
     change = Change(folder)
-    pq.write_table(_table(rows), change.place(folder / QUALITY), compression="zstd", write_page_checksum=True)
-    change.commit()
+    try:
+        pq.write_table(_table(rows), change.place(folder / QUALITY), compression="zstd", write_page_checksum=True)
+        change.commit()
+    except BaseException:
+        change.abandon()
+        raise
     return rows
 
 
@@ -176,7 +182,7 @@ def _maturity(days: Days, now_ns: int) -> tuple[dict[str, Maturity], int]:
     slate_at, came_at = (first[name].cast(pa.int64()).to_numpy() for name in ("slate_at", "at_min"))
     labels = np.array(first["label"].to_pylist(), object)
     curves = {}
-    for label in sorted(set(labels.tolist())):
+    for label, _ in Counter(labels.tolist()).most_common(MOST_LABELS):
         chosen = (labels == label) & (came_at <= until)
         curves[label] = learn_maturity(
             (came_at - slate_at)[chosen] / 1e9, (until - slate_at)[chosen].astype(np.float64) / 1e9

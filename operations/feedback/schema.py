@@ -16,7 +16,17 @@ import pyarrow as pa
 from operations.folder import REQUESTS
 from operations.log.schema import NAME
 
-__all__ = ["DAY_NS", "FEEDBACK", "FEEDBACK_COLUMNS", "JOINED", "JOINED_COLUMNS", "date_of", "day_of", "file_in"]
+__all__ = [
+    "DAY_NS",
+    "FEEDBACK",
+    "FEEDBACK_COLUMNS",
+    "JOINED",
+    "JOINED_COLUMNS",
+    "date_of",
+    "day_of",
+    "file_in",
+    "request_days",
+]
 
 FEEDBACK, JOINED = "feedback", "joined"
 DAY_NS = 86_400 * 10**9

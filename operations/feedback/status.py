@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from operations.feedback.joined import IMPRESSIONS, Impressions
 from operations.feedback.schema import FEEDBACK
 from operations.folder import read_json
+from runtime.log.sampling import key_of, limit_of
 from workflows.core.errors import ArtefactError, ConfigError
 
 __all__ = ["ATTRIBUTION_H", "FEEDBACK_STATUS", "FeedbackStatus", "Rules"]
 
 FEEDBACK_STATUS = f"{FEEDBACK}/status.json"
 ATTRIBUTION_H = 24.0
+# The share is known by the weight of a request, 1 / share in 32 bits.
+ROUNDED = 1 + 1e-6
 OTHERWISE = "; --again joins all that is kept anew in this way"
 
 
@@ -41,9 +45,12 @@ class FeedbackStatus:
     Attributes:
         rules: None before the first time.
         days: date of events -> counts: id, attributed, and why the others are unmatched.
-        counts: "events" that were taken, "copies" that were left out, "refused" rows, "forgotten" users' events.
+        counts: "events" that were taken, "copies" that were left out, "refused" rows, "forgotten" users' events, and
+            events of requests that are "not_sampled".
         logs: id of a log of live events -> first offset that has not been read.
         seen: folders of requests, as chain=K/date=D -> names of the files that events were joined with.
+        salts: id of a salt -> the first and the last day, since 1970, of requests that were logged with it.
+        share: the largest share of the requests that was logged; 0: no request is known.
     """
 
     def __init__(self, record: dict[str, Any]) -> None:
@@ -53,6 +60,8 @@ class FeedbackStatus:
         self.counts = Counter[str](record.get("counts", {}))
         self.logs: dict[str, int] = record.get("logs", {})
         self.seen: dict[str, list[str]] = record.get("seen", {})
+        self.salts: dict[str, list[int]] = record.get("salts", {})
+        self.share: float = record.get("share", 0.0)
 
     @classmethod
     def load(cls, folder: Path) -> FeedbackStatus:
@@ -76,6 +85,8 @@ class FeedbackStatus:
             "counts": dict(self.counts),
             "logs": self.logs,
             "seen": self.seen,
+            "salts": self.salts,
+            "share": self.share,
         }
 
     def agree(self, impressions: str | None, attribution_h: float | None, *, again: bool) -> Rules:
@@ -103,6 +114,17 @@ class FeedbackStatus:
                 raise ConfigError(f"feedback: events are attributed within {before.attribution_h:g} h here{OTHERWISE}")
         self.rules = Rules(mode, hours)  # type: ignore[arg-type]
         return self.rules
+
+    def note(self, day: int, salts: Iterable[str], share: float) -> None:
+        """Remember of a file of requests with which salts, and which share of all, it was logged."""
+        for name in salts:
+            first, last = self.salts.get(name, (day, day))
+            self.salts[name] = [min(first, day), max(last, day)]
+        self.share = max(self.share, share)
+
+    def is_sampled(self, request_id: str) -> bool:
+        """Whether a request may be logged; by the hash of its id, as the server decides. Without an id: True."""
+        return not request_id or not self.share or key_of(request_id) < limit_of(min(self.share * ROUNDED, 1.0))
 
     def totals(self) -> Counter[str]:
         """The counts of all days."""

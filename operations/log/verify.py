@@ -67,13 +67,20 @@ def _verify_log(log: Path) -> int:
 def _verify_rows(folder: Path) -> int:
     num_rows = 0
     for path in parquet_files(folder):
-        try:
-            num_rows += pq.ParquetFile(path, page_checksum_verification=True).read().num_rows
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ArtefactError(f"{path} is damaged ({reason}); put a copy of it back, or remove it") from error
+        num_rows += _whole_rows(path)
+    for path in (*folder.glob("feedback/*/[!.]*.parquet"), *folder.glob("joined/*/*/[!.]*.parquet")):
+        _whole_rows(path)
     counts = read_json(folder / STATUS, {})["counts"]
     lost = {name: counts[name] for name in ("dropped_queue", "dropped_disk", "half", "damaged") if counts.get(name)}
     told = ", ".join(f"{name} {number}" for name, number in lost.items()) or "none"
     console.say(f"log verify: {num_rows:,} rows are whole; not collected: {told}")
     return num_rows
+
+
+def _whole_rows(path: Path) -> int:
+    """Read a file to its end; the number of its rows."""
+    try:
+        return int(pq.ParquetFile(path, page_checksum_verification=True).read().num_rows)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArtefactError(f"{path} is damaged ({reason}); put a copy of it back, or remove it") from error

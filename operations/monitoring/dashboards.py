@@ -109,6 +109,17 @@ QUALITY = (
     Panel("Age of model and data", {'cascade_signal{signal=~"model_age_days|data_age_days"}': "{{signal}}"}, "d"),
     Panel("Slates that do not come again", {'cascade_signal{signal="replay_mismatch"}': "mismatches"}, kind="stat"),
     Panel("Slates a second by path", {"cascade:slates:rate5m": "{{path}}"}, "ops"),
+    Panel(
+        "Click-through, and its estimate before labels come",
+        {'cascade_quality{metric="ctr"}': "{{label}} {{how}}"},
+        "percentunit",
+        "Provisional is of a day whose labels have yet to come.",
+    ),
+    Panel(
+        "Slates with a hit", {'cascade_quality{metric="hit"}': "{{label}} in the first {{k}}, {{how}}"}, "percentunit"
+    ),
+    Panel("Calibration", {'cascade_quality{metric=~"copc|ece"}': "{{metric}} {{label}} {{how}}"}),
+    Panel("Events that found their slate", {"cascade_feedback_joined_ratio": "joined"}, "percentunit"),
 )
 # File name -> title, panels, and variables: name -> the query of its values.
 DASHBOARDS: Mapping[str, tuple[str, Sequence[Panel], Mapping[str, str]]] = {

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 __all__ = ["FAMILIES", "KINDS", "Kind", "Measured", "diagnosis", "order_of"]
 
 # From the cause to the effect: of signals that leave their limits together, the first family is where to look.
-FAMILIES = ("operation", "requests", "features", "predictions", "exposure")
+FAMILIES = ("operation", "requests", "features", "predictions", "exposure", "feedback")
 Side = Literal["high", "both", "none"]
 
 
@@ -84,6 +84,13 @@ KINDS: Mapping[str, Kind] = {
     "new_items": Kind("exposure", "both", "items without a positive event when the version was made", True),
     "popularity_js": Kind("exposure", "high", "distance of the items' popularity from training's", True),
     "popular_overlap": Kind("exposure", "both", "items that a user of whom nothing is known gets too", True),
+    "joined_ratio": Kind("feedback", "both", "events of users that found the slate that they are of"),
+    "chosen_outside": Kind("feedback", "high", "events of items that the user's slates did not hold"),
+    "ctr": Kind("feedback", "both", "impressions that got the label, of those that could have by now"),
+    "chosen_rank": Kind("feedback", "both", "mean rank of the items that got the label"),
+    "copc": Kind("feedback", "both", "labels observed over the sum of scores, 1 where scores come true", True),
+    "ece": Kind("feedback", "high", "mean distance of scores and the rates at which they come true", True),
+    "estimate_error": Kind("feedback", "both", "how far the estimate before the labels was from what came"),
 }
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from operations.folder import CHAINS, REQUESTS, read_json
 from operations.signals.accepted import accepted_days
+from operations.signals.feedback import feedback_rows, is_of_feedback
 from operations.signals.kinds import KINDS, diagnosis, order_of
 from operations.signals.measure import measure
 from operations.signals.table import Row, load, rows_of, save, with_states
@@ -79,7 +80,7 @@ def monitor_once(folder: Path, now: float | None = None) -> Found:
 
     now = time.time() if now is None else now
     with monitored(folder):
-        known, notes, num_new = load(folder), [], 0
+        known, notes, num_new = [row for row in load(folder) if not is_of_feedback(row)], [], 0
         lacks: dict[str, list[str]] = read_json(folder / LACKS, {})
         sizes = {(row.chain_key, row.day): row.num_rows for row in known}
         for record in _chains(folder):
@@ -100,6 +101,7 @@ def monitor_once(folder: Path, now: float | None = None) -> Found:
                 found = measure(read_window(paths), version, day)
                 known += rows_of(found, day, key, version.number, num_rows)
             notes += lacks.get(key, [])
+        known += feedback_rows(folder, known, int(now - SETTLES_S) // DAY_S)
         rows = with_states(known, accepted_days(folder))
         with writing("monitor", folder):
             save(folder, rows)

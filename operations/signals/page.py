@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from operations.signals.accepted import accepted
+from operations.signals.feedback import quality_of
 from operations.signals.kinds import FAMILIES, KINDS, diagnosis
 from operations.signals.table import Row
 
@@ -51,6 +52,7 @@ def render(folder: Path, found: Found) -> str:
     )
     environment.filters["date"] = date
     environment.filters["number"] = _number
+    environment.filters["percent"] = _percent
     latest, days = current(found.rows), sorted({row.day for row in found.rows})
     age = found.now / 86_400 - days[-1] - 1 if days else 0.0
     return environment.get_template(TEMPLATE).render(
@@ -64,6 +66,7 @@ def render(folder: Path, found: Found) -> str:
         alarms=[_shown(row, found.rows, folder) for row in alarms(found.rows)],
         families=[(f, [_shown(r, found.rows, folder) for r in latest if _family(r) == f]) for f in FAMILIES],
         accepted=accepted(folder),
+        quality=quality_of(folder),
     )
 
 
@@ -119,3 +122,7 @@ def _path(x: Sequence[float], y: Sequence[float], name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else "-"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}" if np.isfinite(value) else "-"

@@ -13,6 +13,7 @@ from ensemble.profile.bins import Histogram
 from operations.folder import CHAINS, read_json
 from operations.signals.exposure import decile_histograms
 from operations.signals.features import asked_again, feature_histogram, mismatched, parsed
+from operations.signals.feedback import is_of_feedback, slices_of
 from operations.signals.measure import answered
 from operations.signals.monitor import current, date, read_window, windows
 from operations.signals.predictions import score_histogram
@@ -47,6 +48,9 @@ def show(folder: Path, name: str) -> Iterator[str]:
     for row in past[-NUM_DAYS:]:
         numbers = "".join(f"{value:12.4g}" for value in (row.measured.value, row.limit_low, row.limit_high))
         yield f"{date(row.day):12}{numbers}{row.measured.effective:10.0f}  {row.state}"
+    if is_of_feedback(of):
+        yield from slices_of(folder, of)
+        return
     record = read_json(folder / CHAINS / f"{of.chain_key[:16]}.json", None)
     paths = dict(windows(folder, of.chain_key)).get(of.day)
     if record is None or paths is None:

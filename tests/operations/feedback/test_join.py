@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,15 @@ from operations.feedback.join import feedback
 from operations.folder import REQUESTS
 from operations.log.forget import forget
 from operations.log.prune import prune
+from operations.log.verify import verify
 from runtime.log.folder import read_salt, renew_salt
-from runtime.log.sampling import user_bytes
+from runtime.log.sampling import key_of, limit_of, user_bytes
 from runtime.stream.ingest import Ingest
 from runtime.stream.parse import EventParser
 from runtime.stream.spec import StreamSpec
 from scripts.cli import app
 from tests.operations.feedback.made import DAY, DAY_NS, HOUR, MINUTE, START, World, joined
-from workflows.core.errors import CascadeError, ConfigError, DataError
+from workflows.core.errors import ArtefactError, CascadeError, ConfigError, DataError
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def test_late_repeated_foreign_and_early_events_count_as_they_should(world):
     """The case of the delayed, duplicate and foreign feedback, in exact numbers."""
     slate, events = case_5(world)
     first = feedback(world.mon, world.events(*events[:2], *events[3:]))
-    assert dict(first.counts) == {"read": 7, "new": 5, "copies": 2, "copied": 1, "refused": 0, "forgotten": 0}
+    assert +first.counts == {"read": 7, "new": 5, "copies": 2, "copied": 1}
     assert first.status.totals() == {"id": 2, "foreign": 1, "early": 1, "impressions": 1}
     (path,) = world.mon.glob("joined/*/*/*.parquet")
     assert path.name == "000001.parquet"
@@ -153,6 +156,17 @@ def test_an_event_that_names_a_request_is_of_no_other(world):
     found = feedback(world.mon, world.events(click("not logged", 3, START + MINUTE, user_id=7)))
     assert found.status.totals() == {"no_slate": 1}
     assert labels(world.mon) == []
+
+
+def test_an_event_of_a_request_outside_the_sample_is_counted_and_not_kept(world):
+    """A quarter of the requests is logged: those whose id hashes below it, as the server decides."""
+    ids = [f"r{number}" for number in range(40)]
+    sampled = [name for name in ids if key_of(name) < limit_of(0.25)]
+    world.collect(*(world.request(name, 7, [3, 4], weight=4.0) for name in sampled))
+    found = feedback(world.mon, world.events(*(click(name, 3, START + 1, user_id=7) for name in ids)))
+    assert 0 < len(sampled) < 20
+    assert +found.counts == {"read": 40, "new": len(sampled), "not_sampled": 40 - len(sampled)}
+    assert found.status.totals() == {"id": len(sampled)}
 
 
 def test_the_position_or_the_user_says_which_slate_of_a_request(world):
@@ -416,3 +430,49 @@ def test_a_log_of_live_events_is_read_on_from_where_it_was_left(world):
         ("click", "id", 1),
     ]
     assert again.status.totals() == {"id": 1, "attributed": 2, "impressions": 1}
+
+
+def test_damage_is_found_and_said(world):
+    _, events = case_5(world)
+    path = world.events(*events)
+    feedback(world.mon, path)
+    verify(world.mon)
+    (kept,) = world.mon.glob("joined/*/*/*.parquet")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-20])
+    with pytest.raises(ArtefactError, match="is damaged"):
+        verify(world.mon)
+    kept.write_bytes(whole)
+    (events_of_day, *_) = sorted(world.mon.glob("feedback/*/*.parquet"))
+    events_of_day.write_bytes(b"PAR1")
+    with pytest.raises(ArtefactError, match="put a copy of it back, or remove it"):
+        feedback(world.mon, path)
+
+
+def test_two_at_once_take_turns_and_a_full_disk_is_one_sentence(world, monkeypatch):
+    _, events = case_5(world)
+    path = world.events(*events)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("operations.log.collect.pq.write_table", full)
+        with pytest.raises(CascadeError, match=r"^feedback: the disk of .*/MON is full"):
+            feedback(world.mon, path)
+    assert not [*world.mon.glob("joined/*/*/*")]
+    with ThreadPoolExecutor(2) as pool:
+        found = [*pool.map(lambda _: feedback(world.mon, path), range(2))]
+    assert sorted(each.counts["new"] for each in found) == [0, 6]
+    assert len(labels(world.mon)) == 3
+
+
+def test_events_come_by_a_pipe_and_twice_are_nothing_new(world):
+    world.collect(world.request("r", 7, [3, 4]))
+    text = world.events(click("r", 3, START + 1)).read_text()
+    for new in (1, 0):
+        done = CliRunner().invoke(app, ["feedback", str(world.mon), "--events", "-"], input=text)
+        assert done.exit_code == 0, done.output
+        assert f"1 rows read, {new} events are new" in done.output
+    missing = CliRunner().invoke(app, ["feedback", str(world.mon), "--events", str(world.folder / "none.csv")])
+    assert missing.exit_code == 1 and "none.csv is not there" in missing.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,11 @@ import pytest
 from operations.feedback.estimate import ERROR, ESTIMATE
 from operations.feedback.join import feedback
 from operations.feedback.maturity import learn_maturity
+from operations.feedback.metrics import FeedbackCollector
 from operations.feedback.quality import load_quality
+from operations.signals.kinds import KINDS
+from operations.signals.monitor import alarms, current, monitor_once
+from operations.signals.show import show
 from tests.operations.feedback.made import DAY, DAY_NS, HOUR, World
 
 NUM_DAYS, NUM_A_DAY, NUM_ITEMS = 24, 120, 5
@@ -56,26 +61,29 @@ class Shop:
         return (DAY + NUM_DAYS) * 86_400.0
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> Shop:
-    world, random = World(tmp_path_factory.mktemp("quality")), np.random.default_rng(5)
+def make_shop(folder, thinned_from=NUM_DAYS) -> Shop:
+    """A shop; of slates from a day on half of the clicks are missing."""
+    world, random = World(folder), np.random.default_rng(5)
     requests, events = [], []
     for number in range(NUM_DAYS * NUM_A_DAY):
-        at = (DAY + number // NUM_A_DAY) * DAY_NS + int(random.integers(0, DAY_NS))
+        day = number // NUM_A_DAY
+        at = (DAY + day) * DAY_NS + int(random.integers(0, DAY_NS))
         scores = np.sort(random.uniform(0.1, 0.7, NUM_ITEMS))[::-1]
         rows = random.choice(len(world.ids), NUM_ITEMS, replace=False).tolist()
-        device, path = ("phone", "history") if number % 3 else ("desktop", "known_user")
-        requests.append(
-            world.request(
-                f"r{number}", number % 400, rows, at, scores=scores.tolist(), path=path, context_device=device
-            )
-        )
+        named = {"path": "history", "context_device": "phone"}
+        named = named if number % 3 else {"path": "known_user", "context_device": "desktop"}
+        requests.append(world.request(f"r{number}", number % 400, rows, at, scores=scores.tolist(), **named))
         for rank, (row, score) in enumerate(zip(rows, scores.tolist(), strict=True)):
-            if random.random() < score * BY_RANK[rank]:
+            if random.random() < score * BY_RANK[rank] * (0.5 if day >= thinned_from else 1.0):
                 delay = int(random.exponential(DELAY_H) * HOUR) + 1
                 events.append({"request_id": f"r{number}", "item_id": row, "timestamp": at + delay})
     world.collect(*requests, context=[("device", "BYTES")])
     return Shop(world, requests, events)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Shop:
+    return make_shop(tmp_path_factory.mktemp("quality"))
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +141,8 @@ def test_click_through_is_what_happened_by_position_path_segment_and_over_all(sh
     assert mature[day, "hit", "k=1"].value == pytest.approx(first_hit, rel=0.002)
     any_hit = np.mean([any((r["request_id"], row) in clicked for row in r["item_rows"]) for r in of_day])
     assert mature[day, "hit", "k=5"].value == pytest.approx(any_hit, rel=0.002)
+    ranks = [k + 1 for r in of_day for k in range(NUM_ITEMS) if (r["request_id"], r["item_rows"][k]) in clicked]
+    assert mature[day, "chosen_rank", ""].value == pytest.approx(np.mean(ranks))
     assert mature[day, "hit", "k=10"].value == mature[day, "hit", "k=5"].value
 
 
@@ -158,3 +168,76 @@ def test_the_estimate_before_labels_come_is_near_what_comes_and_is_kept(provisio
         for day in days
     ]
     assert np.mean(covered) >= 0.9
+
+
+def test_signals_of_mature_days_are_quiet_and_metrics_say_what_is_live(shop, mature):
+    found = monitor_once(shop.world.mon, shop.end + 7 * 86_400)
+    names = {row.name for row in current(found.rows) if KINDS[row.measured.signal].family == "feedback"}
+    assert names == {
+        *("joined_ratio", "chosen_outside", "ctr:click", "chosen_rank:click"),
+        *("copc:click", "ece:click", "estimate_error:click"),
+    }
+    assert not [row.name for row in alarms(found.rows) if row.name in names]
+    said = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in FeedbackCollector(shop.world.mon).collect()
+        for sample in family.samples
+    }
+    last = NUM_DAYS - 1
+    assert said["cascade_quality", "ctr", "", "click", "live"] == mature[last, "ctr", ""].value
+    assert said["cascade_quality", "ctr", "", "click", "estimated"] == mature[last, ESTIMATE, ""].value
+    assert said["cascade_quality", "hit", "5", "click", "live"] == mature[last, "hit", "k=5"].value
+    assert said[("cascade_feedback_joined_ratio",)] == 1.0
+    assert not [key for key in said if key[-1] == "provisional"]
+    page = (shop.world.mon / "ops/index.html").read_text()
+    assert "Live quality" in page and f"{mature[last, 'ctr', ''].value:.2%}" in page
+
+
+def test_fewer_clicks_are_an_alarm_once_their_day_is_mature_and_a_provisional_day_is_none(tmp_path):
+    """Half of the clicks of three mature days are missing, and all of a day whose labels have yet to come."""
+    first = NUM_DAYS - 5
+    thinned = make_shop(tmp_path, thinned_from=first)
+    known = [event for event in thinned.events if event["timestamp"] < thinned.end * 1e9 - DAY_NS]
+    mon = thinned.world.mon
+    feedback(mon, thinned.world.events(*known), now=thinned.end)
+    found = monitor_once(mon, thinned.end + 1000.0)
+    out = {row.name: row for row in alarms(found.rows)}
+    assert (out["ctr:click"].state, out["ctr:click"].since) == ("low", DAY + first)
+    assert out["ctr:click"].day == NUM_DAYS + DAY - 3
+    assert max(row.day for row in found.rows if row.name == "ctr:click") < NUM_DAYS + DAY - 2
+    lines = list(show(mon, "ctr:click"))
+    assert any(line.split()[-1].startswith("rank=") for line in lines if line.split())
+    said = {tuple(sample.labels.values()) for family in FeedbackCollector(mon).collect() for sample in family.samples}
+    assert {("ctr", "", "click", how) for how in ("live", "provisional", "estimated")} <= said
+
+
+def test_what_was_measured_stays_when_its_requests_are_pruned(shop, mature):
+    shutil.rmtree(shop.world.mon / "joined")
+    feedback(shop.world.mon, now=shop.end + 8 * 86_400)
+    assert repr(figures(shop)) == repr(mature)
+
+
+def test_labels_that_a_client_makes_up_are_few_figures(world_of_labels):
+    labels = {quality.figure.label for quality in load_quality(world_of_labels)}
+    assert len(labels) == 10 and "click" in labels
+
+
+@pytest.fixture
+def world_of_labels(tmp_path):
+    world = World(tmp_path)
+    world.collect(*(world.request(f"r{n}", n, [1, 2]) for n in range(60)))
+    at = DAY * DAY_NS + 13 * HOUR
+    events = [{"request_id": f"r{n}", "item_id": 1, "timestamp": at, "label": f"made up {n}"} for n in range(60)]
+    events += [{"request_id": f"r{n}", "item_id": 2, "timestamp": at} for n in range(60)]
+    feedback(world.mon, world.events(*events), now=(DAY + 1) * 86_400.0)
+    return world.mon
+
+
+def test_an_event_without_a_value_above_0_is_no_success(tmp_path):
+    world, at = World(tmp_path), DAY * DAY_NS + 13 * HOUR
+    world.collect(*(world.request(f"r{n}", n, [1, 2]) for n in range(4)))
+    events = [{"request_id": f"r{n}", "item_id": 1, "timestamp": at, "value": n - 1} for n in range(4)]
+    feedback(world.mon, world.events(*events), now=(DAY + 1) * 86_400.0)
+    (ctr,) = (q.figure for q in load_quality(world.mon) if (q.figure.metric, q.figure.slice) == ("ctr", ""))
+    assert (ctr.observed, ctr.num, ctr.value) == (2.0, 8, 0.25)
+    assert not ctr.is_mature

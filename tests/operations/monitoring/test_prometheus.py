@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -26,6 +30,8 @@ from ensemble.serving.request_log import prepare_log
 from ensemble.serving.triton import TritonServer
 from operations import monitoring
 from operations.exporter import exported
+from operations.feedback.join import feedback
+from operations.folder import parquet_files
 from operations.log.collect import collect
 from operations.monitoring.dashboards import DASHBOARDS, expressions
 from operations.signals.monitor import monitor_once
@@ -96,10 +102,30 @@ def prometheus(tmp_path_factory) -> Iterator[tuple[str, float]]:
             served_at = time.time()
             server.stop()
             collect(settings.folder, folder)
+            feedback(folder, _clicks(root, folder))
             # The day has ended for the monitor, and was like those of the month before it.
             rows = monitor_once(folder, time.time() + 2 * DAY_S).rows
             save(folder, with_states([replace(row, day=row.day - ago) for row in rows for ago in range(30)], {}))
             yield url, served_at
+
+
+def _clicks(root: Path, folder: Path) -> Path:
+    """A click on what each slate shows last."""
+    table = pa.concat_tables([pq.ParquetFile(path).read() for path in parquet_files(folder)])
+    ids = np.load(root / "run/repo/fused/cascade/1/chain/ids/items.npy").tolist()
+    table = table.set_column(table.column_names.index("at"), "at", table["at"].cast(pa.int64()))
+    asked = table.filter(pc.and_(pc.is_valid(table["item_rows"]), pc.greater(table["num_items"], 0))).to_pylist()
+    events = [
+        {
+            "request_id": row["request_id"],
+            "position": row["position"],
+            "item_id": ids[row["item_rows"][-1]],
+            "timestamp": row["at"] + 1,
+        }
+        for row in asked
+    ]
+    (root / "clicks.ndjson").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return root / "clicks.ndjson"
 
 
 def _ask(client: CascadeClient, number: int) -> None:
