@@ -26,6 +26,7 @@ from scripts.rollback import rollback
 from scripts.run import run
 from scripts.search import search
 from scripts.serve import serve
+from scripts.shadow import shadow
 from scripts.slates import slates
 from scripts.stream import stream
 from scripts.tables import tables
@@ -45,8 +46,8 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, gate, replay, why, block, unblock, monitor, monitor_files),
-    feedback,
+    *(search, serve, reload, recommend, rollback, gate, shadow, replay, why, block, unblock),
+    *(monitor, monitor_files, feedback),
     *(tables, doctor, demo),
 )
 for command in COMMANDS:

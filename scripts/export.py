@@ -21,6 +21,7 @@ PublishOption = Annotated[
 ]
 
 GateOption = Annotated[bool, typer.Option("--gate", help="Publish only where `cascade gate` says RELEASE.")]
+LogOption = Annotated[Path | None, typer.Option("--log", metavar="MON", help="Logged requests that --gate asks again.")]
 OverrideOption = Annotated[
     str,
     typer.Option("--override", metavar="REASON", help="Publish whatever --gate says, and why."),
@@ -40,7 +41,7 @@ def export_stage(run: Run, config: Config, publish: Path | None, force: bool) ->
         publish_version(run, config, publish, config.chain.product_layouts[0])
 
 
-def publish_through_gate(run: Run, config: Config, target: Path, override: str) -> str:
+def publish_through_gate(run: Run, config: Config, target: Path, override: str, log: Path | None = None) -> str:
     """Publish an export where the gate says RELEASE, or where somebody says why it is published all the same.
 
     Args:
@@ -48,6 +49,7 @@ def publish_through_gate(run: Run, config: Config, target: Path, override: str) 
         config: of the run.
         target: the model repository.
         override: why; empty: nobody says so.
+        log: MON, whose latest requests are asked again.
 
     Returns:
         The verdict.
@@ -55,7 +57,7 @@ def publish_through_gate(run: Run, config: Config, target: Path, override: str) 
     from ensemble.publish import publish as publish_version
     from operations.gate.gate import gate
 
-    gated = gate(run, target, config.gate)
+    gated = gate(run, target, config.gate, log)
     if gated.verdict != "RELEASE" and not override:
         console.fail(
             f"not published, the gate says {gated.verdict}: {gated.why}; `cascade gate {run.root} --against {target}` "
@@ -74,6 +76,7 @@ def export(
     overrides: SetOption = [],
     publish: PublishOption = None,
     gate: GateOption = False,
+    log: LogOption = None,
     override: OverrideOption = "",
     force: ForceOption = False,
 ) -> None:
@@ -83,12 +86,14 @@ def export(
     """
     if gate and publish is None:
         raise ConfigError("--gate decides on a publication: name the repository with --publish")
+    if log is not None and not gate:
+        raise ConfigError("--log gives the gate requests to ask again: give --gate too, or drop it")
     if override.strip() and not gate:
         raise ConfigError("--override is a reason to publish against the gate: give --gate too, or drop it")
     run, found = resolve(config, out, overrides)
     export_stage(run, found, None if gate else publish, force)
     if gate and publish is not None:
-        raise typer.Exit(STATUS[publish_through_gate(run, found, publish, override.strip())])
+        raise typer.Exit(STATUS[publish_through_gate(run, found, publish, override.strip(), log)])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ STATUS = {"RELEASE": 0, "HOLD": 3, "REJECT": 4}
 def gate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory with a report and an export.")],
     against: Annotated[Path, typer.Option("--against", help="Model repository that serves the version to compare.")],
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="MON", help="Ask the latest requests of this folder again, too.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file whose [gate] has the limits; without it the usual ones.")
     ] = None,
@@ -34,7 +37,7 @@ def gate(
     from operations.gate.show import lines
     from workflows.core.run import Run
 
-    gated = decide(Run(run), against, _limits(config, overrides))
+    gated = decide(Run(run), against, _limits(config, overrides), log)
     typer.echo((run / GATE_FILE).read_text() if json else "\n".join(lines(gated)))
     raise typer.Exit(STATUS[gated.verdict])
 

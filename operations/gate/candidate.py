@@ -29,6 +29,8 @@ from workflows.tables.config import DataConfig
 __all__ = ["Candidate", "open_candidate", "recorded_config", "slates_of"]
 
 CHAIN = "chain"
+# Keys of [evaluate] that decide nothing about the queries; "peers" is an older name.
+OF_NO_QUERY = ("baselines", "peers", "targets")
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ def recorded_config(report: Path) -> Config:
         ArtefactError: there is a key that this Cascade does not know.
     """
     recorded = read_manifest(report).config
+    asked = {key: value for key, value in recorded.get("evaluate", {}).items() if key not in OF_NO_QUERY}
     try:
         return Config(
             data=msgspec.convert(recorded["data"], DataConfig),
-            evaluate=msgspec.convert(recorded["evaluate"], EvaluateConfig),
+            evaluate=msgspec.convert(asked, EvaluateConfig),
             chain=msgspec.convert(recorded["chain"], ChainConfig),
             ranking=RankingConfig(label=recorded["label"]),
         )

@@ -14,16 +14,20 @@ from operations.gate.asking import answers
 from operations.gate.candidate import Candidate, open_candidate
 from operations.gate.decide import decide
 from operations.gate.quality import compare
+from operations.gate.requests import request_rows
 from operations.gate.rows import GATE_FILE, Decision, Evidence, Row
 from operations.gate.served import ServedVersion, open_served
 from operations.replay.process import started
+from operations.shadow.shadow import shadow
+from operations.signals.monitor import alarms
+from operations.signals.table import load
 from runtime.spec import ChainSpec
 from runtime.triton import CHAIN_FOLDER
 from workflows.core.disk import writing
 from workflows.core.lock import hold
 from workflows.core.run import Run
 
-__all__ = ["Gated", "gate"]
+__all__ = ["Gated", "alarms_of", "gate"]
 
 FORMAT_VERSION = 1
 # The candidate's own answers that are asked for a second time.
@@ -62,15 +66,17 @@ class Gated(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
-def gate(run: Run, repository: Path, limits: GateConfig) -> Gated:
+def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None) -> Gated:
     """Compare a run with what a repository serves, and write RUN/gate.json.
 
     Args:
         run: its report and export have finished.
         repository: what `export --publish` made.
         limits: the [gate] section.
+        log: MON, whose latest requests are asked again of the run; None: none are.
 
     Raises:
+        NotReplayableError: no request of the log can be asked again.
         ArtefactError: there is no report, no export or no served version; or one is altered or cannot be asked.
         CascadeError: the repository is another product's; or the disk is full.
     """
@@ -86,11 +92,22 @@ def gate(run: Run, repository: Path, limits: GateConfig) -> Gated:
             num_compared=int(candidate.export.info.get("num_users_compared", 0)),
             num_differing=_num_differing(candidate),
             served_age_days=served.age_days,
+            alarms=() if log is None else alarms_of(log, served.version.chain_key),
+            further=() if log is None else _asked_again(log, run, limits),
         )
         gated = _gated(candidate, served, evidence, decide(evidence, limits), limits)
         with writing("gate", run.root):
             replace_file(run.root / GATE_FILE, msgspec.json.format(msgspec.json.encode(gated), indent=1).decode())
     return gated
+
+
+def alarms_of(log: Path, key: str) -> tuple[str, ...]:
+    """Signals of a version that are out of their limits now, as `cascade monitor` left them."""
+    return tuple(row.name for row in alarms(load(log)) if row.chain_key == key)
+
+
+def _asked_again(log: Path, run: Run, limits: GateConfig) -> tuple[Row, ...]:
+    return tuple(request_rows(shadow(log, run.root, limits.min_requests, limits.category), limits))
 
 
 def _gated(

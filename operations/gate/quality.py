@@ -29,7 +29,7 @@ from workflows.core.errors import ArtefactError
 from workflows.core.origins import why_stale
 from workflows.core.run import Run
 
-__all__ = ["Compared", "compare"]
+__all__ = ["Compared", "compare", "had_since"]
 
 IMPRESSIONS = "impressions"
 
@@ -103,7 +103,7 @@ def _questions(run: Run) -> tuple[object, ...]:
 
 def _asked(candidate: Candidate, served: ServedVersion, part: NDArray[np.int64], limits: GateConfig) -> Compared:
     longest = min(candidate.slates.shape[1], served.spec.max_slate_size)
-    told = _since(candidate, served, part) if served.spec.live is not None else []
+    told = had_since(candidate, served, part) if served.spec.live is not None else []
     with started(served.version) as process:
         found = answers(process, served.version, served.spec, candidate, part, longest, told=told)
     slates = np.full((len(candidate.queries), longest), -1, np.int32)
@@ -194,7 +194,7 @@ def _pairs(slates: NDArray[np.int32], scores: NDArray[np.float32], num_items: in
     return keys[order], scores[query, place][order]
 
 
-def _since(candidate: Candidate, served: ServedVersion, part: NDArray[np.int64]) -> list[list[int]]:
+def had_since(candidate: Candidate, served: ServedVersion, part: NDArray[np.int64]) -> list[list[int]]:
     """What each user has had after everything that the served version knows and before the test split, oldest first.
 
     Where events are live, the served version knows them too.

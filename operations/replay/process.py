@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ensemble.serving.binary import THREADS
 from operations.replay import worker
+from operations.replay.errors import AnswerError
 from operations.replay.versions import Version
 from workflows.core.errors import ArtefactError
 
@@ -28,11 +29,13 @@ class VersionProcess:
 
     Attributes:
         environment: see `runtime.log.identity.environment`; empty where the version cannot say.
+        cpu_s: what its answers have taken.
     """
 
     def __init__(self, process: subprocess.Popen[str], version: Version) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._process, self._version = process, version
+        self.cpu_s = 0.0
         self._questions: IO[str] = process.stdin
         self._answers: IO[str] = process.stdout
 
@@ -54,7 +57,8 @@ class VersionProcess:
         """Its answer.
 
         Raises:
-            ArtefactError: it has none.
+            AnswerError: it raises at this question.
+            ArtefactError: it answers no more.
         """
         try:
             self._questions.write(json.dumps(question) + "\n")
@@ -68,6 +72,9 @@ class VersionProcess:
             reason = said[-1] if said else f"exit status {self._process.wait()}"
             raise ArtefactError(f"{self._version.folder} cannot be asked here: {reason}")
         answer: dict[str, Any] = json.loads(line)
+        self.cpu_s += answer.pop("cpu_s", 0.0)
+        if "error" in answer:
+            raise AnswerError(f"{self._version.folder} cannot be asked here: {answer['error']}")
         return answer
 
 

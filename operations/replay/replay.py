@@ -19,7 +19,7 @@ from operations.replay.requests import Row, latest, named, questions
 from operations.replay.translate import Rows
 from operations.replay.versions import Version, find_given, find_logged
 
-__all__ = ["Replayed", "chain_of", "replay", "version_of"]
+__all__ = ["Replayed", "chain_of", "grouped", "replay", "version_of"]
 
 
 @dataclass
@@ -67,7 +67,7 @@ def replay(
     with held(folder, "read for a replay"):
         rows = named(folder, request_id) if request_id else latest(folder, last)
         chains = {row.values["chain_key"]: chain_of(folder, row.values["chain_key"]) for row in rows}
-    replayed, groups = Replayed(), _groups(rows)
+    replayed, groups = Replayed(), grouped(rows)
     good = {key: [row for row in members if not row.why_not] for key, members in groups.items()}
     _leave_out(replayed, rows)
     if not any(good.values()):
@@ -94,7 +94,8 @@ def chain_of(folder: Path, key: str) -> dict[str, Any]:
     return record
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
+def grouped(rows: Sequence[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows by the chain, layout and version that answered."""
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.values["chain_key"], row.values["layout"], row.values["model_version"]].append(row)

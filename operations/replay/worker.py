@@ -2,13 +2,14 @@
 but that version's.
 
 Its first line says where the version is, each further one asks; it answers a line each, the first one with its
-environment. JSON, scores as the bits of float32.
+environment. JSON, scores as the bits of float32, and "cpu_s", what the answer took; or "error", what was raised.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,7 +27,12 @@ def main() -> None:
     answer = _open(Path(place["plan"]), {model: Path(folder) for model, folder in place["folders"].items()})
     _say(_environment())
     for line in sys.stdin:
-        _say(answer(json.loads(line)))
+        began = time.process_time()
+        try:
+            found = answer(json.loads(line))
+        except Exception as error:  # of the version's code, whatever it is
+            found = {"error": f"{type(error).__name__}: {error}"}
+        _say({**found, "cpu_s": time.process_time() - began})
 
 
 def _say(record: Mapping[str, Any]) -> None:

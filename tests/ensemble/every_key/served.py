@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ensemble.config import Config
@@ -195,10 +197,23 @@ EVALUATE = [
 def gated(config: Config, folder: Path) -> Any:
     """What is decided of a candidate that loses a little of everything, and of one that gains."""
     from operations.gate.decide import decide
-    from tests.operations.gate.evidence import evidence
+    from operations.gate.requests import request_rows
+    from tests.operations.gate.evidence import SHADOW, evidence
 
-    found = [decide(evidence(gain), config.gate) for gain in (-0.03, 0.2)]
+    rows = tuple(request_rows(SHADOW, config.gate))
+    found = [decide(evidence(gain, further=rows), config.gate) for gain in (-0.03, 0.2)]
+    found.append(decide(evidence(0.2), config.gate))
     return [msgspec.to_builtins(decision) for decision in found]
+
+
+def categories(config: Config, folder: Path) -> Any:
+    """Which column says an item's category."""
+    from operations.shadow.shadow import categories_of
+
+    (folder / "data/ids").mkdir(parents=True)
+    np.save(folder / "data/ids/items.npy", np.array([1, 2]))
+    pq.write_table(pa.table({"category": ["x", "y"], "brand": ["a", "b"]}), folder / "data/items.parquet")
+    return categories_of(folder, config.gate.category)
 
 
 GATE = [
@@ -206,8 +221,11 @@ GATE = [
     for change in (
         *("cutoff=5", "max_loss=0.5", "max_logloss=0.5", "max_calibration=0.5", "max_slice_loss=0.5"),
         *("min_slice_users=7", "max_age_days=7", "num_bootstrap=50", "seed=2"),
+        *("min_requests=7", "max_short=0.5", "max_cpu=0.5", "min_coverage=0.5", "min_exposure=0.1"),
+        "expected=['blue']",
     )
 ]
+GATE.append(Case("gate.category=brand", categories))
 
 
 def study(config: Config, folder: Path) -> Any:

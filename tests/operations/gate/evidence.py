@@ -5,10 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from operations.gate.rows import Evidence, Quality, Scores
+from operations.shadow.measure import Change, Shadow
 
-__all__ = ["evidence", "quality", "scores"]
+__all__ = ["DAY_NS", "SHADOW", "evidence", "quality", "scores"]
 
 DAY_NS = 86_400 * 10**9
+# Worse than before in everything, by a little.
+SHADOW = Shadow(
+    candidate="version 2",
+    num_requests=6_000,
+    num_slates=6_000,
+    left_out={},
+    num_errors=0,
+    errors={},
+    overlap_at_k=0.9,
+    k=10,
+    rbo=0.9,
+    score_js=0.01,
+    paths={},
+    empty=Change(0.0, 0.01),
+    short=Change(0.0, 0.01),
+    cpu_ms=Change(2.0, 2.6),
+    num_items=Change(1_000, 800),
+    items={},
+    categories={"red": Change(5_000, 4_900), "blue": Change(1_000, 300)},
+)
 
 
 def quality(gain: float, num_users: int = 4_000, noise: float = 0.05, seed: int = 1) -> Quality:

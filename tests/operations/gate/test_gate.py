@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -20,13 +21,15 @@ from ensemble.publish import publish
 from models.metrics.ranking import per_user
 from operations.gate.candidate import open_candidate
 from operations.gate.gate import gate
-from operations.gate.quality import compare
+from operations.gate.quality import compare, had_since
 from operations.gate.rows import Quality
 from operations.gate.served import open_served
+from operations.log.collect import collect
 from scripts.cli import app
 from scripts.export import publish_through_gate
 from tests.ensemble.synthetic import sign_again
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run, random_events
+from tests.operations.repository import answer_some
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, CascadeError
 from workflows.core.run import Run
@@ -118,6 +121,23 @@ def test_only_users_of_whom_the_served_version_knows_no_test_event_count(world):
     assert len(found.quality.served) == len(at) // 2
 
 
+def test_what_users_did_since_is_told_to_a_version_with_live_events(world, tmp_path):
+    root, _, _, (newer, _) = world
+    copied = Run(shutil.copytree(newer.root, tmp_path / "run"))
+    add_split(copied, "train", random_events(4))
+    candidate = dataclasses.replace(open_candidate(newer), run=copied)
+    served = dataclasses.replace(open_served(root / "published", candidate), newest=300_000)
+    part = np.arange(0, len(candidate.queries), 2)
+    events = pq.read_table(copied.folder("data") / "train" / "part_000.parquet").to_pylist()
+    events += pq.read_table(copied.folder("data") / "valid").to_pylist()
+    late = sorted((e for e in events if e["at"] > 300_000 and e["click"] > 0.5), key=lambda e: e["at"])
+    expected = [
+        [e["item_row"] for e in late if e["user_row"] == user] for user in candidate.queries.user_rows[part].tolist()
+    ]
+    assert sum(map(len, expected)) > 50
+    assert had_since(candidate, served, part) == expected
+
+
 def test_gate_json_has_all_that_the_decision_rests_on(world):
     root, _, _, (newer, _) = world
     gated = gate(newer, root / "published", LIMITS)
@@ -187,6 +207,19 @@ def test_an_altered_candidate_is_refused(world, tmp_path):
         gate(Run(tmp_path / "run"), root / "published", LIMITS)
 
 
+def test_logged_requests_are_asked_again_of_the_run(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    root, _, _, (newer, _) = world
+    folder = root / "published/cascade/1"
+    answer_some(tmp_path / "LOG", folder, 30, variant=str(folder))
+    collect(tmp_path / "LOG", tmp_path / "MON")
+    gated = gate(newer, root / "published", msgspec.structs.replace(LIMITS, min_requests=30), tmp_path / "MON")
+    rows = {row.name: row for row in gated.rows}
+    assert rows["requests asked again"].met
+    assert rows["share of the requests at which the candidate raises"].value == 0.0
+    assert json.loads((newer.root / "shadow.json").read_text())["num_requests"] == 30
+
+
 def test_publishing_through_the_gate(world, tmp_path, monkeypatch):
     root, _, (same, config), _ = world
     target = shutil.copytree(root / "published", tmp_path / "published")
@@ -222,7 +255,9 @@ def test_the_command_says_its_verdict_by_exit_status(world):
 
 
 @pytest.mark.parametrize(
-    "options", [["--gate"], ["--publish", "there", "--override", "a reason"]], ids=["no repository", "no gate"]
+    "options",
+    [["--gate"], ["--publish", "there", "--override", "a reason"], ["--log", "MON"]],
+    ids=["no repository", "no gate", "no gate"],
 )
 def test_options_of_export_that_say_nothing_alone_are_refused(options, tmp_path):
     path = tmp_path / "config.toml"

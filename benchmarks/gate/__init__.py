@@ -1,0 +1,1 @@
+"""How often the gate says what it should, on simulated candidates."""

@@ -1,0 +1,51 @@
+"""Rows of the gate on logged requests that were asked again of the candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ensemble.evaluation.gate_config import GateConfig
+from operations.gate.rows import Row
+from operations.shadow.measure import Change, Shadow
+
+__all__ = ["request_rows"]
+
+# Places in slates; of fewer, half may be lost by chance.
+LEAST_PLACES = 200
+
+
+def request_rows(found: Shadow, limits: GateConfig) -> Iterator[Row]:
+    """One row a limit."""
+    number = found.num_requests
+    enough = None if number >= limits.min_requests else f"the log holds {number:,} requests that can be asked again"
+    yield Row("requests asked again", number, limits.min_requests, None if enough else True, enough)
+    share = found.num_errors / max(number, 1)
+    yield Row("share of the requests at which the candidate raises", share, 0.0, share == 0)
+    more = found.empty.after + found.short.after - found.empty.before - found.short.before
+    yield Row("empty and short slates, change of their share", more, limits.max_short, more <= limits.max_short)
+    name = "processor time a user, relative change"
+    if found.cpu_ms is None or not found.cpu_ms.before:
+        yield Row(name, None, limits.max_cpu, None, "too few requests to time")
+    else:
+        slower = found.cpu_ms.after / found.cpu_ms.before - 1
+        yield Row(name, slower, limits.max_cpu, slower <= limits.max_cpu)
+    kept = _kept(found.num_items)
+    yield Row("distinct items shown, share that is left", kept, limits.min_coverage, kept >= limits.min_coverage)
+    yield from _categories(found, limits)
+
+
+def _categories(found: Shadow, limits: GateConfig) -> Iterator[Row]:
+    """The category that keeps least, and every other one that loses too much."""
+    counted = {
+        name: _kept(change)
+        for name, change in found.categories.items()
+        if change.before >= LEAST_PLACES and name not in limits.expected
+    }
+    for place, name in enumerate(sorted(counted, key=counted.__getitem__)):
+        holds = counted[name] >= limits.min_exposure
+        if place == 0 or not holds:
+            yield Row(f"places of category {name}, share that is left", counted[name], limits.min_exposure, holds)
+
+
+def _kept(change: Change) -> float:
+    return change.after / change.before if change.before else 1.0
