@@ -67,9 +67,7 @@ class Counts:
             self.slates[consumer, path, fullness] += count
         self.live.update(dict(process.live))
         for consumer, counted in process.times:
-            times = self.times.setdefault(consumer, Times([0] * (len(BOUNDS_S) + 1), 0.0))
-            times.buckets = [a + b for a, b in zip(times.buckets, counted[:-1], strict=True)]
-            times.sum_s += counted[-1] / 1e6
+            self._add_times(consumer, counted[:-1], counted[-1] / 1e6)
 
     def merge(self, other: Counts) -> None:
         """Add the counts of other processes."""
@@ -78,9 +76,7 @@ class Counts:
         self.live += other.live
         self.processes += other.processes
         for consumer, times in other.times.items():
-            sums = self.times.setdefault(consumer, Times([0] * len(times.buckets), 0.0))
-            sums.buckets = [a + b for a, b in zip(sums.buckets, times.buckets, strict=True)]
-            sums.sum_s += times.sum_s
+            self._add_times(consumer, times.buckets, times.sum_s)
 
     @property
     def consumers(self) -> set[str]:
@@ -100,10 +96,13 @@ class Counts:
         for (consumer, path, fullness), count in self.slates.items():
             few.slates[_kept(consumer, kept), path, fullness] += count
         for consumer, times in self.times.items():
-            sums = few.times.setdefault(_kept(consumer, kept), Times([0] * len(times.buckets), 0.0))
-            sums.buckets = [a + b for a, b in zip(sums.buckets, times.buckets, strict=True)]
-            sums.sum_s += times.sum_s
+            few._add_times(_kept(consumer, kept), times.buckets, times.sum_s)
         return few
+
+    def _add_times(self, consumer: str, buckets: Sequence[int], sum_s: float) -> None:
+        times = self.times.setdefault(consumer, Times([0] * (len(BOUNDS_S) + 1), 0.0))
+        times.buckets = [a + b for a, b in zip(times.buckets, buckets, strict=True)]
+        times.sum_s += sum_s
 
 
 class Totals(msgspec.Struct):
