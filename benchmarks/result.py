@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from benchmarks.machine import Machine, this_machine
+from workflows.core import console
 from workflows.core.errors import ArtefactError
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Target",
     "command_line",
     "judge",
+    "keep",
     "load",
     "result_path",
+    "say_targets",
 ]
 
 FORMAT_VERSION = 1
@@ -146,6 +149,20 @@ def load(path: Path) -> Benchmark:
 def result_path(run: Path, name: str) -> Path:
     """Where the benchmark `name` of a run directory is kept."""
     return run / "benchmarks" / f"{name}.json"
+
+
+def keep(result: Benchmark, run: Path) -> None:
+    """Write a result to the benchmarks of a run directory, and say where it is."""
+    path = result_path(run, result.name)
+    result.write(path)
+    console.say(f"benchmark: {path}")
+
+
+def say_targets(result: Benchmark) -> None:
+    """Say of each target what was measured, and whether it is met."""
+    for target in result.targets:
+        measured = "not measured" if target.value is None else f"{target.value:,.4g}"
+        console.say(f"benchmark: {target.name}: {measured}, {'met' if target.met else 'missed'}")
 
 
 def judge(name: str, value: float | None, comparison: Comparison, target: float, note: str = "") -> Target:

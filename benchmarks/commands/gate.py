@@ -21,8 +21,7 @@ def gate(
 ) -> None:
     """Put simulated candidates through the gate, with the per-user NDCG of a run that has a report."""
     from benchmarks.gate.measure import measure_gate
-    from benchmarks.result import result_path
-    from workflows.core import console
+    from benchmarks.result import keep, say_targets
     from workflows.core.errors import RequestError
     from workflows.core.run import Run
 
@@ -30,11 +29,8 @@ def gate(
     if not all(size.strip().isdigit() and int(size) for size in sizes):
         raise RequestError(f"--users {users}: expected whole numbers with commas between them, such as 5000,20000")
     result = measure_gate(Run(out), [int(size) for size in sizes], seeds)
-    path = result_path(out, result.name)
-    result.write(path)
-    for target in result.targets:
-        console.say(f"benchmark: {target.name}: {target.value:,.4g}, {'met' if target.met else 'missed'}")
-    console.say(f"benchmark: {path}")
+    say_targets(result)
+    keep(result, out)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,11 @@ def request_log(
 ) -> None:
     """Measure the request log of an exported run: processor time, latency, and whether every answer is given again."""
     from benchmarks.request_log.measure import Settings, measure_request_log
-    from benchmarks.result import result_path
-    from workflows.core import console
+    from benchmarks.result import keep
     from workflows.core.run import Run
 
     result = measure_request_log(Run(out), Settings(slices, requests, replays))
-    path = result_path(out, result.name)
-    result.write(path)
-    console.say(f"benchmark: {path}")
+    keep(result, out)
 
 
 if __name__ == "__main__":

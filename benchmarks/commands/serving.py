@@ -46,12 +46,11 @@ def serving(
     sizes += [f"chain.num_candidates={candidates}", f"chain.slate_size={slate}"]
     training = () if full_training else SHORT_TRAINING
     run, resolved = resolve(config, out, [*training, *sizes, *overrides])
-    from benchmarks.result import result_path
+    from benchmarks.result import keep
     from benchmarks.serving.measure import measure
     from benchmarks.serving.settings import Settings
     from scripts.export import export_stage
     from scripts.run import model_stages
-    from workflows.core import console
     from workflows.core.lock import hold
     from workflows.core.run import STAGES
 
@@ -59,9 +58,7 @@ def serving(
         model_stages(run, resolved, force=False)
         export_stage(run, resolved, None, force=False)
         result = measure(run, resolved, Settings(seconds, rounds, compared, stock))
-        path = result_path(out, result.name)
-        result.write(path)
-    console.say(f"benchmark: {path}")
+        keep(result, out)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,12 @@ def signals(
     requests: Annotated[int, typer.Option(min=1000, help="Requests a day.")] = 3_000,
 ) -> None:
     """Simulate months of requests to an exported run of configs/shop.toml, and see what the signals say."""
-    from benchmarks.result import result_path
+    from benchmarks.result import keep
     from benchmarks.signals.measure import Settings, measure_signals
-    from workflows.core import console
     from workflows.core.run import Run
 
     result = measure_signals(Run(out), Settings(seeds, min(months, seeds), requests))
-    path = result_path(out, result.name)
-    result.write(path)
-    console.say(f"benchmark: {path}")
+    keep(result, out)
 
 
 if __name__ == "__main__":

@@ -21,15 +21,12 @@ def slates(
     reads: Annotated[int, typer.Option(min=1, help="Slates that are read, one at a time.")] = 20_000,
 ) -> None:
     """Measure slates of an exported run whose config has [stream]: built, made anew after clicks, and read."""
-    from benchmarks.result import result_path
+    from benchmarks.result import keep
     from benchmarks.slates.measure import Settings, measure_slates
-    from workflows.core import console
     from workflows.core.run import Run
 
     result = measure_slates(Run(out), Settings(rounds, seconds, rate, clicking, reads))
-    path = result_path(out, result.name)
-    result.write(path)
-    console.say(f"benchmark: {path}")
+    keep(result, out)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,12 @@ def soak(
     load: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of what the clients reach at most.")] = 0.7,
 ) -> None:
     """Serve an exported run whose config has [stream] under events and requests: no error, nothing lost, no growth."""
-    from benchmarks.result import result_path
+    from benchmarks.result import keep
     from benchmarks.stream.soak import measure_soak
-    from workflows.core import console
     from workflows.core.run import Run
 
     result = measure_soak(Run(out), minutes, load)
-    path = result_path(out, result.name)
-    result.write(path)
-    console.say(f"benchmark: {path}")
+    keep(result, out)
 
 
 if __name__ == "__main__":

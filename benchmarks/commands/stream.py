@@ -26,11 +26,10 @@ def stream(
     """Measure how events come in, when slates know them, what that costs a request, and how they are kept."""
     sizes = [f"shop.num_items={items}", f"shop.num_users={users}"]
     run, resolved = resolve(config, out, [*SHORT_TRAINING, *sizes, *overrides])
-    from benchmarks.result import result_path
+    from benchmarks.result import keep
     from benchmarks.stream.measure import measure_stream
     from scripts.export import export_stage
     from scripts.run import model_stages
-    from workflows.core import console
     from workflows.core.errors import ConfigError
     from workflows.core.lock import hold
     from workflows.core.run import STAGES
@@ -41,9 +40,7 @@ def stream(
         model_stages(run, resolved, force=False)
         export_stage(run, resolved, None, force=False)
         result = measure_stream(run, resolved, events, clicks)
-        path = result_path(out, result.name)
-        result.write(path)
-    console.say(f"benchmark: {path}")
+        keep(result, out)
 
 
 if __name__ == "__main__":

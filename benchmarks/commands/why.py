@@ -19,17 +19,13 @@ def why(
     seed: Annotated[int, typer.Option(help="Of the pairs.")] = 1,
 ) -> None:
     """Compare `cascade why` with brute force over the artefacts of an exported run."""
-    from benchmarks.result import result_path
+    from benchmarks.result import keep, say_targets
     from benchmarks.why.measure import measure_why
-    from workflows.core import console
     from workflows.core.run import Run
 
     result = measure_why(Run(out), pairs, timed, seed)
-    path = result_path(out, result.name)
-    result.write(path)
-    for target in result.targets:
-        console.say(f"benchmark: {target.name}: {target.value:,.4g}, {'met' if target.met else 'missed'}")
-    console.say(f"benchmark: {path}")
+    say_targets(result)
+    keep(result, out)
 
 
 if __name__ == "__main__":
