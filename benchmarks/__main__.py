@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.commands.catalogue import catalogue
 from benchmarks.commands.document import document
+from benchmarks.commands.experiments import experiments
 from benchmarks.commands.gate import gate
 from benchmarks.commands.hm_tables import hm_tables
 from benchmarks.commands.live_quality import live_quality
@@ -25,7 +26,7 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, signals),
-    *(live_quality, why, gate, document, hm_tables),
+    *(live_quality, why, gate, experiments, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -1,0 +1,1 @@
+"""How often experiments are decided, rightly and wrongly, on simulated users."""
