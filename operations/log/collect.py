@@ -116,8 +116,7 @@ def collect_once(log: Path, out: Path, ready: Sequence[Path]) -> int:
     change = Change(out)
     try:
         _keep_waiting(change, out, segments, joined.left, status)
-        logged = [_logged(record, segment, took_us) for record, segment, took_us in joined.whole]
-        logged = _count_attempts(change, out, sorted(logged, key=lambda each: each.at))
+        logged = _count_attempts(change, out, _logged(joined.whole))
         num_rows = _write_rows(change, out, logged)
         _note_chains(change, out, logged)
         status.done(log, logged, num_rows)
@@ -149,46 +148,56 @@ def _keep_waiting(
                 change.remove(path)
 
 
-def _logged(record: Record, segment: Segment, took_us: int) -> Logged:
-    """When it was answered by the clock with which its segment began, and the machine's since."""
-    header = segment.header
-    at = header["start_wall_ns"] + record.mono - header["start_mono_ns"]
-    return Logged(record, header, _env_id(header), at, abs(at - record.wall) > JUMP_NS, took_us)
+def _logged(whole: Sequence[tuple[Record, Segment, int]]) -> list[Logged]:
+    """When each was answered by the clock with which its segment began, and the machine's since; the oldest first."""
+    environments: dict[int, str] = {}
+    logged = []
+    for record, segment, took_us in whole:
+        header = segment.header
+        env_id = environments.get(id(header)) or environments.setdefault(id(header), _env_id(header))
+        at = header["start_wall_ns"] + record.mono - header["start_mono_ns"]
+        logged.append(Logged(record, header, env_id, at, abs(at - record.wall) > JUMP_NS, took_us))
+    return sorted(logged, key=lambda each: each.at)
 
 
 def _env_id(header: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(header["env"], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _count_attempts(change: Change, out: Path, logged: Sequence[Logged]) -> list[Logged]:
-    """Number the requests of one id that have come within the last minutes."""
+def _count_attempts(change: Change, out: Path, logged: list[Logged]) -> list[Logged]:
+    """Number the requests of one id that have come within the last minutes, in place."""
     path = out / RECENT
     known = np.load(path, allow_pickle=False) if path.is_file() else np.zeros(0, RECENT_TYPE)
-    attempts = {int(key): (int(at), int(number)) for key, at, number in known}
-    numbered = []
-    for each in logged:
-        at, number = attempts.get(each.record.key, (each.at, 0))
-        number = number + 1 if each.at - at < ATTEMPTS_NS else 1
-        attempts[each.record.key] = each.at, number
-        numbered.append(
-            each
-            if number == 1
-            else Logged(*(each.record, each.header, each.env_id, each.at), each.is_corrected, each.service_us, number)
-        )
-    latest = max((at for at, _ in attempts.values()), default=0)
-    kept = [(key, at, number) for key, (at, number) in attempts.items() if at > latest - ATTEMPTS_NS]
+    fresh = np.ones(len(logged), RECENT_TYPE)
+    fresh["key"], fresh["at"] = [each.record.key for each in logged], [each.at for each in logged]
+    # Few ids come again; those alone are counted one by one.
+    keys, numbers = np.unique(np.concatenate([known["key"], fresh["key"]]), return_counts=True)
+    again = keys[numbers > 1]
+    attempts = {key: (at, number) for key, at, number in known[np.isin(known["key"], again)].tolist()}
+    for place in np.flatnonzero(np.isin(fresh["key"], again)).tolist():
+        key, now, _ = fresh[place].tolist()
+        at, number = attempts.get(key, (now, 0))
+        number = number + 1 if now - at < ATTEMPTS_NS else 1
+        attempts[key] = now, number
+        logged[place] = logged[place]._replace(attempt=number)
+    once = [each[~np.isin(each["key"], again)] for each in (known, fresh)]
+    latest = np.concatenate([*once, np.array([(key, *value) for key, value in attempts.items()], RECENT_TYPE)])
     with change.place(path).open("wb") as file:
-        np.save(file, np.array(kept, RECENT_TYPE))
-    return numbered
+        np.save(file, latest[latest["at"] > latest["at"].max(initial=0) - ATTEMPTS_NS])
+    return logged
 
 
 def _write_rows(change: Change, out: Path, logged: Sequence[Logged]) -> int:
     """A file for each day and chain; without the rows of users who were forgotten after they asked."""
     forgotten = {bytes.fromhex(key): at for key, at in read_json(out / FORGOTTEN, {}).items()}
     groups: dict[tuple[str, int, str], list[Logged]] = defaultdict(list)
+    contexts: dict[int, str] = {}
     for each in logged:
-        context = json.dumps([each.header["context"], each.header["is_live"]])
-        groups[each.header["chain_key"], each.at // DAY_NS, context].append(each)
+        header = each.header
+        context = contexts.get(id(header))
+        if context is None:
+            context = contexts[id(header)] = json.dumps([header["context"], header["is_live"]])
+        groups[header["chain_key"], each.at // DAY_NS, context].append(each)
     num_rows, now = 0, time.time_ns()
     for number, ((key, day, _), members) in enumerate(sorted(groups.items(), key=lambda group: group[0])):
         table = table_of(members)

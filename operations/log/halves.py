@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from runtime.log.record import ANSWER, REQUEST, WHOLE, Record
+from runtime.log.record import REQUEST, WHOLE, Record
 from runtime.log.segments import Segment
 
 __all__ = ["Joined", "join_halves"]
+
+# When it was written, the place of its segment, and the record.
+Half = tuple[int, int, Record]
 
 
 class Joined(NamedTuple):
@@ -26,44 +28,51 @@ class Joined(NamedTuple):
 
 
 def join_halves(segments: Sequence[Segment]) -> Joined:
-    """The whole requests of some segments; halves of one id are paired in the order in which they were written."""
+    """The whole requests of some segments.
+
+    Halves of one id and number of users, of one server, are paired in the order in which they were written: a sender
+    may give two requests the same id.
+    """
     whole: list[tuple[Record, Segment, int]] = []
-    halves: dict[tuple[str, str, int], list[tuple[int, Record]]] = defaultdict(list)
+    asked: dict[Hashable, list[Half]] = defaultdict(list)
+    answered: dict[Hashable, list[Half]] = defaultdict(list)
     for number, segment in enumerate(segments):
+        # The monotonic clocks of two machines have nothing in common.
+        server = tuple(segment.header.get(name) for name in ("chain_key", "host", "boot_id"))
         for record in segment.records:
             if record.kind == WHOLE:
                 whole.append((record, segment, record.service_us))
             else:
-                halves[segment.header["chain_key"], record.request_id, record.kind].append((number, record))
+                halves = asked if record.kind == REQUEST else answered
+                halves[server, record.request_id, record.num_users].append((record.mono, number, record))
     left: dict[int, list[Record]] = defaultdict(list)
-    for (chain, request_id, kind), asked in halves.items():
-        if kind != REQUEST:
-            continue
-        answered = halves.get((chain, request_id, ANSWER), [])
-        pairs = zip(_by_time(asked), _by_time(answered), strict=False)
-        for (number, request), (_, answer) in pairs:
+    for key, requests in asked.items():
+        answers = answered.pop(key, [])
+        # Nearly always there is one of each.
+        if len(requests) > 1 or len(answers) > 1:
+            requests, answers = sorted(requests, key=_written), sorted(answers, key=_written)
+        for (_, number, request), (_, _, answer) in zip(requests, answers, strict=False):
             whole.append((_joined(request, answer), segments[number], _took_us(request, answer)))
-        _leave(left, _by_time(asked)[len(answered) :])
-        _leave(left, _by_time(answered)[len(asked) :])
-    for (chain, request_id, kind), found in halves.items():
-        if kind == ANSWER and (chain, request_id, REQUEST) not in halves:
-            _leave(left, found)
+        _leave(left, requests[len(answers) :])
+        _leave(left, answers[len(requests) :])
+    for answers in answered.values():
+        _leave(left, answers)
     return Joined(whole, left)
 
 
-def _by_time(halves: list[tuple[int, Record]]) -> list[tuple[int, Record]]:
-    return sorted(halves, key=lambda half: half[1].mono)
+def _written(half: Half) -> int:
+    return half[0]
 
 
-def _leave(left: dict[int, list[Record]], halves: Iterable[tuple[int, Record]]) -> None:
-    for number, record in halves:
+def _leave(left: dict[int, list[Record]], halves: Iterable[Half]) -> None:
+    for _, number, record in halves:
         left[number].append(record)
 
 
 def _joined(request: Record, answer: Record) -> Record:
     """The request of one process with the answer of another, at whose time it was answered."""
     arrays = {**request.arrays, **answer.arrays}
-    return replace(request, kind=WHOLE, wall=answer.wall, mono=answer.mono, batch=answer.batch, arrays=arrays)
+    return request._replace(kind=WHOLE, wall=answer.wall, mono=answer.mono, batch=answer.batch, arrays=arrays)
 
 
 def _took_us(request: Record, answer: Record) -> int:

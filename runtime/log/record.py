@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from runtime.frames import Framing
+from runtime.log.arrays import PackedArray, read_arrays
 
 __all__ = [
     "ANSWER",
@@ -37,17 +38,12 @@ HASH, SLOW, ERROR, FORCED = range(len(REASONS))
 
 # key, wall, mono, service_us, batch, reason, bytes of request_id, consumer, trace and error, arrays.
 LAYOUT = struct.Struct("<QqqIHBHHHHB")
-# bytes of the name, dtype, dimensions, shape.
-ARRAY = struct.Struct("<BBBII")
-DTYPES = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<f8", "u1", "O")))
-CODES = {dtype.newbyteorder("="): code for code, dtype in enumerate(DTYPES)}
-OBJECT = len(DTYPES) - 1
-NONE, INTEGER, TEXT, FLOAT = range(4)
+MOST_US, MOST_USERS = (1 << 32) - 1, (1 << 16) - 1
 LONGEST = 1 << 12
+NOTHING: Mapping[str, PackedArray] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A request, its answer, or both.
 
     Attributes:
@@ -60,7 +56,7 @@ class Record:
         reason: its place in REASONS.
         request_id, consumer, trace: text; trace is the sender's `traceparent`.
         error: why it was refused; else empty.
-        arrays: by name, [B] or [B, W] of int32, int64, float32, float64, uint8, or objects of None, int, bytes, float.
+        arrays: by name.
     """
 
     kind: int
@@ -74,20 +70,29 @@ class Record:
     consumer: str
     trace: str = ""
     error: str = ""
-    arrays: dict[str, NDArray] = field(default_factory=dict)
+    arrays: Mapping[str, PackedArray] = NOTHING
+
+    def array(self, name: str) -> NDArray:
+        """One of its arrays, [B] or [B, W]."""
+        return self.arrays[name].array()
+
+    @property
+    def num_users(self) -> int:
+        """Users that it is of; a refused request names none."""
+        return next((array.count for array in self.arrays.values()), 0)
 
     def pack(self) -> bytes:
         """Its frame."""
-        texts = [_text(text) for text in (self.request_id, self.consumer, self.trace, self.error)]
+        texts = [_text(self.request_id), _text(self.consumer), _text(self.trace), _text(self.error)]
         parts = [
             LAYOUT.pack(
-                self.key, self.wall, self.mono, min(self.service_us, (1 << 32) - 1), min(self.batch, (1 << 16) - 1),
+                self.key, self.wall, self.mono, min(self.service_us, MOST_US), min(self.batch, MOST_USERS),
                 self.reason, *map(len, texts), len(self.arrays),
             ),
             *texts,
         ]  # fmt: skip
         for name, array in self.arrays.items():
-            _pack(parts, name.encode(), array)
+            parts += (array.head(name), array.packed)
         return frame(self.kind, b"".join(parts))
 
     @classmethod
@@ -98,11 +103,8 @@ class Record:
         for length in lengths:
             texts.append(body[start : start + length].decode("utf-8", "replace"))
             start += length
-        arrays = {}
-        for _ in range(num_arrays):
-            name, arrays[name], start = _unpack(body, start)
-        request_id, consumer, trace, error = texts
-        return cls(kind, key, wall, mono, service_us, batch, reason, request_id, consumer, trace, error, arrays)
+        arrays = read_arrays(body, start, num_arrays)
+        return cls(kind, key, wall, mono, service_us, batch, reason, *texts, arrays)
 
 
 def frame(kind: int, body: bytes) -> bytes:
@@ -111,52 +113,4 @@ def frame(kind: int, body: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    return text.encode("utf-8", "replace")[:LONGEST]
-
-
-def _pack(parts: list[bytes], name: bytes, array: NDArray) -> None:
-    code = CODES.get(array.dtype, OBJECT)
-    width = array.shape[1] if array.ndim == 2 else 0
-    parts += (ARRAY.pack(len(name), code, array.ndim, len(array), width), name)
-    parts.append(_pack_objects(array) if code == OBJECT else array.astype(DTYPES[code], copy=False).tobytes())
-
-
-def _pack_objects(array: NDArray) -> bytes:
-    return b"".join(map(_pack_value, array.reshape(-1).tolist()))
-
-
-def _pack_value(value: Any) -> bytes:
-    if value is None:
-        return b"\0"
-    if isinstance(value, (bytes, str)):
-        text = value if isinstance(value, bytes) else value.encode()
-        return struct.pack("<BI", TEXT, len(text)) + text
-    return struct.pack("<Bd", FLOAT, value) if isinstance(value, float) else struct.pack("<Bq", INTEGER, value)
-
-
-def _unpack(body: bytes, start: int) -> tuple[str, NDArray, int]:
-    length, code, dimensions, count, width = ARRAY.unpack_from(body, start)
-    start += ARRAY.size
-    name = body[start : start + length].decode()
-    start += length
-    shape = (count, width)[:dimensions]
-    size = int(np.prod(shape))
-    if code == OBJECT:
-        values, start = _unpack_objects(body, start, size)
-        return name, values.reshape(shape), start
-    dtype = DTYPES[code]
-    found = np.frombuffer(body, dtype, size, start).astype(dtype.newbyteorder("=")).reshape(shape)
-    return name, found, start + size * dtype.itemsize
-
-
-def _unpack_objects(body: bytes, start: int, size: int) -> tuple[NDArray, int]:
-    values = np.empty(size, object)
-    for place in range(size):
-        kind, start = body[start], start + 1
-        if kind == TEXT:
-            (length,) = struct.unpack_from("<I", body, start)
-            values[place], start = body[start + 4 : start + 4 + length], start + 4 + length
-        elif kind != NONE:
-            (values[place],) = struct.unpack_from("<d" if kind == FLOAT else "<q", body, start)
-            start += 8
-    return values, start
+    return text.encode("utf-8", "replace")[:LONGEST] if text else b""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from runtime.blocked import BlockedItems
 from runtime.errors import BadRequest, ServerFault
 from runtime.ids import IdMap
+from runtime.log.arrays import pack_array
 from runtime.log.folder import LogSettings, read_salt
 from runtime.log.identity import Served, environment
 from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, Record
@@ -177,13 +178,14 @@ class Recorder:
             return
         self._count("sampled")
         arrays = {} if isinstance(answered, BadRequest) else self._arrays(inputs, parsed, answered, now)
+        packed = {name: pack_array(array) for name, array in arrays.items()}
         record = Record(
             *(WHOLE if refused else self._kind, key, wall, mono, service_us, batch, reason),
             request_id=request_id,
             consumer=consumer,
             trace=str(parameters.get(TRACE, "")),
             error=str(answered) if refused else "",
-            arrays=arrays,
+            arrays=packed,
         )
         self._writer.add(record.pack())
 

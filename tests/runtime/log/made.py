@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
 from runtime.chain import Chain
+from runtime.log.arrays import pack_array
 from runtime.log.folder import LogSettings, make_log
 from runtime.log.identity import Served
 from runtime.log.record import HEADER, WHOLE, Record, frame
@@ -97,8 +98,13 @@ def ask(number: int, users: int = 1, **arrays: NDArray) -> tuple[Request, dict[s
 
 def record(number: int = 0, kind: int = WHOLE, **values: Any) -> Record:
     """A record as a process writes one; whole and without arrays by default."""
+    arrays = {name: pack_array(array) for name, array in values.pop("arrays", {}).items()}
     given = {"key": number, "wall": HEADER_OF["start_wall_ns"] + number, "mono": number, "service_us": 5, "batch": 1}
-    return Record(kind=kind, **{**given, "reason": 0, "request_id": f"request-{number}", "consumer": "web", **values})
+    return Record(
+        kind=kind,
+        **{**given, "reason": 0, "request_id": f"request-{number}", "consumer": "web", **values},
+        arrays=arrays,
+    )
 
 
 def segment(path: Path, records: Sequence[Record], **header: Any) -> Path:

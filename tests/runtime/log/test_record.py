@@ -36,16 +36,16 @@ def test_numbers_texts_and_arrays_come_back():
     )
     assert found.arrays.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert found.arrays[name].dtype == array.dtype
-        assert found.arrays[name].shape == array.shape
-        assert found.arrays[name].tobytes() == array.tobytes()
+        assert found.array(name).dtype == array.dtype
+        assert found.array(name).shape == array.shape
+        assert found.array(name).tobytes() == array.tobytes()
 
 
 @given(st.lists(VALUES, max_size=5))
 def test_objects_come_back(values):
     array = np.empty(len(values), object)
     array[:] = values
-    assert again(record(arrays={"device": array})).arrays["device"].tolist() == values
+    assert again(record(arrays={"device": array})).array("device").tolist() == values
 
 
 def test_long_text_is_cut_and_large_numbers_are_held():

@@ -29,12 +29,12 @@ def test_rows_are_logged_and_no_raw_id(tmp_path):
     arrays = {"user_id": np.array([[1006]]), "recent_item_ids": np.array([[16, 5, -1]]), "device": device}
     (answer,), records = logged(tmp_path, [(Request("r"), arrays)])
     found = records["r"]
-    assert found.arrays["user_row"].tolist() == [3]
-    assert found.arrays["recent"].tolist() == [[3, -2, -1]]
-    assert found.arrays["context_device"].tolist() == [b"phone"]
-    assert found.arrays["item_rows"].tolist() == ((answer["item_id"] - 7) // 3).tolist()
-    assert found.arrays["score"].tobytes() == answer["score"].tobytes()
-    assert found.arrays["user_key"].tobytes() == read_salt(tmp_path).user_key(user_bytes(1006))
+    assert found.array("user_row").tolist() == [3]
+    assert found.array("recent").tolist() == [[3, -2, -1]]
+    assert found.array("context_device").tolist() == [b"phone"]
+    assert found.array("item_rows").tolist() == ((answer["item_id"] - 7) // 3).tolist()
+    assert found.array("score").tobytes() == answer["score"].tobytes()
+    assert found.array("user_key").tobytes() == read_salt(tmp_path).user_key(user_bytes(1006))
     packed = b"".join(path.read_bytes() for path in tmp_path.glob("*/*.seg"))
     assert b"1006" not in packed
     assert (1006).to_bytes(4, "little") not in packed
@@ -88,10 +88,10 @@ def test_requests_of_a_batch_are_logged_each_for_itself(tmp_path):
     process.close()
     (path,) = ready_segments(tmp_path)
     records = read_segment(path).records
-    assert [len(each.arrays["user_row"]) for each in records] == [1, 3, 2]
+    assert [len(each.array("user_row")) for each in records] == [1, 3, 2]
     assert [each.batch for each in records] == [6, 6, 6]
     for each, answer in zip(records, answers, strict=True):
-        assert each.arrays["score"].tobytes() == np.ascontiguousarray(answer["score"]).tobytes()
+        assert each.array("score").tobytes() == np.ascontiguousarray(answer["score"]).tobytes()
 
 
 def test_a_fault_of_the_log_costs_no_answer(tmp_path, monkeypatch):
