@@ -73,8 +73,12 @@ class IdMap:
     def _search(self, values: NDArray) -> NDArray[np.int32]:
         if not len(self.ids):
             return np.full(len(values), UNKNOWN, np.int32)
-        at = np.minimum(np.searchsorted(self.ids, values), len(self.ids) - 1)
-        return np.where(self.ids[at] == values, at, UNKNOWN).astype(np.int32)
+        at = self.ids.searchsorted(values)
+        is_known = self.ids.take(at, mode="clip") == values
+        rows = at.astype(np.int32)
+        if not is_known.all():
+            rows[~is_known] = UNKNOWN
+        return rows
 
 
 def as_bytes(value: object) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from runtime.chain import Chain
 from runtime.log.folder import LogSettings, make_log
 from runtime.log.identity import Served
 from runtime.log.recorder import Recorder
+from runtime.log.sampling import key_of, limit_of
 
 __all__ = ["SHARES", "Added", "measure_added"]
 
@@ -30,14 +30,27 @@ class Added(NamedTuple):
 class _Request:
     """What Triton's object says of a request."""
 
-    def __init__(self, number: int) -> None:
-        self._id = f"{number:032x}"
+    def __init__(self, request_id: str) -> None:
+        self._id = request_id
 
     def request_id(self) -> str:
         return self._id
 
     def parameters(self) -> str:
         return "{}"
+
+
+def _requests(share: float, block: int) -> list[_Request]:
+    """A block of requests of which a sample has exactly its share, at even distances."""
+    found: list[_Request] = []
+    number, limit = block << 32, limit_of(share)
+    for place in range(BLOCK):
+        is_sampled = int((place + 1) * share) > int(place * share)
+        while (key_of(f"{number:032x}") < limit) != is_sampled:
+            number += 1
+        found.append(_Request(f"{number:032x}"))
+        number += 1
+    return found
 
 
 def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Added:
@@ -57,20 +70,19 @@ def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Ad
     recorders = [_recorder(chain, chain_folder, scratch / str(share), share) for share in SHARES]
     times: list[list[float]] = [[] for _ in range(1 + len(SHARES))]
     for block in range(BLOCKS):
-        requests = [_Request(BLOCK * block + number) for number in range(BLOCK)]
 
-        def log(recorder: Recorder, requests: list[_Request] = requests) -> None:
+        def log(recorder: Recorder, requests: list[_Request]) -> None:
             for request, arrays, checked, answer in zip(requests, asked, parsed, answers, strict=True):
                 chain.parsed = checked
                 recorder.answer(lambda answer=answer: answer, [request], [arrays])  # type: ignore[misc]
 
         times[0].append(_cpu_us(lambda: [chain.recommend_many([arrays]) for arrays in asked]))
-        for place, recorder in enumerate(recorders):
-            times[1 + place].append(_cpu_us(lambda recorder=recorder: log(recorder), wait_s=0.1))  # type: ignore[misc]
+        for place, (recorder, share) in enumerate(zip(recorders, SHARES, strict=True)):
+            requests = _requests(share, block)
+            times[1 + place].append(_cpu_us(lambda r=recorder, of=requests: log(r, of), wait_s=0.1))  # type: ignore[misc]
     for recorder in recorders:
         recorder.close()
-    # A sample of few requests has none in some blocks.
-    return Added(min(times[0]), tuple(statistics.median(values) for values in times[1:]))
+    return Added(min(times[0]), tuple(min(values) for values in times[1:]))
 
 
 def _recorder(chain: Chain, folder: Path, log: Path, share: float) -> Recorder:

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from operations.log.schema import NAME
 from runtime.ids import NO_ITEM
 from runtime.log.arrays import DTYPES, OBJECT, PackedArray
+from runtime.log.folder import KEY_BYTES
 from runtime.log.record import Record
 
 __all__ = ["Columns", "users_in"]
-
-KEY_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class _Gathered:
 def users_in(record: Record) -> int:
     """Rows of a record; a refused request has one."""
     users = record.arrays.get("user_row")
-    return 1 if users is None else users.count
+    return 1 if users is None else users.num_users
 
 
 class Columns:
@@ -62,7 +61,8 @@ class Columns:
 
     def array(self, values: Iterable[Any], dtype: Any) -> NDArray:
         """Values of records [n] -> rows."""
-        return np.array(list(values), dtype)[self._of]
+        found: NDArray = np.array(list(values), dtype)[self._of]
+        return found
 
     def numbers(self, values: Iterable[Any], dtype: Any) -> pa.Array:
         """The same as a column."""
@@ -153,10 +153,11 @@ def _values(arrays: Sequence[PackedArray]) -> NDArray | list[Any]:
     if not codes:
         return np.zeros(0)
     if OBJECT not in codes:
-        parts = [(code, b"".join([each.packed for each in arrays if each.code == code])) for code in codes]
-        if len(parts) == 1:
-            return np.frombuffer(parts[0][1], DTYPES[parts[0][0]])
-        return np.concatenate([each.array().reshape(-1) for each in arrays])
+        if len(codes) > 1:
+            mixed: NDArray = np.concatenate([each.array().reshape(-1) for each in arrays])
+            return mixed
+        joined: NDArray = np.frombuffer(b"".join([each.packed for each in arrays]), DTYPES[codes.pop()])
+        return joined
     known: dict[bytes, list[Any]] = {}
     values: list[Any] = []
     for each in arrays:
@@ -172,4 +173,5 @@ def _values(arrays: Sequence[PackedArray]) -> NDArray | list[Any]:
 
 def _places(widths: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64 [sum of widths]: the place of each value in its row."""
-    return np.arange(widths.sum()) - (widths.cumsum() - widths).repeat(widths)
+    places: NDArray[np.int64] = np.arange(widths.sum()) - (widths.cumsum() - widths).repeat(widths)
+    return places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "OBJECT", "PackedArray", "pack_array", "read_arrays"]
+__all__ = ["DTYPES", "OBJECT", "PackedArray", "parts_of", "read_arrays"]
 
 # bytes of the name, dtype, dimensions, shape.
 ARRAY = struct.Struct("<BBBII")
@@ -18,6 +19,7 @@ DTYPES = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<f8", "u1", "O")))
 CODES = {dtype.newbyteorder("="): code for code, dtype in enumerate(DTYPES)}
 ITEM_BYTES = tuple(dtype.itemsize for dtype in DTYPES)
 OBJECT = len(DTYPES) - 1
+IS_LITTLE = sys.byteorder == "little"
 # Kinds of objects, each one byte before its value; a text has its length before it.
 NONE, INTEGER, TEXT, FLOAT = range(4)
 TEXT_HEAD, LENGTH = struct.Struct("<BI"), struct.Struct("<I")
@@ -30,22 +32,22 @@ class PackedArray(NamedTuple):
     Attributes:
         code: place of its dtype in DTYPES.
         dimensions: 1 or 2.
-        count: users.
+        num_users: B.
         width: values of each; 0 in one dimension.
         packed: the values.
     """
 
     code: int
     dimensions: int
-    count: int
+    num_users: int
     width: int
     packed: bytes
 
     def array(self) -> NDArray:
         """The array [B] or [B, W]."""
-        shape = (self.count, self.width)[: self.dimensions]
+        shape = (self.num_users, self.width)[: self.dimensions]
         if self.code == OBJECT:
-            made = np.empty(self.count * (self.width if self.dimensions > 1 else 1), object)
+            made = np.empty(self.num_users * (self.width if self.dimensions > 1 else 1), object)
             made[:] = self.objects()
             return made.reshape(shape)
         dtype = DTYPES[self.code]
@@ -55,19 +57,23 @@ class PackedArray(NamedTuple):
         """The values of an array of objects: None, int, bytes or float."""
         return list(_objects(self.packed))
 
-    def head(self, name: str) -> bytes:
-        """What stands before the values in a record."""
-        return _head(name, self.code, self.dimensions, self.count, self.width)
+    def parts(self, name: str) -> tuple[bytes, bytes]:
+        """What stands before the values in a record, and the values."""
+        return _head(name, self.code, (self.num_users, self.width)[: self.dimensions]), self.packed
 
 
-def pack_array(array: NDArray) -> PackedArray:
-    """Copy an array [B] or [B, W] of int32, int64, float32, float64, uint8, or objects of None, int, bytes, float."""
-    code, dimensions = CODES.get(array.dtype, OBJECT), array.ndim
+def parts_of(name: str, array: NDArray) -> tuple[bytes, bytes]:
+    """The parts of a record that are an array: copies of its bytes.
+
+    Args:
+        name: of the array.
+        array: [B] or [B, W] of int32, int64, float32, float64, uint8, or objects of None, int, bytes, float.
+    """
+    code = CODES.get(array.dtype, OBJECT)
+    head = _head(name, code, array.shape)
     if code == OBJECT:
-        packed = b"".join(map(_pack_value, array.reshape(-1).tolist()))
-    else:
-        packed = array.astype(DTYPES[code], copy=False).tobytes()
-    return PackedArray(code, dimensions, len(array), array.shape[1] if dimensions == 2 else 0, packed)
+        return head, b"".join(map(_pack_value, array.reshape(-1).tolist()))
+    return head, array.tobytes() if IS_LITTLE else array.astype(DTYPES[code]).tobytes()
 
 
 def read_arrays(body: bytes, start: int, number: int) -> dict[str, PackedArray]:
@@ -85,10 +91,10 @@ def read_arrays(body: bytes, start: int, number: int) -> dict[str, PackedArray]:
 
 
 @lru_cache(maxsize=4096)
-def _head(name: str, code: int, dimensions: int, count: int, width: int) -> bytes:
+def _head(name: str, code: int, shape: tuple[int, ...]) -> bytes:
     """Of few names and shapes, most of which come again."""
     packed = name.encode()
-    return ARRAY.pack(len(packed), code, dimensions, count, width) + packed
+    return ARRAY.pack(len(packed), code, len(shape), *shape, *[0] * (2 - len(shape))) + packed
 
 
 def _pack_value(value: Any) -> bytes:

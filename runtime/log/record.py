@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from numpy.typing import NDArray
 
 from runtime.frames import Framing
-from runtime.log.arrays import PackedArray, read_arrays
+from runtime.log.arrays import PackedArray, parts_of, read_arrays
 
 __all__ = [
     "ANSWER",
@@ -26,6 +26,7 @@ __all__ = [
     "WHOLE",
     "Record",
     "frame",
+    "pack_record",
 ]
 
 FRAMING = Framing(b"\xffRQ\xfe", "BB")
@@ -41,6 +42,8 @@ LAYOUT = struct.Struct("<QqqIHBHHHHB")
 MOST_US, MOST_USERS = (1 << 32) - 1, (1 << 16) - 1
 LONGEST = 1 << 12
 NOTHING: Mapping[str, PackedArray] = MappingProxyType({})
+Fields = tuple[int, int, int, int, int, int, int]
+Texts = tuple[str, str, str, str]
 
 
 class Record(NamedTuple):
@@ -79,21 +82,13 @@ class Record(NamedTuple):
     @property
     def num_users(self) -> int:
         """Users that it is of; a refused request names none."""
-        return next((array.count for array in self.arrays.values()), 0)
+        return next((array.num_users for array in self.arrays.values()), 0)
 
     def pack(self) -> bytes:
         """Its frame."""
-        texts = [_text(self.request_id), _text(self.consumer), _text(self.trace), _text(self.error)]
-        parts = [
-            LAYOUT.pack(
-                self.key, self.wall, self.mono, min(self.service_us, MOST_US), min(self.batch, MOST_USERS),
-                self.reason, *map(len, texts), len(self.arrays),
-            ),
-            *texts,
-        ]  # fmt: skip
-        for name, array in self.arrays.items():
-            parts += (array.head(name), array.packed)
-        return frame(self.kind, b"".join(parts))
+        texts = self.request_id, self.consumer, self.trace, self.error
+        parts = [part for name, array in self.arrays.items() for part in array.parts(name)]
+        return _framed(self[:7], texts, len(self.arrays), parts)
 
     @classmethod
     def unpack(cls, kind: int, body: bytes) -> Record:
@@ -103,13 +98,37 @@ class Record(NamedTuple):
         for length in lengths:
             texts.append(body[start : start + length].decode("utf-8", "replace"))
             start += length
+        request_id, consumer, trace, error = texts
         arrays = read_arrays(body, start, num_arrays)
-        return cls(kind, key, wall, mono, service_us, batch, reason, *texts, arrays)
+        return cls(kind, key, wall, mono, service_us, batch, reason, request_id, consumer, trace, error, arrays)
+
+
+def pack_record(fields: Fields, texts: Texts, arrays: Mapping[str, NDArray]) -> bytes:
+    """The frame of a new record.
+
+    Args:
+        fields: kind, key, wall, mono, service_us, batch and reason, see `Record`.
+        texts: request_id, consumer, trace and error.
+        arrays: by name, see `runtime.log.arrays.parts_of`; what is written of them is a copy.
+    """
+    parts: list[bytes] = []
+    for name, array in arrays.items():
+        parts += parts_of(name, array)
+    return _framed(fields, texts, len(arrays), parts)
 
 
 def frame(kind: int, body: bytes) -> bytes:
     """Bytes of a segment that stand for themselves."""
     return FRAMING.pack((FORMAT_VERSION, kind), body)
+
+
+def _framed(fields: Fields, texts: Texts, num_arrays: int, parts: Sequence[bytes]) -> bytes:
+    kind, key, wall, mono, service_us, batch, reason = fields
+    packed = [_text(text) for text in texts]
+    head = LAYOUT.pack(
+        key, wall, mono, min(service_us, MOST_US), min(batch, MOST_USERS), reason, *map(len, packed), num_arrays
+    )
+    return frame(kind, b"".join([head, *packed, *parts]))
 
 
 def _text(text: str) -> bytes:

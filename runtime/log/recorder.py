@@ -7,7 +7,10 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,13 +18,12 @@ from numpy.typing import NDArray
 from runtime.blocked import BlockedItems
 from runtime.errors import BadRequest, ServerFault
 from runtime.ids import IdMap
-from runtime.log.arrays import pack_array
 from runtime.log.folder import LogSettings, read_salt
 from runtime.log.identity import Served, environment
-from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, Record
+from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, pack_record
 from runtime.log.rows import answer_arrays, request_arrays, user_keys
 from runtime.log.sampling import key_of, limit_of
-from runtime.log.usage import FAILED, OK, REFUSED, Usage
+from runtime.log.usage import FAILED, OK, REFUSED, UNNAMED, Usage
 from runtime.log.writer import Writer
 from runtime.request import Parsed
 from runtime.spec import ChainSpec
@@ -37,6 +39,8 @@ OFFSET = "stream_offset"
 # The time that one request in a thousand takes longer than, followed by steps of this share of itself.
 SLOW_SHARE, STEP = 0.001, 0.05
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+NO_INSTANT: AbstractContextManager[None] = nullcontext()
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 Answer = Arrays | BadRequest
 
 
@@ -77,10 +81,14 @@ class Recorder:
         step: str,
         say: Callable[[str], None],
     ) -> None:
-        self._settings, self._spec, self._say = settings, spec, say
+        self._settings, self._say = settings, say
         self._salt, self._limit = read_salt(settings.folder), limit_of(settings.share)
         self._request_step, self._blocked, self._answer_names = request_step, blocked, dict(answer_names)
-        self._parsed = parsed
+        self._parsed, self._reads, self._is_live = parsed, request_step is not None, spec.live is not None
+        self._path, self._number, self._offset = (
+            self._answer_names.get(name, "") for name in ("path", "num_items", OFFSET)
+        )
+        self._size, self._wanted_name = spec.slate_size, wanted_name
         self._kind = WHOLE if request_step and answer_names else REQUEST if request_step else ANSWER
         self._items = IdMap(load_array(folder / "ids/items.npy"), padded=True) if answer_names else None
         self._slow_us = 1e9
@@ -97,7 +105,6 @@ class Recorder:
             "context": [[column.name, column.dtype] for column in spec.context_columns],
             "is_live": spec.live is not None,
         }
-        self._wanted_name = wanted_name
         labels = {"model_version": str(served.version), "layout": layout, "step": step}
         self._usage = Usage(settings.folder, labels, settings.consumers, say)
         self._writer = Writer(settings.folder, self._make_header, say)
@@ -116,23 +123,11 @@ class Recorder:
             What `answer` does; nothing that goes wrong here changes it.
         """
         started, now = time.monotonic_ns(), time.time_ns()
-        with at_instant(now):
+        # A chain without live events asks for no instant.
+        with at_instant(now) if self._is_live else NO_INSTANT:
             answers = answer()
         try:
-            ended = time.monotonic_ns()
-            self._count("requests", len(requests))
-            service_us = (ended - started) // 1000
-            batch = sum(len(next(iter(each.values()), ())) for each in arrays)
-            said = [_parameters(request) for request in requests]
-            names = [self._usage.consumer(_consumer(parameters)) for parameters in said]
-            for consumer, inputs, answered in zip(names, arrays, answers, strict=True):
-                self._use(consumer, inputs, answered, service_us)
-            known = self._parsed()
-            # Where they failed together, they were answered one by one.
-            checked = known if len(known) == len(requests) else [None] * len(requests)
-            at = (now + ended - started, ended, service_us, batch, now)
-            for place, request in enumerate(requests):
-                self._log(request, said[place], names[place], arrays[place], checked[place], answers[place], at)
+            self._record(requests, arrays, answers, started, now)
         except Exception as error:  # whatever it is, the answers are there
             self._writer.counts["failed"] += 1
             self._say(f"a request could not be logged ({type(error).__name__}: {error})")
@@ -143,67 +138,113 @@ class Recorder:
         self._writer.close()
         self._usage.close()
 
-    def _use(self, consumer: str, inputs: Mapping[str, NDArray], answered: Answer, service_us: int) -> None:
-        """Count a request where requests are read, its slates where answers are given."""
-        refused = isinstance(answered, BadRequest)
-        outcome = FAILED if isinstance(answered, ServerFault) else REFUSED if refused else OK
-        if self._request_step is not None or outcome == FAILED:
-            self._usage.request(consumer, outcome, service_us if self._kind == WHOLE else None)
-        if not isinstance(answered, BadRequest) and "path" in self._answer_names:
-            paths, numbers = (answered[self._answer_names[name]][:, 0].tolist() for name in ("path", "num_items"))
-            wanted = inputs.get(self._wanted_name)
-            sizes = [self._spec.slate_size] * len(paths) if wanted is None else wanted.reshape(-1).tolist()
-            self._usage.slates(consumer, zip(paths, numbers, sizes, strict=True))
-            if OFFSET in self._answer_names:
-                self._usage.live(answered[self._answer_names[OFFSET]].ravel().tolist())
-
-    def _log(
+    def _record(
         self,
-        request: Any,
-        parameters: Mapping[str, Any],
-        consumer: str,
-        inputs: Mapping[str, NDArray],
-        parsed: Parsed | BadRequest | None,
-        answered: Answer,
-        at: tuple[int, int, int, int, int],
+        requests: Sequence[Any],
+        arrays: Sequence[Mapping[str, NDArray]],
+        answers: Sequence[Answer],
+        started: int,
+        now: int,
     ) -> None:
+        """Count all requests, then log those of the sample: what few of them need is not made for the others."""
+        ended = time.monotonic_ns()
+        service_us = (ended - started) // 1000
+        self._count("requests", len(requests))
+        said = [self._use(*each, service_us) for each in zip(requests, arrays, answers, strict=True)]
+        chosen = [self._chosen(*each, service_us) for each in zip(requests, said, answers, strict=True)]
+        if not any(chosen):
+            return
+        self._count("sampled", len(chosen) - chosen.count(None))
+        known = self._parsed()
+        # Where they failed together, they were answered one by one.
+        checked = known if len(known) == len(requests) else [None] * len(requests)
+        at = (now + ended - started, ended, service_us, sum(len(next(iter(each.values()), ())) for each in arrays))
+        for place, found in enumerate(chosen):
+            if found is not None:
+                self._log(found, said[place], at, arrays[place], checked[place], answers[place], now)
+
+    def _use(
+        self, request: Any, inputs: Mapping[str, NDArray], answered: Answer, service_us: int
+    ) -> tuple[Mapping[str, Any], str]:
+        """Count a request where requests are read, its slates where answers are given.
+
+        Returns:
+            Its parameters, and the name of its consumer.
+        """
+        usage, parameters = self._usage, _parameters(request.parameters())
+        consumer = usage.consumer(_consumer(parameters)) if parameters else UNNAMED
+        took_us = service_us if self._kind == WHOLE else None
+        if isinstance(answered, BadRequest):
+            is_fault = isinstance(answered, ServerFault)
+            if self._reads or is_fault:
+                usage.request(consumer, FAILED if is_fault else REFUSED, took_us)
+            return parameters, consumer
+        if self._reads:
+            usage.request(consumer, OK, took_us)
+        if self._path:
+            paths, numbers, wanted = answered[self._path], answered[self._number], inputs.get(self._wanted_name)
+            if len(paths) == 1:
+                size = self._size if wanted is None else wanted.item(0)
+                usage.slate(consumer, paths.item(0), numbers.item(0), size)
+            else:
+                sizes = repeat(self._size) if wanted is None else wanted.reshape(-1).tolist()
+                for path, number, size in zip(paths[:, 0].tolist(), numbers[:, 0].tolist(), sizes, strict=False):
+                    usage.slate(consumer, path, number, size)
+            if self._offset:
+                usage.live(answered[self._offset].ravel().tolist())
+        return parameters, consumer
+
+    def _chosen(
+        self, request: Any, said: tuple[Mapping[str, Any], str], answered: Answer, service_us: int
+    ) -> tuple[str, int, int] | None:
+        """The id, key and reason of a request that is logged; None of one that is not."""
         request_id = request.request_id() or self._drawn_id()
         if not request_id:
             self._count("without_id")
-            return
-        key, refused = key_of(request_id), isinstance(answered, BadRequest)
-        wall, mono, service_us, batch, now = at
-        reason = self._reason(key, parameters, service_us, refused)
-        if reason is None:
-            return
-        self._count("sampled")
-        arrays = {} if isinstance(answered, BadRequest) else self._arrays(inputs, parsed, answered, now)
-        packed = {name: pack_array(array) for name, array in arrays.items()}
-        record = Record(
-            *(WHOLE if refused else self._kind, key, wall, mono, service_us, batch, reason),
-            request_id=request_id,
-            consumer=consumer,
-            trace=str(parameters.get(TRACE, "")),
-            error=str(answered) if refused else "",
-            arrays=packed,
-        )
-        self._writer.add(record.pack())
+            return None
+        key = key_of(request_id)
+        reason = self._reason(key, said[0], service_us, answered)
+        return None if reason is None else (request_id, key, reason)
+
+    def _log(
+        self,
+        chosen: tuple[str, int, int],
+        said: tuple[Mapping[str, Any], str],
+        at: tuple[int, int, int, int],
+        inputs: Mapping[str, NDArray],
+        parsed: Parsed | BadRequest | None,
+        answered: Answer,
+        now: int,
+    ) -> None:
+        """Hand a record to the writer as bytes.
+
+        They are copies: what waits then holds no array that a step may write to again, or that is a part of a whole
+        batch, and takes no more memory than the writer counts.
+        """
+        (request_id, key, reason), (parameters, consumer) = chosen, said
+        trace = str(parameters[TRACE]) if TRACE in parameters else ""
+        if isinstance(answered, BadRequest):
+            packed = pack_record((WHOLE, key, *at, reason), (request_id, consumer, trace, str(answered)), {})
+        else:
+            arrays = self._arrays(inputs, parsed, answered, now)
+            packed = pack_record((self._kind, key, *at, reason), (request_id, consumer, trace, ""), arrays)
+        self._writer.add(packed)
 
     def _count(self, what: str, number: int = 1) -> None:
         """Count requests, in the one process of several that reads them."""
-        if self._request_step is not None:
+        if self._reads:
             self._writer.counts[what] += number
 
     def _drawn_id(self) -> str:
         """An id for a request without one; none where another process could not know it."""
         return uuid.uuid4().hex if self._kind == WHOLE else ""
 
-    def _reason(self, key: int, parameters: Mapping[str, Any], service_us: int, refused: bool) -> int | None:
+    def _reason(self, key: int, parameters: Mapping[str, Any], service_us: int, answered: Answer) -> int | None:
         """Why a request is logged; None: it is not."""
         is_slow = self._kind == WHOLE and self._is_slow(service_us)
         if key < self._limit:
             return HASH
-        if refused:
+        if isinstance(answered, BadRequest):
             return ERROR
         if parameters and any(str(parameters.get(name, "")).lower() in ("1", "true") for name in FORCE):
             return FORCED
@@ -229,7 +270,7 @@ class Recorder:
                 parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
             arrays.update(request_arrays(parsed, now, self._settings.dropped))
         if self._items is not None:
-            arrays.update(answer_arrays({n: answered[name] for n, name in self._answer_names.items()}, self._items))
+            arrays.update(answer_arrays(answered, self._answer_names, self._items))
         return arrays
 
     def _make_header(self) -> dict[str, Any]:
@@ -241,13 +282,12 @@ class Recorder:
         return {**self._header, "boot_id": boot, "env": environment()}
 
 
-def _parameters(request: Any) -> dict[str, Any]:
-    given = request.parameters()
+def _parameters(given: str | None) -> Mapping[str, Any]:
     # Without parameters it is an empty object.
-    return {name.lower(): value for name, value in json.loads(given).items()} if len(given or "") > 2 else {}
+    if given is None or len(given) <= 2:
+        return NO_PARAMETERS
+    return {name.lower(): value for name, value in json.loads(given).items()}
 
 
 def _consumer(parameters: Mapping[str, Any]) -> str:
-    if not parameters:
-        return ""
     return next((str(parameters[key]) for key in CONSUMERS if parameters.get(key)), "")[:LONGEST_NAME]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.ids import IdMap
-from runtime.log.folder import Salt
+from runtime.log.folder import KEY_BYTES, Salt
 from runtime.log.sampling import users_of
 from runtime.request import Parsed
 from runtime.step import Arrays
@@ -19,18 +18,14 @@ __all__ = ["CONTEXT", "LIVE_AT", "LIVE_RECENT", "answer_arrays", "request_arrays
 CONTEXT = "context_"
 # Of a chain with live events: the instant that a slate is for, and names of the request's recent items.
 LIVE_AT, LIVE_RECENT = "live_at", "live_recent"
-ANSWERED: Mapping[str, Any] = {
-    "num_items": np.int32,
-    "path": object,
-    "stream_offset": np.int64,
-    "state_age_ms": np.int64,
-}
+# Arrays of an answer with one value a user.
+A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms")
 
 
 def user_keys(salt: Salt, ids: NDArray) -> NDArray[np.uint8]:
     """uint8 [B, 16] of raw user ids [B, 1]."""
     keys = b"".join([salt.user_key(user) for user in users_of(ids)])
-    return np.frombuffer(keys, np.uint8).reshape(-1, 16)
+    return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
 
 
 def request_arrays(parsed: Parsed, now: int, dropped: Collection[str]) -> Arrays:
@@ -40,15 +35,25 @@ def request_arrays(parsed: Parsed, now: int, dropped: Collection[str]) -> Arrays
         "recent": parsed.recent,
         "exclude": parsed.exclude,
         "slate_size": parsed.slate_size,
-        **{CONTEXT + name: values for name, values in parsed.context.items() if name not in dropped},
     }
+    for name, values in parsed.context.items():
+        if name not in dropped:
+            arrays[CONTEXT + name] = values
     if parsed.live is not None:
         arrays[LIVE_AT], arrays[LIVE_RECENT] = np.full(len(parsed.user_row), now, np.int64), parsed.live.recent
     return arrays
 
 
-def answer_arrays(answer: Mapping[str, NDArray], items: IdMap) -> Arrays:
-    """What was answered; raw item ids become rows, -1 is padding."""
-    arrays: Arrays = {"item_rows": items.rows("item_id", answer["item_id"]), "score": answer["score"]}
-    named = ((name, dtype) for name, dtype in ANSWERED.items() if name in answer)
-    return arrays | {name: answer[name].reshape(-1).astype(dtype) for name, dtype in named}
+def answer_arrays(answer: Mapping[str, NDArray], names: Mapping[str, str], items: IdMap) -> Arrays:
+    """What was answered; raw item ids become rows, -1 is padding.
+
+    Args:
+        answer: arrays [B, S] and [B, 1].
+        names: the response's array -> its name in the answer.
+        items: raw ids.
+    """
+    arrays = {"item_rows": items.rows("item_id", answer[names["item_id"]]), "score": answer[names["score"]]}
+    for name in A_VALUE_EACH:
+        if name in names:
+            arrays[name] = answer[names[name]][:, 0]
+    return arrays

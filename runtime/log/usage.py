@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ FULL, SHORT, EMPTY = "full", "short", "empty"
 OUTCOMES, FULLNESSES = (OK, REFUSED, FAILED), (FULL, SHORT, EMPTY)
 # Upper ends of the histogram of seconds; one more bucket takes what is longer.
 BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-BOUNDS_US = [int(bound * 1e6) for bound in BOUNDS_S]
+BOUNDS_US = tuple(int(bound * 1e6) for bound in BOUNDS_S)
 # Names beside which there are only these two: who says none, and all the others.
 MOST_CONSUMERS, UNNAMED, OTHER = 50, "unnamed", "other"
 EACH_S = 1.0
@@ -67,8 +68,8 @@ class Usage:
     ) -> None:
         self._labels, self._say, self._each_s = dict(labels), say, each_s
         self._names, self._is_closed_list = dict.fromkeys(consumers), bool(consumers)
-        self._requests: dict[tuple[str, str], int] = {}
-        self._slates: dict[tuple[str, str, str], int] = {}
+        self._requests: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._slates: defaultdict[tuple[str, bytes, str], int] = defaultdict(int)
         # Slates that knew the state of live events, and those that were made without.
         self._live = {True: 0, False: 0}
         # By consumer: a count a bucket, then the sum in microseconds.
@@ -100,8 +101,7 @@ class Usage:
             outcome: OK, REFUSED or FAILED.
             service_us: how long its batch took here; None where this process does not do all of it.
         """
-        key = (consumer, outcome)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[consumer, outcome] += 1
         if service_us is not None:
             times = self._times.get(consumer)
             if times is None:
@@ -109,16 +109,16 @@ class Usage:
             times[bisect_left(BOUNDS_US, service_us)] += 1
             times[-1] += service_us
 
-    def slates(self, consumer: str, slates: Iterable[tuple[bytes, int, int]]) -> None:
-        """Count the slates of a request.
+    def slate(self, consumer: str, path: bytes, number: int, wanted: int) -> None:
+        """Count a slate.
 
         Args:
             consumer: as `consumer` gives it.
-            slates: the path, the number of items and the number that was wanted of each.
+            path: what it was made from.
+            number: of its items.
+            wanted: how many it was to have.
         """
-        for path, num, wanted in slates:
-            key = (consumer, path.decode(), FULL if num >= wanted else SHORT if num else EMPTY)
-            self._slates[key] = self._slates.get(key, 0) + 1
+        self._slates[consumer, path, FULL if number >= wanted else SHORT if number else EMPTY] += 1
 
     def live(self, offsets: Iterable[int]) -> None:
         """Count slates by whether the state of live events was there.
@@ -165,7 +165,10 @@ class Usage:
             "labels": self._labels,
             "started_ns": self._started_ns,
             "requests": [[*key, count] for key, count in list(self._requests.items())],
-            "slates": [[*key, count] for key, count in list(self._slates.items())],
+            "slates": [
+                [consumer, path.decode(), fullness, count]
+                for (consumer, path, fullness), count in list(self._slates.items())
+            ],
             "live": [[is_live, count] for is_live, count in self._live.items() if count],
             "times": [[name, list(times)] for name, times in list(self._times.items())],
         }

@@ -32,7 +32,8 @@ def test_the_page_says_what_was_counted_and_goes_on_with_it(tmp_path) -> None:
     for us in (900, 7_000, 9_000_000):
         usage.request("web", "ok", us)
     usage.request("app", "refused", None)
-    usage.slates("web", [(b"known_user", 20, 20), (b"popularity", 3, 20)])
+    for slate in [(b"known_user", 20, 20), (b"popularity", 3, 20)]:
+        usage.slate("web", *slate)
     with exporter([UsageCollector(lambda: [tmp_path])], "127.0.0.1", 0) as port:
         until = time.monotonic() + 20
         while ("cascade_requests_total", (("consumer", "web"), ("outcome", "ok"))) not in page(port):

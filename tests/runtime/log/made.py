@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
 from runtime.chain import Chain
-from runtime.log.arrays import pack_array
 from runtime.log.folder import LogSettings, make_log
 from runtime.log.identity import Served
-from runtime.log.record import HEADER, WHOLE, Record, frame
+from runtime.log.record import FRAMING, HEADER, WHOLE, Record, frame, pack_record
 from runtime.log.recorder import Recorder
 
 __all__ = ["GOLDEN", "HEADER_OF", "Process", "Request", "ask", "record", "segment"]
 
+FIELDS, TEXTS = ("key", "wall", "mono", "service_us", "batch", "reason"), ("request_id", "consumer", "trace", "error")
 GOLDEN = Path(__file__).parents[2] / "golden/format_2"
 HEADER_OF: Mapping[str, Any] = {
     "chain_key": "a" * 64, "model_version": 1, "repository": "/nowhere", "layout": "fused", "step": "chain",
@@ -98,13 +98,11 @@ def ask(number: int, users: int = 1, **arrays: NDArray) -> tuple[Request, dict[s
 
 def record(number: int = 0, kind: int = WHOLE, **values: Any) -> Record:
     """A record as a process writes one; whole and without arrays by default."""
-    arrays = {name: pack_array(array) for name, array in values.pop("arrays", {}).items()}
     given = {"key": number, "wall": HEADER_OF["start_wall_ns"] + number, "mono": number, "service_us": 5, "batch": 1}
-    return Record(
-        kind=kind,
-        **{**given, "reason": 0, "request_id": f"request-{number}", "consumer": "web", **values},
-        arrays=arrays,
-    )
+    given |= {"reason": 0, "request_id": f"request-{number}", "consumer": "web", "trace": "", "error": "", **values}
+    fields, texts = (tuple(given[name] for name in names) for names in (FIELDS, TEXTS))
+    packed = pack_record((kind, *fields), texts, given.get("arrays", {}))
+    return Record.unpack(kind, packed[FRAMING.header_bytes :])
 
 
 def segment(path: Path, records: Sequence[Record], **header: Any) -> Path:

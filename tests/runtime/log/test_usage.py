@@ -37,7 +37,8 @@ def test_requests_slates_and_times_are_counted(log, usage) -> None:
     for us in (999, 1000, 1001, 6_000_000):
         usage.request("web", "ok", us)
     usage.request("web", "refused", None)
-    usage.slates("web", [(b"known_user", 20, 20), (b"popularity", 3, 20), (b"popularity", 0, 20), (b"history", 9, 5)])
+    for slate in [(b"known_user", 20, 20), (b"popularity", 3, 20), (b"popularity", 0, 20), (b"history", 9, 5)]:
+        usage.slate("web", *slate)
     usage.live([12, -1, 0])
     usage.close()
     said = written(log)
