@@ -35,6 +35,8 @@ def _sources(config: Config) -> Iterator[str]:
         )
     if data.source == "shop" and any((data.events, data.items, data.users)):
         yield "data.source = 'shop' writes its own tables: drop data.events, data.items and data.users, or use 'tables'"
+    if config.shop.stock is not None and config.shop.policy != "softmax":
+        yield f"shop.stock needs shop.policy = 'softmax', which knows what is sold out, not {config.shop.policy!r}"
     if data.source == "shop" and split.by in ("files", "column"):
         yield f"split.by = {split.by!r} needs given tables, but data.source = 'shop'; use 'time' or 'leave_last_out'"
     if data.source != "shop" and split.by != "files" and not data.events:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from workflows.core.errors import ArtefactError, ConfigError, DataError
-from workflows.shop.config import ShopConfig
+from workflows.shop.config import ReturnsConfig, ShopConfig
 from workflows.shop.truth import CLICK_BIAS, DEVICES, PRICE_WEIGHT, TASTE_WEIGHT, Truth
 from workflows.shop.world import draw_world
 from workflows.shop.write import write_shop
@@ -211,6 +213,52 @@ def test_the_files_are_a_function_of_the_config(tmp_path):
         first, again, other = ((tmp_path / name / f"{table}.parquet").read_bytes() for name in "abc")
         assert first == again
         assert first != other
+
+
+# Of the values, not of the files, whose bytes depend on the release of pyarrow.
+AS_EVER = {"events": "dd6ebb74fa86eade", "items": "d81c6daf366d8044", "users": "407c9ed5865c189c"}
+
+
+def test_a_config_gets_the_tables_that_it_always_got(tmp_path):
+    write_shop(ShopConfig(num_users=80, num_items=60, num_impressions=3_000, trends_per_day=1.0), tmp_path)
+    for name, digest in AS_EVER.items():
+        table = pq.read_table(tmp_path / f"{name}.parquet")
+        values = repr([(column, table.column(column).to_pylist()) for column in table.column_names])
+        assert hashlib.sha256(values.encode()).hexdigest()[:16] == digest
+
+
+def test_the_policy_with_propensities_writes_them_and_the_share_of_chance(tmp_path):
+    config = ShopConfig(num_users=80, num_items=60, num_impressions=20_005, policy="softmax")
+    write_shop(config, tmp_path)
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    assert len(events) == config.num_impressions
+    assert not events.duplicated(["session_id", "item_id"]).any()
+    assert ((events.log_propensity < 0) & (events.log_propensity > -12)).all()
+    by_session = events.groupby("session_id").propensity.agg(["count", "size"])
+    assert set(by_session["count"].iloc[:-1]) == {0, 10}  # whole slates; the last session is cut off
+    assert (by_session["count"] > 0).mean() == pytest.approx(config.random_share, abs=0.03)
+
+
+def test_purchases_have_margins_and_what_came_back_in_time(tmp_path):
+    config = ShopConfig(num_users=80, num_items=60, num_impressions=60_000, returns=ReturnsConfig(mean_days=9.0))
+    write_shop(config, tmp_path)
+    events, items = pd.read_parquet(tmp_path / "events.parquet"), pd.read_parquet(tmp_path / "items.parquet")
+    bought = events[events.purchase == 1]
+    assert events.margin.notna().equals(events.purchase == 1)
+    assert (bought.margin.to_numpy() == items.set_index("item_id").margin[bought.item_id].to_numpy()).all()
+    assert (events.returned <= events.purchase).all()
+    assert events.returned_at.notna().equals(events.returned == 1)
+    days = (bought.returned_at - bought.timestamp).dropna().dt.total_seconds() / 86_400
+    assert days.min() > 0
+    assert bought.returned_at.max() < events.timestamp.max() + pd.Timedelta(days=1)
+    early, late = (bought[bought.timestamp.dt.dayofyear.between(*part)] for part in ((1, 30), (56, 60)))
+    assert 0.2 < early.returned.mean() < 0.4
+    assert late.returned.mean() < 0.5 * early.returned.mean()  # labels that have not matured
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    write_shop(ShopConfig(num_users=80, num_items=60, num_impressions=60_000), plain)
+    same = pd.read_parquet(plain / "events.parquet")
+    pd.testing.assert_frame_equal(events[same.columns], same)
 
 
 def test_a_shop_too_small_for_its_sessions_is_refused(tmp_path):

@@ -92,10 +92,11 @@ class LoggingPolicy:
         taste = np.flatnonzero(mode == TASTE)
         category = (chances[session[taste]] < rng.random((len(taste), 1))).sum(axis=1)
         category = np.minimum(category, chances.shape[1] - 1)
-        items[taste] = self._from_category(category, chance[taste])
+        items[taste] = self.from_category(category, chance[taste])
         return np.asarray(np.minimum(items, num_items - 1))
 
-    def _from_category(self, category: Array, chance: Array) -> Array:
+    def from_category(self, category: Array, chance: Array) -> Array:
+        """Items of categories [R], by popularity within each; `chance` [R] is uniform in [0, 1)."""
         start, end = self.category_start[category], self.category_end[category]
         low = np.where(start > 0, self.within[start - 1], 0.0)
         place = np.searchsorted(self.within, low + chance * (self.within[end - 1] - low), side="right")

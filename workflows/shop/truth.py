@@ -146,7 +146,7 @@ class Truth:
     def click_logit(self, users: Array, items: Array, at: Array, device: Array, hour: Array) -> Array:
         """The z of the class docstring, by row and by device code; float32 of the broadcast shape."""
         fixed = self.fixed_logit(items, device, hour, at)
-        price = np.float32(PRICE_WEIGHT) * self._gap(users, items) ** 2
+        price = np.float32(PRICE_WEIGHT) * self.gap(users, items) ** 2
         return np.asarray(np.float32(TASTE_WEIGHT) * self.taste(users, items, at) + fixed - price)
 
     def fixed_logit(self, items: Array, device: Array, hour: Array, at: Array) -> Array:
@@ -171,7 +171,7 @@ class Truth:
 
     def purchase_logit(self, users: Array, items: Array, at: Array) -> Array:
         """The y of the class docstring, by row; float32 of the broadcast shape."""
-        price = np.float32(PURCHASE_PRICE_WEIGHT) * self._gap(users, items) ** 2
+        price = np.float32(PURCHASE_PRICE_WEIGHT) * self.gap(users, items) ** 2
         return np.float32(PURCHASE_TASTE_WEIGHT) * self.taste(users, items, at) - price + np.float32(PURCHASE_BIAS)
 
     def taste(self, users: Array, items: Array, at: Array) -> Array:
@@ -188,7 +188,8 @@ class Truth:
         angle = DRIFT_RADIANS * np.clip((at - start) / (end - start), 0.0, 1.0)
         return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
-    def _gap(self, users: Array, items: Array) -> Array:
+    def gap(self, users: Array, items: Array) -> Array:
+        """Price above the user's budget, in standard deviations of the log price, by row."""
         return np.asarray(self.price_level[items] - self.budget[users])
 
 

@@ -73,6 +73,15 @@ def shop(config: Config, folder: Path) -> list[str]:
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())]
 
 
+def returns(config: Config, folder: Path) -> Any:
+    """The tables, and what the shop earns by what is played."""
+    from workflows.shop.laboratory import draw_visits, open_shop
+    from workflows.shop.play import play
+
+    lab = open_shop(config.shop)
+    return shop(config, folder), play(lab, lab.logging_policy(), draw_visits(lab, 200, 1), 1).utility.tolist()
+
+
 def feature(config: Config, folder: Path) -> list[str]:
     """The codes or numbers of the items' one feature, of a workflow fitted on the items."""
     from workflows.core.quiet import quiet
@@ -135,12 +144,22 @@ CASES = [
         for change in (
             *("num_users=41", "num_items=31", "num_impressions=410", "num_days=50", "impressions_per_session=7"),
             *("random_share=0.9", "cold_user_fraction=0.3", "cold_item_fraction=0.3", "out_of_stock_fraction=0.6"),
-            *("trends_per_day=3", "seed=8"),
+            *("trends_per_day=3", "seed=8", "policy=softmax"),
         )
     ),
     *(
         Case(f"shop.{change}", shop, ("shop.trends_per_day=3",), "shop")
         for change in ("trend_strength=5", "trend_hours=7")
+    ),
+    *(
+        Case(f"shop.returns.{change}", returns, ("shop.returns={}", "shop.num_impressions=4000"), "shop")
+        for change in ("margin=4", "click_value=1", "return_cost=2", "mean_days=50")
+    ),
+    *(
+        Case(
+            f"shop.stock.{change}", shop, ("shop.stock={}", "shop.policy=softmax", "shop.num_impressions=4000"), "shop"
+        )
+        for change in ("regions=2", "units=9", "arrivals_per_day=3", "central_share=0.9")
     ),
     *(
         Case(f"features.stream.lately.{change}", data, (*CODED, "stream={}", f"features.stream.lately={{{base}}}"))
