@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from models.baselines.base import Baseline
-from models.baselines.neighbours import CHUNK_ITEMS, leading
 from models.baselines.popularity import popularity_rank
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class ItemKNN(Baseline):
         self.shrinkage = shrinkage
 
     def fit(self, interactions: csr_matrix, popularity: npt.NDArray[np.float32]) -> None:
-        """Compute the neighbours; memory is bounded by CHUNK_ITEMS rows of the item-item matrix and the result."""
+        """Compute the neighbours; of the item-item matrix a row a thread is held, and the result."""
         self._interactions = interactions
         self._votes = cosine_neighbours(interactions, self.num_neighbours, self.shrinkage).T.tocsr()
         self._rank = popularity_rank(popularity)
@@ -66,14 +65,26 @@ def cosine_neighbours(interactions: csr_matrix, num_neighbours: int, shrinkage: 
     Returns:
         float32 [N, N]; row i holds the neighbours of item i, never i itself.
     """
-    from scipy.sparse import vstack
+    from scipy.sparse import csr_matrix
 
+    from models.baselines.cosines import nearest_items
+    from models.dataset.blocks import in_threads, spans_of
+
+    num_items = interactions.shape[1]
     by_item = interactions.T.tocsr()
+    pairs = by_item.indptr, by_item.indices, interactions.indptr, interactions.indices
     norms = np.sqrt(np.asarray(interactions.power(2).sum(axis=0), dtype=np.float64)).ravel()
-    chunks = []
-    for start in range(0, by_item.shape[0], CHUNK_ITEMS):
-        similar = by_item[start : start + CHUNK_ITEMS] @ interactions
-        item = np.repeat(np.arange(similar.shape[0]) + start, np.diff(similar.indptr))
-        similar.data = (similar.data / (norms[item] * norms[similar.indices] + shrinkage)).astype(np.float32)
-        chunks.append(leading(similar, num_neighbours, start))
-    return vstack(chunks, format="csr")
+    columns = np.empty((num_items, min(num_neighbours, num_items)), np.int32)
+    values = np.empty(columns.shape, np.float32)
+
+    def fill(span: tuple[int, int]) -> npt.NDArray[np.int64]:
+        block = slice(*span)
+        found: npt.NDArray[np.int64] = nearest_items(
+            *pairs, norms, float(shrinkage), span[0], columns[block], values[block]
+        )
+        return found
+
+    lengths = np.concatenate(in_threads(fill, spans_of(num_items)))
+    kept = np.arange(columns.shape[1]) < lengths[:, None]
+    indptr = np.append(0, np.cumsum(lengths))
+    return csr_matrix((values[kept], columns[kept], indptr), shape=(num_items, num_items))

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_columns", "best_stored"]
+__all__ = ["best_columns", "best_listed", "best_stored"]
 
 
 @numba.njit(nogil=True)  # type: ignore[misc]
@@ -32,6 +32,28 @@ def best_columns(scores: NDArray[np.float32], k: int, rank: NDArray[np.int64]) -
             heap[0], heap[size] = heap[size], heap[0]
             _sink(heap, 0, size, values, rank)
     return best
+
+
+@numba.njit(nogil=True)  # type: ignore[misc]
+def best_listed(
+    values: NDArray[np.float32], listed: NDArray[np.int32], k: int, rank: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """The k best of the columns that are listed, by descending value and ascending rank; the columns ascend.
+
+    Args:
+        values: float32 [N].
+        listed: int32 [L], distinct columns.
+        k: how many, above 0; at most L are returned.
+        rank: int32 [N], distinct.
+    """
+    size = min(k, len(listed))
+    heap = listed[:size].copy()
+    _order(heap, values, rank)
+    for other in listed[size:]:
+        if _is_worse(heap[0], other, values, rank):
+            heap[0] = other
+            _sink(heap, 0, size, values, rank)
+    return np.sort(heap)
 
 
 @numba.njit(nogil=True)  # type: ignore[misc]

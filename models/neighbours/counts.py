@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.dataset.blocks import in_threads, spans_of
 from models.dataset.features import State
-from models.neighbours.blocks import in_threads, spans_of
 from models.neighbours.pairs import count_pairs, sum_pairs
 from runtime.neighbours import Recency
 

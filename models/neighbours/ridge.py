@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.neighbours.blocks import in_threads, spans_of
+from models.dataset.blocks import in_threads, spans_of
 from models.neighbours.nearest import strongest
 
 __all__ = ["local_ridge"]

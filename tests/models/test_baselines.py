@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from models.baselines.base import top_k
 from models.baselines.ease import EASE
 from models.baselines.item_knn import ItemKNN, cosine_neighbours
+from models.baselines.neighbours import leading
 from models.baselines.popularity import Popularity, popularity_rank
 from models.baselines.rp3beta import RP3beta
 from models.metrics.ranking import per_user
@@ -52,7 +53,7 @@ def test_item_knn_finds_the_missing_square_of_the_checkerboard():
 
 @pytest.mark.parametrize("shrinkage", [0.0, 3.0])
 def test_neighbours_and_scores_equal_a_dense_loop(shrinkage, monkeypatch):
-    monkeypatch.setattr("models.baselines.item_knn.CHUNK_ITEMS", 7)
+    monkeypatch.setattr("models.dataset.blocks.BLOCK_ITEMS", 7)
     rng = np.random.default_rng(0)
     dense = (rng.random((40, 23)) < 0.25).astype(np.float32)
     dense[:, 5] = 0  # an item that nobody had
@@ -90,6 +91,22 @@ def test_only_eligible_unseen_items_are_shown_in_any_batching(model, monkeypatch
     monkeypatch.setattr("models.baselines.base.CHUNK_CELLS", 12)
     again, _ = model.recommend(users, 15, eligible=eligible, seen=seen)
     assert again.tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize(("num_neighbours", "shrinkage"), [(3, 0.0), (20, 5.0), (5000, 0.0)])
+def test_neighbours_are_those_of_a_product_of_sparse_matrices_to_the_bit(num_neighbours, shrinkage):
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(0, 600, 9000), (1500 * rng.random(9000) ** 2).astype(int)
+    matrix = csr_matrix((np.ones(9000, np.float32), (users, items)), shape=(600, 1500))
+    matrix.data[:] = 1
+    norms = np.sqrt(np.asarray(matrix.sum(axis=0), np.float64)).ravel()
+    shared = (matrix.T.tocsr() @ matrix).tocoo()
+    shared.data = (shared.data / (norms[shared.row] * norms[shared.col] + shrinkage)).astype(np.float32)
+    expected = leading(shared.tocsr(), num_neighbours, 0)
+    got = cosine_neighbours(matrix, num_neighbours, shrinkage)
+    assert got.indptr.tolist() == expected.indptr.tolist()
+    assert got.indices.tolist() == expected.indices.tolist()
+    assert got.data.tobytes() == expected.data.tobytes()
 
 
 def test_a_user_without_history_gets_popular_items_from_item_knn():

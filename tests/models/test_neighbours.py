@@ -113,7 +113,7 @@ def test_walks_are_the_products_of_both_steps_damped_by_popularity():
 
 
 def test_shared_users_are_those_of_the_whole_matrix_product(monkeypatch):
-    monkeypatch.setattr("models.neighbours.blocks.BLOCK_ITEMS", 7)
+    monkeypatch.setattr("models.dataset.blocks.BLOCK_ITEMS", 7)
     random = np.random.default_rng(12)
     for num_users, num_items, share in ((300, 40, 0.2), (50, 90, 0.02), (1, 1, 1.0), (0, 5, 0.0)):
         seen = sparse.csr_matrix(random_matrix(13, num_users, num_items, share))
