@@ -24,9 +24,21 @@ def resident_bytes(pid: int) -> int:
     return sum(_memory(member, "Pss:") for member in _tree(pid, _all_stats()))
 
 
-def private_bytes(pid: int) -> int:
-    """Memory that each process of the tree has written and shares with no other, without mapped files."""
-    return sum(_memory(member, "Private_Dirty:") for member in _tree(pid, _all_stats()))
+def private_bytes(pid: int) -> dict[str, int]:
+    """Memory that is no file's, of the tree by process: heaps, stacks, and pages of libraries that were written to.
+
+    What is mapped from a file is not counted, even where the kernel calls it private and dirty: pages of the state of
+    live events are, until they are on disk, and the kernel may drop them when it needs room.
+
+    Returns:
+        Bytes by name: of the model for a Python process of Triton, of the script for another one, else of the program.
+        Processes of one name count together.
+    """
+    found: dict[str, int] = {}
+    for member in _tree(pid, _all_stats()):
+        name = _name(member)
+        found[name] = found.get(name, 0) + _memory(member, "Anonymous:")
+    return found
 
 
 def open_files(pid: int) -> int:
@@ -49,6 +61,17 @@ def _tree(pid: int, stats: dict[int, list[str]]) -> list[int]:
     for member in members:
         members += [child for child, fields in stats.items() if int(fields[PARENT]) == member]
     return members
+
+
+def _name(pid: int) -> str:
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:  # ended meanwhile
+        words = [""]
+    script = next((Path(word) for word in words if word.endswith(".py")), None)
+    if script is None:
+        return Path(words[0]).name
+    return script.parent.parent.name if script.name == "model.py" else script.stem  # MODEL/VERSION/model.py
 
 
 def _memory(pid: int, kind: str) -> int:

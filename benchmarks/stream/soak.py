@@ -7,14 +7,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.result import Benchmark, Plot, Series, Table, Target, command_line, judge
+from benchmarks.result import Benchmark, Cell, Plot, Series, Table, Target, command_line, judge
 from benchmarks.serving.usage import cpu_seconds, open_files, private_bytes
 from cascade_client import CascadeClient, CascadeClientError
 from ensemble.serving.repository import find_repository
@@ -35,17 +35,30 @@ SUMMARY = """A real Triton with an empty folder of live events, on disk before a
 requests of {batch} new events; {askers} others click on the first item of a user's slate and ask for the next one.
 First all go as fast as they can, which is the capacity; then, for {minutes:g} minutes, at {load:.0%} of it. The
 clients share the server's cores. A click is missed when its item is in the next slate. At the end the log is folded
-once more; it must make the state that served, to the byte. Growth compares the medians of the second and the last
-quarter of the time."""
+once more; it must make the state that served, to the byte. Private memory is that
+which is no file's: the state is mapped from a file. Growth compares the medians of the second and the last quarter of
+the time."""
 
 
 class Sample(NamedTuple):
-    """What was seen at one instant: seconds since the load began, private memory, open files, CPU-seconds so far."""
+    """What was seen at one instant.
+
+    Attributes:
+        at_s: seconds since the load began.
+        by_process: private memory by the name of the process, bytes.
+        open_files: of all processes.
+        cpu_s: CPU-seconds so far.
+    """
 
     at_s: float
-    private_bytes: int
+    by_process: Mapping[str, int]
     open_files: int
     cpu_s: float
+
+    @property
+    def private_bytes(self) -> int:
+        """Of all processes."""
+        return sum(self.by_process.values())
 
 
 class _Load:
@@ -166,7 +179,8 @@ def _watched(pid: int, work: Callable[[], None]) -> list[Sample]:
 
     def watch() -> None:
         while not done.wait(SAMPLE_S):
-            samples.append(Sample(time.monotonic() - started_at, private_bytes(pid), open_files(pid), cpu_seconds(pid)))
+            at_s = time.monotonic() - started_at
+            samples.append(Sample(at_s, private_bytes(pid), open_files(pid), cpu_seconds(pid)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -218,10 +232,12 @@ def _result(
                   [[f"{BATCH} events acknowledged", *percentiles["ack"]], ["one slate", *percentiles["slate"]]]),
             Table("Memory and files", ["quarter", "private memory, MiB", "open files"],
                   [[n + 1, p / 2**20, f] for n, (p, f) in enumerate(zip(private, files, strict=True))]),
+            _by_process(samples),
         ],
         plots=[
             Plot("memory", "Private memory of all processes of the server", "lines", "minutes", "MiB",
-                 [Series("private", [s.at_s / 60 for s in samples], [s.private_bytes / 2**20 for s in samples])]),
+                 [Series(name, [s.at_s / 60 for s in samples], [s.by_process.get(name, 0) / 2**20 for s in samples])
+                  for name in _processes(samples)]),
         ],
         targets=targets_of(clients.errors, clients.missed, samples, proof),
     )  # fmt: skip
@@ -250,9 +266,24 @@ def targets_of(errors: Counter[str], missed: int, samples: Sequence[Sample], pro
 
 def _by_quarter(samples: Sequence[Sample]) -> tuple[list[float], list[float]]:
     """Medians of private memory and of open files, one a quarter of the time."""
-    quarters = [samples[part[0] : part[-1] + 1] for part in np.array_split(np.arange(len(samples)), 4)]
-    private = [float(np.median([sample.private_bytes for sample in quarter])) for quarter in quarters]
-    return private, [float(np.median([sample.open_files for sample in quarter])) for quarter in quarters]
+    return _medians([s.private_bytes for s in samples]), _medians([s.open_files for s in samples])
+
+
+def _medians(values: Sequence[float]) -> list[float]:
+    return [float(np.median(quarter)) for quarter in np.array_split(np.array(values), 4)]
+
+
+def _processes(samples: Sequence[Sample]) -> list[str]:
+    return sorted({name for sample in samples for name in sample.by_process})
+
+
+def _by_process(samples: Sequence[Sample]) -> Table:
+    """Medians of the private memory of the processes of one name, one a quarter of the time."""
+    rows: list[list[Cell]] = [
+        [name, *_medians([sample.by_process.get(name, 0) / 2**20 for sample in samples])]
+        for name in _processes(samples)
+    ]
+    return Table("Private memory by process, MiB", ["process", *(f"quarter {n}" for n in range(1, 5))], rows)
 
 
 def _plain(known: NDArray) -> list:
