@@ -19,7 +19,17 @@ from runtime.log.identity import MODEL_NAME, chain_key
 from runtime.log.segments import chain_keys
 from workflows.core.artefacts import MANIFEST_NAME
 
-__all__ = ["CLAIMS", "claim", "claimed_keys", "is_published", "note_removed", "removed_at", "version_folders"]
+__all__ = [
+    "CLAIMS",
+    "claim",
+    "claimed_keys",
+    "claims_of",
+    "is_published",
+    "note_removed",
+    "removals",
+    "removed_at",
+    "version_folders",
+]
 
 CLAIMS, REMOVED = ".logs", ".removed.json"
 HIDDEN_SUFFIX = ".withdrawn"
@@ -90,7 +100,21 @@ def note_removed(repository: Path, version: int) -> None:
 
 def removed_at(repository: Path, version: int) -> str:
     """When a version was removed, as an ISO text; "" where nobody knows."""
-    return _removed(repository / MODEL_NAME / REMOVED).get(str(version), "")
+    return removals(repository).get(str(version), "")
+
+
+def removals(repository: Path) -> dict[str, str]:
+    """Versions that were removed, and when, as an ISO text."""
+    return _removed(repository / MODEL_NAME / REMOVED)
+
+
+def claims_of(repository: Path) -> list[Path]:
+    """The folders of logs that say that they hold requests of a repository."""
+    found = []
+    for path in sorted((repository / MODEL_NAME / CLAIMS).glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(Path(json.loads(path.read_text())["folder"]))
+    return found
 
 
 def _removed(path: Path) -> dict[str, str]:

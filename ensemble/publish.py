@@ -18,6 +18,7 @@ from types import MappingProxyType
 from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
+from ensemble.history import note_published, note_withdrawn
 from ensemble.kept_versions import CLAIMS, claimed_keys, note_removed, version_folders
 from ensemble.merlin.needs import refuse_to_publish
 from ensemble.publish_events import publish_events_model
@@ -99,11 +100,17 @@ def _publish(
                 _write_version(run, config, target, layout, version, info)
                 publish_events_model(run, exported, target)
                 replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+            note_published(target, run, version, _gate_of(info))
             _prune(target, keep)
     console.say(f"publish: {target} now serves version {version} ({layout})")
     if run.folder("report").is_dir() and (reason := why_stale(run.root, ["report"])) is not None:
         console.say(f"publish: report/ is not of what was published: {reason}")
     return version
+
+
+def _gate_of(info: Mapping[str, object]) -> Mapping[str, str]:
+    found = info.get("gate")
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _check_plan(exported: Path) -> None:
@@ -128,8 +135,12 @@ def _check_plan(exported: Path) -> None:
         ) from error
 
 
-def rollback(target: Path) -> int:
+def rollback(target: Path, reason: str = "") -> int:
     """Serve the version before the served one again, and withdraw the served one.
+
+    Args:
+        target: a published model repository.
+        reason: why, for people.
 
     Returns:
         The number of the version that is served now.
@@ -150,6 +161,7 @@ def rollback(target: Path) -> int:
         replace_file(model / CONFIG_FILE, (model / str(older) / CONFIG_FILE).read_text())
         # Out of the numbers, or the next rollback would bring it back.
         (model / str(served)).rename(model / f".{served}{WITHDRAWN}")
+        note_withdrawn(target, served, older, reason)
     return older
 
 

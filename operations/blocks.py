@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +17,7 @@ from runtime.blocked import ITEM_IDS_FILE, Block, blocked_in
 from workflows.core import console
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError, CascadeError
+from workflows.core.lines import append_lines, held_for_lines
 
 __all__ = ["MOST_BLOCKED", "Change", "blocked_now", "change_blocks", "say", "tell_cache"]
 
@@ -68,7 +66,7 @@ def change_blocks(target: Path, items: Sequence[str], *, block: bool, reason: st
     repository = any_repository(target)
     ids, path = _item_ids(repository), blocked_file(repository)
     wanted = [_raw(item, is_text=ids.dtype.kind == "S") for item in dict.fromkeys(items)]
-    with writing("block" if block else "unblock", path.parent), _held(path) as file:
+    with writing("block" if block else "unblock", path.parent), held_for_lines(path) as file:
         before = blocked_in(read_block_file(path))
         changed = [item for item in wanted if (item in before) != block]
         if block and len(before) + len(changed) > MOST_BLOCKED:
@@ -77,7 +75,7 @@ def change_blocks(target: Path, items: Sequence[str], *, block: bool, reason: st
                 "item events, a rule of the config, or unblock some"
             )
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        _append(file, [Block(at, item, block, reason) for item in changed])
+        append_lines(file, [msgspec.json.encode(Block(at, item, block, reason)) for item in changed])
         blocked = blocked_in(read_block_file(path))
     known = set(ids.tolist())
     return Change(path, changed, list(blocked.values()), [item for item in changed if _stored(item) not in known])
@@ -130,35 +128,3 @@ def _raw(item: str, *, is_text: bool) -> int | str:
     except (ValueError, OverflowError):
         raise CascadeError(f"block: the items of this chain have integer ids, got '{item}'") from None
     return number
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[int]:
-    """The file open to be appended to, by this process alone."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
-    finally:
-        os.close(file)
-
-
-def _append(file: int, blocks: Sequence[Block]) -> None:
-    """Add lines: all or none of them, also on a disk that is full."""
-    size = os.fstat(file).st_size
-    # What a killed process left of a line becomes one that says nothing.
-    torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-    content = b"".join(msgspec.json.encode(block) + b"\n" for block in blocks)
-    try:
-        if torn:
-            os.ftruncate(file, _end_of_lines(file, size))
-        while content:
-            content = content[os.write(file, content) :]
-        os.fsync(file)
-    except OSError:
-        os.ftruncate(file, size)
-        raise
-
-
-def _end_of_lines(file: int, size: int) -> int:
-    return os.pread(file, size, 0).rfind(b"\n") + 1

@@ -14,6 +14,7 @@ from operations import blocks
 from operations.blocks import blocked_now, change_blocks
 from scripts.cli import app
 from tests.ensemble.synthetic import item_id, make_run
+from workflows.core import lines
 from workflows.core.errors import ArtefactError, CascadeError
 
 
@@ -91,13 +92,13 @@ def test_two_at_once_lose_nothing_and_a_torn_line_goes(target) -> None:
 def test_a_full_disk_leaves_the_file_as_it_was(target, monkeypatch) -> None:
     change_blocks(target, ["1"], block=True)
     before = (target / "blocked.ndjson").read_bytes()
-    real = blocks.os.write
+    real = lines.os.write
 
     def half(file: int, content: bytes) -> int:
         real(file, content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(blocks.os, "write", half)
+    monkeypatch.setattr(lines.os, "write", half)
     with pytest.raises(CascadeError, match="is full; free some space"):
         change_blocks(target, ["2"], block=True)
     assert (target / "blocked.ndjson").read_bytes() == before
