@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -14,7 +14,7 @@ from workflows.core import console
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
-__all__ = ["PublishOption", "export", "export_stage", "publish_through_gate"]
+__all__ = ["LogOption", "PublishOption", "Released", "export", "export_stage", "publish_through_gate"]
 
 PublishOption = Annotated[
     Path | None, typer.Option("--publish", help="Model repository that containers mount; gets the next version.")
@@ -26,6 +26,20 @@ OverrideOption = Annotated[
     str,
     typer.Option("--override", metavar="REASON", help="Publish whatever --gate says, and why."),
 ]
+
+
+class Released(NamedTuple):
+    """What came of a release.
+
+    Attributes:
+        verdict: RELEASE where it was published, whatever the gate said; else HOLD or REJECT.
+        why: one sentence.
+        version: that was published; 0: none.
+    """
+
+    verdict: str
+    why: str
+    version: int = 0
 
 
 def export_stage(run: Run, config: Config, publish: Path | None, force: bool) -> None:
@@ -41,7 +55,7 @@ def export_stage(run: Run, config: Config, publish: Path | None, force: bool) ->
         publish_version(run, config, publish, config.chain.product_layouts[0])
 
 
-def publish_through_gate(run: Run, config: Config, target: Path, override: str, log: Path | None = None) -> str:
+def publish_through_gate(run: Run, config: Config, target: Path, override: str, log: Path | None = None) -> Released:
     """Publish an export where the gate says RELEASE, or where somebody says why it is published all the same.
 
     Args:
@@ -50,9 +64,6 @@ def publish_through_gate(run: Run, config: Config, target: Path, override: str, 
         target: the model repository.
         override: why; empty: nobody says so.
         log: MON, whose latest requests are asked again.
-
-    Returns:
-        The verdict.
     """
     from ensemble.publish import publish as publish_version
     from operations.gate.gate import gate
@@ -61,12 +72,12 @@ def publish_through_gate(run: Run, config: Config, target: Path, override: str, 
     if gated.verdict != "RELEASE" and not override:
         console.fail(
             f"not published, the gate says {gated.verdict}: {gated.why}; `cascade gate {run.root} --against {target}` "
-            'shows the figures, and --override "REASON" publishes all the same'
+            'shows the figures, and `cascade export --publish --gate --override "REASON"` publishes all the same'
         )
-        return gated.verdict
+        return Released(gated.verdict, gated.why)
     info = {"gate": {"verdict": gated.verdict, "why": gated.why, "override": override}}
-    publish_version(run, config, target, config.chain.product_layouts[0], info=info, instead_of=gated.served)
-    return "RELEASE"
+    version = publish_version(run, config, target, config.chain.product_layouts[0], info=info, instead_of=gated.served)
+    return Released("RELEASE", gated.why, version)
 
 
 @one_sentence_errors
@@ -93,7 +104,7 @@ def export(
     run, found = resolve(config, out, overrides)
     export_stage(run, found, None if gate else publish, force)
     if gate and publish is not None:
-        raise typer.Exit(STATUS[publish_through_gate(run, found, publish, override.strip(), log)])
+        raise typer.Exit(STATUS[publish_through_gate(run, found, publish, override.strip(), log).verdict])
 
 
 if __name__ == "__main__":

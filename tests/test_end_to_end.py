@@ -189,3 +189,56 @@ def test_the_python_example_of_the_readme_runs(server: TritonServer) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["17", "known_user"], ["42", "known_user"]]
+
+
+def _retrain(runs: Path, target: Path, *more: str) -> subprocess.Popen[str]:
+    given = ["retrain", "--config", "configs/smoke.toml", "--out", str(runs), "--publish", str(target), *more]
+    command = [sys.executable, "-c", "from scripts.cli import main; main()", *given]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.long
+def test_retraining_from_the_first_version_over_a_kill_to_a_decision_on_a_newer_one(run: Path, tmp_path: Path) -> None:
+    """Nothing new is made of nothing new; what is ended goes on; what is decided is told."""
+    runs, target = tmp_path / "runs", tmp_path / "published"
+    shutil.copytree(run, first := runs / "20260101-000000")
+    done = _retrain(runs, target)
+    said, progress = done.communicate(timeout=600)
+    assert done.returncode == 0, progress
+    assert all(f"{stage}: up to date" in progress for stage in STAGES), progress
+    assert said.startswith(f"retrain: RELEASE: version 1 is published from {first} after ")
+    again = _retrain(runs, target)
+    said, progress = again.communicate(timeout=600)
+    assert again.returncode == 3 and "no data or settings are new since 20260101-000000" in said, progress
+    assert [path.name for path in runs.glob("2*")] == ["20260101-000000"]
+
+    newer = ("--set", "ranking.max_epochs=1", "--set", "gate.max_age_days=0")
+    killed = _retrain(runs, target, *newer)
+    assert killed.stderr is not None
+    for line in killed.stderr:
+        if line.startswith("train-ranking: on"):
+            other = _retrain(runs, target, *newer)
+            assert other.wait(120) == 1 and f"process {killed.pid}" in other.communicate()[1]
+            killed.kill()
+    killed.communicate()
+    made = next(path for path in runs.glob("2*") if path != first)
+    assert not (made / "retrained.json").exists()
+    whole = _retrain(runs, target, *newer)
+    said, progress = whole.communicate(timeout=600)
+    verdict = {0: "RELEASE", 3: "HOLD", 4: "REJECT"}[whole.returncode]
+    assert said.startswith(f"retrain: {verdict}: ") and str(made) in said, progress
+    assert "retrieval: up to date" in progress and "ranking: up to date" not in progress
+    assert sorted(path.name for path in runs.glob("2*")) == ["20260101-000000", made.name]
+    shown = subprocess.run(
+        [sys.executable, "-c", "from scripts.cli import main; main()", "timeline", str(target)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    ).stdout
+    assert re.findall("published|retrained|gate", re.sub(r"/\S+", "", shown))[:3] == [
+        "published",
+        "retrained",
+        "retrained",
+    ]
+    assert f"gate        version 1  {verdict}: " in shown

@@ -119,4 +119,8 @@ def _reasons(evidence: Evidence, change: Estimate | None, limits: GateConfig) ->
 
 
 def _names(rows: list[Row]) -> str:
-    return "; ".join(row.name if row.missing is None else f"{row.name} ({row.missing})" for row in rows)
+    """Those that miss the same are named together."""
+    together: dict[str | None, list[str]] = {}
+    for row in rows:
+        together.setdefault(row.missing, []).append(row.name)
+    return "; ".join("; ".join(names) + (f" ({missing})" if missing else "") for missing, names in together.items())

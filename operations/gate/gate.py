@@ -8,15 +8,17 @@ import msgspec
 import numpy as np
 
 from ensemble.evaluation.gate_config import GateConfig
+from ensemble.history import Happening, note, utc_now
 from ensemble.profile.make import newest_event
 from ensemble.publish_files import replace_file
 from operations.gate.asking import answers
 from operations.gate.candidate import Candidate, open_candidate
 from operations.gate.decide import decide
 from operations.gate.quality import compare
-from operations.gate.requests import request_rows
+from operations.gate.requests import no_requests, request_rows
 from operations.gate.rows import GATE_FILE, Decision, Evidence, Row
 from operations.gate.served import ServedVersion, open_served
+from operations.replay.errors import NotReplayableError
 from operations.replay.process import started
 from operations.shadow.shadow import shadow
 from operations.signals.monitor import alarms
@@ -67,7 +69,7 @@ class Gated(msgspec.Struct, frozen=True):
 
 
 def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None) -> Gated:
-    """Compare a run with what a repository serves, and write RUN/gate.json.
+    """Compare a run with what a repository serves, write RUN/gate.json and a line of the repository's history.
 
     Args:
         run: its report and export have finished.
@@ -76,7 +78,6 @@ def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None
         log: MON, whose latest requests are asked again of the run; None: none are.
 
     Raises:
-        NotReplayableError: no request of the log can be asked again.
         ArtefactError: there is no report, no export or no served version; or one is altered or cannot be asked.
         CascadeError: the repository is another product's; or the disk is full.
     """
@@ -98,7 +99,14 @@ def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None
         gated = _gated(candidate, served, evidence, decide(evidence, limits), limits)
         with writing("gate", run.root):
             replace_file(run.root / GATE_FILE, msgspec.json.format(msgspec.json.encode(gated), indent=1).decode())
+        note(served.repository, _happening(gated))
     return gated
+
+
+def _happening(gated: Gated) -> Happening:
+    return Happening(
+        *(utc_now(), "gate", gated.served), run=gated.run, export=gated.export, verdict=gated.verdict, why=gated.why
+    )
 
 
 def alarms_of(log: Path, key: str) -> tuple[str, ...]:
@@ -107,7 +115,11 @@ def alarms_of(log: Path, key: str) -> tuple[str, ...]:
 
 
 def _asked_again(log: Path, run: Run, limits: GateConfig) -> tuple[Row, ...]:
-    return tuple(request_rows(shadow(log, run.root, limits.min_requests, limits.category), limits))
+    try:
+        found = shadow(log, run.root, limits.min_requests, limits.category)
+    except NotReplayableError as error:  # a log of the first days, or of a version that is gone
+        return (no_requests(str(error), limits),)
+    return tuple(request_rows(found, limits))
 
 
 def _gated(

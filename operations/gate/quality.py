@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble.evaluation.gate_config import GateConfig
 from ensemble.evaluation.queries import relevant_label
+from ensemble.history import withdrawn_before
 from models.metrics.ranking import per_user
 from models.ranking.meta import RankingMeta
 from operations.gate.asking import Answers, answers
@@ -50,8 +51,7 @@ def compare(candidate: Candidate, served: ServedVersion, limits: GateConfig) -> 
     if not len(candidate.queries):
         why = str(candidate.metrics.get("unmeasured") or "no test user has a relevant item")
         return Compared(why, why)
-    if served.manifest.fingerprint == candidate.export.fingerprint and served.run == candidate.run.root.absolute():
-        why = f"this export is what version {served.version.number} already serves"
+    if why := _why_not_again(candidate, served):
         return Compared(why, why)
     other = _same_tables(candidate, served)
     if other is not None:
@@ -68,6 +68,20 @@ def compare(candidate: Candidate, served: ServedVersion, limits: GateConfig) -> 
         )
         return Compared(why, why)
     return _asked(candidate, served, part, limits)
+
+
+def _why_not_again(candidate: Candidate, served: ServedVersion) -> str:
+    """The sentence where this very export is served, or was and somebody took it back; else "".
+
+    A run that `cascade retrain` has made of another one without new data holds the same export.
+    """
+    ours, theirs = candidate.export, served.manifest
+    if (ours.fingerprint, ours.created_at) == (theirs.fingerprint, theirs.created_at):
+        return f"this export is what version {served.version.number} already serves"
+    if (line := withdrawn_before(served.repository, ours.content)) is not None:
+        reason = f": {line.why}" if line.why else ""
+        return f"version {line.version} had this very export, and it was withdrawn at {line.at}{reason}"
+    return ""
 
 
 def _same_tables(candidate: Candidate, served: ServedVersion) -> Run | None:

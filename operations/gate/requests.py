@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ensemble.evaluation.gate_config import GateConfig
 from operations.gate.rows import Row
 from operations.shadow.measure import Change, Shadow
 
-__all__ = ["request_rows"]
+__all__ = ["no_requests", "request_rows"]
 
+ASKED = "requests asked again"
 # Places in slates; of fewer, half may be lost by chance.
 LEAST_PLACES = 200
 
 
+def no_requests(why: str, limits: GateConfig) -> Row:
+    """Where none can be asked again."""
+    return Row(ASKED, 0, limits.min_requests, None, why)
+
+
 def request_rows(found: Shadow, limits: GateConfig) -> Iterator[Row]:
-    """One row a limit."""
+    """One row a limit; of too few requests none is broken but that the candidate raises."""
     number = found.num_requests
-    enough = None if number >= limits.min_requests else f"the log holds {number:,} requests that can be asked again"
-    yield Row("requests asked again", number, limits.min_requests, None if enough else True, enough)
+    few = None if number >= limits.min_requests else f"the log holds {number:,} requests that can be asked again"
+    yield Row(ASKED, number, limits.min_requests, None if few else True, few)
     share = found.num_errors / max(number, 1)
     yield Row("share of the requests at which the candidate raises", share, 0.0, share == 0)
+    for row in _changes(found, limits):
+        yield msgspec.structs.replace(row, met=None, missing=few) if few and row.met is False else row
+
+
+def _changes(found: Shadow, limits: GateConfig) -> Iterator[Row]:
     more = found.empty.after + found.short.after - found.empty.before - found.short.before
     yield Row("empty and short slates, change of their share", more, limits.max_short, more <= limits.max_short)
     name = "processor time a user, relative change"

@@ -8,7 +8,6 @@ import shutil
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -29,6 +28,7 @@ from scripts.cli import app
 from scripts.export import publish_through_gate
 from tests.ensemble.synthetic import sign_again
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run, random_events
+from tests.operations.made_runs import later, ranker_scores
 from tests.operations.repository import answer_some
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, CascadeError
@@ -40,13 +40,8 @@ LIMITS = GateConfig(cutoff=5, min_slice_users=10, num_bootstrap=200)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ranker_scores():
-    """The synthetic ranker has no rows of its own."""
-    rng = np.random.default_rng(3)
-    users, labels = np.arange(600) // 3, (rng.random(600) < 0.3).astype(np.float32)
-    scores = users, labels, np.clip(0.2 + 0.2 * labels + 0.1 * rng.random(600), 0, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.ranking.scores.ranking_scores", lambda run, split, history=None: scores)
+def scores():
+    with ranker_scores():
         yield
 
 
@@ -54,16 +49,6 @@ def finished(run, config):
     evaluate(run, config)
     export(run, config)
     return run, config
-
-
-def shifted(run, after):
-    """The test split's events happen later."""
-    for stage in ("data", "features"):
-        for path in run.folder(stage).glob("test/*.parquet"):
-            table = pq.read_table(path)
-            at = pa.array(np.asarray(table["at"].to_numpy()) + after, table["at"].type)
-            pq.write_table(table.set_column(table.column_names.index("at"), "at", at), path)
-    sign_again(run)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +63,7 @@ def world(tmp_path_factory):
     same = finished(Run(root / "same"), msgspec.structs.replace(config, chain=chain))
     newer, _ = make_evaluated_run(root / "newer")
     add_split(newer, "test", random_events(9))
-    shifted(newer, 10**15)
+    later(newer, 10**15)
     return root, (run, config), same, finished(newer, config)
 
 
@@ -226,9 +211,9 @@ def test_publishing_through_the_gate(world, tmp_path, monkeypatch):
     config = msgspec.structs.replace(config, gate=msgspec.structs.replace(LIMITS, max_loss=0.0))
     verdict = gate(same, target, config.gate).verdict
     assert verdict != "RELEASE"
-    assert publish_through_gate(same, config, target, "") == verdict
+    assert publish_through_gate(same, config, target, "").verdict == verdict
     assert sorted(path.name for path in (target / "cascade").glob("[0-9]*")) == ["1"]
-    assert publish_through_gate(same, config, target, "the boss wants it") == "RELEASE"
+    assert publish_through_gate(same, config, target, "the boss wants it")[::2] == ("RELEASE", 2)
     info = read_manifest(target / "cascade/2").info
     assert info["gate"]["override"] == "the boss wants it" and info["gate"]["verdict"] == verdict
 

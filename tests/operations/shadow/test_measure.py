@@ -15,6 +15,8 @@ from operations.shadow.measure import Change, Shadow, measure, rank_biased_overl
 from operations.shadow.shadow import categories_of, lines
 from workflows.core.errors import DataError
 
+LIMITS = GateConfig(min_requests=4)
+
 
 def slate(*items, wanted=3, path="known_user", score=0.5):
     return Slate(np.array(items, np.int64), np.full(len(items), score, np.float32), path, wanted)
@@ -83,7 +85,7 @@ def test_the_table_has_every_figure(found):
 
 
 def test_rows_of_the_gate(found):
-    rows = {row.name: row for row in request_rows(found, GateConfig(min_requests=4))}
+    rows = {row.name: row for row in request_rows(found, LIMITS)}
     met = {name: row.met for name, row in rows.items()}
     assert met == {
         "requests asked again": True,
@@ -94,14 +96,20 @@ def test_rows_of_the_gate(found):
     }
     few = next(request_rows(found, GateConfig()))
     assert few.met is None and few.missing == "the log holds 4 requests that can be asked again"
+    # Of four requests a short slate is chance, an exception is none.
+    of_few = {row.name: row.met for row in request_rows(found, GateConfig())}
+    assert [name for name, met in of_few.items() if met is False] == [
+        "share of the requests at which the candidate raises"
+    ]
 
 
 def test_a_category_that_loses_too_much_is_named_unless_it_is_expected(found):
     shares = {"red": Change(1_000, 900), "blue": Change(300, 100), "green": Change(250, 90), "rare": Change(10, 0)}
     lost = msgspec.structs.replace(found, categories=shares)
-    rows = {row.name: row for row in request_rows(lost, GateConfig()) if "category" in row.name}
+    rows = {row.name: row for row in request_rows(lost, LIMITS) if "category" in row.name}
     assert {name.split()[3].rstrip(","): row.met for name, row in rows.items()} == {"blue": False, "green": False}
-    rows = {row.name: row for row in request_rows(lost, GateConfig(expected=("blue", "green"))) if "cat" in row.name}
+    many = msgspec.structs.replace(LIMITS, expected=("blue", "green"))
+    rows = {row.name: row for row in request_rows(lost, many) if "category" in row.name}
     assert [(row.value, row.met) for row in rows.values()] == [(0.9, True)]
 
 
