@@ -22,6 +22,7 @@ from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
 from scripts.replay import replay
+from scripts.retrain import retrain
 from scripts.rollback import rollback
 from scripts.run import run
 from scripts.search import search
@@ -30,6 +31,7 @@ from scripts.shadow import shadow
 from scripts.slates import slates
 from scripts.stream import stream
 from scripts.tables import tables
+from scripts.timeline import timeline
 from scripts.train_ranking import train_ranking
 from scripts.train_retrieval import train_retrieval
 from scripts.why import why
@@ -46,8 +48,8 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, gate, shadow, replay, why, block, unblock),
-    *(monitor, monitor_files, feedback),
+    *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
+    *(monitor, monitor_files, timeline, feedback),
     *(tables, doctor, demo),
 )
 for command in COMMANDS:

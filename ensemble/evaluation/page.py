@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ensemble.evaluation import figures
 from ensemble.evaluation.markdown import picked_words
 from ensemble.evaluation.tables import LABELS, best_sources, number, outcome, was_displayed_by_chance
 from ensemble.evaluation.verdict import order_sentence, outside_sentence, verdict
+from ensemble.html_pages import html_pages
 
 __all__ = ["render"]
 
@@ -46,17 +46,13 @@ def render(
             "is_hit"}.
         facts: label -> value, for the facts of the run.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["signed"] = _signed
-    environment.filters["outcome"] = outcome
-    environment.filters["picked"] = picked_words
+    filters: dict[str, Callable[..., Any]] = {
+        "number": number,
+        "signed": _signed,
+        "outcome": outcome,
+        "picked": picked_words,
+    }
+    environment = html_pages(Path(__file__).parent, filters)
     sources = metrics["sources"]
     by_chance = metrics["random_display"] if was_displayed_by_chance(metrics) else {}
     shown = [

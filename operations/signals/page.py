@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ensemble.html_pages import html_pages
 from operations.signals.accepted import accepted
 from operations.signals.feedback import quality_of
 from operations.signals.kinds import FAMILIES, KINDS, diagnosis
 from operations.signals.table import Row
+from operations.timeline.entries import timeline
 
 if TYPE_CHECKING:
     from operations.signals.monitor import Found
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["render", "write_page"]
 
 TEMPLATE, PAGE = "page.html.j2", "index.html"
-SHOWN_DAYS = 56
+SHOWN_DAYS, SHOWN_ENTRIES = 56, 50
 WIDTH, HEIGHT, EDGE = 220, 44, 3
 # A page that old is not of today's service.
 STALE_DAYS = 2
@@ -43,17 +45,9 @@ def render(folder: Path, found: Found) -> str:
     """The page."""
     from operations.signals.monitor import alarms, current, date
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["date"] = date
-    environment.filters["number"] = _number
-    environment.filters["percent"] = _percent
+    environment = html_pages(Path(__file__).parent, {"date": date, "number": _number, "percent": _percent})
     latest, days = current(found.rows), sorted({row.day for row in found.rows})
+    happened = timeline(folder)
     age = found.now / 86_400 - days[-1] - 1 if days else 0.0
     return environment.get_template(TEMPLATE).render(
         made_at=datetime.fromtimestamp(found.now, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -62,11 +56,13 @@ def render(folder: Path, found: Found) -> str:
         is_stale=age > STALE_DAYS,
         gaps=[date(day) for before, after in itertools.pairwise(days) for day in range(before + 1, after)],
         versions=sorted({(row.model_version, row.chain_key[:16]) for row in latest}),
-        notes=found.notes,
+        notes=[*found.notes, *happened.notes],
         alarms=[_shown(row, found.rows, folder) for row in alarms(found.rows)],
         families=[(f, [_shown(r, found.rows, folder) for r in latest if _family(r) == f]) for f in FAMILIES],
         accepted=accepted(folder),
         quality=quality_of(folder),
+        happened=happened.entries[: -SHOWN_ENTRIES - 1 : -1],
+        repositories=[shlex.quote(str(place)) for place in happened.repositories],
     )
 
 

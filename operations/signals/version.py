@@ -17,11 +17,11 @@ from ensemble.profile.ask import OpenChain, open_chain
 from ensemble.profile.profile import PROFILE_FILE, Profile
 from runtime.chain import OpenNode
 from runtime.ids import IdMap
+from runtime.log.identity import chain_key, manifest_of
 from runtime.plan import Plan
 from runtime.spec import ChainSpec
 from runtime.stream.live import without_live_state
 from runtime.triton import CHAIN_FOLDER
-from workflows.core.artefacts import MANIFEST_NAME
 from workflows.core.errors import ArtefactError
 
 __all__ = ["Version", "find_version"]
@@ -66,8 +66,8 @@ def find_version(record: Mapping[str, Any]) -> Version:
     key, number, lacks = record["chain_key"], int(record["model_version"]), []
     for layout, place in record["repositories"].items():
         for folder in _folders(Path(place), number):
-            manifest = _manifest(folder, key)
-            if manifest is None:
+            manifest = manifest_of(folder)
+            if manifest is None or chain_key(folder) != key:
                 lacks.append(f"{folder} is not the version that answered: another one has taken its place")
                 continue
             made_at = datetime.fromisoformat(json.loads(manifest.read_text())["created_at"]).timestamp()
@@ -80,15 +80,6 @@ def _folders(repository: Path, number: int) -> list[Path]:
     """Where a version may be: served, or withdrawn."""
     model = repository / MODEL_NAME
     return [folder for folder in (model / str(number), model / f".{number}.withdrawn") if folder.is_dir()]
-
-
-def _manifest(folder: Path, key: str) -> Path | None:
-    """The manifest whose hash is the key of the chain: of the version, or of the export that it lies in."""
-    repository = folder.parents[1]
-    for path in (place / MANIFEST_NAME for place in (folder, repository, repository.parent)):
-        if path.is_file():
-            return path if hashlib.sha256(path.read_bytes()).hexdigest() == key else None
-    return None
 
 
 def _open(folder: Path, layout: str, key: str, number: int, made_at: float, manifest: Path) -> Version:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Served", "chain_key", "environment", "served_chain"]
+__all__ = ["Served", "chain_key", "environment", "manifest_of", "served_chain"]
 
 MODEL_NAME, MANIFEST = "cascade", "manifest.json"
 STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(\d+)_.+")
@@ -46,17 +46,19 @@ def served_chain(model: Path, number: str) -> Served:
 
 
 def chain_key(version_folder: Path) -> str:
-    """The key of a version folder of the model `cascade`: of its own manifest, or of the export that it lies in.
+    """The key of a version folder of the model `cascade`: of its manifest; "" where there is none."""
+    manifest = manifest_of(version_folder)
+    try:
+        return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest else ""
+    except OSError:  # it has just gone
+        return ""
 
-    "" where there is none.
-    """
+
+def manifest_of(version_folder: Path) -> Path | None:
+    """The manifest of a version folder of the model `cascade`: its own, or of the export that it lies in."""
     repository = version_folder.parents[1]
-    for place in (version_folder, repository, repository.parent):
-        try:
-            return hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest()
-        except OSError:
-            continue
-    return ""
+    paths = (place / MANIFEST for place in (version_folder, repository, repository.parent))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def environment() -> dict[str, str]:

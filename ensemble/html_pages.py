@@ -1,0 +1,24 @@
+"""Pages of HTML from templates beside the code: whatever a name or a value is, it is text on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+__all__ = ["html_pages"]
+
+
+def html_pages(folder: Path, filters: Mapping[str, Callable[..., Any]]) -> Environment:
+    """The templates of a folder; what they name and nobody gives is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters)
+    return environment

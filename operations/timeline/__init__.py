@@ -1,0 +1,1 @@
+"""What happened to a served chain and when, from the files that say it."""
