@@ -83,7 +83,9 @@ class Change:
         return str(path.relative_to(self._folder) if path.is_relative_to(self._folder) else path.absolute())
 
     def abandon(self) -> None:
-        """Forget it."""
+        """Forget it, unless the journal is there: then it happens, now or with the next command."""
+        if (self._folder / JOURNAL).is_file():
+            return
         for path in self._placed:
             _beside(path).unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from operations.feedback.events import SHOWN, Event
 from operations.feedback.match import Match, Said
 from operations.feedback.schema import FEEDBACK, FEEDBACK_COLUMNS, date_of, file_in
 from operations.folder import Change
-from operations.log.collect import write_table
+from operations.log.write import write_table
 from workflows.core.errors import ArtefactError
 
 __all__ = [

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ensemble.kept_versions import claim, is_published
 from operations.folder import CHAINS, FORGOTTEN, PENDING, RECENT, REQUESTS, STATUS, Change, held, read_json
 from operations.log.chains import keys_in
+from operations.log.compact import Compactor
 from operations.log.halves import join_halves
 from operations.log.rows import Logged, table_of
 from operations.log.status import Status
+from operations.log.write import write_table
 from runtime.log.folder import OPEN
 from runtime.log.record import HEADER, Record, frame
 from runtime.log.segments import Segment, adopt, read_segment, ready_segments
@@ -28,7 +29,7 @@ from workflows.core import console
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 
-__all__ = ["collect", "collect_once", "write_table"]
+__all__ = ["collect", "collect_once"]
 
 FOLLOW_EVERY_S = 5.0
 MOST_SEGMENTS = 64
@@ -65,10 +66,14 @@ def collect(log: Path, out: Path, *, follow: bool = False, stopped: Callable[[],
         lock = FolderLock(log / LOCK, "collected")
     except LogError as error:
         raise ArtefactError(str(error)) from error
+    compactor = Compactor(out)
     try:
         while True:
             with writing("log collect", out), held(out, "collected into", made=True):
-                num_rows += _collect_ready(log, out)
+                num_new = _collect_ready(log, out)
+                if num_new or not num_rows:
+                    compactor.compact()
+                num_rows += num_new
             if not follow or stopped():
                 return num_rows
             _wait(FOLLOW_EVERY_S, stopped)
@@ -210,11 +215,6 @@ def _write_rows(change: Change, out: Path, logged: Sequence[Logged]) -> int:
             write_table(table, change.place(folder / f"{now}-{number}.parquet"))
             num_rows += table.num_rows
     return num_rows
-
-
-def write_table(table: Any, path: Path) -> None:
-    """Write rows of requests so that damage is found when they are read."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def _note_chains(change: Change, out: Path, logged: Sequence[Logged]) -> None:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from operations.folder import FORGOTTEN, STATUS, Change, held, parquet_files, read_json
 from operations.log.chains import drop_unnamed
-from operations.log.collect import collect, write_table
+from operations.log.collect import collect
+from operations.log.write import write_table
 from runtime.log.folder import OPEN, salts
 from runtime.log.sampling import user_bytes
 from runtime.stream.log.errors import BusyError, LogError

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operations.folder import CHAINS, REQUESTS, read_json
+from operations.folder import CHAINS, REQUESTS, held, read_json
 from operations.signals.accepted import accepted_days
 from operations.signals.feedback import feedback_rows, is_of_feedback
 from operations.signals.kinds import KINDS, diagnosis, order_of
@@ -96,10 +96,12 @@ def monitor_once(folder: Path, now: float | None = None) -> Found:
                 if version is None:
                     version = find_version(record)
                     lacks[key] = list(version.lacks)
+                table = read_window(folder, key, day)
+                if table is None:
+                    continue
                 num_new += 1
                 known = [row for row in known if (row.chain_key, row.day) != (key, day)]
-                found = measure(read_window(paths), version, day)
-                known += rows_of(found, day, key, version.number, num_rows)
+                known += rows_of(measure(table, version, day), day, key, version.number, table.num_rows)
             notes += lacks.get(key, [])
         known += feedback_rows(folder, known, int(now - SETTLES_S) // DAY_S)
         rows = with_states(known, accepted_days(folder))
@@ -151,23 +153,27 @@ def alarms(rows: list[Row]) -> list[Row]:
     )
 
 
-def read_window(paths: list[Path]) -> pa.Table:
-    """Rows of the log.
+def read_window(folder: Path, key: str, day: int) -> pa.Table | None:
+    """The rows of a day and version; None where they were pruned.
 
     Raises:
-        ArtefactError: a file cannot be read.
+        ArtefactError: a file cannot be read, or MON is held.
     """
-    tables = []
-    for path in paths:
-        try:
-            tables.append(pq.ParquetFile(path, page_checksum_verification=True).read())
-        except FileNotFoundError:  # pruned, or written anew without a user
-            continue
-        except (OSError, pa.ArrowException) as error:
-            raise ArtefactError(
-                f"{path} cannot be read ({error}); remove it, and its requests count as never logged"
-            ) from None
+    # The collector may merge files, and takes those away that it has merged.
+    with held(folder, "read for signals", made=True):
+        tables = [_read(path) for path in dict(windows(folder, key)).get(day, [])]
+    if not tables:
+        return None
     return pa.concat_tables(tables, promote_options="default").unify_dictionaries().combine_chunks()
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
+    except (OSError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{path} cannot be read ({error}); remove it, and its requests count as never logged"
+        ) from None
 
 
 def date(day: int) -> str:

@@ -15,7 +15,7 @@ from operations.signals.exposure import decile_histograms
 from operations.signals.features import asked_again, feature_histogram, mismatched, parsed
 from operations.signals.feedback import is_of_feedback, slices_of
 from operations.signals.measure import answered
-from operations.signals.monitor import current, date, read_window, windows
+from operations.signals.monitor import current, date, read_window
 from operations.signals.predictions import score_histogram
 from operations.signals.requests import column_histogram
 from operations.signals.slates import Sample, sample_of
@@ -52,10 +52,10 @@ def show(folder: Path, name: str) -> Iterator[str]:
         yield from slices_of(folder, of)
         return
     record = read_json(folder / CHAINS / f"{of.chain_key[:16]}.json", None)
-    paths = dict(windows(folder, of.chain_key)).get(of.day)
-    if record is None or paths is None:
+    table = read_window(folder, of.chain_key, of.day)
+    if record is None or table is None:
         return
-    version, sample = find_version(record), sample_of(read_window(paths))
+    version, sample = find_version(record), sample_of(table)
     found = _histograms(version, answered(sample), of)
     lines = _moved(*found, of.day) if found else _examples(folder, version, sample, of)
     for number, line in enumerate(lines):

@@ -107,7 +107,7 @@ def test_an_ended_collector_leaves_the_same_rows_once(log, mon, tmp_path, monkey
         def ending(call, *arguments, **options):
             nonlocal left
             left -= 1
-            if left < 0:
+            if left == -1:
                 raise KeyboardInterrupt
             return call(*arguments, **options)
 

@@ -12,7 +12,8 @@ import pytest
 
 from ensemble.kept_versions import note_removed
 from operations.folder import parquet_files
-from operations.log.collect import collect, write_table
+from operations.log.collect import collect
+from operations.log.write import write_table
 from operations.replay.errors import NotReplayableError
 from operations.replay.replay import replay
 from runtime.blocked import BlockedItems
