@@ -9,6 +9,7 @@ from ensemble.evaluation.gate_config import GateConfig
 from ensemble.search.config import SearchConfig
 from models.index.config import IndexConfig
 from models.neighbours.config import NeighboursConfig
+from models.ope.config import OpeConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
 from models.sources.config import SourcesConfig
@@ -94,6 +95,7 @@ class Sections(Section, frozen=True):
     stream: StreamConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    ope: OpeConfig = OpeConfig()
     search: SearchConfig = SearchConfig()
 
 

@@ -9,6 +9,7 @@ from scripts.build_index import build_index
 from scripts.demo import demo
 from scripts.doctor import doctor
 from scripts.evaluate import evaluate
+from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
 from scripts.export import export
 from scripts.feedback import feedback
@@ -49,7 +50,7 @@ COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
-    *(monitor, monitor_files, timeline, feedback),
+    *(monitor, monitor_files, timeline, feedback, evaluate_policy),
     *(tables, doctor, demo),
 )
 for command in COMMANDS:

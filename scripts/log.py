@@ -11,7 +11,7 @@ import typer
 
 from scripts.common import one_sentence_errors
 
-__all__ = ["log", "log_collect", "log_forget", "log_prune", "log_renew_salt", "log_verify"]
+__all__ = ["log", "log_check", "log_collect", "log_forget", "log_prune", "log_renew_salt", "log_verify"]
 
 log = typer.Typer(name="log", help="The requests that a server was asked.", no_args_is_help=True)
 
@@ -49,6 +49,24 @@ def log_verify(path: Annotated[Path, typer.Argument(help="LOG or MON.")]) -> Non
     from operations.log.verify import verify
 
     verify(path)
+
+
+@log.command("check")
+@one_sentence_errors
+def log_check(
+    path: Annotated[Path, typer.Argument(metavar="LOG", help="Decision log: Parquet, one row a slate.")],
+) -> None:
+    """Check that a log of drawn slates can tell what another policy would have earned; see docs/OFF_POLICY.md.
+
+    Exit status 0: every row can be used; 1: the log cannot, or some rows are left out.
+    """
+    from operations.decisions.check import lines
+    from workflows.decisions.log import read_log
+
+    found = read_log(path)
+    typer.echo("\n".join(lines(found)))
+    if found.refused:
+        raise typer.Exit(1)
 
 
 @log.command("prune")

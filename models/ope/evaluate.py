@@ -63,7 +63,7 @@ class Evaluation(msgspec.Struct, frozen=True):
         logged: what the logged slates earned.
         gain: the answer minus it, with the interval of the difference; null where it is refused.
         clipped: the answer if no weight counts for more than 20, which has no interval; null where it cannot be had.
-        disagreeing: estimators whose value is outside the answer's interval.
+        disagreeing: estimators whose interval, or value where they have none, does not touch the answer's interval.
         diagnostics: of the log.
     """
 
@@ -159,8 +159,6 @@ def evaluate(evidence: Evidence, config: OpeConfig) -> Evaluation:
         name: Estimate(got.value) if name in BIASED else _interval(got, slates.users, config)
         for name, got in terms.items()
     }
-    low, high = estimates[answer].low, estimates[answer].high
-    assert low is not None and high is not None  # there are users enough
     return Evaluation(
         refusal="",
         estimator=answer,
@@ -168,9 +166,17 @@ def evaluate(evidence: Evidence, config: OpeConfig) -> Evaluation:
         logged=told,
         gain=_interval(terms[answer] - logged, slates.users, config),
         clipped=cascade_doubly_robust(slates, evidence.values, cap=CAP).value if evidence.values else None,
-        disagreeing=[name for name, got in estimates.items() if not low <= got.value <= high],
+        disagreeing=[name for name, got in estimates.items() if _apart(got, estimates[answer])],
         diagnostics=found,
     )
+
+
+def _apart(first: Estimate, second: Estimate) -> bool:
+    lows, highs = (
+        [each.value if end is None else end for each, end in zip((first, second), ends, strict=True)]
+        for ends in ((first.low, second.low), (first.high, second.high))
+    )
+    return max(lows) > min(highs)
 
 
 def _interval(terms: Terms, users: NDArray[np.int64], config: OpeConfig) -> Estimate:

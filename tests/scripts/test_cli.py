@@ -29,7 +29,7 @@ def test_every_command_of_the_readme_exists() -> None:
     stages = "prepare train-retrieval fit-neighbours fit-sources build-index train-ranking evaluate export"
     served = (
         "serve recommend reload rollback gate shadow retrain replay why block unblock monitor monitor-files "
-        "timeline feedback"
+        "timeline feedback evaluate-policy"
     )
     wanted = f"run {stages} search {served} tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())

@@ -60,6 +60,7 @@ ARGUMENTS["replay"] = ["RUN", "--last", "1"]
 ARGUMENTS["shadow"] = ["RUN", "--run", "RUN"]
 ARGUMENTS["retrain"] = [*STAGE, "--publish", "RUN"]
 ARGUMENTS["gate"] = ["RUN", "--against", "RUN"]
+ARGUMENTS["evaluate-policy"] = ["RUN", "--policy", "RUN"]
 ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
 
 

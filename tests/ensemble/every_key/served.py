@@ -1,4 +1,4 @@
-"""Keys of [chain], [evaluate] and [search]."""
+"""Keys of [chain], [evaluate], [gate], [ope] and [search]."""
 
 from __future__ import annotations
 
@@ -228,6 +228,21 @@ GATE = [
 GATE.append(Case("gate.category=brand", categories))
 
 
+def policy_evaluated(config: Config, folder: Path) -> Any:
+    """What is said of a policy near to the logged one, and of one far from it."""
+    from models.ope.evaluate import evaluate
+    from tests.models.ope.tiny import LOGGED, evidence
+
+    found = [evaluate(evidence(800, part * LOGGED), config.ope) for part in (0.9, 0.4)]
+    return [msgspec.to_builtins(each) for each in found]
+
+
+OPE = [
+    Case(f"ope.{change}", policy_evaluated)
+    for change in ("min_ess=700", "max_weight_share=0.001", "estimators=['rips']", "interval='bootstrap-t'")
+]
+
+
 def study(config: Config, folder: Path) -> Any:
     """What the search opens: its metric, its space, when it prunes, what it draws first."""
     pytest.importorskip("optuna", reason="the extra 'search' is not installed")
@@ -256,4 +271,4 @@ SEARCH = [
     Case("search.num_trials=3", trials, SPACE),
 ]
 
-CASES = [*CHAIN, *EVALUATE, *GATE, *SEARCH]
+CASES = [*CHAIN, *EVALUATE, *GATE, *OPE, *SEARCH]

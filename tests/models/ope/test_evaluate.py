@@ -11,21 +11,7 @@ from models.ope.diagnostics import diagnose, refusal
 from models.ope.evaluate import ESTIMATORS, Evidence, estimate, evaluate
 from models.ope.slates import Slates, Values
 from tests.models.ope import tiny
-
-
-def drawn(num, target=tiny.TARGET, *, slates_per_user=1, seed=0):
-    """A log of the tiny problem: slates and clicks drawn, and which slates they are."""
-    rng = np.random.default_rng(seed)
-    whole = tiny.slates("cascade", target)
-    rows = rng.choice(len(tiny.ALL), num, p=np.exp(whole.logged.sum(axis=1)))
-    clicks = (rng.random((num, tiny.S)) < whole.rewards[rows]).astype(float)
-    return Slates(clicks, whole.logged[rows], whole.target[rows], np.arange(num) // slates_per_user), rows
-
-
-def evidence(num=4_000, target=tiny.TARGET, **kwargs):
-    slates, rows = drawn(num, target, **kwargs)
-    values = tiny.wrong_values()
-    return Evidence(slates, msgspec.structs.replace(values, taken=values.taken[rows], expected=values.expected[rows]))
+from tests.models.ope.tiny import drawn, evidence
 
 
 def test_the_truth_is_in_the_interval_and_the_table_agrees():

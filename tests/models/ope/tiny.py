@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import msgspec
 import numpy as np
 
+from models.ope.evaluate import Evidence
 from models.ope.slates import Slates, Values
 
 C, S = 5, 3
@@ -65,3 +67,18 @@ def wrong_values(seed=0):
             taken[row, k] = q((*prefix, slate[k]))
             expected[row, k] = sum(step(TARGET, prefix)[item] * q((*prefix, item)) for item in left)
     return Values(taken, expected)
+
+
+def drawn(num, target=TARGET, *, slates_per_user=1, seed=0):
+    """A log of the tiny problem: slates and clicks drawn, and which slates they are."""
+    rng = np.random.default_rng(seed)
+    whole = slates("cascade", target)
+    rows = rng.choice(len(ALL), num, p=np.exp(whole.logged.sum(axis=1)))
+    clicks = (rng.random((num, S)) < whole.rewards[rows]).astype(float)
+    return Slates(clicks, whole.logged[rows], whole.target[rows], np.arange(num) // slates_per_user), rows
+
+
+def evidence(num=4_000, target=TARGET, **kwargs):
+    found, rows = drawn(num, target, **kwargs)
+    values = wrong_values()
+    return Evidence(found, msgspec.structs.replace(values, taken=values.taken[rows], expected=values.expected[rows]))

@@ -1,0 +1,63 @@
+"""`cascade evaluate-policy`: what a policy would have earned, from the slates that another one drew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from models.ope.config import OpeConfig
+from scripts.common import SetOption, one_sentence_errors
+
+__all__ = ["NO_NUMBER", "evaluate_policy"]
+
+NO_NUMBER = 3
+
+
+@one_sentence_errors
+def evaluate_policy(
+    path: Annotated[Path, typer.Argument(metavar="LOG", help="Decision log: Parquet, one row a slate.")],
+    policy: Annotated[
+        Path, typer.Option("--policy", help="Parquet with its candidates and their utilities at each request of LOG.")
+    ],
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", min=0.0, help="At which it draws, instead of its own; 0: no chance."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file whose [ope] has the limits; without it the usual ones.")
+    ] = None,
+    overrides: SetOption = [],
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON instead of the table.")] = False,
+) -> None:
+    """Say what a policy would have earned a slate, with an interval, from slates that were drawn with known chances.
+
+    Exit status 0: a number; 3: none, since LOG and the policy overlap too little, which one sentence says.
+    """
+    from operations.decisions.evaluate import evaluate_policy as evaluate
+    from operations.decisions.show import lines
+
+    found = evaluate(path, policy, _section(config, overrides), temperature)
+    as_json = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
+    typer.echo(as_json if json else "\n".join(lines(found)))
+    if found.found.refusal:
+        raise typer.Exit(NO_NUMBER)
+
+
+def _section(config: Path | None, overrides: list[str]) -> OpeConfig:
+    from ensemble.config_file import load_config, load_overrides
+    from workflows.core.errors import ConfigError
+
+    if config is not None:
+        return load_config(config, overrides).ope
+    if wrong := [each for each in overrides if not each.startswith("ope.")]:
+        raise ConfigError(
+            f"--set {wrong[0]}: cascade evaluate-policy knows keys of [ope] alone, such as ope.min_ess=300"
+        )
+    return load_overrides(overrides).ope
+
+
+if __name__ == "__main__":
+    typer.run(evaluate_policy)

@@ -1,0 +1,1 @@
+"""Logs of decisions: what was shown, with which probability, and what became of it."""
