@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ensemble.config_order import OrderConfig
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.gate_config import GateConfig
 from ensemble.search.config import SearchConfig
@@ -51,6 +52,7 @@ class ChainConfig(Section, frozen=True):
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns; together with the stock they must leave at least one item.
         graph: the function that draws the graph, "module:function"; see `ensemble.graph.chain`, the default.
+        order: what orders a slate beside the scores of its items.
         layouts: which repository layouts export writes: "fused", "ensemble" or both, and beside them "merlin", the
             reference in Merlin Systems' own operators, which needs TensorFlow where it is served.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
@@ -66,6 +68,7 @@ class ChainConfig(Section, frozen=True):
     filter_seen: bool = True
     rules: list[FilterRule] = []
     graph: str = "ensemble.graph:chain"
+    order: OrderConfig = OrderConfig()
     layouts: tuple[Literal["fused", "ensemble", "merlin"], ...] = ("fused", "ensemble")
     onnx_steps: Literal["python", "onnxruntime"] = "python"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
+from ensemble.config_order import unused_by_order
 from models.index import unused as of_index
 from models.neighbours import unused as of_neighbours
 from models.ranking import unused as of_ranking
@@ -30,6 +31,7 @@ def unused_keys(config: Config) -> Iterator[Unused]:
     yield from of_index.unused_by_config(config.index)
     has_numbers = any(spec.kind == "continuous" for _, _, spec in named_specs(config.features))
     yield from of_ranking.unused_by_config(config.ranking, has_numbers=has_numbers)
+    yield from unused_by_order(config.chain.order)
     if "ensemble" not in config.chain.layouts:
         yield Unused("chain.onnx_steps", "chain.layouts lacks 'ensemble', the layout of steps", "drop it")
     if config.sources.fallback != "popularity":

@@ -14,8 +14,9 @@ from merlin.table import TensorTable
 from numpy.typing import NDArray
 
 from ensemble.operators.operator import ChainOperator, schema_of
+from runtime.request import new_seeds
 from runtime.sources.chosen import chosen_sources, merge_of
-from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.spec import FLOATS, SEED, ChainSpec, Tensor
 from runtime.steps.features import EncodeRequest
 from runtime.steps.order import Order
 from runtime.steps.query import QueryTower
@@ -55,6 +56,8 @@ def _absent(spec: ChainSpec, tensor: Tensor, num_users: int) -> NDArray:
         return np.empty((num_users, 0), tensor.numpy_dtype)
     if tensor.name == "slate_size":
         return np.full((num_users, 1), spec.slate_size, np.int32)
+    if tensor.name == SEED:
+        return new_seeds(num_users)[:, None]
     if tensor.name == "min_offset":
         return np.zeros((num_users, 1), np.int64)
     if tensor.dtype in FLOATS:

@@ -15,7 +15,10 @@ from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import Arrays, RequestStep, Step
 
-__all__ = ["Chain", "OpenNode", "open_nodes", "parse_all"]
+__all__ = ["Chain", "OpenNode", "Sampled", "open_nodes", "parse_all"]
+
+# Item rows and utilities, int32 and float32 [B, C].
+Sampled = tuple[NDArray, NDArray]
 
 
 class OpenNode:
@@ -105,6 +108,11 @@ class Chain:
         good = [request for request in parsed if isinstance(request, Parsed)]
         answers = iter(split(self.run(join(good)), good) if good else [])
         return [request if isinstance(request, BadRequest) else next(answers) for request in parsed]
+
+    @property
+    def sampled(self) -> Sampled | None:
+        """What the last slates were drawn from, see `runtime.steps.order.Order`."""
+        return getattr(self.nodes[-1].step, "sampled", None)
 
     @property
     def request_step(self) -> RequestStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from runtime.encoders import NULL_INT
 from runtime.errors import BadRequest
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap, as_bytes
-from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.order_spec import DETERMINISTIC, POLICIES
+from runtime.spec import FLOATS, FORCE_POLICY, SEED, ChainSpec, Tensor
 from runtime.stream.keys import MAX_ID_BYTES, item_keys, user_keys
 
-__all__ = ["LiveRequest", "Parsed", "RequestParser", "join", "pad_columns"]
+__all__ = ["Drawn", "LiveRequest", "Parsed", "RequestParser", "join", "never_drawn", "new_seeds", "pad_columns"]
 
 LARGEST = (1 << 63) - 1
 KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
@@ -37,6 +39,19 @@ class LiveRequest:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """How the slates of a request may be drawn at random.
+
+    Attributes:
+        seeds: int64 [B], those of the request, or new ones.
+        policy: int32 [B], place in `runtime.order_spec.POLICIES` that the request asks for.
+    """
+
+    seeds: NDArray[np.int64]
+    policy: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
 class Parsed:
     """A checked request, or several joined.
 
@@ -47,6 +62,7 @@ class Parsed:
         slate_size: int32 [B].
         context: raw column -> [B] of floats (NaN: not given) or objects (None: not given).
         live: of a chain with a live state.
+        drawn: of a chain that explores; None: nothing is to be drawn.
     """
 
     user_row: NDArray[np.int32]
@@ -55,6 +71,7 @@ class Parsed:
     slate_size: NDArray[np.int32]
     context: dict[str, NDArray]
     live: LiveRequest | None = None
+    drawn: Drawn | None = None
 
 
 class RequestParser:
@@ -91,6 +108,7 @@ class RequestParser:
             slate_size=self._slate_size(checked.get("slate_size"), num_users),
             context={c.name: _context(c, checked.get(c.name), num_users) for c in self._spec.context_columns},
             live=None if self._spec.live is None else _live(checked, recent_ids, recent),
+            drawn=_drawn(checked, num_users) if self._spec.explores else None,
         )
 
     def _num_users(self, request: Mapping[str, NDArray]) -> int:
@@ -152,6 +170,7 @@ def join(requests: Sequence[Parsed]) -> Parsed:
         slate_size=np.concatenate([r.slate_size for r in requests]),
         context={name: np.concatenate([r.context[name] for r in requests]) for name in requests[0].context},
         live=_join_live([r.live for r in requests if r.live is not None]),
+        drawn=_join_drawn([r.drawn for r in requests if r.drawn is not None]),
     )
 
 
@@ -163,6 +182,12 @@ def _join_live(parts: Sequence[LiveRequest]) -> LiveRequest | None:
         recent=pad_columns([part.recent for part in parts]),
         min_offset=np.concatenate([part.min_offset for part in parts]),
     )
+
+
+def _join_drawn(parts: Sequence[Drawn]) -> Drawn | None:
+    if not parts:
+        return None
+    return Drawn(np.concatenate([part.seeds for part in parts]), np.concatenate([part.policy for part in parts]))
 
 
 def pad_columns(blocks: Sequence[NDArray]) -> NDArray:
@@ -185,6 +210,33 @@ def _live(checked: Mapping[str, NDArray], recent_ids: NDArray, recent: NDArray[n
         recent=_names(recent_ids, recent),
         min_offset=np.zeros(len(users), np.int64) if min_offset is None else min_offset[:, 0].astype(np.int64),
     )
+
+
+def never_drawn(spec: ChainSpec, num_users: int) -> dict[str, NDArray]:
+    """The input by which a request is answered as a chain that does not explore would; nothing of such a chain."""
+    return {FORCE_POLICY: np.full((num_users, 1), DETERMINISTIC.encode(), object)} if spec.explores else {}
+
+
+def new_seeds(num_users: int) -> NDArray[np.int64]:
+    """Seeds that nobody has asked for, 0 and up."""
+    return np.frombuffer(os.urandom(8 * num_users), np.int64) & LARGEST
+
+
+def _drawn(checked: Mapping[str, NDArray], num_users: int) -> Drawn:
+    """The seed and the policy that a request asks for, or a new seed and none."""
+    seeds, wanted = checked.get(SEED), checked.get(FORCE_POLICY)
+    if seeds is not None and seeds.dtype.kind == "u" and (seeds > LARGEST).any():
+        raise BadRequest(f"{SEED} must fit INT64, got {int(seeds.max())}")
+    policy = np.zeros(num_users, np.int32)
+    for user, name in enumerate([] if wanted is None else wanted[:, 0].tolist()):
+        text = as_bytes(name or b"").decode("utf-8", "replace")
+        if text not in POLICIES:
+            allowed = " or ".join(map(repr, POLICIES[1:]))
+            raise BadRequest(
+                f"{FORCE_POLICY} must be {allowed}, or empty for what the chain does of itself, got {text!r:.100}"
+            )
+        policy[user] = POLICIES.index(text)
+    return Drawn(new_seeds(num_users) if seeds is None else seeds[:, 0].astype(np.int64), policy)
 
 
 def _user_keys(users: NDArray) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.index.settings import Settings
+from runtime.order_spec import OrderSpec
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record, known_keys, read_versioned
 from runtime.stream.features import LiveFeature
@@ -15,15 +16,21 @@ from runtime.stream.spec import StreamSpec
 from runtime.tensor import FLOATS, Tensor
 
 __all__ = [
+    "ASKED_OF_DRAW",
     "CHAIN_FILE",
+    "DRAWN",
+    "DRAW_POLICY",
+    "DRAW_SEED",
     "ENCODED",
     "FLOATS",
+    "FORCE_POLICY",
     "FORMAT_VERSION",
     "LIVE_AGE",
     "LIVE_AT",
     "LIVE_OFFSET",
     "LIVE_SEEN",
     "PATHS",
+    "SEED",
     "ChainSpec",
     "LiveSpec",
     "SourceSpec",
@@ -42,6 +49,19 @@ KNOWN_USER, HISTORY, CONTEXT, POPULARITY = range(len(PATHS))
 # Arrays between the steps of a chain with a live state: its position, the age of the user's record, and item rows that
 # the user has seen besides those of the export and the recent ones; and the instant that the slate is for, nanoseconds.
 LIVE_OFFSET, LIVE_AGE, LIVE_SEEN, LIVE_AT = "live_offset", "live_age_ms", "live_seen_rows", "live_at"
+
+# Of a chain that explores: what a request may ask for, and what a response says. No name is in both: the tensors of a
+# Triton ensemble share one space of names.
+SEED, FORCE_POLICY = "seed", "force_policy"
+ASKED_OF_DRAW = (Tensor(SEED, "INT64", optional=True), Tensor(FORCE_POLICY, "BYTES", optional=True))
+DRAWN = (
+    Tensor("policy", "BYTES"),
+    Tensor("explored", "BOOL"),
+    Tensor("log_propensity", "FP32", -1),
+    Tensor("slate_seed", "INT64"),
+)
+# Between its steps: the seed of each slate, and the place in `runtime.order_spec.POLICIES` that it asks for.
+DRAW_SEED, DRAW_POLICY = "draw_seed", "draw_policy"
 
 
 def encoded(name: str) -> str:
@@ -116,6 +136,7 @@ class ChainSpec:
         fallback: the source for users of whom nothing is known.
         ranker: its inputs and shape.
         live: where users' live events count; None: a chain that knows what it was exported with.
+        order: what the last step does besides sorting by score; None: nothing.
     """
 
     num_items: int
@@ -143,6 +164,12 @@ class ChainSpec:
     fallback: str
     ranker: RankerSpec
     live: LiveSpec | None = None
+    order: OrderSpec | None = None
+
+    @property
+    def explores(self) -> bool:
+        """Whether slates may be drawn at random."""
+        return self.order is not None and self.order.explore is not None
 
     @property
     def request(self) -> tuple[Tensor, ...]:
@@ -154,6 +181,7 @@ class ChainSpec:
             Tensor("exclude_item_ids", self.item_id_dtype, -1, optional=True),
             Tensor("slate_size", "INT32", optional=True),
             *([Tensor("min_offset", "INT64", optional=True)] if self.live is not None else []),
+            *(ASKED_OF_DRAW if self.explores else ()),
         )
 
     @property
@@ -176,6 +204,7 @@ class ChainSpec:
             Tensor("num_items", "INT32"),
             Tensor("path", "BYTES"),
             *([Tensor("stream_offset", "INT64"), Tensor("state_age_ms", "INT64")] if self.live is not None else []),
+            *(DRAWN if self.explores else ()),
         )
 
     def features(self, names: tuple[str, ...] | list[str]) -> tuple[Tensor, ...]:
@@ -187,6 +216,8 @@ class ChainSpec:
     def save(self, folder: Path) -> None:
         """Write `folder`/chain.json."""
         record = {"format_version": FORMAT_VERSION, **asdict(self)}
+        if self.order is None:  # a chain that sorts has the file that it had before others could do more
+            del record["order"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))
 
     @classmethod

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
-from runtime.chain import Chain, open_nodes, parse_all
+from runtime.chain import Chain, Sampled, open_nodes, parse_all
 from runtime.errors import BadRequest, ServerFault
 from runtime.plan import WIDTH, Plan
 from runtime.request import Parsed, join, pad_columns
@@ -59,6 +59,11 @@ class PartModel:
         # Slates are cut to the width that each request asked for.
         last = plan.nodes[-1]
         self._width = last.reads.get(WIDTH, "") if last.model == model else ""
+
+    @property
+    def sampled(self) -> Sampled | None:
+        """What the last slates were drawn from, where this part draws them."""
+        return getattr(self._nodes[-1].step, "sampled", None)
 
     def answer(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
         """Run the nodes on all requests together; only the first step of the chain can refuse one."""
@@ -153,6 +158,7 @@ class TritonPythonModel:
                 first=opened.request_step,
                 blocked=opened.blocked,
                 parsed=lambda: opened.parsed,
+                sampled=lambda: opened.sampled,
             )
         except OSError as error:
             raise self._pb.TritonModelException(str(error)) from error

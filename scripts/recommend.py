@@ -28,6 +28,12 @@ def recommend(
         int | None,
         typer.Option("--min-offset", help="Wait up to 50 ms for the events below it: an event's own offset, plus 1."),
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of a chain that explores: what slates are drawn with.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="Of the same: deterministic, or softmax to draw each slate.")
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="How long to wait for the answer.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -42,6 +48,8 @@ def recommend(
         exclude_item_ids=exclude_item_id,
         slate_size=slate_size,
         min_offset=min_offset,
+        seed=seed,
+        policy=policy,
         timeout_s=timeout_s,
         as_json=as_json,
     )

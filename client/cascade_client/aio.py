@@ -81,6 +81,8 @@ class AsyncCascadeClient:
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
         min_offset: int | None = None,
+        seed: int | Sequence[int] | None = None,
+        policy: str | None = None,
         request_id: str = "",
         consumer: str = "",
     ) -> Slates:
@@ -89,6 +91,8 @@ class AsyncCascadeClient:
             *(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset),
             request_id=request_id,
             consumer=consumer,
+            seed=seed,
+            policy=policy,
         )
         return await self._run(self._exchange.recommend(request))
 

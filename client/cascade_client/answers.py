@@ -13,6 +13,8 @@ from cascade_client.slates import LIVE, Slate, Slates
 __all__ = ["decode"]
 
 OUTPUTS = ("item_id", "score", "num_items", "path")
+# What a model that explores gives beside them.
+DRAWN = ("policy", "explored", "log_propensity", "slate_seed")
 OTHER_MODEL = "serve a repository that this version of Cascade exported"
 
 
@@ -22,7 +24,8 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
     Args:
         user_ids: the B users asked for.
         outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1]; of a server with live events also
-            stream_offset [B, 1] and state_age_ms [B, 1].
+            stream_offset [B, 1] and state_age_ms [B, 1]; of one that explores policy, explored and slate_seed [B, 1]
+            and log_propensity [B, S].
         request_id: of the request.
 
     Raises:
@@ -34,11 +37,12 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
     counts = outputs["num_items"].reshape(-1).tolist()
     paths = [_text("path", path) for path in outputs["path"].reshape(-1).tolist()]
     live = {name: outputs[name].reshape(-1).tolist() for name in LIVE if name in outputs}
+    drawn = _drawn(outputs, counts)
     slates = []
     for row, user_id in enumerate(user_ids):
         items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
         scores = outputs["score"][row, : counts[row]].tolist()
-        of_user = {name: values[row] for name, values in live.items()}
+        of_user = {name: values[row] for name, values in (*live.items(), *drawn.items())}
         slates.append(Slate(_text("user_id", user_id), items, scores, str(paths[row]), **of_user))
     return Slates(slates, request_id)
 
@@ -62,10 +66,28 @@ def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
     for name in LIVE:
         if name in outputs and (outputs[name].size != num_users or outputs[name].dtype.kind != "i"):
             return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
+    kinds = dict(zip(DRAWN, "Obfi", strict=True))
+    for name in DRAWN:
+        size = num_users * (width[0] if name == "log_propensity" else 1)
+        if name in outputs and (outputs[name].size != size or outputs[name].dtype.kind != kinds[name]):
+            return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
     counts = outputs["num_items"]
     if ((counts < 0) | (counts > width[0])).any():
         return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"
     return ""
+
+
+def _drawn(outputs: Mapping[str, np.ndarray], counts: Sequence[int]) -> dict[str, list[Any]]:
+    """What a server that explores says of each slate; nothing of another."""
+    if any(name not in outputs for name in DRAWN):
+        return {}
+    logs = outputs["log_propensity"]
+    return {
+        "policy": [_text("policy", policy) for policy in outputs["policy"].reshape(-1).tolist()],
+        "explored": outputs["explored"].reshape(-1).tolist(),
+        "log_propensity": [logs[row, :count].tolist() for row, count in enumerate(counts)],
+        "seed": outputs["slate_seed"].reshape(-1).tolist(),
+    }
 
 
 def _text(name: str, value: Any) -> Any:

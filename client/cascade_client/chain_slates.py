@@ -8,6 +8,7 @@ from typing import Any
 
 from cascade_client.client import CascadeClient
 from cascade_client.errors import CannotReach, CascadeClientError, Timeout, Unavailable
+from cascade_client.request import explores
 from cascade_client.slates import Id, Slate
 
 __all__ = ["ChainSlates"]
@@ -61,11 +62,14 @@ class ChainSlates:
         for start in range(0, len(user_ids), USERS_AT_ONCE):
             part = slice(start, start + USERS_AT_ONCE)
             try:
+                # Drawn slates would show items twice on the pages that they fill.
+                policy = "deterministic" if explores(self._client.inputs) else None
                 made += self._client.recommend(
                     user_ids[part],
                     context={name: values[part] for name, values in context.items()},
                     exclude_item_ids=excluded[part],
                     slate_size=size,
+                    policy=policy,
                 )
             except CascadeClientError as error:
                 self._is_away(error)

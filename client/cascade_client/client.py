@@ -94,6 +94,8 @@ class CascadeClient:
         exclude_item_ids: Sequence[Sequence[Id]] | None = None,
         slate_size: int | None = None,
         min_offset: int | None = None,
+        seed: int | Sequence[int] | None = None,
+        policy: str | None = None,
         request_id: str = "",
         consumer: str = "",
     ) -> Slates:
@@ -107,6 +109,10 @@ class CascadeClient:
             slate_size: items wanted, the same for all users; the server's own number by default.
             min_offset: of a server with live events: it waits up to 50 ms until every event below this offset is in
                 its state, then answers; a slate's `stream_offset` says how far it got.
+            seed: of a server that explores: what slates are drawn with, one for all users or one each, so that an equal
+                request gives equal slates; new ones by default, see `Slate.seed`.
+            policy: of the same: "deterministic", no slate is drawn at random, or "softmax", all are; by default the
+                server decides, see `Slate.explored`. A log marks slates whose policy was asked for.
             request_id: what a server that logs its requests knows this one by; a new one by default, see
                 `Slates.request_id`.
             consumer: who asks, such as "web", for the same server.
@@ -125,6 +131,8 @@ class CascadeClient:
             *(user_ids, context or {}, recent_item_ids, exclude_item_ids, slate_size, min_offset),
             request_id=request_id,
             consumer=consumer,
+            seed=seed,
+            policy=policy,
         )
         return self._run(self._exchange.recommend(request))
 

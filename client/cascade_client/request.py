@@ -11,10 +11,12 @@ from cascade_client.failures import not_cascade
 from cascade_client.slates import Id
 from cascade_client.tensors import Tensor, encode_column, encode_context, encode_lists
 
-__all__ = ["Inputs", "Request", "context_features", "read_inputs", "read_version"]
+__all__ = ["Inputs", "Request", "context_features", "explores", "read_inputs", "read_version"]
 
 USERS, RECENT, EXCLUDED, SIZE = "user_id", "recent_item_ids", "exclude_item_ids", "slate_size"
 MIN_OFFSET = "min_offset"
+# Inputs of models that explore; with one of them alone, a column of the context is called so.
+EXPLORING = ("seed", "force_policy")
 # The parameter that says who asks.
 CONSUMER = "consumer"
 OWN = (USERS, RECENT, EXCLUDED, SIZE, MIN_OFFSET)
@@ -34,6 +36,8 @@ class Request:
     min_offset: int | None = None
     request_id: str = ""
     consumer: str = ""
+    seed: int | Sequence[int] | None = None
+    policy: str | None = None
 
     def parameters(self) -> dict[str, str]:
         """What is sent beside the tensors."""
@@ -52,11 +56,26 @@ class Request:
         for name, number in ((SIZE, self.slate_size), (MIN_OFFSET, self.min_offset)):
             if number is not None:
                 columns[name] = [number] * len(self.user_ids)
+        columns |= self._exploring(inputs)
         lists = {RECENT: self.recent_item_ids, EXCLUDED: self.exclude_item_ids}
         tensors = [encode_column(*self._checked(name, values, inputs)) for name, values in columns.items()]
         tensors += self._context(inputs)
         given = {name: rows for name, rows in lists.items() if rows is not None}
         return tensors + [encode_lists(*self._checked(name, rows, inputs)) for name, rows in given.items()]
+
+    def _exploring(self, inputs: Inputs) -> dict[str, Sequence[Any]]:
+        """The seeds and the policy, one a user."""
+        columns: dict[str, Sequence[Any]] = {}
+        given = {"seed": self.seed, "policy": self.policy}
+        for name, (said, value) in zip(EXPLORING, given.items(), strict=True):
+            if value is None:
+                continue
+            if not explores(inputs):
+                raise RequestRefused(
+                    f"the model takes no {said}: it draws no slates at random, which [chain.order] in a config adds"
+                )
+            columns[name] = [value] * len(self.user_ids) if isinstance(value, (int, str)) else value
+        return columns
 
     def _context(self, inputs: Inputs) -> list[Tensor]:
         known = context_features(inputs)
@@ -77,7 +96,13 @@ class Request:
 
 def context_features(inputs: Inputs) -> dict[str, str]:
     """Datatype by name of the context features among a model's inputs."""
-    return {name: kind for name, kind in inputs.items() if name not in OWN}
+    own = (*OWN, *EXPLORING) if explores(inputs) else OWN
+    return {name: kind for name, kind in inputs.items() if name not in own}
+
+
+def explores(inputs: Inputs) -> bool:
+    """Whether a model draws slates at random, and so takes a seed and a policy."""
+    return all(name in inputs for name in EXPLORING)
 
 
 def read_inputs(metadata: Any, address: object) -> dict[str, str]:

@@ -12,6 +12,8 @@ __all__ = ["Id", "Slate", "Slates"]
 
 # What only servers with live events say.
 LIVE = ("stream_offset", "state_age_ms")
+# What only servers that explore say.
+SAID_OF_DRAW = ("policy", "explored", "log_propensity", "seed")
 # An id as it is in the data of the server.
 Id = Union[int, str]
 
@@ -29,6 +31,12 @@ class Slate:
         stream_offset: events with smaller offsets are in the slate; -1 where the server has no live state now; None
             where it serves none.
         state_age_ms: time since the user's last event; -1 where the live state knows none; None as above.
+        policy: "softmax" where the slate was drawn at random, else "deterministic"; None, as the three below, where the
+            server does not explore.
+        explored: whether it was drawn. Its items are then in the order of the draw, not in that of their scores.
+        log_propensity: of each item, the natural logarithm of the probability with which its place took it, given the
+            items before it; 0 where nothing was drawn.
+        seed: what it was drawn with; sent again with an equal request, it gives an equal slate.
     """
 
     user_id: Id
@@ -37,6 +45,10 @@ class Slate:
     path: str
     stream_offset: int | None = None
     state_age_ms: int | None = None
+    policy: str | None = None
+    explored: bool | None = None
+    log_propensity: list[float] | None = None
+    seed: int | None = None
 
     @property
     def num_items(self) -> int:
@@ -66,8 +78,9 @@ class Slates:
         return self.slates[position]
 
     def to_builtins(self) -> list[dict[str, Any]]:
-        """A list with one dictionary a user; what a server without live events does not say is left out."""
-        return [{k: v for k, v in asdict(slate).items() if v is not None or k not in LIVE} for slate in self.slates]
+        """A list with one dictionary a user; what the server does not say, as it serves no such thing, is left out."""
+        further = (*LIVE, *SAID_OF_DRAW)
+        return [{k: v for k, v in asdict(slate).items() if v is not None or k not in further} for slate in self.slates]
 
     def to_json(self) -> str:
         """A JSON list with one object a user; a score that is no finite number is null."""

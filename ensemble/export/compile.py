@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ensemble.config import Config
+from ensemble.config_order import order_spec
 from ensemble.export.chain_files import ChainFiles
 from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
@@ -126,6 +127,7 @@ def _spec(
         fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
         live=live,
+        order=order_spec(chain.order, state),
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from ensemble.export.graph import find_graph
 from ensemble.export.parity import NUM_USERS
 from runtime.chain import Chain
+from runtime.order_spec import SOFTMAX
+from runtime.spec import FORCE_POLICY, SEED
 from runtime.stream.live import without_live_state
 from workflows.core.errors import ArtefactError
 from workflows.core.quiet import quiet
@@ -46,6 +48,8 @@ def _compare(run: Run, folder: Path, graph: str) -> int:
     users = np.unique(np.linspace(0, len(ids) - 1, min(NUM_USERS, len(ids))).astype(np.int64))
     for user in users.tolist():
         request = {"user_id": np.array([[ids[user]]], object if ids.dtype.kind == "S" else np.int64)}
+        if chain.spec.explores:
+            request |= {SEED: np.array([[user]]), FORCE_POLICY: np.array([[SOFTMAX.encode()]], object)}
         answer = chain.recommend(request)
         table = drawn.transform(request_table(chain.spec, request), runtime=RepositoryRuntime())
         if different := [name for name, values in answer.items() if not np.array_equal(values, table[name].values)]:

@@ -17,6 +17,7 @@ from runtime.neighbours import NeighbourLists
 from runtime.onnx import OnnxGraph
 from runtime.ranker.items import load_items
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, STREAM, STREAM_KNOWN, TOWER_SCORE
+from runtime.request import never_drawn
 from runtime.spec import KNOWN_USER, PATHS, ChainSpec
 from runtime.steps.rank import PlainScorer
 from runtime.stream.live import without_live_state
@@ -56,7 +57,8 @@ def check_parity(run: Run, chain_folder: Path, eligible: NDArray[np.bool_]) -> i
     items = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
     users = np.unique(np.linspace(0, len(ids) - 1, min(NUM_USERS, len(ids))).astype(np.int64))
     for user in users.tolist():
-        answer = chain.recommend({"user_id": np.array([[ids[user]]], object if ids.dtype.kind == "S" else np.int64)})
+        user_id = np.array([[ids[user]]], object if ids.dtype.kind == "S" else np.int64)
+        answer = chain.recommend({"user_id": user_id, **never_drawn(spec, 1)})
         count = int(answer["num_items"][0, 0])
         rows = np.searchsorted(items, np.asarray(answer["item_id"][0, :count], items.dtype))
         problem = oracle.problem(user, rows, answer["score"][0, :count])

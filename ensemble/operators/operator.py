@@ -16,7 +16,14 @@ from runtime.step import Step, make_step, path_of
 
 __all__ = ["ChainOperator", "schema_of"]
 
-MERLIN_DTYPES = {"INT32": "int32", "INT64": "int64", "FP32": "float32", "FP64": "float64", "BYTES": "object"}
+MERLIN_DTYPES = {
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP32": "float32",
+    "FP64": "float64",
+    "BOOL": "bool",
+    "BYTES": "object",
+}
 
 
 class ChainOperator(BaseOperator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -28,6 +29,8 @@ def recommend_command(
     exclude_item_ids: Sequence[str] = (),
     slate_size: int | None = None,
     min_offset: int | None = None,
+    seed: int | None = None,
+    policy: str | None = None,
     timeout_s: float = TIMEOUT_S,
     as_json: bool = False,
 ) -> int:
@@ -41,6 +44,8 @@ def recommend_command(
         exclude_item_ids: the same for all users.
         slate_size: items wanted; the server's own number by default.
         min_offset: of a server with live events: see CascadeClient.recommend.
+        seed: of a server that explores: see CascadeClient.recommend.
+        policy: of a server that explores: see CascadeClient.recommend.
         timeout_s: longest wait for an answer.
         as_json: print a JSON list with one object a user.
 
@@ -64,6 +69,8 @@ def recommend_command(
             exclude_item_ids=[excluded] * len(user_ids) if excluded else None,
             slate_size=slate_size,
             min_offset=min_offset,
+            seed=seed,
+            policy=policy,
         )
     if as_json:
         print(slates.to_json())
@@ -116,12 +123,18 @@ def _caption(slates: Slates) -> str | None:
 
 def _table(slates: Slates) -> Table:
     """One row an item; ids and paths as they are, not as rich's markup or a terminal would take them."""
+    explores = any(slate.explored is not None for slate in slates)
     table = Table("user", "path", "rank", "item", "score", caption=_caption(slates))
+    if explores:
+        table.add_column("probability")
     for slate in slates:
-        for rank, (item, score) in enumerate(zip(slate.item_ids, slate.scores, strict=True), start=1):
-            head = (console.plain(slate.user_id), console.plain(slate.path)) if rank == 1 else ("", "")
-            table.add_row(*head, str(rank), console.plain(item), f"{score:.4f}")
+        path = console.plain(f"{slate.path}, drawn with seed {slate.seed}" if slate.explored else slate.path)
+        logs = slate.log_propensity or [0.0] * slate.num_items
+        for rank, (item, score, log) in enumerate(zip(slate.item_ids, slate.scores, logs, strict=True), start=1):
+            head = (console.plain(slate.user_id), path) if rank == 1 else ("", "")
+            drawn = [f"{math.exp(log):.4f}"] if explores else []
+            table.add_row(*head, str(rank), console.plain(item), f"{score:.4f}", *drawn)
         if not slate.item_ids:
-            table.add_row(console.plain(slate.user_id), console.plain(slate.path), "-", Text("(no eligible item)"), "-")
+            table.add_row(console.plain(slate.user_id), path, "-", Text("(no eligible item)"), "-")
         table.add_section()
     return table

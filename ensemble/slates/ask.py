@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from cascade_client import CascadeClient, Id, RequestRefused, Slate
+from cascade_client.request import explores
 from ensemble.serving.client_errors import as_ours
 from ensemble.serving.commands import context_value
 from workflows.core.errors import RequestError, ServingError
@@ -49,6 +50,7 @@ class Asker:
         self._in_flight = in_flight
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="slates")
         self._context: dict[str, Any] = {}
+        self._policy: list[str | None] = []
 
     def use(self, context: Mapping[str, str]) -> None:
         """Ask for slates of this context from now on.
@@ -84,7 +86,7 @@ class Asker:
             size: items; None: the server's own number.
         """
         with as_ours():
-            (slate,) = self._client.recommend([NOBODY[self.user_id_dtype]], slate_size=size)
+            (slate,) = self._client.recommend([NOBODY[self.user_id_dtype]], slate_size=size, policy=self._never_drawn())
         return slate
 
     def most_users(self) -> int:
@@ -147,6 +149,12 @@ class Asker:
     ) -> None:
         self.close()
 
+    def _never_drawn(self) -> str | None:
+        """The policy to ask for: a slate that is shown many times, and to nobody knows whom, is no draw of its own."""
+        if not self._policy:
+            self._policy = ["deterministic" if explores(self._client.inputs) else None]
+        return self._policy[0]
+
     def _takes(self, users: Sequence[Id], size: int | None) -> bool:
         """Whether the server takes a request of so many users and items."""
         try:
@@ -161,7 +169,8 @@ class Asker:
     def _ask(self, users: Sequence[Id], size: int, min_offset: int | None) -> Answer:
         asked_at_ms = time.time_ns() // 1_000_000
         context = {name: [value] * len(users) for name, value in self._context.items()}
-        made = self._client.recommend(users, context=context, slate_size=size, min_offset=min_offset)
+        policy = self._never_drawn()
+        made = self._client.recommend(users, context=context, slate_size=size, min_offset=min_offset, policy=policy)
         return Answer(list(made), asked_at_ms)
 
 

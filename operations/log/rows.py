@@ -15,7 +15,7 @@ from operations.log.columns import Columns
 from operations.log.schema import CONTEXT, NAME, TYPES, schema_of
 from runtime.ids import NO_ITEM
 from runtime.log.record import HASH, REASONS, Record
-from runtime.log.rows import LIVE_AT, LIVE_RECENT
+from runtime.log.rows import CANDIDATE_ROWS, CANDIDATE_SCORES, FORCED_POLICY, LIVE_AT, LIVE_RECENT
 from runtime.stream.live import AWAY
 
 __all__ = ["Logged", "table_of"]
@@ -92,7 +92,28 @@ def table_of(logged: Sequence[Logged]) -> pa.Table:
         table |= {name: columns.of_users(name, pa.int64()) for name in ("stream_offset", "state_age_ms", LIVE_AT)}
         # Names of recent items are padded where their rows are.
         table[LIVE_RECENT] = columns.lists(LIVE_RECENT, pa.int64(), padded="recent")
-    return pa.table(table, schema_of(header["context"], is_live=header["is_live"]))
+    if "temperature" in header:
+        table |= _explored(columns, header["temperature"])
+    return pa.table(table, schema_of(header["context"], is_live=header["is_live"], explores="temperature" in header))
+
+
+def _explored(columns: Columns, temperature: float) -> dict[str, pa.Array]:
+    """The columns of a chain that explores."""
+    explored = columns.of_users("explored", pa.uint8()).cast(pa.bool_())
+    drawn = pc.fill_null(explored, fill_value=False)
+    candidates = {
+        name: pc.if_else(drawn, columns.lists(name, kind, padded=CANDIDATE_ROWS), pa.scalar(None, pa.list_(kind)))
+        for name, kind in ((CANDIDATE_ROWS, pa.int32()), (CANDIDATE_SCORES, pa.float32()))
+    }
+    return {
+        "policy": columns.dictionary("policy"),
+        "explored": explored,
+        "forced": columns.of_users(FORCED_POLICY, pa.int32()).cast(pa.bool_()),
+        "seed": columns.of_users("seed", pa.int64()),
+        "log_propensity": columns.items("log_propensity", pa.float32()),
+        "temperature": pc.if_else(drawn, pa.scalar(temperature, pa.float32()), pa.scalar(None, pa.float32())),
+        **candidates,
+    }
 
 
 def _context(columns: Columns, name: str, dtype: str, is_exact: NDArray[np.bool_]) -> pa.Array:

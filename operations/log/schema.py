@@ -13,7 +13,19 @@ import pyarrow as pa
 from runtime.log.record import REASONS
 from runtime.log.rows import CONTEXT
 
-__all__ = ["ANSWERED", "ASKED", "CONTEXT", "IDENTITY", "LIVE", "NAME", "REASONS", "SERVED", "TYPES", "schema_of"]
+__all__ = [
+    "ANSWERED",
+    "ASKED",
+    "CONTEXT",
+    "EXPLORED",
+    "IDENTITY",
+    "LIVE",
+    "NAME",
+    "REASONS",
+    "SERVED",
+    "TYPES",
+    "schema_of",
+]
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 ROWS = pa.list_(pa.int32())
@@ -66,15 +78,29 @@ LIVE: Mapping[str, pa.DataType] = {
     "live_at": pa.int64(),  # the instant that the slate was made for, nanoseconds
     "live_recent": pa.list_(pa.int64()),
 }
+# Of a chain that explores alone.
+EXPLORED: Mapping[str, pa.DataType] = {
+    "policy": NAME,  # softmax or deterministic
+    "explored": pa.bool_(),  # whether the slate was drawn at random
+    "forced": pa.bool_(),  # the request asked for the policy: no estimate may count it
+    "seed": pa.int64(),
+    "log_propensity": pa.list_(pa.float32()),  # of each slot given the slots before it; 0 where nothing was drawn
+    # Of drawn slates, else null:
+    "temperature": pa.float32(),
+    "candidate_rows": ROWS,  # what the slate was drawn from
+    "candidate_scores": pa.list_(pa.float32()),  # their utilities
+}
 TYPES = {"INT64": pa.int64(), "INT32": pa.int32(), "FP32": pa.float32(), "FP64": pa.float64(), "BYTES": pa.string()}
 
 
-def schema_of(context: Iterable[tuple[str, str]], *, is_live: bool = False) -> pa.Schema:
+def schema_of(context: Iterable[tuple[str, str]], *, is_live: bool = False, explores: bool = False) -> pa.Schema:
     """The columns of one chain.
 
     Args:
         context: (name, datatype) of its context columns; INT64, INT32, FP32, FP64 or BYTES.
         is_live: whether it reads live events.
+        explores: whether it draws slates at random.
     """
     columns = {CONTEXT + name: TYPES[dtype] for name, dtype in context}
-    return pa.schema({**IDENTITY, **ASKED, **columns, **ANSWERED, **SERVED, **(LIVE if is_live else {})})
+    further = {**(LIVE if is_live else {}), **(EXPLORED if explores else {})}
+    return pa.schema({**IDENTITY, **ASKED, **columns, **ANSWERED, **SERVED, **further})

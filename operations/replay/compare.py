@@ -34,14 +34,17 @@ def compare(logged: Mapping[str, Any], now: Mapping[str, Any]) -> Difference | N
     """Compare the answers to one user; None: every bit is the same.
 
     Args:
-        logged: item_rows, scores, num_items and path, as columns of operations.log.schema have them.
-        now: the same, scores as the bits of float32; its lists may be padded.
+        logged: item_rows, scores, num_items, path and, of a chain that explores, log_propensity, as columns of
+            operations.log.schema have them.
+        now: the same, scores and log_propensity as the bits of float32; its lists may be padded.
     """
     count = now["num_items"]
     rows, bits = np.array(now["item_rows"][:count], np.int64), np.array(now["scores"][:count], np.int32)
     before, scores = np.array(logged["item_rows"], np.int64), np.array(logged["scores"], np.float32)
-    what = _first(before, scores.view(np.int32), rows, bits) or (
-        "" if logged["path"] == now["path"] else f"path: was {logged['path']}, is {now['path']}"
+    what = (
+        _first(before, scores.view(np.int32), rows, bits)
+        or _of_draw(logged, now, count)
+        or ("" if logged["path"] == now["path"] else f"path: was {logged['path']}, is {now['path']}")
     )
     if not what:
         return None
@@ -66,6 +69,18 @@ def _first(before: NDArray, old_bits: NDArray, rows: NDArray, bits: NDArray) -> 
                 f"{abs(int(new[place]) - int(old[place]))} ulps apart"
             )
     return ""
+
+
+def _of_draw(logged: Mapping[str, Any], now: Mapping[str, Any], count: int) -> str:
+    """The first probability that differs; between chains of which one does not explore none can."""
+    if logged.get("log_propensity") is None or "log_propensity" not in now:
+        return ""
+    old, new = np.array(logged["log_propensity"], np.float32), np.array(now["log_propensity"][:count], np.int32)
+    places = np.flatnonzero(old.view(np.int32) != new)
+    if not len(places):
+        return ""
+    was, is_now = old[places[0]], new.view(np.float32)[places[0]]
+    return f"log_propensity[{places[0]}]: was {was:.9g}, is {is_now:.9g}"
 
 
 def _hex(bits: np.int32) -> str:

@@ -105,8 +105,13 @@ def _rows(table: pa.Table) -> list[Row]:
     return [Row(dict(zip(lists, values, strict=True))) for values in zip(*lists.values(), strict=True)]
 
 
-def questions(rows: Sequence[Row]) -> Iterator[tuple[list[Row], dict[str, Any]]]:
-    """Batches of rows of one version, each as its process is asked."""
+def questions(rows: Sequence[Row], *, drawn: bool = True) -> Iterator[tuple[list[Row], dict[str, Any]]]:
+    """Batches of rows of one version, each as its process is asked.
+
+    Args:
+        rows: of users.
+        drawn: whether slates are to be drawn again that were; otherwise none is.
+    """
     for batch in _batches(rows):
         of = [row.values for row in batch]
         context = {name.removeprefix(CONTEXT): [v[name] for v in of] for name in of[0] if name.startswith(CONTEXT)}
@@ -119,6 +124,9 @@ def questions(rows: Sequence[Row]) -> Iterator[tuple[list[Row], dict[str, Any]]]
         }
         if "live_at" in of[0]:
             question |= {"live_at": of[0]["live_at"], "live_recent": _padded([v["live_recent"] for v in of])}
+        if drawn and "seed" in of[0]:
+            question["seed"] = [values["seed"] for values in of]
+            question["policy"] = [values["policy"] if values["forced"] else "" for values in of]
         yield batch, question
 
 

@@ -80,14 +80,23 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
                 node.run(arrays)
         given = {name: arrays[last.gives[name]] for name in ("item_id", "score", "num_items", "path")}
         rows = items.rows("item_id", given["item_id"])
+        logs = arrays.get(last.gives.get("log_propensity", ""))
+        drawn = {} if logs is None else {"log_propensity": _bits(logs)}
         return {
+            **drawn,
             "item_rows": rows.tolist(),
-            "scores": np.ascontiguousarray(given["score"], np.float32).view(np.int32).tolist(),
+            "scores": _bits(given["score"]),
             "num_items": given["num_items"].reshape(-1).tolist(),
             "path": [path.decode() for path in given["path"].reshape(-1).tolist()],
         }
 
     return answer
+
+
+def _bits(values: Any) -> list[list[int]]:
+    """Float32 [B, S] as integers."""
+    bits: list[list[int]] = np.ascontiguousarray(values, np.float32).view(np.int32).tolist()
+    return bits
 
 
 def _without_events() -> Any:
@@ -113,14 +122,17 @@ def parsed(question: Mapping[str, Any], spec: Any) -> Any:
 
     users = len(question["user_row"])
     context = {column.name: _column(question["context"][column.name], column) for column in spec.context_columns}
-    live = {"live": _live(question)} if getattr(spec, "live", None) is not None else {}
+    further = {"live": _live(question)} if getattr(spec, "live", None) is not None else {}
+    # Of a version that explores nothing is drawn for a request that one without had answered.
+    if "seed" in question and getattr(spec, "explores", False):
+        further["drawn"] = _drawn(question)
     return Parsed(
         user_row=np.array(question["user_row"], np.int32),
         recent=np.array(question["recent"], np.int32).reshape(users, -1),
         exclude=np.array(question["excluded"], np.int32).reshape(users, -1),
         slate_size=np.array(question["slate_size"], np.int32),
         context=context,
-        **live,
+        **further,
     )
 
 
@@ -130,6 +142,14 @@ def _column(values: list[Any], column: Any) -> Any:
     made = np.empty(len(values), object)
     made[:] = [value.encode() if isinstance(value, str) else value for value in values]
     return made
+
+
+def _drawn(question: Mapping[str, Any]) -> Any:
+    from runtime.order_spec import POLICIES
+    from runtime.request import Drawn
+
+    policy = [POLICIES.index(name) for name in question["policy"]]
+    return Drawn(np.array(question["seed"], np.int64), np.array(policy, np.int32))
 
 
 def _live(question: Mapping[str, Any]) -> Any:

@@ -25,6 +25,8 @@ __all__ = ["Answered", "Slate", "ask_candidate"]
 
 # Users who are also asked of the version that answered, for its processor time.
 NUM_TIMED = 1_000
+# Of two draws nobody can say what the candidate changed.
+DRAWN = "users whose slate was drawn at random"
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,19 @@ def ask_candidate(folder: Path, run: Path, last: int) -> Answered:
     asked = Answered()
     for why in {row.request: row.why_not for row in rows if row.why_not}.values():
         asked.left_out[why] = asked.left_out.get(why, 0) + 1
-    groups = {key: [row for row in members if not row.why_not] for key, members in grouped(rows).items()}
-    if not any(groups.values()):
+    if drawn := len({row.request for row in rows if not row.why_not and row.values.get("explored")}):
+        asked.left_out[DRAWN] = drawn
+    kept = [row for row in rows if not row.why_not and not row.values.get("explored")]
+    groups = grouped(kept)
+    if not groups:
         raise NotReplayableError(f"nothing can be asked again: {next(iter(asked.left_out))} ({len(rows)} rows)")
     for (key, layout, number), members in groups.items():
-        if members:
-            repository = Path(chains[key]["repositories"][layout])
-            logged, candidate = find_logged(repository, key, number), find_given(run, layout, "", None)
-            _check_product(folder, logged, candidate)
-            asked.candidate = f"version {candidate.number} of {run}"
-            asked.requests += len({row.request for row in members})
-            _ask(asked, logged, candidate, members)
+        repository = Path(chains[key]["repositories"][layout])
+        logged, candidate = find_logged(repository, key, number), find_given(run, layout, "", None)
+        _check_product(folder, logged, candidate)
+        asked.candidate = f"version {candidate.number} of {run}"
+        asked.requests += len({row.request for row in members})
+        _ask(asked, logged, candidate, members)
     return asked
 
 
@@ -117,7 +121,7 @@ def _ask(asked: Answered, logged: Version, candidate: Version, rows: Sequence[Ro
         timed = stack.enter_context(started(logged))
         process = stack.enter_context(started(candidate))
         is_first = True
-        for batch, question in questions(rows):
+        for batch, question in questions(rows, drawn=False):
             if is_first or asked.timed < NUM_TIMED:
                 took = process.cpu_s, timed.cpu_s
                 timed.ask(question)
@@ -147,7 +151,7 @@ def _answers(
             return [str(error)], False
     found: list[dict[str, Any] | str] = []
     for row in batch:
-        for part, alone in questions([row]):
+        for part, alone in questions([row], drawn=False):
             found += _answers(process, part, there.question(alone), there)[0]
     return found, False
 

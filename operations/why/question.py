@@ -13,8 +13,9 @@ from runtime.chain import Chain
 from runtime.encoders import NULL_INT
 from runtime.errors import BadRequest
 from runtime.ids import NO_ITEM
-from runtime.request import LiveRequest, Parsed
-from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.order_spec import DETERMINISTIC
+from runtime.request import Drawn, LiveRequest, Parsed
+from runtime.spec import FLOATS, FORCE_POLICY, ChainSpec, Tensor
 from runtime.step import RequestStep
 from workflows.core.errors import RequestError
 
@@ -68,6 +69,8 @@ class RawQuestion:
             request["exclude_item_ids"] = _ids("--exclude", self.excluded, spec.item_id_dtype)
         if self.slate_size is not None:
             request["slate_size"] = np.array([[self.slate_size]], np.int32)
+        if spec.explores:  # what a slate was drawn as, a logged request alone can say
+            request[FORCE_POLICY] = np.array([[DETERMINISTIC.encode()]], object)
         try:
             return Question(row_of(self.item, spec, ids), step.parse(request))
         except BadRequest as error:
@@ -98,6 +101,9 @@ def repeated(parsed: Parsed, count: int, user_rows: NDArray) -> Parsed:
     live = parsed.live
     if live is not None:
         live = LiveRequest(live.users * count, live.recent.repeat(count, axis=0), live.min_offset.repeat(count))
+    drawn = parsed.drawn
+    if drawn is not None:
+        drawn = Drawn(drawn.seeds.repeat(count), drawn.policy.repeat(count))
     return Parsed(
         user_row=np.asarray(user_rows, np.int32),
         recent=parsed.recent.repeat(count, axis=0),
@@ -105,6 +111,7 @@ def repeated(parsed: Parsed, count: int, user_rows: NDArray) -> Parsed:
         slate_size=parsed.slate_size.repeat(count),
         context={name: values.repeat(count) for name, values in parsed.context.items()},
         live=live,
+        drawn=drawn,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -234,13 +235,21 @@ def _pairs(way: Way, place: int) -> dict[str, dict[str, float]]:
 
 def _slate(way: Way, lost: str) -> Step:
     answer, stands, size = way.nodes.answer(way.arrays), way.ordered, way.wanted
+    drawn = "explored" in answer and bool(answer["explored"][way.user, 0])
     if way.place is not None:
         score = float(answer["score"][way.user, way.place - 1])
         words = f"place {way.place:,} of {int(answer['num_items'][way.user, 0]):,}, score {score:.4f}"
-        return Step(SLATE, "passed", words, {"place": way.place, "score": score})
+        figures: dict[str, object] = {"place": way.place, "score": score}
+        if drawn:
+            figures["propensity"] = math.exp(float(answer["log_propensity"][way.user, way.place - 1]))
+            words += f"; drawn for it with probability {figures['propensity']:.4f}"
+        return Step(SLATE, "passed", words, figures)
     if stands is None:
         return Step(SLATE, "lost" if lost == SLATE else "not reached", "not in the slate" if lost == SLATE else "")
     figures = {"rank": stands.rank, "slate_size": size, "last_score": stands.last, "gap": stands.last - stands.score}
+    if drawn:
+        words = f"rank {stands.rank:,} of {stands.total:,}; the slate was drawn at random, and the item was not drawn"
+        return Step(SLATE, "lost" if lost == SLATE else "passed", words, {**figures, "explored": True})
     words = f"rank {stands.rank:,}, the slate has {size:,}; {_gap(stands.last - stands.score)} the last one"
     if way.is_ranked:
         shown, own = (float(sigmoid(np.array([value], np.float32))[0]) for value in (stands.last, stands.score))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.blocked import BlockedItems
+from runtime.chain import Sampled
 from runtime.errors import BadRequest
 from runtime.log.folder import log_settings, make_log
 from runtime.log.identity import served_chain
@@ -31,6 +32,7 @@ def open_recorder(
     first: RequestStep | None,
     blocked: BlockedItems | None,
     parsed: Callable[[], Sequence[Parsed | BadRequest]],
+    sampled: Callable[[], Sampled | None],
 ) -> Recorder | None:
     """The recorder of a process that reads requests, gives answers, or both; None for one that does neither.
 
@@ -43,6 +45,7 @@ def open_recorder(
         first: reads requests, where this process does.
         blocked: items that it leaves out of every request.
         parsed: gives the checked requests of the last answers.
+        sampled: gives what the slates of the last answers were drawn from.
 
     Raises:
         LogError: the settings, the salt or the item ids cannot be read.
@@ -66,6 +69,7 @@ def open_recorder(
             request_step=first,
             blocked=blocked,
             parsed=parsed,
+            sampled=sampled,
             answer_names=answers if gives_answer else {},
             wanted_name="slate_size" if is_whole else last.reads.get(WIDTH, ""),
             layout="fused" if is_whole else "ensemble",

@@ -13,9 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
+from runtime.chain import Sampled
 from runtime.errors import BadRequest, ServerFault
 from runtime.ids import IdMap
 from runtime.log.folder import LogSettings, read_salt
@@ -55,6 +57,7 @@ class Recorder:
         request_step: reads requests, where this process does.
         blocked: items that it leaves out of every request.
         parsed: gives the checked requests of the last answers, which are checked again where it does not know them.
+        sampled: gives what the slates of the last answers were drawn from.
         answer_names: the response's array -> its name here, where this process gives the answer.
         wanted_name: the array here that says how many items each slate was to have, where the request says it.
         layout: "fused" or "ensemble".
@@ -75,6 +78,7 @@ class Recorder:
         request_step: RequestStep | None,
         blocked: BlockedItems | None = None,
         parsed: Callable[[], Sequence[Parsed | BadRequest]] = tuple,
+        sampled: Callable[[], Sampled | None] = lambda: None,
         answer_names: Mapping[str, str],
         wanted_name: str = "slate_size",
         layout: str,
@@ -84,6 +88,7 @@ class Recorder:
         self._settings, self._say = settings, say
         self._salt, self._limit = read_salt(settings.folder), limit_of(settings.share)
         self._request_step, self._blocked, self._answer_names = request_step, blocked, dict(answer_names)
+        self._sampled = sampled
         self._parsed, self._reads, self._is_live = parsed, request_step is not None, spec.live is not None
         self._path, self._number, self._offset = (
             self._answer_names.get(name, "") for name in ("path", "num_items", OFFSET)
@@ -104,6 +109,7 @@ class Recorder:
             "dropped": list(settings.dropped),
             "context": [[column.name, column.dtype] for column in spec.context_columns],
             "is_live": spec.live is not None,
+            **explored_by(spec),
         }
         labels = {"model_version": str(served.version), "layout": layout, "step": step}
         self._usage = Usage(settings.folder, labels, settings.consumers, say)
@@ -159,9 +165,11 @@ class Recorder:
         # Where they failed together, they were answered one by one.
         checked = known if len(known) == len(requests) else [None] * len(requests)
         at = (now + ended - started, ended, service_us, sum(len(next(iter(each.values()), ())) for each in arrays))
+        drawn = _of_each(self._sampled(), answers)
         for place, found in enumerate(chosen):
             if found is not None:
-                self._log(found, said[place], at, arrays[place], checked[place], answers[place], now)
+                answered = (answers[place], drawn[place])
+                self._log(found, said[place], at, arrays[place], checked[place], answered, now)
 
     def _use(
         self, request: Any, inputs: Mapping[str, NDArray], answered: Answer, service_us: int
@@ -213,7 +221,7 @@ class Recorder:
         at: tuple[int, int, int, int],
         inputs: Mapping[str, NDArray],
         parsed: Parsed | BadRequest | None,
-        answered: Answer,
+        answer: tuple[Answer, Sampled | None],
         now: int,
     ) -> None:
         """Hand a record to the writer as bytes.
@@ -221,12 +229,12 @@ class Recorder:
         They are copies: what waits then holds no array that a step may write to again, or that is a part of a whole
         batch, and takes no more memory than the writer counts.
         """
-        (request_id, key, reason), (parameters, consumer) = chosen, said
+        (request_id, key, reason), (parameters, consumer), (answered, drawn) = chosen, said, answer
         trace = str(parameters[TRACE]) if TRACE in parameters else ""
         if isinstance(answered, BadRequest):
             packed = pack_record((WHOLE, key, *at, reason), (request_id, consumer, trace, str(answered)), {})
         else:
-            arrays = self._arrays(inputs, parsed, answered, now)
+            arrays = self._arrays(inputs, parsed, answered, drawn, now)
             packed = pack_record((self._kind, key, *at, reason), (request_id, consumer, trace, ""), arrays)
         self._writer.add(packed)
 
@@ -259,7 +267,12 @@ class Recorder:
         return is_slow
 
     def _arrays(
-        self, inputs: Mapping[str, NDArray], parsed: Parsed | BadRequest | None, answered: Arrays, now: int
+        self,
+        inputs: Mapping[str, NDArray],
+        parsed: Parsed | BadRequest | None,
+        answered: Arrays,
+        drawn: Sampled | None,
+        now: int,
     ) -> Arrays:
         arrays: Arrays = {}
         if self._request_step is not None:
@@ -270,7 +283,7 @@ class Recorder:
                 parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
             arrays.update(request_arrays(parsed, now, self._settings.dropped))
         if self._items is not None:
-            arrays.update(answer_arrays(answered, self._answer_names, self._items))
+            arrays.update(answer_arrays(answered, self._answer_names, self._items, drawn))
         return arrays
 
     def _make_header(self) -> dict[str, Any]:
@@ -280,6 +293,25 @@ class Recorder:
         except OSError:
             boot = ""
         return {**self._header, "boot_id": boot, "env": environment()}
+
+
+def explored_by(spec: ChainSpec) -> dict[str, Any]:
+    """What a segment says of a chain that explores."""
+    if spec.order is None or spec.order.explore is None:
+        return {}
+    return {"temperature": spec.order.explore.temperature}
+
+
+def _of_each(sampled: Sampled | None, answers: Sequence[Answer]) -> Sequence[Sampled | None]:
+    """What the slates of each request were drawn from; None for one of which no slate was."""
+    if sampled is None:
+        return [None] * len(answers)
+    sizes = [0 if isinstance(answer, BadRequest) else len(next(iter(answer.values()))) for answer in answers]
+    # Where they failed together, they were answered one by one.
+    if sum(sizes) != len(sampled[0]):
+        return [None] * len(answers)
+    rows, values = (np.split(each, np.cumsum(sizes)[:-1]) for each in sampled)
+    return [(own, rest) if (own >= 0).any() else None for own, rest in zip(rows, values, strict=True)]
 
 
 def _parameters(given: str | None) -> Mapping[str, Any]:

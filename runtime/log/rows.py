@@ -13,13 +13,25 @@ from runtime.log.sampling import users_of
 from runtime.request import Parsed
 from runtime.step import Arrays
 
-__all__ = ["CONTEXT", "LIVE_AT", "LIVE_RECENT", "answer_arrays", "request_arrays", "user_keys"]
+__all__ = [
+    "CANDIDATE_ROWS",
+    "CANDIDATE_SCORES",
+    "CONTEXT",
+    "FORCED_POLICY",
+    "LIVE_AT",
+    "LIVE_RECENT",
+    "answer_arrays",
+    "request_arrays",
+    "user_keys",
+]
 
 CONTEXT = "context_"
 # Of a chain with live events: the instant that a slate is for, and names of the request's recent items.
 LIVE_AT, LIVE_RECENT = "live_at", "live_recent"
+# Of a chain that explores: the policy that a request asks for, and what drawn slates were drawn from.
+FORCED_POLICY, CANDIDATE_ROWS, CANDIDATE_SCORES = "forced_policy", "candidate_rows", "candidate_scores"
 # Arrays of an answer with one value a user.
-A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms")
+A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms", "policy")
 
 
 def user_keys(salt: Salt, ids: NDArray) -> NDArray[np.uint8]:
@@ -41,19 +53,32 @@ def request_arrays(parsed: Parsed, now: int, dropped: Collection[str]) -> Arrays
             arrays[CONTEXT + name] = values
     if parsed.live is not None:
         arrays[LIVE_AT], arrays[LIVE_RECENT] = np.full(len(parsed.user_row), now, np.int64), parsed.live.recent
+    if parsed.drawn is not None:
+        arrays["seed"], arrays[FORCED_POLICY] = parsed.drawn.seeds, parsed.drawn.policy
     return arrays
 
 
-def answer_arrays(answer: Mapping[str, NDArray], names: Mapping[str, str], items: IdMap) -> Arrays:
+def answer_arrays(
+    answer: Mapping[str, NDArray],
+    names: Mapping[str, str],
+    items: IdMap,
+    sampled: tuple[NDArray, NDArray] | None = None,
+) -> Arrays:
     """What was answered; raw item ids become rows, -1 is padding.
 
     Args:
         answer: arrays [B, S] and [B, 1].
         names: the response's array -> its name in the answer.
         items: raw ids.
+        sampled: item rows and utilities that slates were drawn from, see `runtime.steps.order.Order`.
     """
     arrays = {"item_rows": items.rows("item_id", answer[names["item_id"]]), "score": answer[names["score"]]}
     for name in A_VALUE_EACH:
         if name in names:
             arrays[name] = answer[names[name]][:, 0]
+    if "explored" in names:
+        arrays["explored"] = answer[names["explored"]][:, 0].astype(np.uint8)
+        arrays["log_propensity"] = answer[names["log_propensity"]]
+    if sampled is not None:
+        arrays[CANDIDATE_ROWS], arrays[CANDIDATE_SCORES] = sampled
     return arrays

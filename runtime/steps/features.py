@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from runtime.encoders import NULL, OOV, PADDING, Encoder, latest
 from runtime.ids import NO_ITEM, UNKNOWN, IdMap
+from runtime.order_spec import DETERMINISTIC, POLICIES
 from runtime.request import Parsed, RequestParser
 from runtime.spec import (
     CONTEXT,
+    DRAW_POLICY,
+    DRAW_SEED,
     FLOATS,
     HISTORY,
     KNOWN_USER,
@@ -32,6 +35,7 @@ from runtime.stream.recent import LiveRecent, RecentItems
 
 __all__ = ["AsksLive", "EncodeRequest"]
 
+_DRAW = (Tensor(DRAW_SEED, "INT64"), Tensor(DRAW_POLICY, "INT32"))
 _LIVE = (*(Tensor(name, "INT64") for name in (LIVE_OFFSET, LIVE_AGE, LIVE_AT)), Tensor(LIVE_SEEN, "INT32", -1))
 # Contexts, a few hundred bytes each.
 MOST_REMEMBERED = 10_000
@@ -90,6 +94,7 @@ class EncodeRequest(RequestStep):
             Tensor("excluded_rows", "INT32", -1),
             Tensor("num_wanted", "INT32"),
             *(_LIVE if spec.live is not None else ()),
+            *(_DRAW if spec.explores else ()),
         )
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
@@ -125,6 +130,7 @@ class EncodeRequest(RequestStep):
             "excluded_rows": _rows(parsed.exclude),
             "num_wanted": parsed.slate_size[:, None],
             **({} if live is None else _passed_on(live)),
+            **(_draw(parsed) if self._spec.explores else {}),
         }
 
     def _lately(self, columns: Mapping[str, NDArray], num_users: int) -> Arrays:
@@ -176,6 +182,14 @@ class EncodeRequest(RequestStep):
         for at, key in enumerate(keys):
             row = slice(at, at + 1)
             self._memo[key] = {name: values[row].copy() for name, values in features.items()}, given[row].copy()
+
+
+def _draw(parsed: Parsed) -> Arrays:
+    """The seed and the policy of each slate; whoever says nothing of them wants nothing drawn."""
+    if parsed.drawn is None:
+        nothing = np.zeros((len(parsed.user_row), 1), np.int64)
+        return {DRAW_SEED: nothing, DRAW_POLICY: np.full(nothing.shape, POLICIES.index(DETERMINISTIC), np.int32)}
+    return {DRAW_SEED: parsed.drawn.seeds[:, None], DRAW_POLICY: parsed.drawn.policy[:, None]}
 
 
 def _passed_on(live: LiveRecent) -> Arrays:

@@ -8,25 +8,46 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.explore import NO_PLACE, sample
 from runtime.ids import NO_ITEM
-from runtime.spec import LIVE_AGE, LIVE_OFFSET, PATHS, POPULARITY, ChainSpec, Tensor
+from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, draw_keys
+from runtime.spec import (
+    DRAW_POLICY,
+    DRAW_SEED,
+    LIVE_AGE,
+    LIVE_OFFSET,
+    PATHS,
+    POPULARITY,
+    ChainSpec,
+    Tensor,
+)
 from runtime.step import Arrays, Step, load_array
 
-__all__ = ["Order"]
+__all__ = ["Order", "utilities_of"]
 
 # exp(80) is still a float32; no model gives a lower logit.
 LOWEST_LOGIT = np.float32(-80)
+# A popularity of nothing is less than any: with this one an item is drawn when all others are.
+LOWEST_POPULARITY = np.float32(1e-9)
 
 
 class Order(Step):
     """Order by score, descending, ties by id; cut to the slate; rows become raw ids and logits probabilities.
 
+    In a chain that explores, some slates are drawn by softmax over the same scores instead, each slot with the
+    probability that it had.
+
     Args:
         score: what orders the candidates.
         is_logit: whether it becomes a probability; else it is given as it is.
+
+    Attributes:
+        sampled: what the last call drew from: item rows and utilities, int32 and float32 [B, C], rows of -1 for users
+            whose slate was not drawn; None where it drew none.
     """
 
     name = "order"
+    sampled: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
 
     def __init__(self, score: str = "ranking_score", is_logit: bool = True) -> None:
         super().__init__(score=score, is_logit=is_logit)
@@ -38,6 +59,7 @@ class Order(Step):
         self._ids = load_array(folder / "ids/items.npy")
         self._is_text = self._ids.dtype.kind == "S"
         self._paths = np.array([path.encode() for path in PATHS], object)
+        self._explore = spec.order.explore if spec.order is not None else None
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The candidates with their scores, the path and the size of the slate."""
@@ -47,6 +69,7 @@ class Order(Step):
             Tensor("path_code", "INT32"),
             Tensor("num_wanted", "INT32"),
             *([Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64")] if spec.live else []),
+            *(_DRAW if spec.explores else ()),
         )
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
@@ -61,23 +84,59 @@ class Order(Step):
         """[B, C] candidates -> [B, S], S being the largest slate asked for; padding is -1 or b"" with score 0."""
         rows, scores, wanted = batch["candidates"], batch[self._score], batch["num_wanted"]
         size = min(int(wanted.max()), rows.shape[1])
-        descending = -scores
-        descending[rows == NO_ITEM] = np.inf
-        best = np.empty((len(rows), size), np.int64)
-        for user in range(len(rows)):
-            # Places in the flattened batch: one gather then takes them all.
-            np.add(first(rows[user], descending[user], size), user * rows.shape[1], out=best[user])
+        best, drawn = self._sorted(rows, scores, size), {}
+        if self._explore is not None:
+            drawn = self._drawn(self._explore, batch, best)
+        in_slate = (best != NO_PLACE) & (np.arange(size) < wanted)
+        # Places in the flattened batch: one gather then takes them all.
+        best += np.arange(len(rows))[:, None] * rows.shape[1]
         rows, shown = rows.take(best), scores.take(best)  # (B, S)
-        kept = (rows != NO_ITEM) & (np.arange(size) < wanted)
+        kept = (rows != NO_ITEM) & in_slate
         shown = self._probabilities(shown, batch["path_code"] == POPULARITY) * kept
         live = {"stream_offset": batch[LIVE_OFFSET], "state_age_ms": batch[LIVE_AGE]} if self._spec.live else {}
+        if drawn:
+            drawn["log_propensity"] = drawn["log_propensity"] * kept
         return {
             "item_id": self._raw_ids(rows, kept),
             "score": shown,
             "num_items": np.count_nonzero(kept, axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],
             **live,
+            **drawn,
         }
+
+    def _sorted(self, rows: NDArray, scores: NDArray, size: int) -> NDArray[np.int64]:
+        """Places of the best candidates, [B, S]."""
+        descending = -scores
+        descending[rows == NO_ITEM] = np.inf
+        best = np.empty((len(rows), size), np.int64)
+        for user in range(len(rows)):
+            best[user] = first(rows[user], descending[user], size)
+        return best
+
+    def _drawn(self, explore: Exploration, batch: Mapping[str, NDArray], best: NDArray[np.int64]) -> Arrays:
+        """What the response says of the draw; the places of drawn slates are put into `best`."""
+        keys = draw_keys(batch[DRAW_SEED][:, 0], batch["user_row"][:, 0])
+        explored = explore.drawn(keys, batch[DRAW_POLICY][:, 0])
+        users, logs = np.flatnonzero(explored), np.zeros(best.shape, np.float32)
+        self.sampled = None
+        if len(users):
+            rows, utilities = batch["candidates"][users], self._utilities(batch, users)
+            draw = sample(utilities, best.shape[1], explore.temperature, keys[users], rows)
+            best[users], logs[users] = draw.places, draw.log_propensity
+            self.sampled = _spread(users, rows, len(best)), _spread(users, utilities, len(best))
+        policies = np.array([DETERMINISTIC.encode(), SOFTMAX.encode()], object)
+        return {
+            "policy": policies[explored.astype(int)][:, None],
+            "explored": explored[:, None],
+            "log_propensity": logs,
+            "slate_seed": batch[DRAW_SEED],
+        }
+
+    def _utilities(self, batch: Mapping[str, NDArray], users: NDArray) -> NDArray[np.float32]:
+        """What the slates of some users are drawn by, [b, C]; -inf for padding."""
+        is_popular = batch["path_code"][users] == POPULARITY
+        return utilities_of(batch["candidates"][users], batch[self._score][users], is_popular)
 
     def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:
         """The scores of logits, [B, S]; those of the popularity path are none."""
@@ -92,6 +151,32 @@ class Order(Step):
             ids = ids.astype(object)
         ids[~kept] = b"" if self._is_text else -1
         return ids
+
+
+_DRAW = (Tensor("user_row", "INT32"), Tensor(DRAW_SEED, "INT64"), Tensor(DRAW_POLICY, "INT32"))
+
+
+def utilities_of(rows: NDArray, scores: NDArray, is_popular: NDArray) -> NDArray[np.float32]:
+    """What slates are drawn by.
+
+    Args:
+        rows: candidates [B, C]; -1: padding, which gets -inf.
+        scores: float32 [B, C]: logits, and on the popularity path popularities, whose logarithm is to a small
+            probability what a logit is.
+        is_popular: bool [B, 1].
+    """
+    values: NDArray[np.float32] = scores.astype(np.float32)
+    if is_popular.any():
+        values = np.where(is_popular, np.log(np.maximum(values, LOWEST_POPULARITY)), values)
+    values[rows == NO_ITEM] = -np.inf
+    return values
+
+
+def _spread(users: NDArray, values: NDArray, num_users: int) -> NDArray:
+    """Rows of some users as rows of all; -1 for the others."""
+    spread = np.full((num_users, values.shape[1]), -1, values.dtype)
+    spread[users] = values
+    return spread
 
 
 def first(rows: NDArray, values: NDArray, count: int) -> NDArray[np.int64]:

@@ -194,3 +194,57 @@ def test_min_offset_goes_to_a_server_that_takes_it_and_is_no_context() -> None:
         request.tensors({"user_id": "INT64"})
     with pytest.raises(RequestRefused, match="min_offset must be integers"):
         Request([1], {}, None, None, None, min_offset="now").tensors(inputs)  # type: ignore[arg-type]
+
+
+class TestDrawnSlates:
+    """What a server that explores is asked and says."""
+
+    INPUTS = {"user_id": "INT64", "seed": "INT64", "force_policy": "BYTES", "device": "BYTES"}
+    OUTPUTS = {
+        "item_id": np.array([[5, 6], [7, -1]]),
+        "score": np.array([[0.5, 0.25], [0.5, 0]], np.float32),
+        "num_items": np.array([[2], [1]], np.int32),
+        "path": np.array([[b"known_user"], [b"history"]], object),
+        "policy": np.array([[b"softmax"], [b"deterministic"]], object),
+        "explored": np.array([[True], [False]]),
+        "log_propensity": np.array([[-0.5, -1.0], [0, 0]], np.float32),
+        "slate_seed": np.array([[7], [8]]),
+    }
+
+    def test_a_slate_says_how_it_was_drawn(self) -> None:
+        drawn, ordered = decode([1, 2], self.OUTPUTS)
+        assert (drawn.policy, drawn.explored, drawn.log_propensity, drawn.seed) == ("softmax", True, [-0.5, -1.0], 7)
+        assert (ordered.policy, ordered.explored, ordered.log_propensity) == ("deterministic", False, [0.0])
+        assert decode([1, 2], self.OUTPUTS).to_builtins()[0]["seed"] == 7
+
+    @pytest.mark.parametrize("name", ["policy", "explored", "log_propensity", "slate_seed"])
+    def test_an_answer_of_another_kind_is_no_answer(self, name: str) -> None:
+        with pytest.raises(WrongServer, match=f"{name} is of type float64 and shape"):
+            decode([1, 2], {**self.OUTPUTS, name: np.zeros((2, 3))})
+
+    def test_another_server_says_nothing_of_it(self) -> None:
+        plain = {name: self.OUTPUTS[name] for name in ("item_id", "score", "num_items", "path")}
+        assert "seed" not in decode([1, 2], plain).to_builtins()[0]
+
+    @pytest.mark.parametrize(("seed", "sent"), [(7, [[7], [7]]), ([1, -2], [[1], [-2]])])
+    def test_a_seed_is_that_of_all_users_or_of_each(self, seed: Any, sent: list[list[int]]) -> None:
+        tensors = Request([1, 2], {}, None, None, None, seed=seed, policy="softmax").tensors(self.INPUTS)
+        found = {tensor.name: tensor.array.tolist() for tensor in tensors}
+        assert (found["seed"], found["force_policy"]) == (sent, [[b"softmax"], [b"softmax"]])
+        assert context_features(self.INPUTS) == {"device": "BYTES"}
+
+    @pytest.mark.parametrize("wrong", [{"seed": [1]}, {"seed": 2**63}, {"seed": "x"}, {"seed": 1.5}])
+    def test_a_seed_that_is_none_is_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(RequestRefused, match="seed must"):
+            Request([1, 2], {}, None, None, None, **wrong).tensors(self.INPUTS)
+
+    @pytest.mark.parametrize("given", [{"seed": 1}, {"policy": "softmax"}])
+    def test_a_model_that_does_not_explore_is_named(self, given: dict[str, Any]) -> None:
+        with pytest.raises(RequestRefused, match=r"the model takes no (seed|policy): it draws no slates at random"):
+            Request([1], {}, None, None, None, **given).tensors({"user_id": "INT64"})
+
+    def test_a_context_feature_may_be_called_seed_where_nothing_is_drawn(self) -> None:
+        inputs = {"user_id": "INT64", "seed": "INT64"}
+        assert context_features(inputs) == {"seed": "INT64"}
+        tensors = Request([1], {"seed": [3]}, None, None, None).tensors(inputs)
+        assert [tensor.name for tensor in tensors] == ["user_id", "seed"]

@@ -56,6 +56,7 @@ def rule(**keys: str) -> str:
 RULE = (rule(),)
 SMALL = tuple(f"chain.{each}" for each in ("num_candidates=30", "slate_size=5", "max_slate_size=20"))
 SMALL = (*SMALL, "evaluate.cutoffs=[5, 10]")
+EXPLORING = (*SMALL, "chain.order.explore=softmax")
 CHAIN = [
     *(
         Case(f"chain.{change}", chain, SMALL)
@@ -83,6 +84,9 @@ CHAIN = [
     Case(rule(op="'>'"), eligible, RULE, of="chain.rules[N].op"),
     Case(rule(value="3.0"), eligible, RULE, of="chain.rules[N].value"),
     Case("chain.graph=tests.ensemble.graphs:without_ranker", plan, SMALL),
+    Case("chain.order.explore=softmax", chain, SMALL),
+    Case("chain.order.temperature=0.7", chain, EXPLORING),
+    Case("chain.order.share=0.7", chain, EXPLORING),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from operations.log.schema import LIVE, schema_of
+from operations.log.schema import EXPLORED, LIVE, schema_of
 
 
 def test_context_columns_stand_between_what_was_asked_and_what_was_answered():
@@ -25,3 +25,8 @@ def test_a_context_column_may_be_called_like_one_of_ours():
 def test_only_a_chain_with_live_events_has_their_columns():
     assert not set(LIVE) & set(schema_of([]).names)
     assert set(LIVE) <= set(schema_of([], is_live=True).names)
+
+
+def test_only_a_chain_that_explores_has_its_columns():
+    assert not set(EXPLORED) & set(schema_of([]).names)
+    assert schema_of([], explores=True).names == [*schema_of([]).names, *EXPLORED]
