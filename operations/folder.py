@@ -18,6 +18,7 @@ from workflows.core.errors import ArtefactError
 __all__ = [
     "CHAINS",
     "FORGOTTEN",
+    "MISMATCHED",
     "PENDING",
     "PRUNED",
     "RECENT",
@@ -31,6 +32,8 @@ __all__ = [
 
 REQUESTS, CHAINS, PENDING = "requests", "chains", "pending"
 STATUS, FORGOTTEN, PRUNED, RECENT = "status.json", "forgotten.json", "pruned.json", "recent.npy"
+# Requests that were not answered again as they had been, when they were asked last.
+MISMATCHED = "mismatched.json"
 LOCK, JOURNAL, FRESH = "lock", "journal.json", ".new"
 WAIT_S, POLL_S = 30.0, 0.05
 

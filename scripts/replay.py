@@ -20,6 +20,9 @@ def replay(
     path: Annotated[Path, typer.Argument(metavar="MON", help="Folder that `cascade log collect` has made.")],
     request_id: Annotated[str, typer.Option("--request-id", help="Id of one request.")] = "",
     last: Annotated[int, typer.Option("--last", min=0, help="How many of the latest requests.")] = 0,
+    mismatched: Annotated[
+        bool, typer.Option("--mismatched", help="Those that differed when they were asked last.")
+    ] = False,
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="Version to ask instead of the one that answered.")
     ] = None,
@@ -34,15 +37,21 @@ def replay(
     from workflows.core import console
     from workflows.core.errors import RequestError
 
-    if bool(request_id) == bool(last):
-        raise RequestError("say which requests: --request-id R, or --last N for the latest ones")
+    if [bool(request_id), bool(last), mismatched].count(True) != 1:
+        raise RequestError(
+            "say which requests: --request-id R, --last N for the latest ones, or --mismatched for those that differed "
+            "when they were asked last"
+        )
     try:
-        found = ask_again(path, request_id=request_id, last=last, version=version, run=run)
+        found = ask_again(path, request_id=request_id, last=last, mismatched=mismatched, version=version, run=run)
     except NotReplayableError as error:
         console.fail(str(error))
         raise typer.Exit(NOT_REPLAYABLE) from None
     for why, number in found.left_out.items():
         console.say(f"replay: {number:,} requests were left out: {why}")
+    if not found.num_requests:
+        typer.echo(f"no request of {path} differed when it was asked last")
+        return
     for (name, _), difference in [*found.differing.items()][:SHOWN]:
         typer.echo(f"{name}: {difference.what}")
     same = found.num_requests - len(found.differing) - len(found.rounded)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from operations.folder import FORGOTTEN, STATUS, Change, held, parquet_files, read_json
+from operations.folder import FORGOTTEN, MISMATCHED, STATUS, Change, held, parquet_files, read_json
 from operations.log.chains import drop_unnamed
 from operations.log.collect import collect
 from operations.log.write import write_table
@@ -51,6 +51,9 @@ def forget(folder: Path, user: str) -> int:
         # What is being written now is left out when it is collected; it was asked before this instant.
         known = read_json(folder / FORGOTTEN, {})
         change.place_json(folder / FORGOTTEN, known | {key.hex(): time.time_ns() for key in keys})
+        if noted := read_json(folder / MISMATCHED, []):
+            theirs = {name for path in parquet_files(folder) for name in _requests_of(path, keys)}
+            change.place_json(folder / MISMATCHED, [each for each in noted if each[0] not in theirs])
         num_rows = sum(_without(change, path, keys) for path in parquet_files(folder))
         for path in (*folder.glob("joined/*/*/[!.]*.parquet"), *folder.glob("feedback/*/[!.]*.parquet")):
             _without(change, path, keys)
@@ -76,6 +79,15 @@ def names_of(user: str) -> Iterator[bytes]:
     yield user_bytes(user)
     if user.removeprefix("-").isascii() and user.removeprefix("-").isdigit():
         yield user_bytes(int(user))
+
+
+def _requests_of(path: Path, keys: list[bytes]) -> list[str]:
+    """The ids of a file's requests for some users."""
+    table = pq.ParquetFile(path).read(["request_id", "user_key"])
+    found: list[str] = table.filter(pc.is_in(table["user_key"], pa.array(keys, pa.binary(16))))[
+        "request_id"
+    ].to_pylist()
+    return found
 
 
 def _without(change: Change, path: Path, keys: list[bytes]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from operations.folder import CHAINS, held, read_json
 from operations.replay.compare import Difference, compare
 from operations.replay.errors import NotReplayableError
+from operations.replay.mismatched import note_requests, noted_requests
 from operations.replay.process import VersionProcess, started
-from operations.replay.requests import Row, latest, named, questions
+from operations.replay.requests import Row, latest, named, questions, rows_of
 from operations.replay.translate import Rows
 from operations.replay.versions import Version, find_given, find_logged
 
 __all__ = ["Replayed", "chain_of", "grouped", "replay", "version_of"]
+
+GONE = "it was pruned, or its user was erased"
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Replayed:
         left_out: why -> requests that could not be asked again.
         versions: which answered, as a person names them.
         overlap: mean share of the items that both answers have.
+        own: requests that the files that had answered them were asked for again.
     """
 
     num_requests: int = 0
@@ -41,6 +45,7 @@ class Replayed:
     left_out: dict[str, int] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
     overlap: float = 1.0
+    own: set[tuple[str, int]] = field(default_factory=set)
 
 
 def replay(
@@ -48,15 +53,17 @@ def replay(
     *,
     request_id: str = "",
     last: int = 0,
+    mismatched: bool = False,
     version: int | None = None,
     run: Path | None = None,
 ) -> Replayed:
-    """Ask requests of MON again.
+    """Ask requests of MON again, and note those that differ.
 
     Args:
         folder: MON.
         request_id: of one request; or
-        last: how many of the latest.
+        last: how many of the latest; or
+        mismatched: those that differed when they were asked last; there may be none.
         version: asked instead of the one that answered.
         run: a run directory or a model repository to ask instead of the one that answered.
 
@@ -64,13 +71,18 @@ def replay(
         NotReplayableError: the requests, or the version, cannot be asked again.
         ArtefactError: MON or the version cannot be read, or is altered.
     """
+    replayed = Replayed()
     with held(folder, "read for a replay"):
-        rows = named(folder, request_id) if request_id else latest(folder, last)
+        noted = noted_requests(folder) if mismatched else set()
+        rows = _rows_of(folder, request_id, last, noted)
         chains = {row.values["chain_key"]: chain_of(folder, row.values["chain_key"]) for row in rows}
-    replayed, groups = Replayed(), grouped(rows)
+    gone = noted - {row.request for row in rows}
+    if gone:
+        replayed.left_out[GONE] = len(gone)
+    groups = grouped(rows)
     good = {key: [row for row in members if not row.why_not] for key, members in groups.items()}
     _leave_out(replayed, rows)
-    if not any(good.values()):
+    if rows and not any(good.values()):
         why = next(iter(replayed.left_out))
         raise NotReplayableError(f"nothing can be asked again: {why} ({sum(replayed.left_out.values())} requests)")
     overlaps: list[float] = []
@@ -78,8 +90,17 @@ def replay(
         if members:
             found = version_of(chains[key], layout, number, version, run)
             _ask(replayed, found, members, chains[key], layout, overlaps)
-    replayed.overlap = float(np.mean(overlaps))
+    replayed.overlap = float(np.mean(overlaps)) if overlaps else 1.0
+    note_requests(folder, replayed.own | gone, replayed.own & replayed.differing.keys())
     return replayed
+
+
+def _rows_of(folder: Path, request_id: str, last: int, noted: Collection[tuple[str, int]]) -> list[Row]:
+    if last:
+        return latest(folder, last)
+    if request_id:
+        return named(folder, request_id)
+    return [row for row in rows_of(folder, [name for name, _ in noted]) if row.request in noted]
 
 
 def chain_of(folder: Path, key: str) -> dict[str, Any]:
@@ -144,6 +165,8 @@ def _ask(
     replayed.versions.append(f"version {version.number} ({'ensemble' if version.steps else 'fused'})")
     requests = {row.request for row in rows}
     replayed.num_requests += len(requests)
+    if version.chain_key == chain["chain_key"]:
+        replayed.own |= requests
     with started(version) as worker:
         for batch, question in questions(rows):
             answer = worker.ask(translated.question(question))

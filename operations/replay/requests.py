@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from operations.log.schema import CONTEXT
 from operations.replay.errors import NotReplayableError
 from runtime.ids import NO_ITEM
 
-__all__ = ["Row", "latest", "named", "questions"]
+__all__ = ["Row", "latest", "named", "questions", "rows_of"]
 
 # Users that are asked for together; which others are makes no difference to an answer.
 TOGETHER = 32
@@ -52,14 +52,22 @@ def named(folder: Path, request_id: str) -> list[Row]:
     Raises:
         NotReplayableError: there are none.
     """
-    rows = []
-    for path in parquet_files(folder):
-        table = pq.ParquetFile(path).read()
-        rows += _rows(table.filter(pc.equal(table["request_id"], request_id)))
+    rows = rows_of(folder, [request_id])
     if not rows:
         raise NotReplayableError(
             f"{folder} has no request {request_id}: it was not of the sample, is not collected yet, or was pruned"
         )
+    return rows
+
+
+def rows_of(folder: Path, request_ids: Collection[str]) -> list[Row]:
+    """The rows of the requests that have one of some ids."""
+    wanted, rows = pa.array(request_ids, pa.string()), []
+    for path in parquet_files(folder):
+        file = pq.ParquetFile(path)
+        is_theirs = pc.is_in(file.read(["request_id"])["request_id"], value_set=wanted)
+        if pc.any(is_theirs).as_py():
+            rows += _rows(file.read().filter(is_theirs))
     return rows
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operations.folder import parquet_files, read_json
+from operations.folder import MISMATCHED, parquet_files, read_json
 from operations.log.collect import collect
 from operations.log.forget import forget
 from operations.log.prune import prune
@@ -253,6 +253,7 @@ def test_a_user_is_forgotten_whatever_salt_the_rows_have(log, mon):
     renew_salt(log)
     answered(log, [(Request(f"later-{request.id}"), arrays) for request, arrays in asked])
     before = rows(mon, "request_id")
+    (mon / MISMATCHED).write_text('[["request-2", 1], ["request-3", 1]]')
     # Half of it is collected by `forget` itself.
     assert forget(mon, "1004") == 2
     left = rows(mon, "request_id", "user_row", "item_rows")
@@ -262,6 +263,7 @@ def test_a_user_is_forgotten_whatever_salt_the_rows_have(log, mon):
     assert len(left) == 58
     assert not [row for row in left if row[1] == 2]
     assert forget(mon, "1004") == 0
+    assert read_json(mon / MISMATCHED, None) == [["request-3", 1]]
 
 
 def test_nobody_is_forgotten_without_the_salt(log, mon):

@@ -95,6 +95,31 @@ def test_a_difference_in_rounding_counts_where_the_machine_is_another_one(served
     assert (len(found.rounded), found.differing) == (5, {})
 
 
+def test_requests_that_differed_are_asked_again_until_they_do_not(served, copied):
+    whole = {path: path.read_bytes() for path in parquet_files(copied)}
+    changed(copied, "item_rows", lambda rows: rows[::-1])
+    assert len(replay(copied, last=3).differing) == 3
+    # What another version answers says nothing of them.
+    assert replay(copied, last=5, version=1).num_requests == 5
+    found = replay(copied, mismatched=True)
+    assert (found.num_requests, len(found.differing)) == (3, 3)
+    for path, packed in whole.items():
+        path.write_bytes(packed)
+    assert len(replay(copied, mismatched=True, version=1).differing) == 0
+    found = replay(copied, mismatched=True)
+    assert (found.num_requests, found.differing) == (3, {})
+    assert replay(copied, mismatched=True).num_requests == 0
+
+
+def test_requests_that_differed_and_are_gone_are_left_out_once(served, copied):
+    changed(copied, "item_rows", lambda rows: rows[::-1])
+    replay(copied, last=40)
+    parquet_files(copied)[0].unlink()
+    found = replay(copied, mismatched=True)
+    assert (found.num_requests, found.left_out) == (20, {"it was pruned, or its user was erased": 20})
+    assert replay(copied, mismatched=True).left_out == {}
+
+
 def test_another_item_is_found(served, copied):
     changed(copied, "item_rows", lambda rows: rows[::-1])
     found = replay(copied, last=5)
