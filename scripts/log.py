@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import signal
 import threading
 from pathlib import Path
@@ -19,6 +20,12 @@ LogArgument = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of `cas
 MonArgument = Annotated[Path, typer.Argument(metavar="MON", help="Folder that `cascade log collect` has made.")]
 
 
+class View(str, enum.Enum):
+    """Whose column names a view has, see `operations.log.views`."""
+
+    KSERVE, DATABRICKS, SAGEMAKER = "kserve", "databricks", "sagemaker"
+
+
 @log.callback()
 def group() -> None:
     """The requests that a server was asked."""
@@ -30,6 +37,10 @@ def log_collect(
     path: LogArgument,
     out: Annotated[Path, typer.Option("--out", metavar="MON", help="Folder for the Parquet files; made.")],
     follow: Annotated[bool, typer.Option("--follow", help="Go on until SIGTERM, looking each few seconds.")] = False,
+    view: Annotated[
+        list[View] | None,
+        typer.Option("--view", help="Write a DuckDB view with the column names of another server too. Repeatable."),
+    ] = None,
 ) -> None:
     """Turn what servers have written into Parquet, each request once; stopped anywhere, the same command goes on."""
     from operations.log.collect import collect
@@ -38,7 +49,7 @@ def log_collect(
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT) if follow else ():
         signal.signal(signum, lambda *_: stop.set())
-    num_rows = collect(path, out, follow=follow, stopped=stop.is_set)
+    num_rows = collect(path, out, follow=follow, stopped=stop.is_set, views=[each.value for each in view or ()])
     console.say(f"log collect: {num_rows:,} rows, a request and user each, are in {out}")
 
 

@@ -19,6 +19,7 @@ from operations.log.compact import Compactor
 from operations.log.halves import join_halves
 from operations.log.rows import Logged, table_of
 from operations.log.status import Status
+from operations.log.views import write_view
 from operations.log.write import write_table
 from runtime.log.folder import OPEN
 from runtime.log.record import HEADER, Record, frame
@@ -43,7 +44,14 @@ RECENT_TYPE = np.dtype([("key", "<u8"), ("at", "<i8"), ("attempts", "<i8")])
 LOCK = "collector"
 
 
-def collect(log: Path, out: Path, *, follow: bool = False, stopped: Callable[[], bool] = lambda: False) -> int:
+def collect(
+    log: Path,
+    out: Path,
+    *,
+    follow: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+    views: Sequence[str] = (),
+) -> int:
     """Collect what is ready.
 
     Args:
@@ -51,6 +59,7 @@ def collect(log: Path, out: Path, *, follow: bool = False, stopped: Callable[[],
         out: MON; made.
         follow: go on until `stopped`, looking every few seconds.
         stopped: asked in between.
+        views: of VIEWS, written at the beginning.
 
     Returns:
         The number of rows.
@@ -68,6 +77,10 @@ def collect(log: Path, out: Path, *, follow: bool = False, stopped: Callable[[],
         raise ArtefactError(str(error)) from error
     compactor = Compactor(out)
     try:
+        if views:
+            with writing("log collect", out), held(out, "collected into", made=True):
+                for name in views:
+                    write_view(out, name)
         while True:
             with writing("log collect", out), held(out, "collected into", made=True):
                 num_new = _collect_ready(log, out)
