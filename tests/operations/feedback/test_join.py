@@ -457,7 +457,7 @@ def test_two_at_once_take_turns_and_a_full_disk_is_one_sentence(world, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("operations.log.collect.pq.write_table", full)
+        patch.setattr("operations.log.write.pq.write_table", full)
         with pytest.raises(CascadeError, match=r"^feedback: the disk of .*/MON is full"):
             feedback(world.mon, path)
     assert not [*world.mon.glob("joined/*/*/*")]
