@@ -81,7 +81,7 @@ def _section(result: Benchmark) -> Iterator[str]:
     for plot in result.plots:
         yield f"![{plot.title}]({_plot_path(result, plot.name)})\n"
     for table in result.figures:
-        yield f"### {table.title}\n\n{_table(table)}"
+        yield (f"### {table.title}\n\n" if table.title else "") + _table(table)
     if result.notes:
         yield "\n".join(_wrapped(f"- {note}", "  ") for note in result.notes) + "\n"
 

@@ -43,7 +43,7 @@ def log_collect(
     ] = None,
 ) -> None:
     """Turn what servers have written into Parquet, each request once; stopped anywhere, the same command goes on."""
-    from operations.log.collect import collect
+    from operations.log.collect import collect, num_open
     from workflows.core import console
 
     stop = threading.Event()
@@ -51,6 +51,11 @@ def log_collect(
         signal.signal(signum, lambda *_: stop.set())
     num_rows = collect(path, out, follow=follow, stopped=stop.is_set, views=[each.value for each in view or ()])
     console.say(f"log collect: {num_rows:,} rows, a request and user each, are in {out}")
+    if waiting := 0 if follow else num_open(path):
+        console.say(
+            f"log collect: {waiting:,} records are in segments that servers still write to and close within a minute; "
+            "then the same command takes them"
+        )
 
 
 @log.command("verify")

@@ -31,6 +31,8 @@ def timeline(
     found = read(place)
     for note in found.notes:
         console.say(f"timeline: left out: {note}")
+    if not found.entries:
+        console.say("timeline: nothing has happened yet")
     if len(found.entries) > last:
         console.say(f"timeline: the latest {last} of {len(found.entries)} entries; --last shows more")
     for entry in found.entries[-last:]:

@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from operations.log.rows import Logged, table_of
 from operations.log.status import Status
 from operations.log.views import write_view
 from operations.log.write import write_table
-from runtime.log.folder import OPEN
+from runtime.log.folder import OPEN, OPEN_SUFFIX
 from runtime.log.record import HEADER, Record, frame
 from runtime.log.segments import Segment, adopt, read_segment, ready_segments
 from runtime.stream.log.errors import LogError
@@ -30,7 +31,7 @@ from workflows.core import console
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 
-__all__ = ["collect", "collect_once"]
+__all__ = ["collect", "collect_once", "num_open"]
 
 FOLLOW_EVERY_S = 5.0
 MOST_SEGMENTS = 64
@@ -94,6 +95,15 @@ def collect(
         raise ArtefactError(str(error)) from error
     finally:
         lock.release()
+
+
+def num_open(log: Path) -> int:
+    """Records in segments that are being written, which are collected once these are closed."""
+    found = 0
+    for path in (log / OPEN).glob(f"*{OPEN_SUFFIX}"):
+        with suppress(LogError, OSError):  # it has just been closed
+            found += len(read_segment(path).records)
+    return found
 
 
 def _wait(seconds: float, stopped: Callable[[], bool]) -> None:

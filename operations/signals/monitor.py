@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operations.folder import CHAINS, REQUESTS, held, read_json
+from operations.folder import CHAINS, REQUESTS, STATUS, held, read_json
 from operations.signals.accepted import accepted_days
 from operations.signals.feedback import feedback_rows, is_of_feedback
 from operations.signals.kinds import KINDS, diagnosis, order_of
@@ -120,6 +120,11 @@ def monitored(folder: Path) -> Iterator[None]:
     Raises:
         ArtefactError: there is no MON, or another process holds it.
     """
+    if (folder / STATUS).is_file() and not (folder / CHAINS).is_dir():
+        raise ArtefactError(
+            f"{folder} holds no requests yet: servers close what they write after a minute, and `cascade log collect` "
+            "takes it then"
+        )
     if not (folder / REQUESTS).is_dir() and not (folder / CHAINS).is_dir():
         raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
     try:

@@ -41,7 +41,10 @@ def show(folder: Path, name: str) -> Iterator[str]:
     rows = load(folder)
     latest = {row.name: row for row in current(rows)}
     if name not in latest:
-        raise ArtefactError(f"{name} is no signal of the latest window in {folder}; there are: {', '.join(latest)}")
+        raise ArtefactError(
+            f"{name} is no signal of the latest window in {folder}; there are: "
+            f"{', '.join(latest) or 'none, for no day of requests has ended yet'}"
+        )
     of = latest[name]
     yield f"{'day':12}{'value':>12}{'low':>12}{'high':>12}{'users':>10}  state"
     past = [row for row in rows if row.name == name and row.chain_key == of.chain_key]

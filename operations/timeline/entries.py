@@ -13,7 +13,7 @@ from ensemble.history import PUBLISHED, WITHDRAWN, Happening, history_of
 from ensemble.kept_versions import claims_of, is_published, removals, version_folders
 from ensemble.serving.repository import any_repository, blocked_file
 from ensemble.slates.blocked import read_block_file
-from operations.folder import CHAINS, read_json
+from operations.folder import CHAINS, STATUS, read_json
 from operations.signals.accepted import accepted
 from operations.signals.kinds import KINDS
 from operations.signals.table import Row, load
@@ -72,7 +72,7 @@ def timeline(place: Path) -> Timeline:
     Raises:
         ArtefactError: it is neither.
     """
-    if (place / CHAINS).is_dir():
+    if (place / STATUS).is_file() or (place / CHAINS).is_dir():
         folders, repositories = [place], _repositories(place)
     else:
         repository = any_repository(place)
@@ -113,6 +113,8 @@ def _sentence(line: Happening) -> str:
     if line.what == WITHDRAWN:
         return f"version {line.served} is served again" + (f": {line.why}" if line.why else "")
     decided = f"{line.verdict}: {line.why}" if line.verdict else line.why
+    if line.what == PUBLISHED and line.verdict not in ("", "RELEASE"):
+        decided = f"published against {line.verdict}, {line.why}"
     if line.what != PUBLISHED:
         return f"{decided} ({line.run})"
     facts = [f"from {line.run}", *([f"data up to {line.newest_event}"] if line.newest_event else ())]

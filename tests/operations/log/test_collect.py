@@ -13,16 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from operations.folder import MISMATCHED, parquet_files, read_json
-from operations.log.collect import collect
+from operations.log.collect import collect, num_open
 from operations.log.forget import forget
 from operations.log.prune import prune
 from operations.log.schema import schema_of
 from operations.log.verify import verify
+from operations.signals.monitor import monitor_once
+from operations.timeline.entries import timeline
 from runtime.log.folder import LogSettings, make_log, read_salt, renew_salt
 from runtime.log.record import ANSWER, COUNTS, REQUEST, frame
 from runtime.stream.log.lock import FolderLock
+from scripts.cli import app
 from tests.ensemble.serving.processes import eventually
 from tests.runtime.log.made import HEADER_OF, Process, Request, ask, record, segment
 from workflows.core.errors import ArtefactError
@@ -317,3 +321,19 @@ def test_a_collector_that_follows_lets_others_read(log, mon):
         stop.set()
         follower.join()
     assert rows(mon, "request_id") == [("request-2",)]
+
+
+def test_what_is_still_being_written_is_told_and_collected_once_it_is_closed(log, mon):
+    process = Process(LogSettings(log, 1.0))
+    for place in range(3):
+        request, arrays = ask(place)
+        process.answer([request], [arrays])
+    eventually(lambda: num_open(log) == 3)
+    assert collect(log, mon) == 0
+    with pytest.raises(ArtefactError, match="holds no requests yet: servers close what they write after a minute"):
+        monitor_once(mon)
+    said = CliRunner().invoke(app, ["log", "collect", str(log), "--out", str(mon)]).stderr
+    assert "3 records are in segments that servers still write to" in said
+    process.close()
+    assert (collect(log, mon), num_open(log)) == (3, 0)
+    assert timeline(mon).entries == []
