@@ -32,11 +32,16 @@ class OrderConfig(Section, frozen=True):
         temperature: of the softmax over logits: an item whose odds are e times as high is drawn exp(1 / temperature)
             times as often.
         share: of the slates that are drawn; the others are the ordered ones.
+        utility: what a display is worth, a formula over [ranking.tasks] and columns of the items with + - * / and
+            brackets, such as "0.02*click + buy*(margin*(1-return) - 8*return)": a task's name is 1 where it happens and
+            0 where it does not, and slates are ordered, and drawn, by the expectation. Empty: by the ranker's score.
+            The response then has `utility` beside `score`, which stays the probability of the label.
     """
 
     explore: Literal["none", "softmax"] = "none"
     temperature: Temperature = 0.3
     share: PositiveShare = 0.05
+    utility: str = ""
 
 
 def order_spec(order: OrderConfig, state: Literal["eval", "serve"]) -> OrderSpec | None:
@@ -46,8 +51,9 @@ def order_spec(order: OrderConfig, state: Literal["eval", "serve"]) -> OrderSpec
         order: the section.
         state: of the chain; quality is measured without a draw.
     """
-    explore = order.explore == "softmax" and state == "serve"
-    return OrderSpec(Exploration(order.temperature, order.share)) if explore else None
+    explores = order.explore == "softmax" and state == "serve"
+    found = OrderSpec(Exploration(order.temperature, order.share) if explores else None, order.utility)
+    return None if found == OrderSpec() else found
 
 
 def order_problems(config: Config) -> Iterator[str]:

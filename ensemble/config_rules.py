@@ -8,6 +8,8 @@ from ensemble.config import ChainConfig, Config
 from ensemble.config_order import order_problems
 from ensemble.config_stream import stream_problems
 from ensemble.evaluation.metrics_file import path_of_today
+from ensemble.export.formula import names_in, parse_formula
+from models.ranking.tasks import task_problems
 from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
 from workflows.core.errors import ConfigError
 from workflows.features.checks import EVENT_COLUMNS, TABLE_COLUMNS, named_specs
@@ -120,6 +122,7 @@ def _labels(config: Config) -> Iterator[str]:
     for key, label in chosen.items():
         if label and label not in known:
             yield f"{key} = {label!r} is not among data.labels = {known}"
+    yield from task_problems(config.ranking, known)
     if config.ranking.training_examples == "impressions" and not known:
         why = "needs data.labels; use 'sampled' where every event is a positive"
         yield f"ranking.training_examples = 'impressions' {why}"
@@ -205,11 +208,29 @@ def _chain(config: Config) -> Iterator[str]:
             f"chain.layouts has 'merlin', which knows the standard graph alone, but chain.graph = {chain.graph!r}; "
             "drop one of them"
         )
+    yield from _utility(config)
     if max(config.evaluate.cutoffs) > chain.num_candidates:
         yield (
             f"evaluate.cutoffs has {max(config.evaluate.cutoffs)}, more than "
             f"chain.num_candidates = {chain.num_candidates}"
         )
+
+
+def _utility(config: Config) -> Iterator[str]:
+    text = config.chain.order.utility
+    if not text:
+        return
+    try:
+        names = list(names_in(parse_formula("chain.order.utility", text)))
+    except ConfigError as error:
+        yield str(error)
+        return
+    if not config.ranking.tasks:
+        yield "chain.order.utility is over [ranking.tasks], and there are none; add a table for each, or drop it"
+    elif not any(name in config.ranking.tasks for name in names):
+        yield f"chain.order.utility = {text!r} names none of the tasks {list(config.ranking.tasks)}; name one"
+    if "merlin" in config.chain.layouts:
+        yield "chain.layouts has 'merlin', which orders by score alone, beside chain.order.utility; drop one of them"
 
 
 def _filters(config: Config) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from ensemble.config import Config
 from workflows.core.given import Unused, refuse_unused
@@ -15,7 +16,7 @@ SECTIONS = ("retrieval", "neighbours", "sources", "index", "ranking")
 
 
 def refuse_after_data(run: Run, config: Config) -> None:
-    """Refuse keys of [split] and [features] that the tables leave without effect.
+    """Refuse keys of [split] and [features] that the tables leave without effect, and a utility without a value.
 
     Args:
         run: its data stage has finished.
@@ -23,6 +24,7 @@ def refuse_after_data(run: Run, config: Config) -> None:
 
     Raises:
         ConfigError: names the key, and why it has no effect.
+        DataError: the utility has no finite value for an item.
     """
     from workflows.features.unused import unused_by_lists
     from workflows.tables.unused import unused_by_valid
@@ -31,6 +33,18 @@ def refuse_after_data(run: Run, config: Config) -> None:
     if DataInfo.load(folder).valid_given:
         refuse_unused(config.given, unused_by_valid(config.split))
     refuse_unused(config.given, unused_by_lists(config.features, folder))
+    if utility := config.chain.order.utility:
+        _check_utility(utility, config, folder)
+
+
+def _check_utility(utility: str, config: Config, data: Path) -> None:
+    from ensemble.export.worth import worth_of
+    from models.ranking.tasks import resolve_tasks
+    from runtime.ranker.spec import TaskSpec
+
+    label = config.ranking.label or next(iter(config.data.labels))
+    tasks = [TaskSpec(task.name, task.parent) for task in resolve_tasks(config.ranking, label)]
+    worth_of(utility, tasks, data / "items.parquet")
 
 
 def refuse_after_features(run: Run, config: Config, sections: Sequence[str] = SECTIONS) -> None:

@@ -47,9 +47,11 @@ class OrderSpec:
 
     Attributes:
         explore: which slates are drawn, and how; None: none are.
+        utility: the formula by which slates are ordered, whose numbers are in worth.npy; empty: by the ranker's score.
     """
 
     explore: Exploration | None = None
+    utility: str = ""
 
 
 def draw_keys(seeds: NDArray, user_rows: NDArray) -> NDArray[np.uint64]:

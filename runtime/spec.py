@@ -17,6 +17,7 @@ from runtime.tensor import FLOATS, Tensor
 
 __all__ = [
     "ASKED_OF_DRAW",
+    "CANDIDATE_UTILITY",
     "CHAIN_FILE",
     "DRAWN",
     "DRAW_POLICY",
@@ -31,6 +32,7 @@ __all__ = [
     "LIVE_SEEN",
     "PATHS",
     "SEED",
+    "UTILITY",
     "ChainSpec",
     "LiveSpec",
     "SourceSpec",
@@ -62,6 +64,11 @@ DRAWN = (
 )
 # Between its steps: the seed of each slate, and the place in `runtime.order_spec.POLICIES` that it asks for.
 DRAW_SEED, DRAW_POLICY = "draw_seed", "draw_policy"
+
+
+# What candidates, and the items of a slate, are worth on average, where the config says what that is. (The tensors of
+# a Triton ensemble share one space of names.)
+CANDIDATE_UTILITY, UTILITY = "candidate_utility", "utility"
 
 
 def encoded(name: str) -> str:
@@ -172,6 +179,11 @@ class ChainSpec:
         return self.order is not None and self.order.explore is not None
 
     @property
+    def utility(self) -> str:
+        """The formula by which slates are ordered; empty: by the ranker's score."""
+        return self.order.utility if self.order is not None else ""
+
+    @property
     def request(self) -> tuple[Tensor, ...]:
         """The inputs of a request, user_id first."""
         return (
@@ -203,6 +215,7 @@ class ChainSpec:
             Tensor("score", "FP32", -1),
             Tensor("num_items", "INT32"),
             Tensor("path", "BYTES"),
+            *([Tensor(UTILITY, "FP32", -1)] if self.utility else []),
             *([Tensor("stream_offset", "INT64"), Tensor("state_age_ms", "INT64")] if self.live is not None else []),
             *(DRAWN if self.explores else ()),
         )
@@ -218,6 +231,8 @@ class ChainSpec:
         record = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.order is None:  # a chain that sorts has the file that it had before others could do more
             del record["order"]
+        if not self.ranker.tasks:
+            del record["ranker"]["tasks"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))
 
     @classmethod

@@ -158,7 +158,24 @@ def ranker_text(ranker: Mapping[str, Any]) -> str:
         f"Ranker on {ranker['num_rows']:,} rows ({rows}): AUC {ranker['auc']:.4f}, logloss "
         f"{ranker['logloss']:.4f} (constant: {ranker['constant_logloss']:.4f}), expected calibration error "
         f"{ranker['expected_calibration_error']:.4f}.{' ' + warning if warning else ''}{_frozen_words(ranker)}\n"
+        f"{_task_table(ranker.get('tasks', {}))}"
     )
+
+
+def _task_table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every task's probabilities beside what happened; empty without tasks."""
+    rows = []
+    for name, figures in tasks.items():
+        if "auc" not in figures:
+            rows.append(f"| {name} | {figures['skipped']} | - | - | - | - |")
+            continue
+        predicted, observed = figures["mean_probability"], figures["positive_share"]
+        rows.append(
+            f"| {name} | {figures['num_rows']:,} | {observed:.4f} | {predicted / observed:.3f} | {figures['auc']:.4f} "
+            f"| {figures['logloss']:.4f} |"
+        )
+    header = "\n| task | rows | happened | predicted / happened | AUC | logloss |\n|---|---:|---:|---:|---:|---:|\n"
+    return header + "\n".join(rows) + "\n" if rows else ""
 
 
 def _frozen_words(ranker: Mapping[str, Any]) -> str:

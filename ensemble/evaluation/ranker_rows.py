@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.config import Config
@@ -49,6 +50,8 @@ def ranker_quality(run: Run, config: Config) -> dict[str, Any]:
     quality |= {"label": meta.label or "interaction", "rows": ROWS[meta.training_examples]}
     if meta.training_examples != "impressions" or "auc" not in quality:
         return quality
+    if meta.tasks:
+        quality["tasks"] = _tasks(run)
     quality |= random_order(run, config, labels, probabilities)
     found = {UP_TO_EVENT: probabilities} | _frozen(run)
     if FROZEN in found:
@@ -107,6 +110,18 @@ def _frozen(run: Run) -> dict[str, NDArray]:
     if not is_ordered(run):
         return {}
     return {FROZEN: ranking_scores(run, "test", frozen_history(run, load_features(run)))[2]}
+
+
+def _tasks(run: Run) -> dict[str, dict[str, Any]]:
+    """Every task's figures over the displays where its label is known."""
+    from models.ranking.scores import task_scores
+
+    names, labels, found = task_scores(run, "test")
+    known = [np.isfinite(labels[:, place]) for place in range(len(names))]
+    return {
+        name: classification_quality(labels[rows, place], found[rows, place])
+        for place, (name, rows) in enumerate(zip(names, known, strict=True))
+    }
 
 
 def _figures(labels: NDArray, probabilities: NDArray) -> dict[str, float]:

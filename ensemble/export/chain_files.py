@@ -13,6 +13,7 @@ from ensemble.config import Config
 from ensemble.export.eligibility import allowed_items, eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.export.query import write_query
+from ensemble.export.worth import worth_of
 from ensemble.stream.catalogue import write_keys
 from models.dataset.features import Features, load_state
 from runtime.index.eligible import ELIGIBLE_FILE, RULES_FILE
@@ -22,7 +23,7 @@ from runtime.ranker.pairs import POPULARITY
 from runtime.ranker.spec import GATHERED, STORED, RankerSpec
 from runtime.spec import ChainSpec
 from runtime.steps.query import QUERY_FILE
-from runtime.steps.rank import reads_items
+from runtime.steps.rank import WORTH_FILE, reads_items
 from runtime.stream.items import KEY_ROWS_FILE, KEYS_FILE
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
@@ -73,6 +74,7 @@ class ChainFiles:
             "popular.npy": lambda target: np.save(target, popularity_order(self._ordered_items(), self._popularity())),
             "popular_scores.npy": self._write_popularity,
             "ranker": self._write_ranker,
+            WORTH_FILE: self._write_worth,
         }
 
     def write(self, name: str, folder: Path) -> None:
@@ -138,6 +140,10 @@ class ChainFiles:
     def _write_query(self, target: Path) -> None:
         ranker = self._run.folder("ranking") / "ranker_query.onnx" if self._spec.ranker.factored else None
         write_query(self._run.folder("retrieval") / "query_tower.onnx", ranker, target.parent)
+
+    def _write_worth(self, target: Path) -> None:
+        items = self._run.folder("data") / "items.parquet"
+        _save(target, worth_of(self._spec.utility, self._spec.ranker.tasks, items))
 
     def _write_ranker(self, target: Path) -> None:
         for name in _ranker_files(self._spec.ranker):

@@ -19,7 +19,7 @@ from runtime.ranker.items import load_items
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, STREAM, STREAM_KNOWN, TOWER_SCORE
 from runtime.request import never_drawn
 from runtime.spec import KNOWN_USER, PATHS, ChainSpec
-from runtime.steps.rank import PlainScorer
+from runtime.steps.rank import WORTH_FILE, PlainScorer
 from runtime.stream.live import without_live_state
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -85,6 +85,7 @@ class BruteForce:
         self._folder, self._chain = run.folder("ranking"), chain_folder
         self._further = {s.name: s for s in spec.sources if (s.weight or s.quota) and s.name not in PLAIN}
         self._sources = run.folder("sources") / "serve"
+        self._worth = np.load(chain_folder / WORTH_FILE) if spec.utility else None
 
     def inputs(self, user: int, context: Mapping[str, NDArray] | None = None) -> dict[str, NDArray]:
         """Encoded query features [1, ...] of a known user; context features [1, 1], all null where none are given."""
@@ -150,16 +151,32 @@ class BruteForce:
             return ""
         at_least, at_most = self._retrieved(scores, allowed, count)
         logits = np.full(len(allowed), np.nan)
-        logits[at_most] = self.logits(
-            inputs, at_most, {name: scores[name][at_most] for name in (TOWER_SCORE, NEIGHBOUR_SCORE)}
-        )
+        found = self.logits(inputs, at_most, {name: scores[name][at_most] for name in (TOWER_SCORE, NEIGHBOUR_SCORE)})
+        logits[at_most] = found[:, 0]
         # Probabilities that float32 rounds to 0 or 1 have no logit to compare.
         with np.errstate(divide="ignore"):
             shown = np.log(probabilities.astype(np.float64)) - np.log1p(-probabilities.astype(np.float64))
         clear = np.abs(logits[rows]) < 8
         if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
             return "a score differs"
-        return self._order_problem(logits, rows, at_least, at_most)
+        if self._worth is None:
+            return self._order_problem(logits, rows, at_least, at_most)
+        utilities = np.full(len(allowed), np.nan)
+        utilities[at_most] = self._utilities(found, at_most)
+        return self._order_problem(utilities, rows, at_least, at_most, float(np.abs(self._worth).max()))
+
+    def _utilities(self, logits: NDArray, rows: NDArray) -> NDArray[np.float64]:
+        """What some items are worth on average, [C], of their logits [C, T]: every task's own way up multiplied out."""
+        assert self._worth is not None
+        chances = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+        total: NDArray[np.float64] = self._worth[rows, 0].astype(np.float64)
+        for place, task in enumerate(self._spec.ranker.tasks):
+            happens, above = chances[:, place].copy(), task.parent
+            while above >= 0:
+                happens *= chances[:, above]
+                above = self._spec.ranker.tasks[above].parent
+            total += happens * self._worth[rows, 1 + place]
+        return total
 
     def _neighbour_scores(self, user: int) -> NDArray[np.float64]:
         """The neighbour score of every item, float64 [N], summed item by item."""
@@ -204,16 +221,18 @@ class BruteForce:
         at_most = np.flatnonzero(kept | (union(-RETRIEVAL_TOLERANCE) & (merged > low - step)))
         return at_least, at_most
 
-    def _order_problem(self, logits: NDArray, rows: NDArray, at_least: NDArray, at_most: NDArray) -> str:
+    def _order_problem(
+        self, logits: NDArray, rows: NDArray, at_least: NDArray, at_most: NDArray, scale: float = 1.0
+    ) -> str:
         """Check that the score at each place of the slate lies between both bounds of what can be retrieved."""
         got = logits[rows]
         low, high = (np.sort(logits[found])[::-1][: len(rows)] for found in (at_least, at_most))
-        tolerance = LOGIT_TOLERANCE + 1e-3 * np.abs(got)
+        tolerance = LOGIT_TOLERANCE * scale + 1e-3 * np.abs(got)
         in_bounds = (got[: len(low)] >= low - tolerance[: len(low)]).all() and (got <= high + tolerance).all()
         return "" if in_bounds else "a better item was left out"
 
     def logits(self, inputs: dict[str, NDArray], rows: NDArray, scores: dict[str, NDArray]) -> NDArray:
-        """Ranking logits of some items, [C].
+        """Ranking logits of some items, [C, T]; without tasks T is 1.
 
         Args:
             inputs: encoded query features [1, ...].
@@ -225,7 +244,7 @@ class BruteForce:
         pair = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
         pair = pair.astype(np.float32)  # (C, P)
         if not self._spec.ranker.factored:
-            return PlainScorer(self._chain, self._spec).one(inputs, rows, pair)
+            return PlainScorer(self._chain, self._spec).one(inputs, rows, pair).reshape(len(rows), -1)
         query = OnnxGraph(self._folder / "ranker_query.onnx").run(inputs)
         fields, hidden = load_items(self._folder, self._features.items)(rows)
         with np.load(self._folder / "top.npz", allow_pickle=False) as top:
@@ -233,7 +252,7 @@ class BruteForce:
             value = dots @ top["cross"] + hidden + query["hidden"] + pair @ top["pair"]
             for layer in range(1, sum(name.startswith("w") for name in top.files) + 1):
                 value = np.maximum(value, 0) @ top[f"w{layer}"] + top[f"b{layer}"]
-            logits: NDArray = value[:, 0] + pair @ top["skip"]
+            logits: NDArray = value + (pair @ top["skip"]).reshape(len(rows), -1)
         return logits
 
     def _shares(self, history: NDArray, rows: NDArray) -> dict[str, NDArray]:

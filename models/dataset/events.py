@@ -90,6 +90,12 @@ class Events:
             self._num_rows = sum(len(self._keep(read_parts([path], names))["user_row"]) for path in self._parts)
         return self._num_rows
 
+    @property
+    def latest(self) -> int:
+        """The largest `at` of all parts, nanoseconds; the least int64 without events."""
+        ends = [read_parts([path], ["at"])["at"] for path in self._parts]
+        return max((int(at.max()) for at in ends if len(at)), default=np.iinfo(np.int64).min)
+
     def batches(
         self, batch_size: int, *, seed: int | None = None, shard: Shard | None = None, drop_last: bool = False
     ) -> Iterator[Batch]:

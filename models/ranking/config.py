@@ -9,9 +9,26 @@ import msgspec
 from workflows.core.device import DeviceKind
 from workflows.core.section import Count, Fraction, NonNegative, Positive, Section
 
-__all__ = ["RankingConfig"]
+__all__ = ["RankingConfig", "TaskConfig"]
 
 Spread = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class TaskConfig(Section, frozen=True):
+    """One outcome of a display that the ranker predicts: [ranking.tasks.NAME].
+
+    Attributes:
+        label: label column, 1 where it happened.
+        after: the task that must have happened first (a purchase after a click); empty: none.
+        weight: of its loss, beside those of the other tasks.
+        matures_after: days until its label is final (a return, after a purchase). Where `after` happened later than
+            that before the last event of the training examples, the label counts as not known yet.
+    """
+
+    label: str
+    after: str = ""
+    weight: Positive = 1.0
+    matures_after: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
 
 
 class RankingConfig(Section, frozen=True):
@@ -22,6 +39,9 @@ class RankingConfig(Section, frozen=True):
         bottom: widths of the MLP over continuous features, per side, before the last layer of width embedding_dim.
         top: widths of the MLP over the interactions, before the one logit.
         label: label column to predict; empty: the first label.
+        tasks: several outcomes by name instead of the one label, for [chain.order] utility. They share all but the last
+            layer. One of them is the label itself, after nothing, and its probability stays the score of a slate. They
+            need impressions.
         training_examples: "impressions": the logged events with their labels; "sampled": positives plus drawn
             negatives; "auto": impressions where a label has both values, sampled elsewhere.
         negatives_per_positive: for "sampled".
@@ -55,6 +75,7 @@ class RankingConfig(Section, frozen=True):
     bottom: tuple[Count, ...] = (64,)
     top: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (128, 64)
     label: str = ""
+    tasks: dict[str, TaskConfig] = {}
     training_examples: Literal["auto", "impressions", "sampled"] = "auto"
     negatives_per_positive: Count = 20
     retrieved_negatives: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 1.0

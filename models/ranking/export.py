@@ -124,12 +124,13 @@ def _compare(folder: Path, model: Ranker, features: Features) -> tuple[bool, flo
     inputs |= features.item_inputs(rows.ravel())
     if model.num_pairs:
         inputs[PAIR] = pair
-    expected = model(_constants(inputs)).numpy().reshape(rows.shape)
+    expected = model(_constants(inputs)).numpy().reshape(got.shape)
     difference = float(np.abs(got - expected).max() / max(1.0, float(np.abs(expected).max())))
-    return difference < RELATIVE_TOLERANCE and _same_top(got, expected, difference), difference
+    first = [logits[..., 0] if model.tasks else logits for logits in (got, expected)]
+    return difference < RELATIVE_TOLERANCE and _same_top(first[0], first[1]), difference
 
 
-def _same_top(got: np.ndarray, expected: np.ndarray, difference: float) -> bool:
+def _same_top(got: np.ndarray, expected: np.ndarray) -> bool:
     """Whether the model's own logits of the factored top items are its best ones, up to rounding."""
     chosen = np.take_along_axis(expected, np.argsort(-got, axis=1, kind="stable")[:, :TOP], axis=1)
     best = -np.sort(-expected, axis=1)[:, :TOP]

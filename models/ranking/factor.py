@@ -42,7 +42,7 @@ class Factors:
         of_query, of_item = q < num_query_fields, p >= num_query_fields
         num_dots, dim = len(p), (len(kernel) - len(p) - model.num_pairs) // 2
         scale, mean = model.pair_scale.numpy(), model.pair_mean.numpy()
-        skip = model.skip.numpy() / scale
+        skip = (model.skip.numpy().T / scale).T
         pair_kernel = kernel[num_dots + 2 * dim :]
         self.pair = pair_kernel / scale[:, None]
         self.skip = skip
@@ -127,25 +127,28 @@ class Factors:
 
 
 def _with_wide(layers: list[list[NDArray]], wide: NDArray[np.float32]) -> list[list[NDArray]]:
-    """The same network with the linear part as two more units of every layer, so that the served form needs no other.
+    """The same network with the linear part as 2 T more units of every layer, so that the served form needs no other.
 
     z = relu(z) - relu(-z): the units hold z and -z before each ReLU, and the last layer takes their difference.
 
     Args:
-        layers: kernel [I, O] and bias [O] of each layer, ReLU between them; the last has one output.
-        wide: [I', 1], weighs the first I' inputs linearly.
+        layers: kernel [I, O] and bias [O] of each layer, ReLU between them; the last has T outputs.
+        wide: [I', T], weighs the first I' inputs linearly.
     """
     (kernel, bias), *rest = layers
+    num_tasks = wide.shape[1]
+    more = 2 * num_tasks
     padded = np.pad(wide, ((0, len(kernel) - len(wide)), (0, 0)))
-    widened = [[np.concatenate([kernel, padded, -padded], axis=1), np.append(bias, [0.0, 0.0])]]
-    difference = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    widened = [[np.concatenate([kernel, padded, -padded], axis=1), np.append(bias, np.zeros(more))]]
+    one = np.eye(num_tasks)
+    difference = np.block([[one, -one], [-one, one]])
     for number, (kernel, bias) in enumerate(rest, start=1):
-        outputs = 0 if number == len(rest) else 2
-        kernel = np.pad(kernel, ((0, 2), (0, outputs)))
+        outputs = 0 if number == len(rest) else more
+        kernel = np.pad(kernel, ((0, more), (0, outputs)))
         if outputs:
-            kernel[-2:, -2:] = difference
+            kernel[-more:, -more:] = difference
         else:
-            kernel[-2:, 0] = difference[:, 0]
+            kernel[-more:] = difference[:, :num_tasks]
         widened.append([kernel, np.pad(bias, (0, outputs))])
     return [[kernel.astype(np.float32), bias.astype(np.float32)] for kernel, bias in widened]
 

@@ -14,6 +14,7 @@ from models.ranking.config import RankingConfig
 from models.ranking.groups import Group, GroupSource
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
+from models.ranking.task_loss import task_losses
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
 from models.training.optimizer import Adam, cosine
@@ -38,14 +39,14 @@ NO_ITEM_LOGIT = -1e9
 
 
 class Predictions(msgspec.Struct, frozen=True):
-    """Logits of a source, in its order: logits, labels and mask, each [R, M]."""
+    """Logits of a source, in its order: logits and labels [R, M], of tasks [R, M, T], and mask [R, M]."""
 
     logits: NDArray[np.float32]
     labels: NDArray[np.float32]
     mask: NDArray[np.bool_]
 
     def flat(self) -> tuple[NDArray, NDArray]:
-        """Labels and logits of the items that exist."""
+        """Labels and logits of the items that exist, [N], of tasks [N, T]."""
         return self.labels[self.mask], self.logits[self.mask]
 
 
@@ -116,7 +117,7 @@ def fit(
                 counts.append(len(group.labels))
                 if len(losses) % CHECKED_EVERY == 0:
                     check_loss("ranking", epoch, len(losses), team.mean(float(losses[-1])), _remedies(config))
-                bar.advance(bar.task_ids[0], group.labels.size)
+                bar.advance(bar.task_ids[0], group.mask.size)
         record: dict[str, Any] = {"epoch": epoch + 1, "train_loss": team.mean(_mean_loss(losses, counts))}
         check_loss("ranking", epoch, len(losses), record["train_loss"], _remedies(config))
         if valid is not None:
@@ -187,6 +188,9 @@ def _validate(scorer: Scorer, valid: GroupSource, config: RankingConfig) -> dict
     labels, logits = found.flat()
     if valid.listwise:
         loss = float(tf.reduce_mean(group_losses(found.logits, found.labels, found.mask, True)))
+    elif tasks := scorer.model.tasks:
+        loss = float(tf.reduce_mean(task_losses(tf.constant(logits), tf.constant(labels), tasks)))
+        labels, logits = labels[:, 0], logits[:, 0]
     else:
         loss = log_loss(labels, sigmoid(logits))
     return {"valid_loss": loss, "valid_auc": auc(labels, logits)}
@@ -217,7 +221,10 @@ def compile_step(
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = _forward(model, query, items, pair, labels, noise)
-            loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
+            if model.tasks:
+                loss = tf.reduce_mean(task_losses(logits[:, 0], labels[:, 0], model.tasks))
+            else:
+                loss = tf.reduce_mean(group_losses(logits, labels, mask, source.listwise))
             total = loss + prior({**query, **items}, tf.shape(labels)[0]) if prior else loss
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(team.average(tape.gradient(total, variables)), variables, strict=True))
@@ -242,7 +249,7 @@ def _signature(example: Group) -> Any:
 def _forward(
     model: Ranker, query: Any, items: Any, pair: tf.Tensor, labels: tf.Tensor, noise: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Logits [G, M]; each query is encoded once for its M items."""
+    """Logits [G, M], of tasks [G, M, T]; each query is encoded once for its M items."""
     width = tf.shape(labels)[1]
     fields = tf.repeat(model.query_fields(query, noise), width, axis=0)
     flat = tf.reshape(pair, (-1, model.num_pairs))

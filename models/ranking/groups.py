@@ -7,7 +7,7 @@ input.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.dataset.features import Batch, Events, Features, Shard
 from models.ranking.live import Hide
 from models.ranking.pairing import PairSource
+from models.ranking.tasks import Task, label_matrix
 from workflows.features.schema import HISTORY
 
 __all__ = ["Group", "GroupSource", "ImpressionGroups", "SampledGroups"]
@@ -29,7 +30,7 @@ class Group(msgspec.Struct, frozen=True):
         query: query features by name, [G, 1] or [G, L].
         items: item features by name, [G * M, 1] or [G * M, L].
         pair: float32 [G, M, P].
-        labels: float32 [G, M].
+        labels: float32 [G, M]; of T tasks [G, M, T], NaN where a label is not known.
         mask: bool [G, M], false where a group has fewer than M items.
     """
 
@@ -71,6 +72,7 @@ class ImpressionGroups:
         pairs: gives the pair features.
         history: int32 [U, L], codes that stand for the history of every event of a user; None: each has its own.
         hide: hides the live state from some of the shuffled rows; None: from none.
+        tasks: several outcomes instead of the label.
     """
 
     listwise = False
@@ -83,8 +85,10 @@ class ImpressionGroups:
         pairs: PairSource,
         history: NDArray[np.int32] | None = None,
         hide: Hide | None = None,
+        tasks: Sequence[Task] = (),
     ) -> None:
         self._events = events.select(known_items_only=True)
+        self._tasks, self._end = tuple(tasks), events.latest if tasks else 0
         self._label, self._features, self._pairs = label, features, pairs
         self._history, self._hide = history, hide
         self._shard = Shard()
@@ -113,9 +117,15 @@ class ImpressionGroups:
                 query=query,
                 items=self._features.item_inputs(rows),
                 pair=pair,
-                labels=events[self._label][:, None].astype(np.float32),
+                labels=self._labels(events)[:, None],
                 mask=np.ones((len(rows), 1), bool),
             )
+
+    def _labels(self, events: Batch) -> NDArray[np.float32]:
+        """float32 [B], or [B, T]."""
+        if self._tasks:
+            return label_matrix(self._tasks, events, self._end)
+        return events[self._label].astype(np.float32)
 
 
 class SampledGroups:

@@ -44,6 +44,21 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in FIGURES}
 
 
+class TaskCalibration(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome that the ranker has a logit for, and how well the probability that it happens fits its label.
+
+    Attributes:
+        task: its name.
+        parent: the place of the task that must have happened first; -1: none. The logit is that of the probability
+            given that one, and factor and offset are of that logit.
+        calibration: over all displays where the label is known.
+    """
+
+    task: str
+    parent: int
+    calibration: Calibration
+
+
 class RankingMeta(Meta, frozen=True, kw_only=True):
     """The ranker.
 
@@ -60,6 +75,7 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
         training_examples: logged events, or positives beside drawn negatives.
         calibration: on what was held out.
         shares: pair features that compare a candidate with the user's latest items.
+        tasks: the outcomes that it has a logit for, the label's first; none: the label alone.
     """
 
     stage: ClassVar[str] = "ranking"
@@ -79,8 +95,10 @@ class RankingMeta(Meta, frozen=True, kw_only=True):
     training_examples: Literal["impressions", "sampled"]
     calibration: Calibration
     shares: tuple[ShareSpec, ...] = ()
+    tasks: tuple[TaskCalibration, ...] = ()
 
     @property
     def spec(self) -> RankerSpec:
         """The part that the server reads."""
-        return msgspec.convert(msgspec.to_builtins(self), RankerSpec)
+        tasks = [{"name": task.task, "parent": task.parent} for task in self.tasks]
+        return msgspec.convert({**msgspec.to_builtins(self), "tasks": tasks}, RankerSpec)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from models.ranking.config import RankingConfig
 from models.ranking.tables import NormalTable
+from models.ranking.tasks import Task
 from workflows.features.schema import ITEM_ID, OOV, USER_ID, Feature, FeatureSchema
 
 __all__ = ["PairDots", "Ranker", "pair_positions"]
@@ -64,6 +65,7 @@ class Ranker(tf.keras.Model):
         config: sizes; `use_user_id` "auto" is for the stage to settle, and is no here.
         pair_mean, pair_scale: float32 [P] of the training examples; pair features are standardised inside.
         skip: float32 [P], initial weights from standardised pair features straight to the logit.
+        tasks: T outcomes that it has a logit for; none: the label, T is 1.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Ranker(tf.keras.Model):
         pair_mean: NDArray,
         pair_scale: NDArray,
         skip: NDArray,
+        tasks: Sequence[Task] = (),
     ) -> None:
         super().__init__(name="ranker")
+        self.tasks, num_tasks = tuple(tasks), max(len(tasks), 1)
         self.query_features = [f for f in schema.query if config.use_user_id is True or f.name != USER_ID]
         self.item_features = list(schema.side("item"))
         self.num_pairs = len(pair_mean)
@@ -95,16 +99,19 @@ class Ranker(tf.keras.Model):
         self._num_dots = num_fields * (num_fields - 1) // 2
         self._dots = PairDots()
         self.top = mm.MLPBlock(list(config.top))
-        self.last = tf.keras.layers.Dense(1)
+        self.last = tf.keras.layers.Dense(num_tasks)
         self.wide = self.add_weight(
             name="wide",
-            shape=(self._num_dots + 2 * dim, 1),
-            initializer=tf.constant_initializer(self._first_wide(self._num_dots + 2 * dim)),
+            shape=(self._num_dots + 2 * dim, num_tasks),
+            initializer=tf.constant_initializer(self._first_wide(self._num_dots + 2 * dim, num_tasks)),
         )
         self.pair_mean = self._constant("pair_mean", pair_mean)
         self.pair_scale = self._constant("pair_scale", pair_scale)
+        first_skip = np.repeat(np.asarray(skip, np.float32)[:, None], num_tasks, axis=1)
         self.skip = self.add_weight(
-            name="skip", shape=(self.num_pairs,), initializer=tf.constant_initializer(np.asarray(skip, np.float32))
+            name="skip",
+            shape=(self.num_pairs, num_tasks) if self.tasks else (self.num_pairs,),
+            initializer=tf.constant_initializer(first_skip if self.tasks else first_skip[:, 0]),
         )
 
     def query_fields(self, inputs: Tensors, noise: tf.Tensor | None = None) -> tf.Tensor:
@@ -123,22 +130,23 @@ class Ranker(tf.keras.Model):
     def logits(
         self, query: tf.Tensor, item: tf.Tensor, pair: tf.Tensor | None, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Fields of both sides and raw pair features [B, P] -> logit float32 [B, 1]; noise as in `query_fields`."""
+        """Fields of both sides and raw pair features [B, P] -> logits float32 [B, T]; noise as in `query_fields`."""
         shared = tf.concat([self._dots(tf.concat([query, item], axis=1)), query[:, -1], item[:, -1]], axis=1)
         if self.num_pairs:
             scaled = (pair - self.pair_mean) / self.pair_scale
         inputs = tf.concat([shared, scaled], axis=1) if self.num_pairs else shared
         logit = self.last(self._hidden(inputs, noise)) + tf.matmul(shared, self.wide)
         if self.num_pairs:
-            logit += tf.reduce_sum(scaled * self.skip, axis=1, keepdims=True)
+            skip = tf.matmul(scaled, self.skip) if self.tasks else tf.reduce_sum(scaled * self.skip, 1, keepdims=True)
+            logit += skip
         return logit
 
     def call(self, inputs: Tensors) -> tf.Tensor:
-        """Query and item features by name, each [B, 1] or [B, L], and `pair` [B, P] -> logit float32 [B, 1]."""
+        """Query and item features by name, each [B, 1] or [B, L], and `pair` [B, P] -> logits float32 [B, T]."""
         return self.logits(self.query_fields(inputs), self.item_fields(inputs), inputs.get("pair"))
 
-    def rescale(self, factor: float, offset: float) -> None:
-        """Replace the logit z by factor * z + offset: calibration that leaves the order as it is."""
+    def rescale(self, factor: float | NDArray, offset: float | NDArray) -> None:
+        """Replace each task's logit z by factor * z + offset, [T]: calibration that leaves its order as it is."""
         self.last.kernel.assign(self.last.kernel * factor)
         self.last.bias.assign(self.last.bias * factor + offset)
         self.wide.assign(self.wide * factor)
@@ -169,10 +177,10 @@ class Ranker(tf.keras.Model):
         layers = [layer.dense.get_weights() for layer in self._bottoms[side].layers if hasattr(layer, "dense")]
         return [(kernel, bias) for kernel, bias in layers]
 
-    def _first_wide(self, length: int) -> NDArray[np.float32]:
-        """1 for the dot of every user field with every item field, else 0; float32 [length, 1]."""
+    def _first_wide(self, length: int, num_tasks: int) -> NDArray[np.float32]:
+        """1 for the dot of every user field with every item field, else 0; float32 [length, T]."""
         p, q = pair_positions(self.num_query_fields + self.num_item_fields)
-        first = np.zeros((length, 1), np.float32)
+        first = np.zeros((length, num_tasks), np.float32)
         first[np.flatnonzero((p < self.num_query_fields) & (q >= self.num_query_fields))] = 1.0
         return first
 

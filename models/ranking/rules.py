@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.features import Events
 from models.ranking.config import RankingConfig
+from models.ranking.tasks import Task
 from workflows.core.errors import ConfigError
 
-__all__ = ["MIN_SHARE_BETWEEN_USERS", "LabelCounts", "count_labels", "trains_on_samples", "wants_user_id"]
+__all__ = [
+    "MIN_SHARE_BETWEEN_USERS",
+    "LabelCounts",
+    "check_tasks",
+    "count_labels",
+    "trains_on_samples",
+    "wants_user_id",
+]
 
 MIN_SHARE_BETWEEN_USERS = 0.05
 SCAN_ROWS = 100_000
@@ -86,6 +96,40 @@ def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) ->
             f"{label or 'no label'!r}; use 'sampled' or 'auto'"
         )
     return config.training_examples == "sampled" or not counts.has_both
+
+
+def check_tasks(events: Events, tasks: Sequence[Task], label: str, *, sampled: bool) -> None:
+    """Refuse tasks that the train split cannot teach.
+
+    Args:
+        events: of the train split.
+        tasks: in order.
+        label: that of the first.
+        sampled: the training examples are sampled ones.
+
+    Raises:
+        ConfigError: there are no displays without a click, a task never happens, or its parent mostly did not.
+    """
+    if sampled:
+        raise ConfigError(
+            f"ranking.tasks needs logged impressions: the label {label!r} has one value only in the train split"
+        )
+    happened, alone = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
+    for batch in events.batches(SCAN_ROWS):
+        for place, task in enumerate(tasks):
+            positive = batch[task.label] > 0.5
+            happened[place] += positive.sum()
+            if task.parent >= 0:
+                alone[place] += (positive & (batch[tasks[task.parent].label] <= 0.5)).sum()
+    for task, total, without in zip(tasks, happened.tolist(), alone.tolist(), strict=True):
+        if not total:
+            raise ConfigError(f"ranking.tasks.{task.name}: no event of the train split has {task.label} = 1; drop it")
+        if 2 * without > total:
+            parent = tasks[task.parent].label
+            raise ConfigError(
+                f"ranking.tasks.{task.name}: {without} of {total} events with {task.label} = 1 have {parent} = 0; one "
+                f"row of the events must hold a display with all that followed; join {task.label} to the display's row"
+            )
 
 
 def wants_user_id(counts: LabelCounts, config: RankingConfig, *, sampled: bool) -> bool:

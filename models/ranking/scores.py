@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,13 @@ from models.onnx.export import session
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
 from models.ranking.meta import RankingMeta
+from models.ranking.tasks import Task, resolve_tasks
+from runtime.ranker.tasks import probabilities
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
 
-__all__ = ["ranking_scores", "recorded_config"]
+__all__ = ["ranking_scores", "recorded_config", "task_scores"]
 
 BATCH_ROWS = 8192
 # What was known when a split began.
@@ -48,12 +51,48 @@ def ranking_scores(
     Raises:
         ArtefactError: ranking, or a stage before it, has not finished.
     """
-    folder = run.require("ranking", check=False)
-    meta = RankingMeta.load(folder)
-    config = recorded_config(folder)
-    found = _source(run, config, load_features(run), meta, split, history)
+    found = _scored(run, split, history, with_tasks=False)
     if found is None:
         return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0)
+    users, labels, logits = found
+    return users, labels, 0.5 * (1.0 + np.tanh(0.5 * logits[:, 0].astype(np.float64)))
+
+
+def task_scores(
+    run: Run, split: Literal["valid", "test"]
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float64]]:
+    """Score the impressions of a split for every task.
+
+    Args:
+        run: its ranking stage has finished.
+        split: which.
+
+    Returns:
+        The tasks, T of them, none where the ranker has none; labels float32 [R, T], NaN where one is not known at the
+        end of the split; and float64 [R, T], the probability that each task happens.
+
+    Raises:
+        ArtefactError: ranking, or a stage before it, has not finished.
+    """
+    tasks = RankingMeta.load(run.require("ranking", check=False)).tasks
+    found = _scored(run, split, None, with_tasks=True) if tasks else None
+    names = tuple(task.task for task in tasks)
+    if found is None:
+        return names, np.zeros((0, len(names)), np.float32), np.zeros((0, len(names)))
+    _, labels, logits = found
+    return names, labels, probabilities(logits.astype(np.float64), [task.parent for task in tasks])
+
+
+def _scored(
+    run: Run, split: Literal["valid", "test"], history: NDArray[np.int32] | None, *, with_tasks: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]] | None:
+    """Users [R], labels [R] or with tasks [R, T], logits [R, T]; None where no row can be scored."""
+    folder = run.require("ranking", check=False)
+    meta, config = RankingMeta.load(folder), recorded_config(folder)
+    tasks = resolve_tasks(config, meta.label) if with_tasks else ()
+    found = _source(run, config, load_features(run), meta, split, history, tasks)
+    if found is None:
+        return None
     source, owner = found
     graph = session(folder / "ranker.onnx", num_threads=0)
     wanted = {node.name for node in graph.get_inputs()}
@@ -61,13 +100,13 @@ def ranking_scores(
     for group in source.batches(BATCH_ROWS):
         width = group.labels.shape[1]
         feeds = {name: np.repeat(values, width, axis=0) for name, values in group.query.items()} | group.items
-        feeds["pair"] = group.pair.reshape(group.labels.size, -1)
+        feeds["pair"] = group.pair.reshape(group.mask.size, -1)
         answer = graph.run(["logit"], {name: values for name, values in feeds.items() if name in wanted})[0]
         labels.append(group.labels[group.mask])
-        logits.append(answer.reshape(group.labels.shape)[group.mask])
+        logits.append(answer[group.mask.ravel()])
         masks.append(group.mask.sum(axis=1))
     users = np.repeat(owner.astype(np.int64), np.concatenate(masks))
-    return users, np.concatenate(labels), 0.5 * (1.0 + np.tanh(0.5 * np.concatenate(logits).astype(np.float64)))
+    return users, np.concatenate(labels), np.concatenate(logits)
 
 
 def recorded_config(folder: Path) -> RankingConfig:
@@ -94,6 +133,7 @@ def _source(
     meta: RankingMeta,
     split: Literal["valid", "test"],
     history: NDArray[np.int32] | None,
+    tasks: Sequence[Task],
 ) -> tuple[GroupSource, NDArray] | None:
     """The rows of a split and the user of each group; None where there is none."""
     from models.ranking.groups import ImpressionGroups
@@ -106,7 +146,8 @@ def _source(
         if not len(events):
             return None
         pairs = pairs_as_of(run, features, names, SNAPSHOT[split], state)
-        return ImpressionGroups(events, meta.label, features, pairs, history), events.columns["user_row"]
+        shown = ImpressionGroups(events, meta.label, features, pairs, history, tasks=tasks)
+        return shown, events.columns["user_row"]
     positives = events.select(positives_of=meta.label).columns
     if not is_new(positives, state).any():
         return None

@@ -12,6 +12,7 @@ from models.ranking.latest import hold_back_latest
 from models.ranking.live import hide_of
 from models.ranking.pairing import pairs_as_of
 from models.ranking.sampling import sample_groups
+from models.ranking.tasks import resolve_tasks
 from workflows.core import console
 from workflows.core.run import Run
 
@@ -42,8 +43,10 @@ def training_sources(
     state = load_state(run, "train")
     pairs = pairs_as_of(run, features, names, "train", state)
     splits = (("train",), ("valid",), ("train", "valid"))
-    hide = hide_of(run, features, names)
-    train, valid, both = (ImpressionGroups(load_events(run, *s), label, features, pairs, hide=hide) for s in splits)
+    hide, tasks = hide_of(run, features, names), resolve_tasks(config, label)
+    train, valid, both = (
+        ImpressionGroups(load_events(run, *s), label, features, pairs, hide=hide, tasks=tasks) for s in splits
+    )
     return (train, valid, both) if valid.num_rows else (train, None, None)
 
 

@@ -80,7 +80,10 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         if folder is None or calibration is None:
             return {}
         shape = trainer.export(folder, calibration)
-    _say_calibration(calibration)
+    for outcome in trainer.task_calibrations:
+        _say_calibration(outcome.calibration, f"{outcome.task} ")
+    if not trainer.task_calibrations:
+        _say_calibration(calibration)
     _write_popularity(run, task.pair_inputs, folder)
     _meta(task, trainer, shape, calibration).save(folder)
     _write_json(folder / "history.json", history)
@@ -106,13 +109,14 @@ def _meta(task: RankingTask, trainer: Trainer, shape: Mapping[str, Any], calibra
         training_examples=task.training_examples,
         calibration=calibration,
         shares=task.shares,
+        tasks=trainer.task_calibrations,
     )
 
 
-def _say_calibration(calibration: Calibration) -> None:
+def _say_calibration(calibration: Calibration, task: str = "") -> None:
     known = {name.replace("_", " "): value for name, value in calibration.figures.items() if value is not None}
     figures = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-    console.say(f"ranking: on {calibration.on}: {figures}")
+    console.say(f"ranking: {task}on {calibration.on}: {figures}")
 
 
 def _write_popularity(run: Run, names: list[str], folder: Path) -> None:

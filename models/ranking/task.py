@@ -11,8 +11,9 @@ from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
 from models.ranking.live import live_pairs, share_specs
 from models.ranking.pairing import choose_pairs
-from models.ranking.rules import count_labels, trains_on_samples, wants_user_id
+from models.ranking.rules import check_tasks, count_labels, trains_on_samples, wants_user_id
 from models.ranking.sources import training_sources
+from models.ranking.tasks import Task, resolve_tasks
 from runtime.ranker.spec import ShareSpec
 from workflows.core import console
 from workflows.core.run import Run
@@ -27,6 +28,7 @@ class RankingTask(msgspec.Struct, frozen=True):
         config: with what the log decided where it says "auto".
         features: of the run.
         label: to predict; "" where every event is a positive one.
+        tasks: several outcomes instead of it; none: the label alone.
         pair_inputs: the pair features, in order.
         shares: those that compare a candidate with the user's latest items.
         training_examples: logged impressions, or positives beside drawn negatives.
@@ -38,6 +40,7 @@ class RankingTask(msgspec.Struct, frozen=True):
     config: RankingConfig
     features: Features
     label: str
+    tasks: tuple[Task, ...]
     pair_inputs: list[str]
     shares: tuple[ShareSpec, ...]
     training_examples: Literal["impressions", "sampled"]
@@ -55,12 +58,15 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
     """Read the log, resolve every "auto", and print the choices.
 
     Raises:
-        ConfigError: the label is not one of the data's, or impressions are asked for without one.
+        ConfigError: the label is not one of the data's, impressions are asked for without one, or the tasks do not fit
+            the log.
     """
     features = load_features(run)
     label = positive_label(features.schema, config.label)
     counts = count_labels(load_events(run, "train"), label, features.num_users)
     sampled = trains_on_samples(counts, label, config)
+    if config.tasks:
+        check_tasks(load_events(run, "train"), resolve_tasks(config, label), label, sampled=sampled)
     config = msgspec.structs.replace(config, use_user_id=wants_user_id(counts, config, sampled=sampled))
     names = [*choose_pairs(config, sampled=sampled), *live_pairs(run)]
     _say(config, label, names, sampled=sampled)
@@ -74,6 +80,7 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
         config,
         features,
         label,
+        resolve_tasks(config, label),
         names,
         share_specs(run, features),
         "sampled" if sampled else "impressions",
@@ -85,10 +92,11 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
 
 def _say(config: RankingConfig, label: str, names: list[str], *, sampled: bool) -> None:
     positives = f"events with {label} = 1" if label else "events"
+    learnt = f"tasks {', '.join(config.tasks)}" if config.tasks else f"label {label}"
     trained_on = (
         f"{positives}, each beside {config.negatives_per_positive} drawn negatives"
         if sampled
-        else (f"logged events, label {label}")
+        else f"logged events, {learnt}"
     )
     console.say(
         f"train-ranking: on {trained_on}; pair features {', '.join(names) or 'none'}, "

@@ -11,10 +11,11 @@ import tensorflow as tf
 from models.metrics.classification import classification_metrics
 from models.onnx.export import full_float32
 from models.ranking.calibrate import fit_platt
+from models.ranking.calibrate_tasks import calibrate_tasks
 from models.ranking.export import export_ranker
 from models.ranking.fit import fit, predict, sigmoid
 from models.ranking.groups import GroupSource
-from models.ranking.meta import Calibration
+from models.ranking.meta import Calibration, TaskCalibration
 from models.ranking.model import Ranker
 from models.ranking.task import RankingTask
 from models.retrieval.checkpoint import Checkpoint
@@ -43,10 +44,12 @@ class Trainer:
 
     def __init__(self, task: RankingTask, scratch: Path, fingerprint: str, team: Team) -> None:
         tf.keras.utils.set_random_seed(task.config.seed)
+        self.task_calibrations: tuple[TaskCalibration, ...] = ()
         self._task, self._scratch, self._fingerprint, self._team = task, scratch, fingerprint, team
         num_pairs = len(task.pair_inputs)
         mean, scale = _mean_and_scale(task.train, num_pairs)
-        self.model = Ranker(task.features.schema, task.config, mean, scale, np.full(num_pairs, 1.0 / max(num_pairs, 1)))
+        skip = np.full(num_pairs, 1.0 / max(num_pairs, 1))
+        self.model = Ranker(task.features.schema, task.config, mean, scale, skip, task.tasks)
 
     def fit(self) -> History:
         """Train until the held-out loss stops falling; a record per epoch."""
@@ -59,6 +62,9 @@ class Trainer:
         task = self._task
         held_out = task.train if task.valid is None else task.valid
         labels, logits = predict(self.model, held_out, task.config.batch_size).flat()
+        if task.tasks:
+            self.task_calibrations = calibrate_tasks(task.tasks, labels, logits, task.calibrated_on)
+            return self.task_calibrations[0].calibration
         factor, offset = fit_platt(labels, logits) if task.training_examples == "sampled" else (1.0, 0.0)
         figures = classification_metrics(labels, sigmoid(factor * logits + offset))
         defined = {name: value if np.isfinite(value) else None for name, value in figures.items()}
@@ -76,7 +82,8 @@ class Trainer:
 
     def export(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
         """Write the calibrated model's graphs and arrays; the shape as `export_ranker` describes it."""
-        self.model.rescale(calibration.factor, calibration.offset)
+        found = [task.calibration for task in self.task_calibrations] or [calibration]
+        self.model.rescale(*(np.array([getattr(one, n) for one in found], np.float32) for n in ("factor", "offset")))
         with full_float32():
             return export_ranker(folder, self.model, self._task.features, self._task.config.max_stored_mb)
 

@@ -16,6 +16,7 @@ from runtime.sources.base import QueriedUser, real
 from runtime.spec import POPULARITY
 from runtime.step import Arrays, load_array
 from runtime.steps.merge import Union
+from runtime.steps.order import Order
 
 __all__ = [
     "ELIGIBILITY",
@@ -181,7 +182,9 @@ class Way:
         if place is None:
             return None
         batch = self.nodes.batch(place, self.arrays)
-        name = str(self.nodes.opened[place].step.settings.get("score", "ranking_score"))
+        step = self.nodes.opened[place].step
+        assert isinstance(step, Order)
+        name = step.key(self.nodes.spec)
         return self._among(batch[name][self.user], batch["candidates"][self.user])
 
     @cached_property

@@ -23,8 +23,8 @@ class FactoredWeights:
         items: item rows -> fields [C, Fi, D] and hidden [C, H].
         cross: float32 [Fi * Fq, H]; row g * Fq + f weighs item field g with query field f.
         pair: float32 [P, H], on the raw pair features.
-        skip: float32 [P], from the raw pair features straight to the logit.
-        layers: kernel and bias of every layer after the first; the last gives the logit.
+        skip: float32 [P], or [P, T] with tasks, from the raw pair features straight to the logits.
+        layers: kernel and bias of every layer after the first; the last gives the logit, or those of T tasks.
     """
 
     items: ItemParts
@@ -32,6 +32,11 @@ class FactoredWeights:
     pair: NDArray[np.float32]
     skip: NDArray[np.float32]
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+
+    @property
+    def num_tasks(self) -> int:
+        """T, or 0: one logit without a name."""
+        return self.layers[-1][0].shape[1] if self.skip.ndim > 1 else 0
 
 
 def load_weights(folder: Path, values: Mapping[str, NDArray] | None = None) -> FactoredWeights:
@@ -66,10 +71,12 @@ def score(
         weights: the rest.
 
     Returns:
-        float32 [B, C]. Users are computed one by one: matrix products of another height may round differently, and a
-        user's slate must not depend on who else is in the batch; nor on the number of threads, hence on one.
+        float32 [B, C], or [B, C, T] with tasks. Users are computed one by one: matrix products of another height may
+        round differently, and a user's slate must not depend on who else is in the batch; nor on the number of threads,
+        hence on one.
     """
-    logits = np.empty(item_rows.shape, np.float32)
+    tasks = (weights.num_tasks,) if weights.num_tasks else ()
+    logits = np.empty((*item_rows.shape, *tasks), np.float32)
     with one_thread:
         for user, rows in enumerate(item_rows):
             logits[user] = _score_one(query_fields[user], query_hidden[user], rows, pair[user], weights)
@@ -90,5 +97,5 @@ def _score_one(
         np.maximum(hidden, 0.0, out=hidden)
         hidden = hidden @ kernel
         hidden += bias
-    logits: NDArray[np.float32] = hidden[:, 0]
+    logits: NDArray[np.float32] = hidden if weights.num_tasks else hidden[:, 0]
     return logits + pair @ weights.skip if pair.shape[-1] else logits

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.records import from_record, known_keys
 
-__all__ = ["GATHERED", "STORED", "RankerSpec", "ShareSpec"]
+__all__ = ["GATHERED", "STORED", "RankerSpec", "ShareSpec", "TaskSpec"]
 
 STORED, GATHERED = "stored", "gathered"
 
@@ -29,6 +29,20 @@ class ShareSpec:
 
 
 @dataclass(frozen=True)
+class TaskSpec:
+    """An outcome of a display that the ranker has a logit for.
+
+    Attributes:
+        name: of the outcome.
+        parent: the place of the one that must have happened first, before this one; -1: none. The logit is that of the
+            probability given it.
+    """
+
+    name: str
+    parent: int = -1
+
+
+@dataclass(frozen=True)
 class RankerSpec:
     """The ranker's inputs and shape, as ranking/meta.json and chain.json hold them.
 
@@ -41,6 +55,7 @@ class RankerSpec:
         field_dim: D of one field.
         hidden: H, units of the first top layer.
         shares: pair features that compare a candidate with the user's latest items.
+        tasks: the outcomes that it has a logit for; none: one logit, the label's.
     """
 
     factored: bool
@@ -53,6 +68,7 @@ class RankerSpec:
     field_dim: int = 0
     hidden: int = 0
     shares: tuple[ShareSpec, ...] = ()
+    tasks: tuple[TaskSpec, ...] = ()
 
     @classmethod
     def of(cls, meta: Mapping[str, Any], where: str) -> RankerSpec:

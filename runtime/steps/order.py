@@ -12,12 +12,14 @@ from runtime.explore import NO_PLACE, sample
 from runtime.ids import NO_ITEM
 from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, draw_keys
 from runtime.spec import (
+    CANDIDATE_UTILITY,
     DRAW_POLICY,
     DRAW_SEED,
     LIVE_AGE,
     LIVE_OFFSET,
     PATHS,
     POPULARITY,
+    UTILITY,
     ChainSpec,
     Tensor,
 )
@@ -29,10 +31,13 @@ __all__ = ["Order", "utilities_of"]
 LOWEST_LOGIT = np.float32(-80)
 # A popularity of nothing is less than any: with this one an item is drawn when all others are.
 LOWEST_POPULARITY = np.float32(1e-9)
+RANKING_SCORE = "ranking_score"
 
 
 class Order(Step):
-    """Order by score, descending, ties by id; cut to the slate; rows become raw ids and logits probabilities.
+    """Order by score, or by utility where the chain has one, descending, ties by id; cut to the slate.
+
+    Rows become raw ids and logits probabilities.
 
     In a chain that explores, some slates are drawn by softmax over the same scores instead, each slot with the
     probability that it had.
@@ -49,7 +54,7 @@ class Order(Step):
     name = "order"
     sampled: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
 
-    def __init__(self, score: str = "ranking_score", is_logit: bool = True) -> None:
+    def __init__(self, score: str = RANKING_SCORE, is_logit: bool = True) -> None:
         super().__init__(score=score, is_logit=is_logit)
         self._score, self._is_logit = score, is_logit
 
@@ -65,7 +70,7 @@ class Order(Step):
         """The candidates with their scores, the path and the size of the slate."""
         return (
             Tensor("candidates", "INT32", spec.num_candidates),
-            Tensor(self._score, "FP32", spec.num_candidates),
+            *(Tensor(name, "FP32", spec.num_candidates) for name in dict.fromkeys((self._score, self.key(spec)))),
             Tensor("path_code", "INT32"),
             Tensor("num_wanted", "INT32"),
             *([Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64")] if spec.live else []),
@@ -84,7 +89,8 @@ class Order(Step):
         """[B, C] candidates -> [B, S], S being the largest slate asked for; padding is -1 or b"" with score 0."""
         rows, scores, wanted = batch["candidates"], batch[self._score], batch["num_wanted"]
         size = min(int(wanted.max()), rows.shape[1])
-        best, drawn = self._sorted(rows, scores, size), {}
+        values = batch[self.key(self._spec)]
+        best, drawn = self._sorted(rows, values, size), {}
         if self._explore is not None:
             drawn = self._drawn(self._explore, batch, best)
         in_slate = (best != NO_PLACE) & (np.arange(size) < wanted)
@@ -92,6 +98,7 @@ class Order(Step):
         best += np.arange(len(rows))[:, None] * rows.shape[1]
         rows, shown = rows.take(best), scores.take(best)  # (B, S)
         kept = (rows != NO_ITEM) & in_slate
+        worth = {UTILITY: values.take(best) * kept} if self._spec.utility else {}
         shown = self._probabilities(shown, batch["path_code"] == POPULARITY) * kept
         live = {"stream_offset": batch[LIVE_OFFSET], "state_age_ms": batch[LIVE_AGE]} if self._spec.live else {}
         if drawn:
@@ -101,9 +108,14 @@ class Order(Step):
             "score": shown,
             "num_items": np.count_nonzero(kept, axis=1, keepdims=True).astype(np.int32),
             "path": self._paths[batch["path_code"]],
+            **worth,
             **live,
             **drawn,
         }
+
+    def key(self, spec: ChainSpec) -> str:
+        """What orders the candidates: what they are worth, unless a graph of one's own has a score of its own."""
+        return CANDIDATE_UTILITY if spec.utility and self._score == RANKING_SCORE else self._score
 
     def _sorted(self, rows: NDArray, scores: NDArray, size: int) -> NDArray[np.int64]:
         """Places of the best candidates, [B, S]."""
@@ -136,7 +148,7 @@ class Order(Step):
     def _utilities(self, batch: Mapping[str, NDArray], users: NDArray) -> NDArray[np.float32]:
         """What the slates of some users are drawn by, [b, C]; -inf for padding."""
         is_popular = batch["path_code"][users] == POPULARITY
-        return utilities_of(batch["candidates"][users], batch[self._score][users], is_popular)
+        return utilities_of(batch["candidates"][users], batch[self.key(self._spec)][users], is_popular)
 
     def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:
         """The scores of logits, [B, S]; those of the popularity path are none."""

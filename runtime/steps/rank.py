@@ -17,13 +17,14 @@ from runtime.ranker.pairs import NEIGHBOUR_SCORE, STREAM, STREAM_KNOWN, TOWER_SC
 from runtime.ranker.pairs import POPULARITY as PAIR_POPULARITY
 from runtime.ranker.shares import HistoryShares
 from runtime.ranker.spec import GATHERED, ShareSpec
-from runtime.spec import LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor, encoded
+from runtime.ranker.tasks import expected_worth, probabilities
+from runtime.spec import CANDIDATE_UTILITY, LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor, encoded
 from runtime.step import Arrays, Step, load_array
 from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
 from runtime.stream.item_windows import ItemWindows
 from runtime.stream.items import key_files
 
-__all__ = ["RANKING_STEP", "Rank", "reads_items", "reads_windows"]
+__all__ = ["RANKING_STEP", "WORTH_FILE", "Rank", "reads_items", "reads_windows"]
 
 ITEM_ID = "item_id"
 # A slice where all users are meant: it copies nothing.
@@ -31,6 +32,8 @@ Users = NDArray | slice
 
 # Logits are rounded to this step: the same item scores the same beside any neighbours, and equal items tie exactly.
 RANKING_STEP = 2.0**-18
+# float32 [N, 1 + T]: what a display of each item is worth, and what more each task that happens.
+WORTH_FILE = "worth.npy"
 
 
 class Scorer(Protocol):
@@ -46,7 +49,7 @@ class Scorer(Protocol):
             pair: pair features [U, C, P].
 
         Returns:
-            float32 [U, C]; a user's do not depend on the other users.
+            float32 [U, C], or [U, C, T] with tasks; a user's do not depend on the other users.
         """
 
 
@@ -63,6 +66,8 @@ class Rank(Step):
         self._names = spec.ranker.pair_inputs
         has_popularity = PAIR_POPULARITY in self._names
         self._popularity = load_array(folder / "ranker/item_popularity.npy") if has_popularity else None
+        self._parents = [task.parent for task in spec.ranker.tasks]
+        self._worth = load_array(folder / WORTH_FILE) if spec.utility else None
         self._lately = ItemWindows(folder, spec) if reads_windows(spec) else None
         self._shares, self._history = open_shares(folder, spec.ranker.shares), encoded(spec.history_feature)
 
@@ -81,15 +86,16 @@ class Rank(Step):
         )
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
-        """`ranking_score`: a logit, or the popularity on the popularity path; 0 for padding."""
-        return (Tensor("ranking_score", "FP32", spec.num_candidates),)
+        """`ranking_score`: a logit, or the popularity on the popularity path; `candidate_utility`: see `utilities`."""
+        names = ("ranking_score", *([CANDIDATE_UTILITY] if spec.utility else ()))
+        return tuple(Tensor(name, "FP32", spec.num_candidates) for name in names)
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """The ranker; the encoded items where it reads them."""
         keys = key_files(spec) if reads_windows(spec) else ()
         compared = [f"items/{name}.npy" for name in (ITEM_ID, *(share.item_input for share in spec.ranker.shares))]
         items = ("items",) if reads_items(spec) else tuple(compared if spec.ranker.shares else ())
-        return ("ranker", *items, *keys)
+        return ("ranker", *items, *keys, *([WORTH_FILE] if spec.utility else ()))
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """Score all C places of a user at once: every matrix product has the same shape for everybody."""
@@ -100,9 +106,25 @@ class Rank(Step):
         ranked = batch["path_code"][:, 0] != POPULARITY
         scores = batch["retrieval_score"].copy()
         users: Users = slice(None) if ranked.all() else np.flatnonzero(ranked)
-        scores[users] = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
-        scores[is_padding] = 0
-        return {"ranking_score": scores}
+        logits = quantise(self._score(batch, users, rows[users], pairs[users]), RANKING_STEP)
+        scores[users] = logits[..., 0] if self._parents else logits
+        found = {"ranking_score": scores}
+        if self._worth is not None:
+            found[CANDIDATE_UTILITY] = scores.copy()
+            found[CANDIDATE_UTILITY][users] = self.utilities(logits, rows[users])
+        for values in found.values():
+            values[is_padding] = 0
+        return found
+
+    def utilities(self, logits: NDArray, rows: NDArray) -> NDArray[np.float32]:
+        """What candidates are worth on average, float32 [U, C]; on the popularity path the popularity stays instead.
+
+        Args:
+            logits: float32 [U, C, T].
+            rows: item rows [U, C], none negative.
+        """
+        assert self._worth is not None
+        return expected_worth(probabilities(logits, self._parents), self._worth.take(rows, axis=0))
 
     def pairs(self, batch: Mapping[str, NDArray]) -> NDArray[np.float32]:
         """The pair features of the candidates, [B, C, P], in the order of the ranker's pair inputs."""
@@ -141,24 +163,25 @@ class PlainScorer:
         self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
         self._items = _encoded_items(folder, spec)
         self._query = [(name, encoded(name)) for name in spec.ranker.query_inputs]
+        self._tasks = (len(spec.ranker.tasks),) if spec.ranker.tasks else ()
 
     def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
         """See Scorer."""
         query = {name: batch[between][users] for name, between in self._query}
-        logits = np.empty(rows.shape, np.float32)
+        logits = np.empty((*rows.shape, *self._tasks), np.float32)
         for user in range(len(rows)):
             of_user = {name: values[user : user + 1] for name, values in query.items()}
             logits[user] = self.one(of_user, rows[user], pair[user])
         return logits
 
     def one(self, query: Mapping[str, NDArray], rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
-        """Query features [1, ...], item rows [C], pair features [C, P] -> logits float32 [C]."""
+        """Query features [1, ...], item rows [C], pair features [C, P] -> logits float32 [C], of tasks [C, T]."""
         feed = {name: np.repeat(values, len(rows), axis=0) for name, values in query.items()}
         for name, values in self._items.items():
             gathered = values[rows]
             feed[name] = gathered[:, None] if gathered.ndim == 1 else gathered
-        logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"][:, 0]
-        return logits
+        logits: NDArray[np.float32] = self._graph.run({**feed, "pair": pair})["logit"]
+        return logits if self._tasks else logits[:, 0]
 
 
 def open_shares(folder: Path, specs: Sequence[ShareSpec]) -> HistoryShares | None:

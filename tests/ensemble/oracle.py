@@ -36,6 +36,7 @@ class Oracle:
         self.encoded_items = pq.read_table(root / "features/items/part_000.parquet").to_pydict()
         self.encoded_users = pq.read_table(root / "features/users/part_000.parquet").to_pydict()
         raw = pq.read_table(root / "data/items.parquet").to_pydict()
+        self.prices = raw["price"]
         self.eligible = [
             row
             for row in range(len(self.items))
@@ -102,8 +103,10 @@ class Oracle:
         further = {name: dict(enumerate(scores)) for name, scores in self.item_scores.items()}
         further["content"] = {i: float(vector @ query) for i, vector in zip(self.few, self.vectors, strict=True)}
         found = self.retrieve(allowed, similarity, neighbours, further)
-        logits = {i: self.logit(inputs, i, similarity[i], neighbours[i]) for i in found}
-        best = sorted(found, key=lambda i: (-round(logits[i], 5), i))[:size]
+        outputs = {i: self.outputs(inputs, i, similarity[i], neighbours[i]) for i in found}
+        logits = {i: values[self.label_place] for i, values in outputs.items()}
+        order = {i: self.utility(i, values) for i, values in outputs.items()} if self.meta.get("tasks") else logits
+        best = sorted(found, key=lambda i: (-round(order[i], 5), i))[:size]
         path = "known_user" if row >= 0 else "history" if known_recent else "context"
         return [self.items[i] for i in best], [1 / (1 + np.exp(-logits[i])) for i in best], path
 
@@ -172,18 +175,32 @@ class Oracle:
         inputs = {name: np.array([[value]], dtype[name]) for name, value in values.items()}
         return {**inputs, "recent_item_ids": np.array([codes + [0] * (6 - len(codes))], np.int32)}
 
-    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, neighbour: float) -> float:
+    @property
+    def label_place(self) -> int:
+        return [task["task"] for task in self.meta.get("tasks") or [{"task": "click"}]].index("click")
+
+    def utility(self, item: int, outputs: list[float]) -> float:
+        """0.1*click + buy*price - 0.3*like + 0.05, the last two after the click."""
+        names = [task["task"] for task in self.meta["tasks"]]
+        given = {name: 1 / (1 + np.exp(-logit)) for name, logit in zip(names, outputs, strict=True)}
+        click = given["click"]
+        return 0.1 * click + click * given["buy"] * self.prices[item] - 0.3 * click * given["like"] + 0.05
+
+    def outputs(self, inputs: dict[str, np.ndarray], item: int, similarity: float, neighbour: float) -> list[float]:
         pair = self.pairs(item, similarity, neighbour)
         if not self.meta["factored"]:
             item_inputs = {name: np.array([[values[item]]]) for name, values in self.encoded_items.items()}
             item_inputs = {n: v.astype(np.float32 if v.dtype.kind == "f" else np.int32) for n, v in item_inputs.items()}
-            return float(self.ranker.run(None, {**inputs, **item_inputs, "pair": pair[None]})[0][0, 0])
+            return self.ranker.run(None, {**inputs, **item_inputs, "pair": pair[None]})[0][0].tolist()
         fields, query_hidden = self.ranker.run(None, inputs)
         dots = [np.dot(g, f) for g in self.fields[item] for f in fields[0]]
         value = query_hidden[0] + self.hidden[item] + np.dot(dots, self.top["cross"]) + pair @ self.top["pair"]
         for layer in (1, 2):
             value = np.maximum(value, 0) @ self.top[f"w{layer}"] + self.top[f"b{layer}"]
-        return float(value[0] + pair @ self.top["skip"])
+        return (value + pair @ self.top["skip"]).tolist()
+
+    def logit(self, inputs: dict[str, np.ndarray], item: int, similarity: float, neighbour: float) -> float:
+        return self.outputs(inputs, item, similarity, neighbour)[self.label_place]
 
     def pairs(self, item: int, similarity: float, neighbour: float) -> np.ndarray:
         return np.array([similarity, neighbour, self.pair_popularity[item]], np.float32)

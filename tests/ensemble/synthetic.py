@@ -18,11 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ensemble.config import ChainConfig, Config
+from ensemble.config_order import OrderConfig
 from models.index.factory import num_lists
 from models.index.meta import IndexMeta
 from models.neighbours.blend import Blend
 from models.neighbours.meta import NeighboursMeta
-from models.ranking.meta import Calibration, RankingMeta
+from models.ranking.config import RankingConfig, TaskConfig
+from models.ranking.meta import Calibration, RankingMeta, TaskCalibration
+from models.ranking.tasks import Task, resolve_tasks
 from models.retrieval.meta import RetrievalMeta
 from models.sources.meta import SourceRecord, SourcesMeta
 from runtime.neighbours import Recency
@@ -51,6 +54,13 @@ TOWER_WEIGHT, NEIGHBOUR_WEIGHT, RECENCY = 1.5, 0.75, Recency(boost=1.5, decay=0.
 CALIBRATION = Calibration(
     on="valid", factor=1.0, offset=0.0, auc=0.5, logloss=0.7, ece=0.0, positive_share=0.5, mean_probability=0.5
 )
+# Two that follow a click, on no line of parents together.
+TASKS = {
+    "like": TaskConfig(label="like", after="click"),
+    "buy": TaskConfig(label="purchase", after="click"),
+    "click": TaskConfig(label="click"),
+}
+UTILITY = "0.1*click + buy*price - 0.3*like + 0.05"
 # Weight and quota.
 FURTHER = {"trending": (0.5, 0.0), "latest": (0.0, 0.1), "content": (0.3, 0.2)}
 DEVICES = ["desktop", "phone", "tablet"]
@@ -69,6 +79,7 @@ def make_run(
     chain: ChainConfig | None = None,
     further: bool = False,
     stream: Mapping[str, StreamFeature] | None = None,
+    utility: str = "",
 ) -> tuple[Run, Config]:
     """Write every artefact that export reads.
 
@@ -85,9 +96,14 @@ def make_run(
         further: whether sources beside towers and lists have a place: trending by weight, latest and content by quota.
         stream: its stream features, with a [stream] section, and a thousand events up to now in data/; see
             `tests.ensemble.synthetic_stream`. Without, data/ has one event.
+        utility: what slates are ordered by, over TASKS and `price`; empty: there are no tasks.
     """
     rng = np.random.default_rng(seed)
     run, config = Run(root), _config(chain, stream)
+    if utility:
+        ordered = msgspec.structs.replace(config.chain, order=OrderConfig(utility=utility))
+        config = msgspec.structs.replace(config, ranking=RankingConfig(tasks=TASKS), chain=ordered)
+    tasks = resolve_tasks(config.ranking, "click")
     columns = live_columns(stream or {})
     schema = _schema(num_users, num_items, columns)
     tables = _tables(rng, num_users, num_items)
@@ -97,7 +113,7 @@ def make_run(
     _write_neighbours(run, rng, num_items)
     _write_sources(run, num_items, further)
     _write_index(run, embeddings, index)
-    _write_ranking(run, rng, schema, num_items, factored, gathered, (*PAIR_INPUTS, *pair_names(columns)))
+    _write_ranking(run, rng, schema, num_items, factored, gathered, (*PAIR_INPUTS, *pair_names(columns)), tasks)
     return run, config
 
 
@@ -371,11 +387,12 @@ def _write_ranking(
     factored: bool,
     gathered: bool,
     pair_inputs: tuple[str, ...],
+    tasks: Sequence[Task],
 ) -> None:
-    folder = _folder(run, "ranking")
+    folder, outputs = _folder(run, "ranking"), max(len(tasks), 1)
     query, item = schema.query, schema.side("item")
     num_query_fields = ranker_query(rng, query, folder / "ranker_query.onnx")
-    ranker(rng, query, item, len(pair_inputs), folder / "ranker.onnx")
+    ranker(rng, query, item, len(pair_inputs), folder / "ranker.onnx", outputs)
     num_item_fields = 3
     if gathered:
         _write_tables(rng, folder, item)
@@ -384,8 +401,11 @@ def _write_ranking(
         np.save(folder / "item_hidden.npy", _normal(rng, num_items, HIDDEN))
     if factored:
         top = {"cross": _normal(rng, num_item_fields * num_query_fields, HIDDEN) * 0.2}
-        top |= {"pair": _normal(rng, len(pair_inputs), HIDDEN), "skip": _normal(rng, len(pair_inputs))}
-        for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, 1)], start=1):
+        top |= {
+            "pair": _normal(rng, len(pair_inputs), HIDDEN),
+            "skip": _normal(rng, len(pair_inputs), *([outputs] if tasks else [])),
+        }
+        for layer, (rows, columns) in enumerate([(HIDDEN, 8), (8, outputs)], start=1):
             top |= {f"w{layer}": _normal(rng, rows, columns) * 0.3, f"b{layer}": _normal(rng, columns) * 0.1}
         np.savez(folder / "top.npz", **top)
     np.save(folder / "item_popularity.npy", np.abs(_normal(rng, num_items)))
@@ -402,6 +422,7 @@ def _write_ranking(
         hidden=HIDDEN,
         training_examples="impressions",
         calibration=CALIBRATION,
+        tasks=tuple(TaskCalibration(task=t.name, parent=t.parent, calibration=CALIBRATION) for t in tasks),
     ).save(folder)
     _finish(folder, "ranking", {})
 

@@ -92,14 +92,19 @@ def ranker_query(rng: np.random.Generator, features: Sequence[Feature], path: Pa
 
 
 def ranker(
-    rng: np.random.Generator, query: Sequence[Feature], item: Sequence[Feature], num_pairs: int, path: Path
+    rng: np.random.Generator,
+    query: Sequence[Feature],
+    item: Sequence[Feature],
+    num_pairs: int,
+    path: Path,
+    num_tasks: int = 1,
 ) -> None:
-    """The plain graph: query inputs, item inputs and `pair` [B, P]; output `logit` float32 [B, 1]."""
+    """The plain graph: query inputs, item inputs and `pair` [B, P]; output `logit` float32 [B, T]."""
     g = GraphBuilder(rng)
     fields = g.add("Concat", [g.field(feature, FIELD_DIM) for feature in [*query, *item]], axis=1)
     g.inputs.append(helper.make_tensor_value_info("pair", TensorProto.FLOAT, ["B", num_pairs]))
     width = (len(query) + len(item)) * FIELD_DIM
     joined = g.add("Concat", [g.flat(fields, width), "pair"], axis=1)
     hidden = g.add("Relu", [g.add("Gemm", [joined, g.normal(width + num_pairs, HIDDEN), g.normal(HIDDEN)])])
-    g.add("MatMul", [hidden, g.normal(HIDDEN, 1)], "logit")
-    g.save(path, {"logit": ["B", 1]})
+    g.add("MatMul", [hidden, g.normal(HIDDEN, num_tasks)], "logit")
+    g.save(path, {"logit": ["B", num_tasks]})

@@ -24,7 +24,7 @@ from ensemble.export.stage import export
 from models.dataset.features import load_state
 from runtime.chain import Chain
 from runtime.spec import ChainSpec
-from tests.ensemble.synthetic import make_run, user_id
+from tests.ensemble.synthetic import UTILITY, make_run, user_id
 from workflows.core.artefacts import verify
 from workflows.core.errors import ArtefactError, ConfigError, DataError
 from workflows.tables.config import DataConfig
@@ -330,3 +330,28 @@ def test_a_chain_of_stages_from_different_inputs_is_refused_before_anything_is_c
     with pytest.raises(ArtefactError, match=r"retrieval .* was made from other data/, features/ .* train-retrieval"):
         export(run, config)
     assert not run.folder("repo").exists()
+
+
+@pytest.mark.parametrize("factored", [True, False])
+def test_a_chain_that_is_ordered_by_utility_is_checked_against_brute_force(tmp_path, monkeypatch, factored):
+    run, config = make_run(tmp_path / "run", factored=factored, utility=UTILITY)
+    export(run, config)
+    spec = ChainSpec.load(run.folder("repo") / "fused/cascade/1/chain")
+    assert [task.name for task in spec.ranker.tasks] == ["click", "like", "buy"]
+    assert "utility" in [tensor.name for tensor in spec.response]
+
+    monkeypatch.setattr("runtime.steps.rank.expected_worth", lambda happens, worth: -worth[..., 1])
+    with pytest.raises(ArtefactError, match="a better item was left out"):
+        export(run, config, force=True)
+
+
+def test_a_utility_over_what_the_items_lack_is_refused_before_training(tmp_path):
+    from ensemble.unused_by_data import refuse_after_data
+
+    run, config = make_run(tmp_path / "run", utility=UTILITY)
+    refuse_after_data(run, config)
+    for formula, kind in (("click * weight", ConfigError), ("click * category", ConfigError)):
+        order = msgspec.structs.replace(config.chain.order, utility=formula)
+        changed = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, order=order))
+        with pytest.raises(kind, match=r"chain\.order\.utility"):
+            refuse_after_data(run, changed)

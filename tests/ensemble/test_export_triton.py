@@ -14,11 +14,9 @@ from ensemble.export.compile import compile_chain
 from ensemble.export.stage import export
 from ensemble.serving.repository import find_repository
 from runtime.chain import Chain
-from tests.ensemble.synthetic import item_id, make_run, user_id
+from tests.ensemble.synthetic import UTILITY, item_id, make_run, user_id
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
-
-OUTPUTS = ("item_id", "score", "num_items", "path")
 
 
 class Served:
@@ -45,7 +43,7 @@ class Served:
 
     def ask(self, request: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         result = self.client.infer("cascade", self.inputs(request))
-        return {name: result.as_numpy(name) for name in OUTPUTS}
+        return {tensor.name: result.as_numpy(tensor.name) for tensor in self.chain.spec.response}
 
     def agrees(self, request: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> None:
         expected = self.chain.recommend(request)
@@ -58,7 +56,8 @@ class Served:
 def exported(request, tmp_path_factory) -> tuple[Path, Chain, bool]:
     root = tmp_path_factory.mktemp("triton")
     index = "ivf" if request.param else "exact"
-    run, config = make_run(root / "run", text_ids=request.param, index=index, further=request.param)
+    utility = UTILITY if request.param else ""
+    run, config = make_run(root / "run", text_ids=request.param, index=index, further=request.param, utility=utility)
     export(run, config)
     compile_chain(run, config, root / "chain", "serve")
     return run.root, Chain.load(root / "chain"), request.param

@@ -14,7 +14,7 @@ from ensemble.export.compile import compile_chain
 from runtime.chain import Chain
 from runtime.errors import BadRequest
 from tests.ensemble.oracle import Oracle
-from tests.ensemble.synthetic import item_id, make_run, user_id
+from tests.ensemble.synthetic import UTILITY, item_id, make_run, user_id
 
 VARIANTS = {
     "int ids, exact index, factored": {"text_ids": False, "index": "exact", "factored": True},
@@ -22,6 +22,8 @@ VARIANTS = {
     "text ids, exact index, factored": {"text_ids": True, "index": "exact", "factored": True},
     "int ids, ivf index, gathered": {"text_ids": False, "index": "ivf", "gathered": True},
     "int ids, exact index, further sources": {"text_ids": False, "further": True},
+    "int ids, exact index, tasks": {"text_ids": False, "utility": UTILITY},
+    "text ids, ivf index, plain, tasks": {"text_ids": True, "index": "ivf", "factored": False, "utility": UTILITY},
 }
 
 

@@ -27,6 +27,7 @@ BASES = {
 NAMED = (
     (r"features\.(users|items|context)\.[^.]+", "features.SIDE.NAME"),
     (r"features\.stream\.[^.]+", "features.stream.NAME"),
+    (r"ranking\.tasks\.[^.]+", "ranking.tasks.NAME"),
     (r"\[\d+\]", "[N]"),
     (r"search\.params\..*", "search.params"),
 )

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from ensemble.config import Config
 from models.dataset.features import Features, State, load_events, load_features, positive_label
+from models.ranking.tasks import DAY_NS, label_matrix, resolve_tasks
 from models.retrieval.settled import TowerTraining, settled
 from tests.ensemble.every_key.case import Case
 from tests.ensemble.every_key.tables import device_of
@@ -216,6 +217,13 @@ def pairs(config: Config, folder: Path) -> list[str]:
     return choose_pairs(config.ranking, sampled=False)
 
 
+def tasks(config: Config, folder: Path) -> Any:
+    """The tasks in order, with the labels of an event of which all of them happened on day 9 of 10."""
+    resolved = resolve_tasks(config.ranking, "click")
+    event = {name: np.ones(1) for name in ("click", "buy")} | {"at": np.array([9 * DAY_NS])}
+    return resolved, label_matrix(resolved, event, 10 * DAY_NS).tolist()
+
+
 def refit(config: Config, folder: Path) -> Any:
     """The epochs over train and valid, after one that was the eighth."""
     from models.training.refit import refitting
@@ -255,10 +263,15 @@ def fitted(config: Config, folder: Path) -> Any:
 SAMPLED = ("ranking.training_examples=sampled",)
 TINY = tuple(f"ranking.{each}" for each in ("embedding_dim=4", "top=[6]", "max_epochs=2", "batch_size=64"))
 NUMBERS = ("features.items.number.kind=continuous",)
+TASKS = tuple(f"ranking.tasks.{each}" for each in ("view.label=click", "order.label=buy", "order.after=view"))
 RANKING = [
     *(Case(f"ranking.{change}", ranker) for change in ("embedding_dim=8", "top=[9]", "use_user_id=true")),
     Case("ranking.bottom=[9]", ranker, NUMBERS),
     Case("ranking.label=buy", label_of("ranking")),
+    *(
+        Case(f"ranking.tasks.order.{change}", tasks, TASKS)
+        for change in ("label=click", "after=''", "weight=2.0", "matures_after=3.0")
+    ),
     Case("ranking.training_examples=sampled", example_kind),
     *(Case(f"ranking.{c}", drawn, SAMPLED) for c in ("negatives_per_positive=3", "retrieved_negatives=0.2")),
     Case("ranking.candidate_pool=5", drawn, SAMPLED),

@@ -25,7 +25,7 @@ def chain(config: Config, folder: Path) -> Any:
     """What the compiled chain reports of itself."""
     from ensemble.export.compile import compile_chain
 
-    run, made = make_run(folder / "run")
+    run, made = make_run(folder / "run", utility=config.chain.order.utility)
     made = msgspec.structs.replace(made, chain=config.chain, stream=config.stream)
     compile_chain(run, made, folder / "chain", "serve")
     return json.loads((folder / "chain" / "chain.json").read_text())
@@ -65,6 +65,7 @@ CHAIN = [
             *("max_list_length=77", "filter_seen=false"),
         )
     ),
+    Case("chain.order.utility='2*click'", chain, (*SMALL, "ranking.tasks.click.label=click")),
     *(
         Case(f"stream.{change}", chain, (*SMALL, "stream={}"))
         for change in (
