@@ -155,9 +155,11 @@ class Usage:
             self._written = ""
             with suppress(OSError):
                 self._path.with_suffix(".new").unlink()
-            if str(error) != self._problem:
-                self._say(f"what is used cannot be written to {self._path.parent} ({error.strerror or error})")
-            self._problem = str(error)
+            # Which of its files it is does not matter.
+            problem = error.strerror or str(error)
+            if problem != self._problem:
+                self._say(f"what is used cannot be written to {self._path.parent} ({problem})")
+            self._problem = problem
 
     def _counts(self) -> dict[str, Any]:
         """Copies: requests go on meanwhile."""

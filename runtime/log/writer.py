@@ -23,6 +23,7 @@ from runtime.log.record import COUNTS, HEADER, frame
 __all__ = ["FLUSH_S", "QUEUE_BYTES", "ROTATE_S", "Writer"]
 
 FLUSH_S, ROTATE_S, SEGMENT_BYTES, QUEUE_BYTES = 0.05, 60.0, 16 << 20, 4 << 20
+TOGETHER_BYTES = 1 << 19
 # A write that fails, or takes longer than this, is followed by a pause that doubles each time.
 SLOW_S, SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 1.0, 60.0
 
@@ -98,27 +99,36 @@ class Writer:
 
     def _flush(self) -> None:
         """Write what waits; what the disk refuses is left out."""
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not batch:
-            return
-        packed = b"".join(batch)
+        while self._queue:
+            why = self._write_some()
+            self._pause(why)
+            if self._size >= self._segment_bytes:
+                self._rotate()
+            if why and not self._closing.is_set():
+                # The others wait for the end of the pause.
+                self._wake.set()
+                return
+
+    def _write_some(self) -> str:
+        """Write some of what waits, for which it takes that much memory again; why writing should pause."""
+        batch, size = [], 0
+        while self._queue and size < TOGETHER_BYTES:
+            batch.append(self._queue.popleft())
+            size += len(batch[-1])
         started_at = time.monotonic()
         try:
             if self._handle < 0:
                 self._open()
-            self._write(packed)
+            self._write(b"".join(batch))
             self.counts["written"] += len(batch)
-            why = (
-                "" if time.monotonic() - started_at <= SLOW_S else f"a write took {time.monotonic() - started_at:.1f} s"
-            )
+            took_s = time.monotonic() - started_at
+            why = f"a write took {took_s:.1f} s" if took_s > SLOW_S else ""
         except OSError as error:
             self.counts["dropped_disk"] += len(batch)
             why = error.strerror or str(error)
         # Only now: a writer that waits for a slow disk must not let more in than fits.
-        self._waiting -= len(packed)
-        self._pause(why)
-        if self._size >= self._segment_bytes:
-            self._rotate()
+        self._waiting -= size
+        return why
 
     def _pause(self, why: str) -> None:
         if not why:

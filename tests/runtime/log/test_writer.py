@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import threading
-
 import pytest
 
 from runtime.log.folder import make_log
 from runtime.log.segments import adopt, read_segment, ready_segments
 from runtime.log.writer import Writer
 from tests.ensemble.serving.processes import eventually
+from tests.runtime.log.disks import Disk
 from tests.runtime.log.made import HEADER_OF, record
 
 
@@ -19,6 +16,11 @@ from tests.runtime.log.made import HEADER_OF, record
 def log(tmp_path):
     make_log(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
 
 
 def writer_of(log, said=None, **options):
@@ -60,36 +62,27 @@ def test_an_old_segment_is_made_ready_without_another_record(log):
     assert ids_in(log) == ["request-1", "request-2"]
 
 
-def test_what_does_not_fit_is_counted_and_left_out(log, monkeypatch):
-    write, stalled = os.write, threading.Event()
-    monkeypatch.setattr(os, "write", lambda handle, data: stalled.wait(60) and write(handle, data))
+def test_what_does_not_fit_is_counted_and_left_out(log, disk):
+    disk.stall()
     packed = record(1).pack()
     writer = writer_of(log, queue_bytes=3 * len(packed))
     for _ in range(10):
         writer.add(packed)
     assert writer.counts["dropped_queue"] == 7
-    stalled.set()
+    disk.go_on()
     writer.close()
     assert len(ids_in(log)) == 3
     assert writer.counts == {"written": 3, "dropped_queue": 7}
 
 
-def test_a_full_disk_is_counted_said_once_and_overcome(log, monkeypatch):
-    write, said, is_full = os.write, [], True
-
-    def full(handle, data):
-        if is_full:
-            write(handle, bytes(data)[:10])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(handle, data)
-
-    monkeypatch.setattr("runtime.log.writer.SHORTEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(os, "write", full)
+def test_a_full_disk_is_counted_said_once_and_overcome(log, disk):
+    said: list[str] = []
+    disk.is_full = True
     writer = writer_of(log, said)
     for number in range(3):
         writer.add(record(number).pack())
         eventually(lambda number=number: writer.counts["dropped_disk"] > number)
-    is_full = False
+    disk.is_full = False
     writer.add(record(3).pack())
     writer.close()
     assert ids_in(log) == ["request-3"]
@@ -98,20 +91,10 @@ def test_a_full_disk_is_counted_said_once_and_overcome(log, monkeypatch):
     assert not [*(log / "open").iterdir()]
 
 
-def test_half_a_record_on_a_full_disk_is_taken_back(log, monkeypatch):
-    write, is_full = os.write, False
-
-    def full(handle, data):
-        if is_full:
-            write(handle, bytes(data)[:10])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(handle, data)
-
-    monkeypatch.setattr("runtime.log.writer.SHORTEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(os, "write", full)
+def test_half_a_record_on_a_full_disk_is_taken_back(log, disk):
     writer = writer_of(log)
     for number, fails in enumerate((False, True, False)):
-        is_full = fails
+        disk.is_full = fails
         writer.add(record(number).pack())
         eventually(lambda number=number: sum(writer.counts.values()) > number)
     writer.close()
@@ -119,6 +102,22 @@ def test_half_a_record_on_a_full_disk_is_taken_back(log, monkeypatch):
     found = read_segment(path)
     assert [each.request_id for each in found.records] == ["request-0", "request-2"]
     assert (found.num_damaged, found.torn_bytes) == (0, 0)
+
+
+def test_what_waits_behind_a_write_that_fails_is_written_without_another_record(log, disk, monkeypatch):
+    monkeypatch.setattr("runtime.log.writer.TOGETHER_BYTES", 1)
+    disk.is_full = True
+    disk.stall()
+    writer = writer_of(log)
+    for number in range(4):
+        writer.add(record(number).pack())
+    disk.go_on()
+    eventually(lambda: writer.counts["dropped_disk"] > 0)
+    disk.is_full = False
+    eventually(lambda: sum(writer.counts.values()) == 4)
+    assert writer.counts["written"] > 0
+    writer.close()
+    assert len(ids_in(log)) == writer.counts["written"]
 
 
 def test_a_log_that_is_gone_is_counted(log):
