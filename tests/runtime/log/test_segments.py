@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 
+import numpy as np
 import pytest
 
 from runtime.log.folder import make_log
@@ -13,11 +14,22 @@ from runtime.log.segments import adopt, chain_keys, read_segment, ready_segments
 from runtime.stream.log.errors import LogError
 from tests.runtime.log.made import HEADER_OF, record, segment
 
+ARRAYS = {
+    "user_key": np.arange(16, dtype=np.uint8).reshape(1, 16),
+    "item_rows": np.array([[7, 3, 9]], np.int32),
+    "score": np.array([[0.5, 0.25, 0.125]], np.float32),
+    "path": np.array([b"known_user"], object),
+}
+
+
+def whole(number):
+    return record(number, arrays=ARRAYS)
+
 
 def test_a_cut_anywhere_in_the_last_record_leaves_those_before_it(tmp_path):
-    path = segment(tmp_path / "a.seg", [record(1), record(2)])
+    path = segment(tmp_path / "a.seg", [whole(1), whole(2)])
     packed = path.read_bytes()
-    last = len(record(2).pack())
+    last = len(whole(2).pack())
     for cut in range(1, last + 1):
         path.write_bytes(packed[: len(packed) - cut])
         found = read_segment(path)
@@ -25,14 +37,17 @@ def test_a_cut_anywhere_in_the_last_record_leaves_those_before_it(tmp_path):
         assert (found.num_damaged, found.torn_bytes) == (0, last - cut)
 
 
-def test_a_flipped_bit_costs_one_record(tmp_path):
-    path = segment(tmp_path / "a.seg", [record(number) for number in range(5)])
-    packed = bytearray(path.read_bytes())
-    packed[packed.index(b"request-2")] ^= 1
-    path.write_bytes(packed)
-    found = read_segment(path)
-    assert [each.request_id for each in found.records] == [f"request-{number}" for number in (0, 1, 3, 4)]
-    assert (found.num_damaged, found.torn_bytes) == (1, 0)
+def test_a_flipped_bit_costs_one_record_wherever_it_is(tmp_path):
+    path = segment(tmp_path / "a.seg", [whole(number) for number in range(4)])
+    packed, length = path.read_bytes(), len(whole(2).pack())
+    begin = len(packed) - 2 * length
+    for place in range(length):
+        harmed = bytearray(packed)
+        harmed[begin + place] ^= 1 << place % 8
+        path.write_bytes(harmed)
+        found = read_segment(path)
+        assert [each.request_id for each in found.records] == [f"request-{number}" for number in (0, 1, 3)]
+        assert (found.num_damaged, found.torn_bytes) == (1, 0)
 
 
 def test_the_header_at_the_end_stands_in_for_a_damaged_one(tmp_path):
