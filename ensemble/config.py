@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ensemble.config_experiments import ExperimentConfig, HoldoutConfig
 from ensemble.config_order import OrderConfig
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.gate_config import GateConfig
@@ -83,6 +84,7 @@ class Sections(Section, frozen=True):
 
     Attributes:
         stream: None, where the file has no [stream]: nothing live is served.
+        experiments: by name, one table each.
     """
 
     data: DataConfig = DataConfig()
@@ -99,6 +101,8 @@ class Sections(Section, frozen=True):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     ope: OpeConfig = OpeConfig()
+    experiments: dict[str, ExperimentConfig] = {}
+    holdout: HoldoutConfig = HoldoutConfig()
     search: SearchConfig = SearchConfig()
 
 

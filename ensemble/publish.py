@@ -8,9 +8,8 @@ only step at which anything changes for a server. In the ensemble layout each ve
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +22,8 @@ from ensemble.kept_versions import CLAIMS, claimed_keys, note_removed, version_f
 from ensemble.merlin.needs import refuse_to_publish
 from ensemble.publish_events import publish_events_model
 from ensemble.publish_files import NEW, copy_folder, replace_file, sign
+from ensemble.variants import remove_model, variant_versions, write_model
+from runtime.log.identity import VERSION_MODEL
 from runtime.plan import PLAN_FILE, Plan
 from runtime.spec import ChainSpec
 from runtime.triton import CHAIN_FOLDER
@@ -34,11 +35,10 @@ from workflows.core.lock import hold
 from workflows.core.origins import check_origins, why_stale
 from workflows.core.run import Run
 
-__all__ = ["KEPT_VERSIONS", "publish", "rollback"]
+__all__ = ["KEPT_VERSIONS", "promote", "publish", "rollback", "withdraw"]
 
 KEPT_VERSIONS = 3
 WITHDRAWN = ".withdrawn"
-STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(?P<version>\d+)_[a-z0-9_]+")
 
 
 def publish(
@@ -50,6 +50,7 @@ def publish(
     *,
     info: Mapping[str, object] = MappingProxyType({}),
     instead_of: int | None = None,
+    beside: Callable[[int], None] | None = None,
 ) -> int:
     """Add a run's export to a model repository as its next version, and serve that one from now on.
 
@@ -61,6 +62,8 @@ def publish(
         keep: versions kept, the new one included; older ones are removed, but for those that requests in a log name.
         info: further entries of the version's manifest.
         instead_of: the version that must still be served; None: any.
+        beside: makes the new version a variant, which serves beside the served one; called with its number, once it is
+            there whole, to name it in the file of experiments before anybody else may publish.
 
     Returns:
         The number of the new version.
@@ -71,7 +74,7 @@ def publish(
         CascadeError: the layout is "merlin"; or the disk is full or unwritable, and the served version stays.
     """
     with hold(run.root, reads=["repo"]):
-        return _publish(run, config, target, layout, keep, info, instead_of)
+        return _publish(run, config, target, layout, keep, info, instead_of, beside)
 
 
 def _publish(
@@ -82,6 +85,7 @@ def _publish(
     keep: int,
     info: Mapping[str, object],
     instead_of: int | None,
+    beside: Callable[[int], None] | None,
 ) -> int:
     """`publish` while nobody else writes the export."""
     refuse_to_publish(layout)
@@ -98,6 +102,9 @@ def _publish(
             version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
             with _swept(target):
                 _write_version(run, config, target, layout, version, info)
+                if beside is not None:
+                    _write_variant(target, version, beside)
+                    return version
                 publish_events_model(run, exported, target)
                 replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
             note_published(target, run, version, _gate_of(info))
@@ -111,6 +118,51 @@ def _publish(
 def _gate_of(info: Mapping[str, object]) -> Mapping[str, str]:
     found = info.get("gate")
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _write_variant(target: Path, version: int, name_it: Callable[[int], None]) -> None:
+    """A version that is there becomes a model of its own name, and no more than that."""
+    if not _served(target / MODEL_NAME):
+        raise ArtefactError(f"{target} serves nothing yet that a variant could be beside; publish a run there first")
+    try:
+        write_model(target, version)
+        name_it(version)
+    except BaseException:
+        remove_model(target, version)
+        raise
+
+
+def promote(target: Path, version: int) -> None:
+    """Serve a variant to all from now on; it keeps its own name until the file of experiments names it no more.
+
+    Raises:
+        ArtefactError: there is no such version, or it was altered, or a newer one is served by now.
+    """
+    model = target / MODEL_NAME
+    with writing("promote", target), hold(model, writes=["versions"]):
+        served = _served(model)
+        if served > version:
+            raise ArtefactError(
+                f"{target} serves version {served} by now, which is newer than version {version}; publish the run of "
+                "that one again: cascade export --publish"
+            )
+        for folder in (model / str(version), *target.glob(f"{MODEL_NAME}_v{version}_*")):
+            verify(folder)
+        replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+
+
+def withdraw(target: Path, version: int) -> None:
+    """Take the name of a variant away that no experiment has any more, and the version, unless it is what is served.
+
+    It stays, hidden, while requests in a log name it.
+    """
+    model = target / MODEL_NAME
+    with writing("withdraw", target), hold(model, writes=["versions"]):
+        if version in variant_versions(target):
+            return
+        remove_model(target, version)
+        if _served(model) != version and (model / str(version)).is_dir():
+            (model / str(version)).rename(model / f".{version}{WITHDRAWN}")
 
 
 def _check_plan(exported: Path) -> None:
@@ -153,7 +205,9 @@ def rollback(target: Path, reason: str = "") -> int:
         raise ArtefactError(f"{target} holds no published model '{MODEL_NAME}'; give the folder of export --publish")
     with writing("rollback", target), hold(model, writes=["versions"]):
         served = _served(model)
-        older = max((version for version in _versions(model) if version < served), default=None)
+        # A variant was never what all were served.
+        served_once = set(_versions(model)) - variant_versions(target)
+        older = max((version for version in served_once if version < served), default=None)
         if older is None:
             raise ArtefactError(f"{target} holds no version older than {served}, so there is nothing to roll back to")
         for folder in (model / str(older), *target.glob(f"{MODEL_NAME}_v{older}_*")):
@@ -241,7 +295,9 @@ def _sweep(target: Path) -> None:
     """
     model = target / MODEL_NAME
     served, logged = _served(model), _logged(target)
-    never_served = [model / str(version) for version in _versions(model) if version > served]
+    variants = variant_versions(target)
+    newer = [version for version in _versions(model) if version > served]
+    never_served = [model / str(version) for version in newer if version not in variants]
     hidden = [path for path in model.glob(".*") if path.name != CLAIMS and path.is_dir() and path not in logged]
     for path in (*hidden, *never_served):
         if path.name.endswith(WITHDRAWN):
@@ -249,8 +305,8 @@ def _sweep(target: Path) -> None:
         shutil.rmtree(path)
     there = {str(version) for suffix in ("", WITHDRAWN) for version in _versions(model, suffix)}
     for path in target.glob(f"{MODEL_NAME}_v*"):
-        owner = STEP_MODEL.fullmatch(path.name)
-        if owner is not None and owner["version"] not in there:
+        owner = VERSION_MODEL.fullmatch(path.name)
+        if owner is not None and (owner[1] not in there or (not owner[2] and int(owner[1]) not in variants)):
             shutil.rmtree(path)
 
 
@@ -272,8 +328,9 @@ def _swept(target: Path) -> Iterator[None]:
 
 
 def _prune(target: Path, keep: int) -> None:
-    model, logged = target / MODEL_NAME, _logged(target)
-    for version in _versions(model)[: -max(keep, 1)]:
+    model, logged, variants = target / MODEL_NAME, _logged(target), variant_versions(target)
+    served = [version for version in _versions(model) if version not in variants]
+    for version in served[: -max(keep, 1)]:
         folder = model / str(version)
         if folder in logged:
             console.say(f"publish: version {version} stays: requests in {logged[folder]} name it")

@@ -11,6 +11,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
+from scripts.experiment import experiment
 from scripts.export import export
 from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
@@ -55,7 +56,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
-for group in (events, stream, slates, log):
+for group in (events, stream, slates, log, experiment):
     app.add_typer(group)
 
 

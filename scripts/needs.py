@@ -59,7 +59,7 @@ class Needs(NamedTuple):
 TRAINING = Needs("cpu", ("training", "tables", "runtime"))
 STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
 # Commands of two words by their first one.
-GROUPS = ("events", "stream", "slates", "log")
+GROUPS = ("events", "stream", "slates", "log", "experiment")
 # What is not named here runs on the light dependencies.
 COMMANDS: Mapping[str, Needs] = {
     "prepare": TRAINING,
@@ -99,6 +99,12 @@ COMMANDS: Mapping[str, Needs] = {
     "feedback": Needs("export", ("tables", "runtime")),
     "replay": Needs("export", ("tables", "runtime")),
     "gate": Needs("evaluate", ("tables", "measuring", "runtime")),
+    "experiment check": Needs("serve", ("runtime",)),
+    "experiment start": Needs("serve", ("runtime", "client")),
+    "experiment status": Needs("evaluate", ("tables", "measuring")),
+    "experiment advance": Needs("evaluate", ("tables", "measuring")),
+    "experiment stop": Needs("serve", ("runtime", "client")),
+    "experiment watch": Needs("evaluate,serve", ("tables", "measuring", "client")),
     "shadow": Needs("export", ("tables", "runtime")),
     "timeline": Needs("evaluate", ("tables", "measuring", "runtime")),
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),

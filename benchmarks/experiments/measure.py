@@ -14,7 +14,7 @@ ALPHA = 0.05
 # Users of a variant: who come back, for the false alarms; of one impression each, for the power; in the sample ratio.
 RETURNING, ARRIVING, COUNTED = 1_000, 20_000, 100_000
 RATE, GAINS, LOST = 0.08, (0.2, 0.1), 0.02
-PREFERENCES, SESSIONS = (0.03, 0.07), 40_000
+PREFERENCES, SESSIONS = (0.03, 0.07), 20_000
 SUMMARY = f"""What the statistics of `cascade experiment` say of simulated experiments, looked at {NUM_LOOKS} times:
 four weeks, seven looks a day. **Nothing differs**: users arrive over the whole time, come back at rates of their own
 and have an inclination of their own; a false alarm is one at any look. **Something differs**: users of one impression

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cascade_client.address import Address, parse_url
 from cascade_client.aio import AsyncCascadeClient
+from cascade_client.assignment import Experiments, draw, read_experiments
 from cascade_client.client import CascadeClient
 from cascade_client.errors import (
     BadSetting,
@@ -30,6 +31,7 @@ __all__ = [
     "CascadeClientError",
     "Event",
     "EventOutcome",
+    "Experiments",
     "Id",
     "RequestRefused",
     "Retry",
@@ -39,5 +41,7 @@ __all__ = [
     "Timeout",
     "Unavailable",
     "WrongServer",
+    "draw",
     "parse_url",
+    "read_experiments",
 ]

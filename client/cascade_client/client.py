@@ -12,10 +12,22 @@ from typing import Any, TypeVar
 from cascade_client.address import Protocol, parse_url
 from cascade_client.errors import CascadeClientError
 from cascade_client.events import BATCH, EVENTS_MODEL, KEY, Event, EventOutcome, in_batches
-from cascade_client.exchange import CONNECT_TIMEOUT_S, MODEL_NAME, TIMEOUT_S, AskInputs, Exchange, Infer, Settings, Step
+from cascade_client.exchange import (
+    CONNECT_TIMEOUT_S,
+    MODEL_NAME,
+    TIMEOUT_S,
+    AskInputs,
+    Exchange,
+    Infer,
+    Settings,
+    Step,
+    with_id,
+)
+from cascade_client.experiments import ExperimentsSource, Where
 from cascade_client.request import Request, context_features
-from cascade_client.retry import DEFAULT_RETRY, Retry
+from cascade_client.retry import DEFAULT_RETRY, Deadline, Retry
 from cascade_client.slates import Id, Slates
+from cascade_client.split import Part, join_parts, split
 from cascade_client.transport import Transport, connect
 
 __all__ = ["CascadeClient"]
@@ -33,6 +45,8 @@ class CascadeClient:
         connect_timeout_s: longest wait for a connection.
         retry: what is tried again, see Retry; None: nothing.
         model: name of the served model.
+        experiments: the path or the URL of the repository's experiments.json, or its content: users of a variant are
+            asked of the variant's model, and of `model` where that cannot answer.
 
     Raises:
         BadSetting: an address or a setting that cannot be used.
@@ -53,6 +67,7 @@ class CascadeClient:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         retry: Retry | None = DEFAULT_RETRY,
         model: str = MODEL_NAME,
+        experiments: Where | None = None,
     ) -> None:
         self.address = parse_url(url, protocol)
         self._settings = Settings(self.address, model, timeout_s, connect_timeout_s, retry)
@@ -60,6 +75,9 @@ class CascadeClient:
         self._transport = connect(self.address, model, connect_timeout_s)
         # The way to the model that takes events, made for the first of them.
         self._lock, self._to_events = threading.Lock(), list[tuple[Exchange, Transport]]()
+        # The ways to the models of variants, made for the first request of each.
+        self._experiments = None if experiments is None else ExperimentsSource(experiments)
+        self._ways: dict[str, tuple[Exchange, Transport]] = {}
         self._closed = False
 
     @property
@@ -98,6 +116,7 @@ class CascadeClient:
         policy: str | None = None,
         request_id: str = "",
         consumer: str = "",
+        experiment_units: Sequence[Id] | None = None,
     ) -> Slates:
         """Ask for the slates of some users in one request.
 
@@ -116,6 +135,8 @@ class CascadeClient:
             request_id: what a server that logs its requests knows this one by; a new one by default, see
                 `Slates.request_id`.
             consumer: who asks, such as "web", for the same server.
+            experiment_units: B ids that users are assigned to variants by, such as a visitor's; by default the user
+                ids.
 
         Returns:
             One slate a user in the order asked; a slate is shorter when too few items are eligible.
@@ -134,7 +155,9 @@ class CascadeClient:
             seed=seed,
             policy=policy,
         )
-        return self._run(self._exchange.recommend(request))
+        if self._experiments is None:
+            return self._run(self._exchange.recommend(request))
+        return self._by_variant(with_id(request), self._experiments, experiment_units)
 
     @property
     def event_inputs(self) -> dict[str, str]:
@@ -182,7 +205,7 @@ class CascadeClient:
         self._closed = True
         self._transport.close()
         with self._lock:
-            for _, transport in self._to_events:
+            for _, transport in (*self._to_events, *self._ways.values()):
                 transport.close()
 
     def __enter__(self) -> CascadeClient:
@@ -193,6 +216,23 @@ class CascadeClient:
     ) -> None:
         self.close()
 
+    def _by_variant(self, request: Request, experiments: ExperimentsSource, units: Sequence[Id] | None) -> Slates:
+        """The slates of users of different variants, each of the model of theirs."""
+        deadline = Deadline(self._settings.timeout_s)
+        parts = split(request, experiments.current(), units)
+        return join_parts(request, [(part, *self._of_part(part, deadline)) for part in parts])
+
+    def _of_part(self, part: Part, deadline: Deadline) -> tuple[Slates, bool]:
+        """Its slates, and whether the model of its variant made them; where that fails, the client's own does."""
+        if not part.model:
+            return self._run(self._exchange.recommend(part.request, deadline.left())), True
+        exchange, transport = self._way(part.model)
+        try:
+            # One try in half of the time: the rest is for the model that all others are asked.
+            return self._run(exchange.recommend(part.request, deadline.left() / 2), transport), True
+        except CascadeClientError:
+            return self._run(self._exchange.recommend(part.again, deadline.left())), False
+
     def _events(self) -> tuple[Exchange, Transport]:
         with self._lock:
             if not self._to_events:
@@ -200,6 +240,14 @@ class CascadeClient:
                 transport = connect(self.address, EVENTS_MODEL, settings.connect_timeout_s)
                 self._to_events.append((Exchange(settings), transport))
             return self._to_events[0]
+
+    def _way(self, model: str) -> tuple[Exchange, Transport]:
+        with self._lock:
+            if model not in self._ways:
+                settings = replace(self._settings, model=model, retry=None)
+                transport = connect(self.address, model, settings.connect_timeout_s)
+                self._ways[model] = Exchange(settings), transport
+            return self._ways[model]
 
     def _run(self, steps: Generator[Step, Any, Result], transport: Transport | None = None) -> Result:
         """Do what the exchange asks for until it has its result."""

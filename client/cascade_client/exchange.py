@@ -21,7 +21,18 @@ from cascade_client.retry import Deadline, Retry, seconds
 from cascade_client.slates import Slates
 from cascade_client.tensors import Tensor
 
-__all__ = ["CONNECT_TIMEOUT_S", "MODEL_NAME", "TIMEOUT_S", "AskInputs", "Exchange", "Infer", "Settings", "Step", "Wait"]
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "MODEL_NAME",
+    "TIMEOUT_S",
+    "AskInputs",
+    "Exchange",
+    "Infer",
+    "Settings",
+    "Step",
+    "Wait",
+    "with_id",
+]
 
 MODEL_NAME = "cascade"
 TIMEOUT_S = 10.0
@@ -81,6 +92,11 @@ class Settings:
             raise BadSetting(f"model must be the name of a served model, got {self.model!r}")
 
 
+def with_id(request: Request) -> Request:
+    """A request with an id of its own, where it has none."""
+    return request if request.request_id else replace(request, request_id=uuid.uuid4().hex)
+
+
 class Exchange:
     """Everything that a client knows about one server but the connection to it.
 
@@ -100,19 +116,22 @@ class Exchange:
         """The version of the model that is served now."""
         return self._tried(self._version)
 
-    def recommend(self, request: Request) -> Generator[Step, Any, Slates]:
-        """The slates that a request asks for."""
+    def recommend(self, request: Request, timeout_s: float | None = None) -> Generator[Step, Any, Slates]:
+        """The slates that a request asks for; in less time than the settings say, where it is given."""
         # Tried again, it is the same request.
-        known = request if request.request_id else replace(request, request_id=uuid.uuid4().hex)
-        return self._tried(lambda deadline: self._recommend(known, deadline))
+        known = with_id(request)
+        return self._tried(lambda deadline: self._recommend(known, deadline), timeout_s)
 
     def send(self, events: Sequence[Event], parameters: Mapping[str, str]) -> Generator[Step, Any, list[EventOutcome]]:
         """What becomes of some events, each with an event id: sent twice, it counts once."""
         return self._tried(lambda deadline: self._send_events(events, parameters, deadline))
 
-    def _tried(self, attempt: Callable[[Deadline], Generator[Step, Any, Result]]) -> Generator[Step, Any, Result]:
+    def _tried(
+        self, attempt: Callable[[Deadline], Generator[Step, Any, Result]], timeout_s: float | None = None
+    ) -> Generator[Step, Any, Result]:
         """The result of the first attempt that succeeds."""
-        retry, deadline = self._settings.retry, Deadline(self._settings.timeout_s)
+        retry, limit = self._settings.retry, self._settings.timeout_s if timeout_s is None else timeout_s
+        deadline = Deadline(limit)
         waits: Iterator[float] = retry.waits() if retry else iter(())
         limit_s = retry.attempt_timeout_s if retry else None
         before: CascadeClientError | None = None
@@ -128,7 +147,7 @@ class Exchange:
                     yield Wait(wait_s)
                     continue
                 if isinstance(error, Timeout):  # it names what was left for the last step
-                    raise too_slow(self._settings.address, self._settings.timeout_s, before) from error.__cause__
+                    raise too_slow(self._settings.address, limit, before) from error.__cause__
                 raise
 
     def _inputs(self, deadline: Deadline) -> Generator[Step, Any, Inputs]:

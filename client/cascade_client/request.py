@@ -19,6 +19,8 @@ MIN_OFFSET = "min_offset"
 EXPLORING = ("seed", "force_policy")
 # The parameter that says who asks.
 CONSUMER = "consumer"
+# The parameter that says what each user is in: one text, or one a user with "," between them.
+EXPERIMENT = "experiment"
 OWN = (USERS, RECENT, EXCLUDED, SIZE, MIN_OFFSET)
 # Datatype by name of what a model takes: INT64, INT32, FP32, FP64 or BYTES.
 Inputs = Mapping[str, str]
@@ -38,10 +40,12 @@ class Request:
     consumer: str = ""
     seed: int | Sequence[int] | None = None
     policy: str | None = None
+    experiment: str = ""
 
     def parameters(self) -> dict[str, str]:
         """What is sent beside the tensors."""
-        return {CONSUMER: self.consumer} if self.consumer else {}
+        given = {CONSUMER: self.consumer, EXPERIMENT: self.experiment}
+        return {name: value for name, value in given.items() if value}
 
     def tensors(self, inputs: Inputs) -> list[Tensor]:
         """What is sent to a model of these inputs; `user_id` comes first.

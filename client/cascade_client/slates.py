@@ -14,6 +14,8 @@ __all__ = ["Id", "Slate", "Slates"]
 LIVE = ("stream_offset", "state_age_ms")
 # What only servers that explore say.
 SAID_OF_DRAW = ("policy", "explored", "log_propensity", "seed")
+# What is not said where it is not known: the above, and what only clients with experiments say.
+OPTIONAL = (*LIVE, *SAID_OF_DRAW, "experiment", "request_id", "position")
 # An id as it is in the data of the server.
 Id = Union[int, str]
 
@@ -37,6 +39,9 @@ class Slate:
         log_propensity: of each item, the natural logarithm of the probability with which its place took it, given the
             items before it; 0 where nothing was drawn.
         seed: what it was drawn with; sent again with an equal request, it gives an equal slate.
+        experiment: "experiment=variant" that this slate is of; "" of none; None where the client knows no experiments.
+        request_id: by which the server knows it, where a request was split by variant; None: that of the request.
+        position: of the user in that; None: that in the request.
     """
 
     user_id: Id
@@ -49,6 +54,9 @@ class Slate:
     explored: bool | None = None
     log_propensity: list[float] | None = None
     seed: int | None = None
+    experiment: str | None = None
+    request_id: str | None = None
+    position: int | None = None
 
     @property
     def num_items(self) -> int:
@@ -78,9 +86,8 @@ class Slates:
         return self.slates[position]
 
     def to_builtins(self) -> list[dict[str, Any]]:
-        """A list with one dictionary a user; what the server does not say, as it serves no such thing, is left out."""
-        further = (*LIVE, *SAID_OF_DRAW)
-        return [{k: v for k, v in asdict(slate).items() if v is not None or k not in further} for slate in self.slates]
+        """A list with one dictionary a user; what the server or the client does not say is left out."""
+        return [{k: v for k, v in asdict(slate).items() if v is not None or k not in OPTIONAL} for slate in self.slates]
 
     def to_json(self) -> str:
         """A JSON list with one object a user; a score that is no finite number is null."""

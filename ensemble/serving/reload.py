@@ -10,6 +10,7 @@ from ensemble.serving.client_errors import as_ours
 from ensemble.serving.control import ModelControl
 from ensemble.serving.rehearsal import rehearse
 from ensemble.serving.repository import MODEL_NAME, STEP_MODEL
+from runtime.log.identity import VERSION_MODEL
 from workflows.core.errors import CascadeError, ServingError
 
 __all__ = ["TIMEOUT_S", "reload_model"]
@@ -70,10 +71,11 @@ def _restore(control: ModelControl, before: Mapping[str, Any] | None) -> None:
 
 
 def _unload_others(control: ModelControl) -> list[str]:
-    """Unload the steps of every version but the served one; none when none is served."""
+    """Unload the steps of every version but the served one and the variants; none when none is served."""
     served = _served(control)
     ready = [each.model for each in control.index() if each.state == "READY"]
-    others = sorted(model for model in ready if served and _version(model) not in ("", served))
+    kept = {"", served, *(found[1] for found in map(VERSION_MODEL.fullmatch, ready) if found and not found[2])}
+    others = sorted(model for model in ready if served and _version(model) not in kept)
     for name in others:
         control.unload(name)
     return others

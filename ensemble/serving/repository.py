@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ensemble.variants import variant_versions
 from runtime.blocked import BLOCKED_FILE
 from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.fields import EVENTS_MODEL
@@ -153,13 +154,13 @@ def _verify(folder: Path, given: Path) -> None:
 
 def _served_manifests(folder: Path, outer: Path | None) -> Iterator[Path]:
     """Folders of a published repository with a manifest of their own, without the versions that are not served."""
-    served = _served(folder, MODEL_NAME)
-    versioned = {MODEL_NAME: served, EVENTS_MODEL: _served(folder, EVENTS_MODEL) if takes_events(folder) else ""}
+    served = {_served(folder, MODEL_NAME), *map(str, variant_versions(folder))}
+    versioned = {MODEL_NAME: served, EVENTS_MODEL: {_served(folder, EVENTS_MODEL)} if takes_events(folder) else set()}
     for path in sorted(folder.rglob(MANIFEST_NAME)):
         parts = path.relative_to(folder).parts[:-1]
         hidden = any(part.startswith(".") for part in parts)
-        other_version = len(parts) > 1 and parts[1] != versioned.get(parts[0], parts[1])
-        other_step = bool(parts) and (step := STEP_MODEL.match(parts[0])) is not None and step[1] != served
+        other_version = len(parts) > 1 and parts[1] not in versioned.get(parts[0], {parts[1]})
+        other_step = bool(parts) and (step := STEP_MODEL.match(parts[0])) is not None and step[1] not in served
         if path.parent != outer and not (hidden or other_version or other_step):
             yield path.parent
 

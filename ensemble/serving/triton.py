@@ -24,6 +24,7 @@ from ensemble.serving.repository import MODEL_NAME, blocked_file, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
+from ensemble.variants import variant_models
 from runtime.blocked import BLOCKED_VARIABLE
 from runtime.log.folder import FOLDER_VARIABLE as LOG_VARIABLE
 from runtime.log.folder import LogSettings
@@ -88,7 +89,7 @@ class TritonServer(Endpoints):
         self._live = {} if reads_events is None else {FOLDER_VARIABLE: str(reads_events.absolute())}
         # The server is shown a link to the repository, beside which there is nothing.
         self._blocked = os.environ.get(BLOCKED_VARIABLE) or str(blocked_file(repository.resolve()))
-        self._models = [MODEL_NAME]
+        self._models = [MODEL_NAME, *variant_models(repository)]
         if store:
             self._live = {STORE_VARIABLE: store}
         if events is not None and takes_events(repository) and (source or not store):

@@ -17,8 +17,9 @@ from workflows.core.errors import CascadeError
 __all__ = ["ALARM", "SampleRatio", "daily_p", "sample_ratio"]
 
 ALARM = 0.001
-# Of the mixture: shares are looked for that are off by about half a percentage point, as a loss of 2% makes them.
-CONCENTRATION = 10_000.0
+# Of the mixture, each with its weight: shares are looked for that are off by about half a percentage point, as a loss
+# of 2% makes them, and for those that are off by 5, which few users show.
+CONCENTRATIONS = {10_000.0: 0.8, 100.0: 0.2}
 
 
 class SampleRatio(NamedTuple):
@@ -67,9 +68,13 @@ def sample_ratio(counts: Sequence[int], shares: Sequence[float], *, is_last: boo
 
 def daily_p(counts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverse Bayes factor, at most 1: counts [..., V] and shares [V] that sum to 1 -> [...]."""
-    from scipy.special import gammaln, xlogy
+    from scipy.special import gammaln, logsumexp, xlogy
 
-    prior = CONCENTRATION * shares
-    after = gammaln(prior.sum()) - gammaln(prior.sum() + counts.sum(axis=-1))
-    log_factor = after + (gammaln(prior + counts) - gammaln(prior) - xlogy(counts, shares)).sum(axis=-1)
-    return np.asarray(np.exp(-np.maximum(log_factor, 0.0)))
+    log_factors = []
+    for concentration in CONCENTRATIONS:
+        prior = concentration * shares
+        after = gammaln(prior.sum()) - gammaln(prior.sum() + counts.sum(axis=-1))
+        log_factors.append(after + (gammaln(prior + counts) - gammaln(prior) - xlogy(counts, shares)).sum(axis=-1))
+    weights = np.array([*CONCENTRATIONS.values()])
+    mixed = logsumexp(np.stack(log_factors, axis=-1), axis=-1, b=weights)
+    return np.asarray(np.exp(-np.maximum(mixed, 0.0)))

@@ -15,7 +15,7 @@ from operations.log.columns import Columns
 from operations.log.schema import CONTEXT, NAME, TYPES, schema_of
 from runtime.ids import NO_ITEM
 from runtime.log.record import HASH, REASONS, Record
-from runtime.log.rows import CANDIDATE_ROWS, CANDIDATE_SCORES, FORCED_POLICY, LIVE_AT, LIVE_RECENT
+from runtime.log.rows import CANDIDATE_ROWS, CANDIDATE_SCORES, EXPERIMENT, FORCED_POLICY, LIVE_AT, LIVE_RECENT
 from runtime.stream.live import AWAY
 
 __all__ = ["Logged", "table_of"]
@@ -67,6 +67,7 @@ def table_of(logged: Sequence[Logged]) -> pa.Table:
         "model_version": columns.numbers((each.header["model_version"] for each in logged), np.int32),
         "layout": columns.texts((each.header["layout"] for each in logged), NAME),
         "consumer": columns.texts((each.consumer for each in records), NAME),
+        "experiment": _labels(columns),
         "traceparent": columns.texts((each.trace or None for each in records), pa.string()),
         "attempt": columns.numbers((min(each.attempt, 127) for each in logged), np.int8),
         "user_key": columns.keys("user_key"),
@@ -95,6 +96,13 @@ def table_of(logged: Sequence[Logged]) -> pa.Table:
     if "temperature" in header:
         table |= _explored(columns, header["temperature"])
     return pa.table(table, schema_of(header["context"], is_live=header["is_live"], explores="temperature" in header))
+
+
+def _labels(columns: Columns) -> pa.Array:
+    """What each user was in; null for none."""
+    values = columns.objects(EXPERIMENT)
+    texts = {each: each.decode("utf-8", "replace") if each else None for each in set(values)}
+    return pa.array([texts[each] for each in values], pa.string()).cast(NAME)
 
 
 def _explored(columns: Columns, temperature: float) -> dict[str, pa.Array]:

@@ -42,6 +42,7 @@ IDENTITY: Mapping[str, pa.DataType] = {
     "model_version": pa.int32(),
     "layout": NAME,  # fused or ensemble
     "consumer": NAME,
+    "experiment": NAME,  # "experiment=variant" that the user is in, of several with ";" between them; null: none
     "traceparent": pa.string(),
     "attempt": pa.int8(),  # 2 and more: the same request_id came within ten minutes before; count 1 alone
     "user_key": pa.binary(16),  # keyed hash of the raw user id

@@ -13,7 +13,8 @@ from typing import NamedTuple
 __all__ = ["Served", "chain_key", "environment", "manifest_of", "served_chain"]
 
 MODEL_NAME, MANIFEST = "cascade", "manifest.json"
-STEP_MODEL = re.compile(rf"{MODEL_NAME}_v(\d+)_.+")
+# A step of a version, or a version under a name of its own.
+VERSION_MODEL = re.compile(rf"{MODEL_NAME}_v(\d+)(_.+)?")
 PACKAGES = ("numpy", "faiss-cpu", "faiss-gpu-cu12", "onnxruntime")
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -40,8 +41,8 @@ def served_chain(model: Path, number: str) -> Served:
         number: of its version.
     """
     folder = Path(os.path.realpath(model))
-    step = STEP_MODEL.fullmatch(folder.name)
-    of_chain = step[1] if step else number if folder.name == MODEL_NAME else "1"
+    named = VERSION_MODEL.fullmatch(folder.name)
+    of_chain = named[1] if named else number if folder.name == MODEL_NAME else "1"
     return Served(chain_key(folder.parent / MODEL_NAME / of_chain), int(of_chain), folder.parent)
 
 

@@ -23,7 +23,7 @@ from runtime.ids import IdMap
 from runtime.log.folder import LogSettings, read_salt
 from runtime.log.identity import Served, environment
 from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, pack_record
-from runtime.log.rows import answer_arrays, request_arrays, user_keys
+from runtime.log.rows import EXPERIMENT, answer_arrays, experiments, request_arrays, user_keys
 from runtime.log.sampling import key_of, limit_of
 from runtime.log.usage import FAILED, OK, REFUSED, UNNAMED, Usage
 from runtime.log.writer import Writer
@@ -35,6 +35,7 @@ from runtime.stream.live import at_instant
 __all__ = ["Recorder"]
 
 CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", ("log", "x-cascade-log")
+EXPERIMENT_HEADER = "x-cascade-experiment"
 LONGEST_NAME = 64
 # What a response has of a chain with a live state: up to where it knows events, -1 where the state is away.
 OFFSET = "stream_offset"
@@ -232,9 +233,13 @@ class Recorder:
         (request_id, key, reason), (parameters, consumer), (answered, drawn) = chosen, said, answer
         trace = str(parameters[TRACE]) if TRACE in parameters else ""
         if isinstance(answered, BadRequest):
-            packed = pack_record((WHOLE, key, *at, reason), (request_id, consumer, trace, str(answered)), {})
+            # One row stands for all of its users.
+            arrays = experiments(_experiment(parameters).partition(",")[0], 1) if self._reads else {}
+            packed = pack_record((WHOLE, key, *at, reason), (request_id, consumer, trace, str(answered)), arrays)
         else:
             arrays = self._arrays(inputs, parsed, answered, drawn, now)
+            if self._reads and (label := _experiment(parameters)):
+                arrays |= experiments(label, len(inputs["user_id"]))
             packed = pack_record((self._kind, key, *at, reason), (request_id, consumer, trace, ""), arrays)
         self._writer.add(packed)
 
@@ -319,6 +324,10 @@ def _parameters(given: str | None) -> Mapping[str, Any]:
     if given is None or len(given) <= 2:
         return NO_PARAMETERS
     return {name.lower(): value for name, value in json.loads(given).items()}
+
+
+def _experiment(parameters: Mapping[str, Any]) -> str:
+    return str(parameters.get(EXPERIMENT) or parameters.get(EXPERIMENT_HEADER) or "")
 
 
 def _consumer(parameters: Mapping[str, Any]) -> str:

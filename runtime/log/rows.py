@@ -17,10 +17,12 @@ __all__ = [
     "CANDIDATE_ROWS",
     "CANDIDATE_SCORES",
     "CONTEXT",
+    "EXPERIMENT",
     "FORCED_POLICY",
     "LIVE_AT",
     "LIVE_RECENT",
     "answer_arrays",
+    "experiments",
     "request_arrays",
     "user_keys",
 ]
@@ -32,12 +34,23 @@ LIVE_AT, LIVE_RECENT = "live_at", "live_recent"
 FORCED_POLICY, CANDIDATE_ROWS, CANDIDATE_SCORES = "forced_policy", "candidate_rows", "candidate_scores"
 # Arrays of an answer with one value a user.
 A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms", "policy")
+# What each user is in, as who asks says: "experiment=variant", of several with ";" between them; empty: none.
+EXPERIMENT = "experiment"
+LONGEST_LABEL = 512
 
 
 def user_keys(salt: Salt, ids: NDArray) -> NDArray[np.uint8]:
     """uint8 [B, 16] of raw user ids [B, 1]."""
     keys = b"".join([salt.user_key(user) for user in users_of(ids)])
     return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
+
+
+def experiments(said: str, num_users: int) -> Arrays:
+    """The labels of users, of which one holds for all of them, or there is one a user with "," between them."""
+    labels = [label[:LONGEST_LABEL].encode() for label in said.split(",")]
+    if not said or len(labels) not in (1, num_users):
+        return {}
+    return {EXPERIMENT: np.array(labels * (num_users if len(labels) == 1 else 1), object)}
 
 
 def request_arrays(parsed: Parsed, now: int, dropped: Collection[str]) -> Arrays:

@@ -61,6 +61,9 @@ ARGUMENTS["shadow"] = ["RUN", "--run", "RUN"]
 ARGUMENTS["retrain"] = [*STAGE, "--publish", "RUN"]
 ARGUMENTS["gate"] = ["RUN", "--against", "RUN"]
 ARGUMENTS["evaluate-policy"] = ["RUN", "--policy", "RUN"]
+ARGUMENTS |= {"experiment check": ["--config", "RUN"], "experiment start": ["e", "--config", "RUN"]}
+ARGUMENTS |= {f"experiment {name}": ["e", "--log", "RUN", "--repo", "RUN"] for name in ("status", "advance", "watch")}
+ARGUMENTS["experiment stop"] = ["e", "--repo", "RUN"]
 ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
 
 

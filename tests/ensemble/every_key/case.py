@@ -28,6 +28,7 @@ NAMED = (
     (r"features\.(users|items|context)\.[^.]+", "features.SIDE.NAME"),
     (r"features\.stream\.[^.]+", "features.stream.NAME"),
     (r"ranking\.tasks\.[^.]+", "ranking.tasks.NAME"),
+    (r"experiments\.[^.]+", "experiments.NAME"),
     (r"\[\d+\]", "[N]"),
     (r"search\.params\..*", "search.params"),
 )

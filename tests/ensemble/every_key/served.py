@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cascade_client.assignment import Experiment, Variant
 from ensemble.config import Config
 from tests.ensemble.every_key.case import Case
 from tests.ensemble.every_key.tables import eligible
@@ -276,4 +277,41 @@ SEARCH = [
     Case("search.num_trials=3", trials, SPACE),
 ]
 
-CASES = [*CHAIN, *EVALUATE, *GATE, *OPE, *SEARCH]
+
+def experiment(config: Config, folder: Path) -> Any:
+    """Who would be in which variant, and what is looked at."""
+    from operations.experiments.plan import planned
+    from operations.experiments.record import Record
+
+    runs = [variant.run for variant in config.experiments["e"].variants]
+    return runs, msgspec.to_builtins(planned(config, "e", Record()))
+
+
+def held_out(config: Config, folder: Path) -> Any:
+    """Who is in no experiment."""
+    from cascade_client.assignment import Experiments
+
+    found = Experiments(HALVES, config.holdout.salt, config.holdout.share)
+    return [found.assign(user).label for user in range(200)]
+
+
+TWO = "experiments.e.variants=[{name='a'}, {name='b'}]"
+VARIANTS = "experiments.e.variants=[{name='a'}, {name='%s', weight=%s, run='%s'}]"
+HALVES = (Experiment("e", "e-1", "l", 0.0, 1.0, (Variant("a", 0.0, 0.5), Variant("b", 0.5, 1.0))),)
+EXPERIMENTS = [
+    *(
+        Case(VARIANTS % values, experiment, (TWO,), of=f"experiments.NAME.variants[N].{key}")
+        for key, values in (("name", ("c", 1.0, "")), ("weight", ("b", 3.0, "")), ("run", ("b", 1.0, "runs/b")))
+    ),
+    *(
+        Case(f"experiments.e.{change}", experiment, (TWO,))
+        for change in (
+            *("salt=x", "layer=x", "traffic=0.5", "metric=buy", "guardrails=['ctr']", "tolerance=0.5"),
+            *("stages=[0.5]", "min_hours=1.0", "min_exposures=7", "users=7", "alpha=0.1"),
+        )
+    ),
+    Case("holdout.share=0.5", held_out),
+    Case("holdout.salt=x", held_out, ("holdout.share=0.5",)),
+]
+
+CASES = [*CHAIN, *EVALUATE, *GATE, *OPE, *SEARCH, *EXPERIMENTS]

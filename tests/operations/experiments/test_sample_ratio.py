@@ -48,3 +48,8 @@ def test_what_cannot_be_compared_is_refused(counts: list, shares: list, why: str
 
 def test_nobody_yet_is_no_alarm() -> None:
     assert not sample_ratio([0, 0], [1, 1], is_last=True).alarm
+
+
+def test_a_large_loss_is_found_among_few_users() -> None:
+    assert sample_ratio([500, 300], [1, 1]).alarm and sample_ratio([120, 50], [1, 1]).alarm
+    assert not sample_ratio([110, 90], [1, 1]).alarm

@@ -1,0 +1,222 @@
+"""What the request log and the feedback say of an experiment: values by user and variant, of each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from operations.experiments.arms import Arm
+from operations.experiments.record import Running
+from operations.feedback.schema import DAY_NS, JOINED, date_of, request_days
+from workflows.core.errors import ArtefactError
+
+__all__ = ["CLICK", "Observed", "observed"]
+
+# The label of the metric "ctr".
+CLICK = "click"
+REQUEST_COLUMNS = ["slate_key", "user_key", "experiment", "model_version", "at", "attempt", "weight"]
+ANSWER_COLUMNS = ["num_items", "service_us", "error"]
+JOINED_COLUMNS = ["slate_key", "shown", "label"]
+# The share of the control's answers that are slower than the limit of "p95_ms".
+SLOW = 0.05
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Sums by variant, in the order of the experiment's.
+
+    Attributes:
+        users: distinct users of each.
+        slates: that each gave.
+        arms: of each metric.
+        elsewhere: share of each variant's slates that another version than its own gave.
+        p95_ms: of each.
+        since_stage: slates of each since the present stage began.
+        latest: nanoseconds since 1970 of the latest; 0 for none.
+    """
+
+    users: list[int]
+    slates: list[int]
+    arms: Mapping[str, list[Arm]]
+    elsewhere: list[float]
+    p95_ms: list[float]
+    since_stage: list[int]
+    latest: int
+
+
+@dataclass(frozen=True)
+class _Slates:
+    """Rows of requests of an experiment, and what each user of them has, one entry a row."""
+
+    variant: NDArray[np.int64]
+    user: NDArray[np.int64]
+    own: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
+    took_us: Floats
+    at: NDArray[np.int64]
+    keys: pa.Array
+
+
+def observed(folder: Path, running: Running) -> Observed:
+    """Read what there is of an experiment since its start.
+
+    Args:
+        folder: MON.
+        running: the experiment.
+
+    Raises:
+        ArtefactError: there is no request log, or a file of it cannot be read.
+    """
+    started = _nanoseconds(running.started_at)
+    days = [day for day in request_days(folder) if (date_of(day) + 1) * DAY_NS > started]
+    if not (folder / "requests").is_dir():
+        raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
+    slates = _slates(days, running, started)
+    variants = range(len(running.variants))
+    # What another version answered says nothing of the variant's, but that it could not be asked.
+    good = slates.own & ~slates.failed
+    p95 = [_p95(slates.took_us[good & (slates.variant == each)]) for each in variants]
+    arms = {
+        "errors": _arms(slates, np.ones(len(good), bool), (~good).astype(float), len(variants)),
+        "p95_ms": _arms(slates, good, (slates.took_us > p95[0]).astype(float), len(variants)),
+        "empty_slates": _arms(slates, good, slates.empty.astype(float), len(variants)),
+        **_feedback(folder, slates, good, running),
+    }
+    stage = slates.at >= _nanoseconds(running.stage_since)
+    counts = [int((slates.variant == each).sum()) for each in variants]
+    return Observed(
+        users=[len(np.unique(slates.user[slates.variant == each])) for each in variants],
+        slates=counts,
+        arms=arms,
+        elsewhere=[_share(~slates.own[slates.variant == each]) for each in variants],
+        p95_ms=[each / 1e3 for each in p95],
+        since_stage=[int((stage & good & (slates.variant == each)).sum()) for each in variants],
+        latest=int(slates.at.max()) if len(slates.at) else 0,
+    )
+
+
+def _slates(days: Sequence[Path], running: Running, started: int) -> _Slates:
+    names = [side.name for side in running.variants]
+    tables = [table for day in days for path in sorted(day.glob("[!.]*.parquet")) if (table := _read(path))]
+    columns = [*REQUEST_COLUMNS, *ANSWER_COLUMNS]
+    table = pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in columns})
+    labels = [str(label or "") for label in table["experiment"].to_pylist()]
+    place = {f"{running.name}={name}": number for number, name in enumerate(names)}
+    variant = np.array([_variant(label, place) for label in labels], np.int64)
+    at = np.array(table["at"].cast(pa.int64()).to_pylist(), np.int64)
+    attempt, weight = (np.array(table[name].to_pylist(), np.float64) for name in ("attempt", "weight"))
+    kept = (variant >= 0) & (at >= started) & (attempt == 1) & (weight > 0)
+    rows = table.filter(pa.array(kept))
+    versions = np.array([side.version for side in running.variants])
+    version = np.array(rows["model_version"].to_pylist(), np.int64)
+    failed = np.array([error is not None for error in rows["error"].to_pylist()], bool)
+    # A request that was refused names no user: each is one of its own.
+    users = [key or f"?{number}".encode() for number, key in enumerate(rows["user_key"].to_pylist())]
+    counted = np.array([number or 0 for number in rows["num_items"].to_pylist()], np.int64)
+    return _Slates(
+        variant[kept],
+        np.unique(np.array(users, "S16"), return_inverse=True)[1].astype(np.int64),
+        version == versions[variant[kept]],
+        failed,
+        (counted == 0) & ~failed,
+        np.array(rows["service_us"].to_pylist(), np.float64),
+        at[kept],
+        rows["slate_key"].combine_chunks(),
+    )
+
+
+def _variant(label: str, place: Mapping[str, int]) -> int:
+    return next((place[each] for each in label.split(";") if each in place), -1)
+
+
+def _arms(slates: _Slates, counted: NDArray[np.bool_], values: Floats, num_variants: int) -> list[Arm]:
+    """Sums of values of the counted rows, by user."""
+    return [
+        _arm(slates, counted & (slates.variant == each), values, np.ones(len(values))) for each in range(num_variants)
+    ]
+
+
+def _arm(slates: _Slates, rows: NDArray[np.bool_], values: Floats, weights: Floats) -> Arm:
+    _, place = np.unique(slates.user[rows], return_inverse=True)
+    size = int(place.max()) + 1 if len(place) else 0
+    y, x = (np.bincount(place, each[rows], minlength=size) for each in (values, weights))
+    return Arm.of(y[x > 0], x[x > 0])
+
+
+def _feedback(folder: Path, slates: _Slates, good: NDArray[np.bool_], running: Running) -> dict[str, list[Arm]]:
+    """Labels by item shown, and opt-outs by slate, of the slates that feedback was joined to."""
+    wanted = {
+        name for name in (running.metric, *running.guardrails) if name not in ("errors", "p95_ms", "empty_slates")
+    }
+    if not wanted or not len(good):
+        return {}
+    paths = sorted((folder / JOINED).glob("chain=*/date=*/[!.]*.parquet"))
+    first = int(slates.at.min()) // DAY_NS
+    tables = [_columns(path, JOINED_COLUMNS) for path in paths if date_of(path.parent) >= first]
+    joined = pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in JOINED_COLUMNS})
+    places = pc.index_in(joined["slate_key"].cast(pa.binary(16)), value_set=slates.keys.cast(pa.binary(16)))
+    at = np.array([-1 if place is None else place for place in places.to_pylist()], np.int64)
+    shown = np.array([bool(each) for each in joined["shown"].to_pylist()], bool)
+    labels = np.array([str(each or "") for each in joined["label"].to_pylist()], object)
+    impressions = np.bincount(at[(at >= 0) & shown], minlength=len(good)).astype(float)
+    arms = {}
+    for name in sorted(wanted):
+        label = CLICK if name == "ctr" else name
+        counts = np.bincount(at[(at >= 0) & ~shown & (labels == label)], minlength=len(good)).astype(float)
+        per = (impressions > 0).astype(float) if name == "opt_out" else impressions
+        arms[name] = [
+            _arm(slates, good & (slates.variant == each), counts, per) for each in range(len(running.variants))
+        ]
+    return arms
+
+
+def _read(path: Path) -> pa.Table | None:
+    """The rows of a file that are of an experiment."""
+    try:
+        if "experiment" not in pq.read_schema(path).names:
+            return None
+    except (OSError, pa.ArrowException):
+        pass  # the next read says why
+    table = _columns(path, [*REQUEST_COLUMNS, *ANSWER_COLUMNS])
+    return table.filter(pc.is_valid(table["experiment"])) if table.num_rows else None
+
+
+def _columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Columns of a file, with no dictionaries of its own."""
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(list(names))
+    except FileNotFoundError:  # pruned, or written anew meanwhile
+        return pa.table({name: [] for name in names})
+    except (OSError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{path} cannot be read ({error}); `cascade log verify` says which files are whole"
+        ) from None
+    return pa.table(dict(_plain(table, names)))
+
+
+def _plain(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    for name in names:
+        column = table[name]
+        yield name, column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _p95(took_us: Floats) -> float:
+    return float(np.quantile(took_us, 1 - SLOW)) if len(took_us) else float("nan")
+
+
+def _share(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _nanoseconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000) * 1_000_000 if text else 0

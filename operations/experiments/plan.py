@@ -1,0 +1,92 @@
+"""From [experiments.NAME] to an experiment with its ranges, and what people see of it before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ensemble.config import Config
+from ensemble.config_experiments import ExperimentConfig
+from operations.experiments.record import Record, Running, Side
+from workflows.core.errors import CascadeError, ConfigError
+
+__all__ = ["lines", "planned"]
+
+
+def planned(config: Config, name: str, record: Record) -> Running:
+    """An experiment that has nobody yet.
+
+    Args:
+        config: that has it.
+        name: of it.
+        record: the experiments that run.
+
+    Raises:
+        ConfigError: the config has no such experiment.
+        CascadeError: it runs already, another layer chooses what is served, or its layer has no room left.
+    """
+    wanted = config.experiments.get(name)
+    if wanted is None:
+        known = ", ".join(config.experiments) or "none"
+        raise ConfigError(f"the config has no [experiments.{name}]; it has {known}")
+    if any(running.name == name for running in record.experiments):
+        raise CascadeError(f"experiment '{name}' runs already; stop it before it starts anew")
+    has_run = any(variant.run for variant in wanted.variants)
+    others = [each for each in record.experiments if any(side.model for side in each.variants)]
+    if clash := next((each for each in others if has_run and each.layer != wanted.layer), None):
+        raise CascadeError(
+            f"experiment '{clash.name}' of layer '{clash.layer}' chooses the version that users are served, and a user "
+            f"can be served one alone: put '{name}' into that layer, or stop '{clash.name}'"
+        )
+    if used := next((each for each in record.experiments if each.salt == (wanted.salt or f"{name}-1")), None):
+        raise CascadeError(f"experiment '{used.name}' has the same salt '{used.salt}'; give '{name}' another one")
+    start = _room([(e.start, e.end) for e in record.experiments if e.layer == wanted.layer], wanted, name)
+    return Running(
+        name=name,
+        salt=wanted.salt or f"{name}-1",
+        layer=wanted.layer,
+        start=start,
+        end=min(start + wanted.traffic, 1.0),
+        variants=[*_sides(wanted)],
+        metric=wanted.metric,
+        guardrails=list(wanted.guardrails),
+        tolerance=wanted.tolerance,
+        stages=list(wanted.stages),
+        min_hours=wanted.min_hours,
+        min_exposures=wanted.min_exposures,
+        users=wanted.users,
+        alpha=wanted.alpha,
+    )
+
+
+def lines(running: Running, held_out: float) -> Iterator[str]:
+    """What each stage has of the users."""
+    traffic = (running.end - running.start) * (1 - held_out)
+    yield f"experiment {running.name}: layer {running.layer}, {traffic:.4g} of the users at the last stage"
+    for place, share in enumerate(running.stages):
+        parts = ", ".join(f"{side.name} {100 * traffic * share * side.weight:.3g}%" for side in running.variants)
+        mark = " <- now" if place == running.stage else ""
+        yield f"  stage {place + 1}: {parts}{mark}"
+
+
+def _sides(wanted: ExperimentConfig) -> Iterator[Side]:
+    total, start = sum(variant.weight for variant in wanted.variants), 0.0
+    for place, variant in enumerate(wanted.variants):
+        end = 1.0 if place == len(wanted.variants) - 1 else start + variant.weight / total
+        yield Side(variant.name, start, start, end, "", 0)
+        start = end
+
+
+def _room(taken: Sequence[tuple[float, float]], wanted: ExperimentConfig, name: str) -> float:
+    """Where the first free range of a layer begins that is wide enough."""
+    place = 0.0
+    for start, end in sorted(taken):
+        if start - place >= wanted.traffic - 1e-12:
+            return place
+        place = max(place, end)
+    if place + wanted.traffic > 1 + 1e-9:
+        free = 1 - sum(end - start for start, end in taken)
+        raise CascadeError(
+            f"experiment '{name}' wants {wanted.traffic:g} of layer '{wanted.layer}', of which {free:g} is free; stop "
+            "another experiment, take less traffic, or another layer"
+        )
+    return place

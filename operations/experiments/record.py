@@ -1,0 +1,183 @@
+"""`experiments.json` of a repository: what clients read, and with it what the experiment's own commands need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cascade_client.assignment import FORMAT
+from ensemble.export.layouts import MODEL_NAME
+from ensemble.variants import EXPERIMENTS_FILE, experiments_record, write_experiments
+from workflows.core.disk import writing
+from workflows.core.errors import ArtefactError, CascadeError
+from workflows.core.lock import hold
+
+__all__ = ["Holdout", "Record", "Running", "Side", "changing", "now_text", "read_record"]
+
+
+class Side(msgspec.Struct, omit_defaults=False):
+    """A variant.
+
+    Attributes:
+        name: of it.
+        start: where its range begins.
+        end: where it ends at this stage.
+        full_end: where it ends at a stage of 1.
+        model: that its users are asked of; "": the served one.
+        version: of that; of the control, the one that was served at the start.
+        withdrawn: why it has nobody any more; "" while it has.
+        withdrawn_at: when; "" as well.
+    """
+
+    name: str
+    start: float
+    end: float
+    full_end: float
+    model: str
+    version: int
+    withdrawn: str = ""
+    withdrawn_at: str = ""
+
+    @property
+    def weight(self) -> float:
+        """Its share of the experiment's users."""
+        return self.full_end - self.start
+
+
+class Running(msgspec.Struct):
+    """An experiment that runs, see `ensemble.config_experiments.ExperimentConfig`.
+
+    Attributes:
+        start: where its range of the layer begins.
+        end: where that ends.
+        variants: the control first.
+        stage: the place in `stages` of the present one; -1: nobody yet.
+        stage_since: when it began, in UTC.
+        started_at: when the experiment did.
+    """
+
+    name: str
+    salt: str
+    layer: str
+    start: float
+    end: float
+    variants: list[Side]
+    metric: str
+    guardrails: list[str]
+    tolerance: float
+    stages: list[float]
+    min_hours: float
+    min_exposures: int
+    users: int
+    alpha: float
+    stage: int = -1
+    stage_since: str = ""
+    started_at: str = ""
+
+    @property
+    def control(self) -> Side:
+        """What the others are compared with."""
+        return self.variants[0]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every variant but the control is withdrawn."""
+        return all(side.withdrawn for side in self.variants[1:])
+
+    def variant(self, name: str) -> Side:
+        """A variant by its name.
+
+        Raises:
+            CascadeError: there is none.
+        """
+        for side in self.variants:
+            if side.name == name:
+                return side
+        known = ", ".join(side.name for side in self.variants)
+        raise CascadeError(f"experiment '{self.name}' has no variant '{name}'; it has {known}")
+
+    def set_stage(self, stage: int) -> None:
+        """Give every variant that is not withdrawn the range of a stage."""
+        self.stage, self.stage_since = stage, now_text()
+        share = self.stages[stage]
+        for side in self.variants:
+            if not side.withdrawn:
+                side.end = side.start + share * side.weight
+
+    def withdraw(self, name: str, reason: str) -> None:
+        """Leave a variant with nobody."""
+        side = self.variant(name)
+        side.end, side.withdrawn, side.withdrawn_at = side.start, reason, now_text()
+
+
+class Holdout(msgspec.Struct):
+    """Users who are in no experiment."""
+
+    salt: str = "holdout-1"
+    share: float = 0.0
+
+
+class Record(msgspec.Struct):
+    """The file."""
+
+    experiments: list[Running] = []
+    holdout: Holdout = msgspec.field(default_factory=Holdout)
+    format: int = FORMAT
+
+    def find(self, name: str) -> Running:
+        """An experiment by its name.
+
+        Raises:
+            CascadeError: none of that name runs.
+        """
+        for running in self.experiments:
+            if running.name == name:
+                return running
+        known = ", ".join(running.name for running in self.experiments) or "none"
+        raise CascadeError(f"no experiment '{name}' runs here; those that do: {known}")
+
+
+def read_record(repository: Path) -> Record:
+    """The experiments that run on a repository.
+
+    Raises:
+        ArtefactError: the repository is not there, or the file cannot be read.
+    """
+    if not (repository / MODEL_NAME).is_dir():
+        raise ArtefactError(
+            f"{repository} holds no published model '{MODEL_NAME}'; give the folder of export --publish"
+        )
+    found: dict[str, Any] | None = experiments_record(repository)
+    if found is None:
+        return Record()
+    try:
+        return msgspec.convert(found, Record)
+    except msgspec.ValidationError as error:
+        raise ArtefactError(
+            f"{repository / EXPERIMENTS_FILE} cannot be read ({error}); put a copy of it back"
+        ) from error
+
+
+@contextmanager
+def changing(repository: Path) -> Iterator[Record]:
+    """The record, to be changed; it is written when the block ends, in one step, and by one command at a time.
+
+    Raises:
+        ArtefactError: see read_record; or another command changes it.
+        CascadeError: the disk is full, and the file is as it was.
+    """
+    read_record(repository)
+    with writing("experiment", repository), hold(repository / MODEL_NAME, writes=["experiments"]):
+        record = read_record(repository)
+        yield record
+        write_experiments(repository, msgspec.to_builtins(record))
+
+
+def now_text() -> str:
+    """Now, in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,72 @@
+"""What people read of a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from operations.experiments.look import SHARES, Compared, History, Look
+from operations.experiments.record import Running
+
+__all__ = ["breach_words", "is_hidden", "lines", "verdict"]
+
+
+def lines(running: Running, taken: Look, history: History) -> Iterator[str]:
+    """A table of the variants, then what can be told."""
+    yield f"experiment {running.name}, stage {running.stage + 1} of {len(running.stages)} since {running.stage_since}"
+    rows = zip(running.variants, taken.users, taken.slates, taken.elsewhere, taken.p95_ms, strict=True)
+    for side, users, slates, elsewhere, p95_ms in rows:
+        version = f"version {side.version}"
+        words = f"  {side.name}: {version}, {users:,} users, {slates:,} slates, p95 {p95_ms:.3g} ms"
+        if elsewhere:
+            words += f", {elsewhere:.1%} of the slates by another version"
+        yield words + (f"; withdrawn: {side.withdrawn}" if side.withdrawn else "")
+    ratio = taken.ratio
+    yield f"  sample ratio: p = {ratio.p_value:.3g}, over all looks {ratio.daily_p:.3g}"
+    if ratio.alarm:
+        yield "  ALARM: the variants do not have the users that they should have: some were lost, or not logged alike"
+    if is_hidden(taken, history):
+        yield "  what differs is not shown: find out why, then status --acknowledge REASON"
+        return
+    for each in (*taken.metric, *taken.guardrails):
+        yield f"  {_compared(each)}"
+    yield f"  {verdict(running, taken, history)}"
+
+
+def is_hidden(taken: Look, history: History) -> bool:
+    """Whether nothing may be said of a difference."""
+    return taken.ratio.alarm and not history.acknowledged
+
+
+def verdict(running: Running, taken: Look, history: History) -> str:
+    """What has come of it so far, in a sentence."""
+    if is_hidden(taken, history):
+        return "Nothing can be told: users were lost."
+    if taken.breaches:
+        return f"Withdraw it: {breach_words(taken.breaches[0])}."
+    told = [each for each in taken.metric if each.low is not None and each.high is not None]
+    better = [each.variant for each in told if (each.low or 0.0) > 0]
+    worse = [each.variant for each in told if (each.high or 0.0) < 0]
+    if better:
+        return f"{' and '.join(better)} has more {running.metric} than {running.control.name}."
+    if worse:
+        return f"{' and '.join(worse)} has less {running.metric} than {running.control.name}."
+    return "Not decided yet." if told else "Too little is known yet."
+
+
+def breach_words(each: Compared) -> str:
+    """A guardrail that is worse than it may be."""
+    what = "more" if each.metric in SHARES else "less"
+    name = "answers slower than the control's p95" if each.metric == "p95_ms" else each.metric
+    return f"{each.variant} has {what} {name}: {_percent(each.value)} against {_percent(each.control)}"
+
+
+def _compared(each: Compared) -> str:
+    words = f"{each.variant}, {each.metric}: {_percent(each.value)} against {_percent(each.control)}"
+    if each.low is None and each.high is None:
+        return f"{words}; too little is known"
+    ends = ", ".join("any" if end is None else f"{100 * end:+.3g}" for end in (each.low, each.high))
+    return f"{words}, difference between [{ends}] points{'; WORSE' if each.breach else ''}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g}%"

@@ -1,0 +1,217 @@
+"""An experiment from its config to its end, on a published repository without a server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from cascade_client.assignment import Experiments, read_experiments
+from ensemble.config import Config
+from ensemble.config_experiments import ExperimentConfig, HoldoutConfig, VariantConfig
+from ensemble.config_file import load_config
+from ensemble.export.pbtxt import served_version
+from ensemble.export.stage import export
+from ensemble.publish import publish
+from operations.experiments import release
+from operations.experiments.plan import lines, planned
+from operations.experiments.record import Record, Running, read_record
+from operations.experiments.release import Servers, keep, start, stop, to_stage, withdraw_variant
+from tests.ensemble.synthetic import make_run
+from workflows.core.errors import ArtefactError, CascadeError, ConfigError
+from workflows.core.run import Run
+
+NOBODY = Servers([], "", drain_s=0.0)
+STAGES = (0.01, 0.05, 0.2, 0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Config]:
+    run, config = make_run(tmp_path_factory.mktemp("release") / "run", num_users=20, num_items=60)
+    export(run, config)
+    return run, config
+
+
+@pytest.fixture
+def target(exported: tuple[Run, Config], tmp_path: Path) -> Path:
+    publish(*exported, tmp_path / "published", "fused")
+    return tmp_path / "published"
+
+
+def wanted(run: str = "", **given: object) -> ExperimentConfig:
+    return ExperimentConfig(variants=(VariantConfig(name="a"), VariantConfig(name="b", run=run)), **given)  # type: ignore[arg-type]
+
+
+def config(exported: tuple[Run, Config], **given: object) -> Config:
+    return Config(
+        chain=exported[1].chain,
+        experiments={"e": wanted(str(exported[0].root), **given)},
+        holdout=HoldoutConfig(share=0.1),
+    )
+
+
+def known(target: Path) -> Experiments:
+    """What a client knows."""
+    return read_experiments(json.loads((target / "experiments.json").read_text()))
+
+
+def served(target: Path) -> int:
+    return served_version((target / "cascade/config.pbtxt").read_text())
+
+
+def test_users_enter_stage_by_stage_and_none_changes_sides(exported, target) -> None:
+    started = start(config(exported), "e", target, "fused", NOBODY)
+    assert (started.control.version, started.variant("b").version, started.stage) == (1, 2, 0)
+    assert served(target) == 1 and known(target).holdout == 0.1
+    users, stages = range(5_000), []
+    for stage, share in enumerate(STAGES):
+        if stage:
+            to_stage(target, "e", stage)
+        stages.append(known(target).assign_many(users))
+        inside = [each for each in stages[-1] if each.label]
+        assert len(inside) / len(users) == pytest.approx(0.9 * share, abs=0.02)
+        assert {(each.label, each.model) for each in inside} <= {("e=a", ""), ("e=b", "cascade_v2")}
+    for before, after in itertools.pairwise(stages):
+        assert all(old == new for old, new in zip(before, after, strict=True) if old.label)
+    with pytest.raises(CascadeError, match="at its last stage"):
+        to_stage(target, "e", len(STAGES))
+
+
+def test_a_variant_that_is_withdrawn_has_nobody_and_the_control_stays(exported, target) -> None:
+    start(config(exported, stages=(1.0,)), "e", target, "fused", NOBODY)
+    before = known(target).assign_many(range(1_000))
+    withdraw_variant(target, "e", "b", "too slow", NOBODY)
+    after = known(target).assign_many(range(1_000))
+    assert all(new == (old if old.label == "e=a" else type(old)()) for old, new in zip(before, after, strict=True))
+    side = read_record(target).find("e").variant("b")
+    assert (side.withdrawn, side.model) == ("too slow", "") and side.withdrawn_at
+    assert read_record(target).find("e").is_over
+    assert not (target / "cascade_v2").exists() and not (target / "cascade/2").exists()
+    # What is withdrawn comes back with no stage.
+    to_stage(target, "e", 0)
+    assert known(target).experiments[0].variants[1].end == known(target).experiments[0].variants[1].start
+
+
+def test_the_end_is_the_served_version_or_the_one_that_is_kept(exported, target) -> None:
+    start(config(exported), "e", target, "fused", NOBODY)
+    stop(target, "e", NOBODY)
+    assert served(target) == 1 and known(target).experiments == () and not (target / "cascade_v2").exists()
+    start(config(exported), "e", target, "fused", NOBODY)
+    with pytest.raises(CascadeError, match="'a' is what is served already"):
+        keep(target, "e", "a", NOBODY)
+    with pytest.raises(CascadeError, match="no variant 'c'; it has a, b"):
+        keep(target, "e", "c", NOBODY)
+    keep(target, "e", "b", NOBODY)
+    assert served(target) == 3 and known(target).experiments == () and not (target / "cascade_v3").exists()
+
+
+@pytest.mark.parametrize("fails", ["publish", "load"])
+def test_a_start_that_fails_leaves_nothing(exported, target, monkeypatch, fails) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise CascadeError("no")
+
+    if fails == "publish":
+        monkeypatch.setattr(release, "publish", refuse)
+    else:
+        monkeypatch.setattr(Servers, "load", refuse)
+    with pytest.raises(CascadeError, match="no"):
+        start(config(exported), "e", target, "fused", NOBODY)
+    assert known(target).experiments == () and served(target) == 1
+    assert not list(target.glob("cascade_v*")) and not (target / "cascade/2").exists()
+
+
+def test_what_cannot_start_is_refused_before_anything_changes(exported, target) -> None:
+    for changed, why in (
+        ({"e": wanted(str(target))}, "has no export with the layout 'fused'"),
+        ({"f": wanted()}, r"no \[experiments.e\]; it has f"),
+    ):
+        with pytest.raises((ArtefactError, ConfigError), match=why):
+            start(Config(experiments=changed), "e", target, "fused", NOBODY)
+        assert not (target / "experiments.json").exists()
+    with pytest.raises(ArtefactError, match="holds no published model"):
+        start(config(exported), "e", target / "nowhere", "fused", NOBODY)
+    start(config(exported), "e", target, "fused", NOBODY)
+    with pytest.raises(CascadeError, match="runs already"):
+        start(config(exported), "e", target, "fused", NOBODY)
+
+
+def running(**given: object) -> Running:
+    return planned(Config(experiments={"old": wanted(**given)}), "old", Record())
+
+
+def test_experiments_of_a_layer_lie_beside_each_other() -> None:
+    record = Record([running(traffic=0.3)])
+    found = planned(Config(experiments={"e": wanted(traffic=0.5)}), "e", record)
+    assert (found.start, found.end) == (0.3, 0.8)
+    record.experiments.append(found)
+    # What the first had is free once it has ended.
+    del record.experiments[0]
+    assert planned(Config(experiments={"f": wanted(traffic=0.3)}), "f", record).start == 0.0
+    with pytest.raises(CascadeError, match=r"wants 0.4 of layer 'serving', of which 0.5 is free"):
+        planned(Config(experiments={"f": wanted(traffic=0.4)}), "f", record)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ({"salt": "s"}, {"salt": "s", "layer": "other"}, "the same salt 's'"),
+        ({"run": "x", "layer": "first"}, {"run": "y"}, "can be served one alone"),
+    ],
+)
+def test_what_would_stand_in_the_way_of_another_is_refused(old: dict, new: dict, why: str) -> None:
+    record = Record([running(**old)])
+    for side in record.experiments[0].variants[1:]:
+        side.model = "cascade_v2" if old.get("run") else ""
+    with pytest.raises(CascadeError, match=why):
+        planned(Config(experiments={"e": wanted(**new)}), "e", record)
+
+
+def test_weights_are_shares() -> None:
+    variants = tuple(VariantConfig(name=name, weight=weight) for name, weight in (("a", 8), ("b", 1), ("c", 1)))
+    found = planned(Config(experiments={"e": ExperimentConfig(variants=variants)}), "e", Record())
+    assert [side.weight for side in found.variants] == pytest.approx([0.8, 0.1, 0.1])
+    found.set_stage(1)
+    assert [(side.start, side.end) for side in found.variants] == [
+        (0.0, pytest.approx(0.04)),
+        (0.8, pytest.approx(0.805)),
+        (0.9, pytest.approx(0.905)),
+    ]
+    assert "stage 2: a 4%, b 0.5%, c 0.5% <- now" in "\n".join(lines(found, 0.0))
+
+
+TABLE = """
+[data]
+source = "shop"
+timestamp = "timestamp"
+labels = ["click"]
+[experiments.e]
+variants = [{ name = "a" }, { name = "b", run = "runs/b" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("experiments.e.variants=[{name='a'}]", "two or more with different names"),
+        ("experiments.e.variants=[{name='a'}, {name='a'}]", "two or more with different names"),
+        ("experiments.e.variants=[{name='a', run='r'}, {name='b'}]", "'a', is the control"),
+        ("experiments.e.variants=[{name='a b'}, {name='b'}]", "a name is 1 to 40 letters"),
+        ("experiments.e.stages=[0.5, 0.2]", "must be above 0 and grow"),
+        ("experiments.e.stages=[]", "must be above 0 and grow"),
+        ("experiments.e.traffic=0.0", "traffic and alpha must be above 0"),
+        ("experiments.e.traffic=1.5", "traffic"),
+        ("experiments.e.metric=p95_ms", "a guardrail alone"),
+        (f"experiments.e.salt={'s' * 60}", "at most 56 bytes"),
+        ("experiments.f={variants=[{name='a'}, {name='b'}]}", "have 2 of the users"),
+        ("experiments.f={layer='x', variants=[{name='a'}, {name='b', run='r'}]}", "one version alone: use one layer"),
+        (f"holdout.salt={'s' * 60}", "holdout.salt must be at most 56 bytes"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused(tmp_path: Path, override: str, why: str) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(TABLE)
+    assert list(load_config(path).experiments) == ["e"]
+    with pytest.raises(ConfigError, match=why):
+        load_config(path, [override])
