@@ -64,7 +64,7 @@ def retrain(
 def _retrained(config: Path, out: Path, publish: Path, log: Path | None, overrides: list[str]) -> tuple[Path, Released]:
     """The run, and what came of it."""
     from ensemble.history import Happening, note, utc_now
-    from operations.retrain.release import published_as
+    from operations.retrain.release import served_with_export_of
     from operations.retrain.runs import Outcome, drop_if_equal, finish, next_run
 
     started = utc_now()
@@ -73,11 +73,14 @@ def _retrained(config: Path, out: Path, publish: Path, log: Path | None, overrid
     all_stages(run, found, None, force=False)
     before = drop_if_equal(run.root, out)
     run = run if before is None else Run(before)
-    version = published_as(publish, run)
-    if version and before is not None:
-        released = Released("HOLD", f"no data or settings are new since {before.name}, which is version {version}")
-    elif version:  # a command was ended after it had published
+    version, is_from_here = served_with_export_of(run, publish)
+    if version and before is None and is_from_here:  # a command was ended after it had published
         released = Released("RELEASE", "it was published by a command that was ended", version)
+    elif version:
+        same = (
+            f"no data or settings are new since {before.name}" if before else "no data or settings of a model are new"
+        )
+        released = Released("HOLD", f"{same}; version {version} has this export")
     else:
         released = _release(run, found, publish, log)
     if before is None or released.version:

@@ -10,7 +10,7 @@ from ensemble.serving.repository import served_number
 from workflows.core.artefacts import MANIFEST_NAME, read_manifest
 from workflows.core.run import Run
 
-__all__ = ["first_release_words", "published_as", "serves_nothing"]
+__all__ = ["first_release_words", "served_with_export_of", "serves_nothing"]
 
 
 def serves_nothing(repository: Path) -> bool:
@@ -23,16 +23,22 @@ def serves_nothing(repository: Path) -> bool:
     )
 
 
-def published_as(repository: Path, run: Run) -> int:
-    """The version that a repository serves, where it has the export of this run; else 0."""
+def served_with_export_of(run: Run, repository: Path) -> tuple[int, bool]:
+    """The version that a repository serves, where it has the export of a run, and whether it was published from it.
+
+    Returns:
+        Its number, 0 for none; and whether from this very run, and not from one whose export this run has taken.
+    """
     if not (repository / MODEL_NAME / CONFIG_FILE).is_file():
-        return 0
+        return 0, False
     number = served_number(repository)
     folder = repository / MODEL_NAME / number
     if not (folder / MANIFEST_NAME).is_file():
-        return 0
+        return 0, False
     ours, theirs = read_manifest(run.folder("repo")), read_manifest(folder)
-    return int(number) if (ours.fingerprint, ours.created_at) == (theirs.fingerprint, theirs.created_at) else 0
+    if (ours.fingerprint, ours.created_at) != (theirs.fingerprint, theirs.created_at):
+        return 0, False
+    return int(number), theirs.info.get("run") == str(run.root.absolute())
 
 
 def first_release_words(repository: Path, run: Run) -> str:

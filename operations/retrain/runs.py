@@ -75,19 +75,22 @@ def next_run(runs: Path) -> Path:
 
 
 def drop_if_equal(run: Path, runs: Path) -> Path | None:
-    """Remove a run that holds the same export as the one before it, as without new data or other settings.
+    """Remove a run that is what the one before it is, as without new data or other settings.
 
     Returns:
         The one before; None: this one is another.
     """
     before = [path for path in finished_runs(runs) if path.name < run.name]
-    if not before or not (before[-1] / "repo" / MANIFEST_NAME).is_file():
-        return None
-    ours, theirs = (read_manifest(folder / "repo") for folder in (run, before[-1]))
-    if (ours.content, ours.created_at) != (theirs.content, theirs.created_at):
+    if not before or _contents(run) != _contents(before[-1]):
         return None
     shutil.rmtree(run)
     return before[-1]
+
+
+def _contents(run: Path) -> dict[str, tuple[str, str]]:
+    """What tells the stages of a run from those of another; an export made anew is another one."""
+    manifests = {stage: read_manifest(run / stage) for stage in STAGES if (run / stage / MANIFEST_NAME).is_file()}
+    return {stage: (made.content, made.created_at if stage == "repo" else "") for stage, made in manifests.items()}
 
 
 def finish(run: Path, outcome: Outcome) -> None:

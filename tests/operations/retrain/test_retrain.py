@@ -19,6 +19,7 @@ from scripts.cli import app
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run, random_events
 from tests.holder import another
 from tests.operations.made_runs import later, ranker_scores
+from workflows.core.artefacts import read_manifest, write_manifest
 from workflows.core.errors import CascadeError
 from workflows.core.run import STAGES, Run
 
@@ -146,3 +147,14 @@ def test_two_at_once_are_refused_and_the_second_names_the_first(nightly):
         found = nightly()
     assert found.exit_code == 1 and f"process {process.pid}" in found.stderr
     assert nightly().exit_code == 0
+
+
+def test_another_report_of_the_same_models_is_kept_and_nothing_is_published(nightly, trained, tmp_path):
+    nightly()
+    nightly.trained = [Path(shutil.copytree(trained[0], tmp_path / "again"))]
+    report = nightly.trained[0] / "report"
+    (report / "more.json").write_text("{}")
+    write_manifest(report, read_manifest(report))
+    found = nightly()
+    assert found.exit_code == 3 and "no data or settings of a model are new; version 1 has" in found.stdout
+    assert nightly.outcomes() == ["RELEASE", "HOLD"] and served_number(nightly.repository) == "1"
