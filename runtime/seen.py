@@ -18,9 +18,13 @@ class SeenItems:
 
     Args:
         folder: a compiled chain.
+
+    Attributes:
+        folder: see Args.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._indptr, self._rows = (load_array(folder / name) for name in SEEN_FILES)
 
     def of(self, user_row: int) -> NDArray:

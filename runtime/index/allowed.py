@@ -98,7 +98,8 @@ def are_set(bitmap: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
 def pack_rows(rows: NDArray) -> tuple[NDArray, NDArray]:
     """Ascending distinct rows -> positions of the bytes that hold them, and the bits inside (lowest bit first)."""
     places, bits = rows >> 3, BITS[rows & 7]
-    is_first = np.ones(len(rows), bool)
+    is_first = np.empty(len(rows), bool)
+    is_first[:1] = True
     np.not_equal(places[1:], places[:-1], out=is_first[1:])
     if is_first.all():
         return places, bits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +17,7 @@ from runtime.seen import SEEN_FILES, SeenItems
 from runtime.spec import LIVE_OFFSET, LIVE_SEEN, POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step, load_array, make_step
 
-__all__ = ["Found", "QueriedUser", "Scorer", "Source", "make_source", "pad_rows", "real"]
+__all__ = ["Found", "QueriedUser", "Scorer", "Source", "make_source", "pad_rows", "real", "unmarked"]
 
 # Item rows int64 [K] and their scores float32 [K], for one user.
 Found = tuple[NDArray, NDArray]
@@ -25,7 +27,7 @@ NOTHING: Found = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 class QueriedUser:
-    """One user of a batch as a source sees it.
+    """One user of a batch as all sources see it: what they read here, none of them may change.
 
     Attributes:
         place: in the batch.
@@ -38,6 +40,48 @@ class QueriedUser:
     def __init__(self, place: int, user_row: int, requested: NDArray, seen: NDArray, blocked: NDArray) -> None:
         self.place, self.user_row, self.requested = place, user_row, requested
         self.seen, self.blocked = seen, blocked
+
+
+class QueriedUsers:
+    """The users of one batch, each worked out for the first source that asks and kept for the next ones.
+
+    Args:
+        key: what the batch is known by; no array of it is kept.
+        seen: the seen items of all users.
+        filter_seen: whether they must not be shown.
+    """
+
+    def __init__(self, key: Sequence[NDArray | None], seen: SeenItems, filter_seen: bool) -> None:
+        self._key = [None if array is None else weakref.ref(array) for array in key]
+        self._seen, self._filter_seen = seen, filter_seen
+        self._users: dict[int, QueriedUser] = {}
+        live_seen = key[-1]
+        self._has_live_seen = live_seen is not None and bool((live_seen >= 0).any())
+
+    def are_of(self, key: Sequence[NDArray | None], seen: SeenItems, filter_seen: bool) -> bool:
+        """Whether they are the users of this very batch, told by its arrays themselves and not by what is in them."""
+        known = [None if of is None else of() for of in self._key]
+        is_same = all(array is own for array, own in zip(key, known, strict=True))
+        return is_same and self._seen.folder == seen.folder and self._filter_seen == filter_seen
+
+    def of(self, batch: Mapping[str, NDArray], place: int, user_row: int) -> QueriedUser:
+        """The user at a place of the batch."""
+        if (user := self._users.get(place)) is None:
+            user = self._users[place] = self._made(batch, place, user_row)
+        return user
+
+    def _made(self, batch: Mapping[str, NDArray], place: int, user_row: int) -> QueriedUser:
+        requested, excluded = real(batch["recent_rows"][place]), real(batch["excluded_rows"][place])
+        more = requested
+        if self._has_live_seen:
+            more = np.concatenate([requested, real(batch[LIVE_SEEN][place])])
+        seen = _union(self._seen.of(user_row), more)
+        blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
+        return QueriedUser(place, user_row, requested, seen, blocked)
+
+
+# Of the batch under way, which the sources of a process are asked for one after the other.
+_under_way = threading.local()
 
 
 class Source(Step):
@@ -128,20 +172,18 @@ class Source(Step):
     def users(self, batch: Mapping[str, NDArray]) -> Iterator[QueriedUser | None]:
         """The users of a batch as the source sees them; None for one whom it is not queried for."""
         user_rows, paths = batch["user_row"][:, 0].tolist(), batch["path_code"][:, 0].tolist()
-        live_seen = batch.get(LIVE_SEEN)
-        if live_seen is not None and not (live_seen >= 0).any():
-            live_seen = None
+        queried = self._queried(batch)
         for place, (user_row, path) in enumerate(zip(user_rows, paths, strict=True)):
-            if self.only_unknown if path != POPULARITY else not self.serves_unknown:
-                yield None
-                continue
-            requested, excluded = real(batch["recent_rows"][place]), real(batch["excluded_rows"][place])
-            more = requested
-            if live_seen is not None:
-                more = np.concatenate([requested, real(live_seen[place])])
-            seen = _union(self._seen.of(user_row), more)
-            blocked = _union(seen, excluded) if self._filter_seen else _union(seen[:0], excluded)
-            yield QueriedUser(place, user_row, requested, seen, blocked)
+            is_queried = self.serves_unknown if path == POPULARITY else not self.only_unknown
+            yield queried.of(batch, place, user_row) if is_queried else None
+
+    def _queried(self, batch: Mapping[str, NDArray]) -> QueriedUsers:
+        """The users of the batch; those that another source has asked for where it is the same batch."""
+        key = [batch["user_row"], batch["recent_rows"], batch["excluded_rows"], batch.get(LIVE_SEEN)]
+        known: QueriedUsers | None = getattr(_under_way, "users", None)
+        if known is None or not known.are_of(key, self._seen, self._filter_seen):
+            known = _under_way.users = QueriedUsers(key, self._seen, self._filter_seen)
+        return known
 
     def _found(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         rows, scores = self.find(user, batch)
@@ -183,4 +225,26 @@ def pad_rows(parts: Sequence[NDArray], dtype: Any, padding: float) -> NDArray:
 
 def _union(rows: NDArray, more: NDArray) -> NDArray:
     """Distinct rows, ascending; `rows` are so already."""
-    return np.unique(np.concatenate([rows, more])) if len(more) else rows
+    if not len(more):
+        return rows
+    together = np.concatenate([rows, more])
+    together.sort()
+    is_other = np.empty(len(together), bool)
+    is_other[0] = True
+    np.not_equal(together[1:], together[:-1], out=is_other[1:])
+    union: NDArray = together[is_other]
+    return union
+
+
+def unmarked(rows: NDArray, blocked: NDArray, marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the rows are not blocked: marking a few rows for one search beats searching among them.
+
+    Args:
+        rows: item rows [K].
+        blocked: item rows.
+        marks: bool [N], all false, as it is again when this returns.
+    """
+    marks[blocked] = True
+    free: NDArray[np.bool_] = ~marks[rows]
+    marks[blocked] = False
+    return free

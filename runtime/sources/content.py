@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.index.allowed import are_set
 from runtime.index.rounding import SCORE_STEP, quantise
 from runtime.index.search import inner_products
-from runtime.sources.base import Found, QueriedUser, Scorer, Source
+from runtime.sources.base import Found, QueriedUser, Scorer, Source, unmarked
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import load_array
 
@@ -42,7 +42,7 @@ class Content(Source):
         super().open(folder, spec)
         self._known, self._vectors = load_array(folder / ROWS_FILE), load_array(folder / VECTORS_FILE)
         self._keep(self.eligible(folder))
-        self._count = spec.num_candidates
+        self._count, self._marks = spec.num_candidates, np.zeros(spec.num_items, bool)
 
     def stock_changed(self, rows: NDArray[np.int64]) -> None:
         """Which of the items with few events may be shown now."""
@@ -55,7 +55,7 @@ class Content(Source):
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """Score all of them and keep the C best."""
-        free = ~np.isin(self._rows, user.blocked) if len(user.blocked) else np.ones(len(self._rows), bool)
+        free = unmarked(self._rows, user.blocked, self._marks)
         rows, places = self._rows[free], self._places[free]
         if not len(rows):
             return rows, np.zeros(0, np.float32)

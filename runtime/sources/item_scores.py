@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.sources.base import Found, QueriedUser, Scorer, Source
+from runtime.sources.base import Found, QueriedUser, Scorer, Source, unmarked
 from runtime.spec import LIVE_AT, LIVE_OFFSET, POPULARITY, ChainSpec, Tensor
 from runtime.step import load_array
 from runtime.stream.items import key_files
@@ -46,7 +46,7 @@ class ItemScores(Source):
         """Open `files`."""
         super().open(folder, spec)
         self._order, self._scores = load_array(folder / self.order_file), load_array(folder / self.scores_file)
-        self._count = spec.num_candidates
+        self._count, self._marks = spec.num_candidates, np.zeros(spec.num_items, bool)
         # Where the stock is live, what is in stock of the first `looked` items of the order.
         self._kept, self._looked = self._order[:0], 0
 
@@ -57,7 +57,7 @@ class ItemScores(Source):
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
         """The first of the order that are not blocked."""
         order = self._first(self._count + len(user.blocked))
-        rows = order[~np.isin(order, user.blocked)][: self._count]
+        rows = order[unmarked(order, user.blocked, self._marks)][: self._count]
         return rows, np.asarray(self._scores[rows])
 
     def _first(self, count: int) -> NDArray:
@@ -111,7 +111,7 @@ class Popularity(ItemScores):
         rows, start, found = order[:0], 0, self._count + len(user.blocked)
         while len(rows) < self._count and start < len(order):
             more = order[start : start + found]
-            free = ~np.isin(more, user.blocked)
+            free = unmarked(more, user.blocked, self._marks)
             rows = np.concatenate([rows, more[free if self.live is None else free & self.live.holds(more)]])
             # Twice as far each time: most may be out of stock.
             start, found = start + len(more), 2 * found

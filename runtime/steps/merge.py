@@ -217,10 +217,11 @@ class Merge(Step):
         self, number: int, places: NDArray, given: NDArray, union: NDArray, query: NDArray
     ) -> NDArray[np.float32]:
         """A source's scores of the whole union: those that it gave, and its scorer's for the other items."""
-        scores, missing = np.zeros(len(union), np.float32), np.ones(len(union), bool)
-        scores[places], missing[places] = given, False
-        if (scorer := self._scorers[number]) is not None and missing.any():
-            scores[missing] = scorer(query, np.ascontiguousarray(union[missing]))
+        scores, is_given = np.zeros(len(union), np.float32), np.zeros(len(union), bool)
+        scores[places], is_given[places] = given, True
+        missing = np.flatnonzero(~is_given)
+        if (scorer := self._scorers[number]) is not None and len(missing):
+            scores[missing] = scorer(query, union[missing])
         return scores
 
     def kept_by_quota(self, found: Union) -> NDArray[np.bool_]:

@@ -248,7 +248,11 @@ class LmdbReading:
         self._transaction = transaction
         self.position = int.from_bytes(transaction.get(POSITION) or b"", "big")
         self.fresh_at = ALWAYS
-        self.expired_at = _number(transaction.get(EXPIRED) or b"")
+
+    @property
+    def expired_at(self) -> int:
+        """See Reading."""
+        return _number(self._transaction.get(EXPIRED) or b"")
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See Reading."""
