@@ -132,8 +132,13 @@ def _write_variant(target: Path, version: int, name_it: Callable[[int], None]) -
         raise
 
 
-def promote(target: Path, version: int) -> None:
+def promote(target: Path, version: int, why: str) -> None:
     """Serve a variant to all from now on; it keeps its own name until the file of experiments names it no more.
+
+    Args:
+        target: the model repository.
+        version: the variant's.
+        why: kept with it.
 
     Raises:
         ArtefactError: there is no such version, or it was altered, or a newer one is served by now.
@@ -149,6 +154,9 @@ def promote(target: Path, version: int) -> None:
         for folder in (model / str(version), *target.glob(f"{MODEL_NAME}_v{version}_*")):
             verify(folder)
         replace_file(model / CONFIG_FILE, (model / str(version) / CONFIG_FILE).read_text())
+        run = Run(Path(str(read_manifest(model / str(version)).info["run"])))
+        if run.folder("repo").is_dir():
+            note_published(target, run, version, {"why": why})
 
 
 def withdraw(target: Path, version: int) -> None:

@@ -46,7 +46,6 @@ def group() -> None:
 def experiment_check(config: ConfigOption, repo: RepoOption = Path("triton_repo"), overrides: SetOption = []) -> None:
     """Say which users each stage would have, and whether there is room beside the experiments that run."""
     from ensemble.config_file import load_config
-    from ensemble.variants import variant_versions
     from operations.experiments.plan import lines, planned
     from operations.experiments.record import Record, read_record
 
@@ -56,7 +55,6 @@ def experiment_check(config: ConfigOption, repo: RepoOption = Path("triton_repo"
         running = next((each for each in record.experiments if each.name == name), None)
         for line in lines(running or planned(loaded, name, record), loaded.holdout.share):
             typer.echo(line)
-    typer.echo(f"variants in {repo}: {len(variant_versions(repo))}")
 
 
 @experiment.command("start")

@@ -16,14 +16,16 @@ from cascade_client import parse_url
 from cascade_client.experiments import LOOK_EACH_S
 from ensemble.config import Config
 from ensemble.export.layouts import MODEL_NAME
+from ensemble.history import note_withdrawn
 from ensemble.publish import promote, publish, withdraw
 from ensemble.serving.client_errors import as_ours
 from ensemble.serving.control import ModelControl
 from ensemble.serving.reload import TIMEOUT_S, reload_model
-from ensemble.serving.repository import served_number
+from ensemble.serving.repository import served_file, served_number
 from ensemble.variants import model_of
 from operations.experiments.plan import planned
 from operations.experiments.record import Running, changing, now_text, read_record
+from runtime.spec import CHAIN_FILE, ChainSpec
 from workflows.core import console
 from workflows.core.errors import ArtefactError, CascadeError, ServingError
 from workflows.core.run import Run
@@ -107,6 +109,11 @@ def start(config: Config, name: str, repository: Path, layout: str, servers: Ser
     for variant, run in runs.items():
         if not (Path(run) / "repo" / layout / MODEL_NAME).is_dir():
             raise ArtefactError(f"variant '{variant}': {run} has no export with the layout '{layout}'; export it first")
+        if _live_state(Path(run) / "repo" / layout) != _live_state(repository):
+            raise ArtefactError(
+                f"variant '{variant}': {run} keeps other things of live events than what {repository} serves, and a "
+                "server has one state of them; export it with the same [stream] and [features.stream]"
+            )
     running.control.version = int(served_number(repository))
     # The experiment is there, with nobody in it, before its first version: whoever publishes meanwhile leaves them.
     with changing(repository) as record:
@@ -152,11 +159,19 @@ def withdraw_variant(repository: Path, name: str, variant: str, reason: str, ser
         model, version = running.variant(variant).model, running.variant(variant).version
         running.withdraw(variant, reason)
     console.say(f"experiment: {variant} of {name} has no users any more: {reason}")
-    if model:
-        servers.unload([model], model_of(int(served_number(repository))))
-        with changing(repository) as record:
-            record.find(name).variant(variant).model = ""
-        withdraw(repository, version)
+    if not model:
+        return
+    served = int(served_number(repository))
+    note_withdrawn(repository, version, served, f"experiment {name}: {reason}")
+    try:
+        servers.unload([model], model_of(served))
+    except CascadeError as error:
+        # Its users are away already; the looks at the other variants go on.
+        console.say(f"experiment: {model} stays until cascade experiment stop {name}: {error}")
+        return
+    with changing(repository) as record:
+        record.find(name).variant(variant).model = ""
+    withdraw(repository, version)
 
 
 def keep(repository: Path, name: str, variant: str, servers: Servers) -> None:
@@ -168,7 +183,7 @@ def keep(repository: Path, name: str, variant: str, servers: Servers) -> None:
     side = read_record(repository).find(name).variant(variant)
     if not side.model:
         raise CascadeError(f"variant '{variant}' is what is served already; stop '{name}' without --keep")
-    promote(repository, side.version)
+    promote(repository, side.version, f"experiment {name} keeps {variant}")
     servers.reload()
     stop(repository, name, servers)
 
@@ -195,6 +210,13 @@ def _remove(repository: Path, name: str, servers: Servers) -> None:
     for side in running.variants:
         if side.model:
             withdraw(repository, side.version)
+
+
+def _live_state(repository: Path) -> str:
+    """The version of the state of live events that the served chain reads; "" where it reads none."""
+    found = served_file(repository, CHAIN_FILE)
+    live = None if found is None else ChainSpec.load(found.parent).live
+    return "" if live is None else live.stream.state_version
 
 
 def _models(running: Running) -> Mapping[str, str]:

@@ -33,6 +33,8 @@ def look_at(folder: Path, repository: Path, name: str, acknowledged: str = "") -
         CascadeError: no such experiment runs, or a file cannot be read or written.
     """
     running = read_record(repository).find(name)
+    if running.stage < 0:
+        raise CascadeError(f"the start of experiment '{name}' was ended before it was done; stop it, then start again")
     history = history_of(folder, running)
     history.acknowledged = acknowledged or history.acknowledged
     taken = look(folder, running, history)

@@ -66,14 +66,14 @@ def test_it_stays_while_others_are_published_and_rolled_back(exported, tmp_path,
     with pytest.raises(ArtefactError, match="no version older than 5"):
         rollback(tmp_path)
     with pytest.raises(ArtefactError, match="newer than version 2"):
-        promote(tmp_path, 2)
+        promote(tmp_path, 2, "")
 
 
 @LAYOUTS
 def test_a_promoted_one_is_served_to_all(exported, tmp_path, layout) -> None:
     publish(*exported, tmp_path, layout)
     publish(*exported, tmp_path, layout, beside=lambda version: name(tmp_path, version))
-    promote(tmp_path, 2)
+    promote(tmp_path, 2, "")
     name(tmp_path)
     withdraw(tmp_path, 2)
     assert served(tmp_path) == 2 and (tmp_path / "cascade/2").is_dir()
@@ -114,7 +114,7 @@ def test_an_altered_variant_is_not_served(exported, tmp_path) -> None:
     with pytest.raises(ArtefactError, match=r"cascade/2"):
         find_repository(tmp_path)
     with pytest.raises(ArtefactError):
-        promote(tmp_path, 2)
+        promote(tmp_path, 2, "")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"experiments": 5}', '{"experiments": [{"variants": [{}]}]}'])

@@ -19,7 +19,9 @@ from operations.experiments import release
 from operations.experiments.plan import lines, planned
 from operations.experiments.record import Record, Running, read_record
 from operations.experiments.release import Servers, keep, start, stop, to_stage, withdraw_variant
+from operations.experiments.watch import look_at
 from tests.ensemble.synthetic import make_run
+from tests.ensemble.synthetic_stream import STREAM_FEATURES
 from workflows.core.errors import ArtefactError, CascadeError, ConfigError
 from workflows.core.run import Run
 
@@ -135,6 +137,35 @@ def test_what_cannot_start_is_refused_before_anything_changes(exported, target) 
     start(config(exported), "e", target, "fused", NOBODY)
     with pytest.raises(CascadeError, match="runs already"):
         start(config(exported), "e", target, "fused", NOBODY)
+
+
+def test_a_start_that_was_killed_is_said_and_can_be_stopped(exported, target, monkeypatch) -> None:
+    monkeypatch.setattr(release, "_remove", lambda *_: None)
+    monkeypatch.setattr(release, "publish", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        start(config(exported), "e", target, "fused", NOBODY)
+    monkeypatch.undo()
+    assert known(target).assign_many(range(1_000)) == Experiments().assign_many(range(1_000))
+    with pytest.raises(CascadeError, match="was ended before it was done; stop it"):
+        look_at(target, target, "e")
+    stop(target, "e", NOBODY)
+    assert known(target).experiments == ()
+
+
+def test_a_server_that_is_away_keeps_no_user_with_what_is_worse(exported, target, capsys) -> None:
+    start(config(exported, stages=(1.0,)), "e", target, "fused", NOBODY)
+    withdraw_variant(target, "e", "b", "too slow", Servers(["127.0.0.1:9"], "", drain_s=0.0))
+    assert "cascade_v2 stays until cascade experiment stop e" in capsys.readouterr().err
+    assert {each.label for each in known(target).assign_many(range(100))} == {"", "e=a"}
+    stop(target, "e", NOBODY)
+    assert not (target / "cascade_v2").exists()
+
+
+def test_a_chain_with_other_live_events_is_no_variant(exported, target, tmp_path) -> None:
+    run, other = make_run(tmp_path / "live", num_users=20, num_items=80, stream=STREAM_FEATURES)
+    export(run, other)
+    with pytest.raises(ArtefactError, match="keeps other things of live events"):
+        start(config((run, exported[1])), "e", target, "fused", NOBODY)
 
 
 def running(**given: object) -> Running:
