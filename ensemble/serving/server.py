@@ -122,7 +122,9 @@ def serve(
                 server.start()
                 console.say(f"serve: starting tritonserver ({server.origin}), its log is {server.log_path}")
                 if request_log is not None:
-                    console.say(f"serve: {request_log.share:.4%} of the requests are logged to {request_log.folder}")
+                    console.say(
+                        f"serve: {100 * request_log.share:.4g}% of the requests are logged to {request_log.folder}"
+                    )
                 if shared:
                     goes = f"cascade_events writes to {read_topic_url(topic).shown}" if topic else NOT_TAKEN
                     console.say(f"serve: the live state is in {read_url(shared).shown}; {goes}")

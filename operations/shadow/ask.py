@@ -56,8 +56,9 @@ class Answered:
         pairs: of each user, what was answered and what the candidate answers.
         errors: request -> what the candidate raised.
         left_out: why -> requests that could not be asked again.
-        cpu_s: what the version that answered takes, and the candidate, for the same `timed` users.
-        timed: users.
+        cpu_s: seconds of the processor that the version that answered takes, and the candidate, for the same users of
+            each batch that was timed.
+        timed: users of them.
     """
 
     candidate: str = ""
@@ -65,7 +66,7 @@ class Answered:
     pairs: list[tuple[Slate, Slate]] = field(default_factory=list)
     errors: dict[tuple[str, int], str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
-    cpu_s: tuple[float, float] = (0.0, 0.0)
+    cpu_s: list[tuple[float, float]] = field(default_factory=list)
     timed: int = 0
 
 
@@ -120,17 +121,18 @@ def _ask(asked: Answered, logged: Version, candidate: Version, rows: Sequence[Ro
     with ExitStack() as stack, console.progress("shadow", len(rows), "users") as bar:
         timed = stack.enter_context(started(logged))
         process = stack.enter_context(started(candidate))
-        is_first = True
-        for batch, question in questions(rows, drawn=False):
-            if is_first or asked.timed < NUM_TIMED:
-                took = process.cpu_s, timed.cpu_s
+        # The first batch opens what is opened once; of the others each side comes first at every second one.
+        for number, (batch, question) in enumerate(questions(rows, drawn=False)):
+            is_timed = asked.timed < NUM_TIMED
+            took = timed.cpu_s, process.cpu_s
+            if is_timed and number % 2 == 0:
                 timed.ask(question)
             answers, whole = _answers(process, batch, there.question(question), there)
-            if not is_first and whole and asked.timed < NUM_TIMED:  # the first one opens what is opened once
-                spent = timed.cpu_s - took[1], process.cpu_s - took[0]
-                asked.cpu_s = asked.cpu_s[0] + spent[0], asked.cpu_s[1] + spent[1]
+            if is_timed and number % 2 == 1:
+                timed.ask(question)
+            if number and whole and is_timed:
+                asked.cpu_s.append((timed.cpu_s - took[0], process.cpu_s - took[1]))
                 asked.timed += len(batch)
-            is_first = False
             for row, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, str):
                     asked.errors.setdefault(row.request, answer)

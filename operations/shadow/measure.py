@@ -24,6 +24,8 @@ CUTOFF = 10
 NUM_BINS = 20
 # Items that are listed.
 NUM_SHOWN = 10
+# Of fewer timed batches nothing is said of chance.
+LEAST_BATCHES, NUM_RESAMPLES = 5, 1_000
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ class Shadow(msgspec.Struct, frozen=True):
         num_items: distinct items in all slates.
         items: the items whose exposure has changed most, raw id -> places in slates.
         categories: category -> places in slates; empty where no items table says which.
+        cpu_low, cpu_high: 95% interval of the relative change of cpu_ms; null where too few were timed.
         format_version: of this file.
     """
 
@@ -79,6 +82,8 @@ class Shadow(msgspec.Struct, frozen=True):
     num_items: Change
     items: dict[str, Change]
     categories: dict[str, Change]
+    cpu_low: float | None = None
+    cpu_high: float | None = None
     format_version: int = 1
 
 
@@ -92,6 +97,7 @@ def measure(asked: Answered, categories: Mapping[str, str]) -> Shadow:
     sides = [before for before, _ in asked.pairs], [after for _, after in asked.pairs]
     shown = [_exposure(side) for side in sides]
     changed = sorted(set(shown[0]) | set(shown[1]), key=lambda item: (-abs(shown[1][item] - shown[0][item]), item))
+    low, high = _cpu_interval(asked.cpu_s)
     k = min([CUTOFF, *(slate.wanted for slate in sides[0])])
     return Shadow(
         candidate=asked.candidate,
@@ -107,11 +113,25 @@ def measure(asked: Answered, categories: Mapping[str, str]) -> Shadow:
         paths=_paths(*sides),
         empty=Change(*(_mean([not len(slate.items) for slate in side]) for side in sides)),
         short=Change(*(_mean([0 < len(slate.items) < slate.wanted for slate in side]) for side in sides)),
-        cpu_ms=Change(*(1e3 * spent / asked.timed for spent in asked.cpu_s)) if asked.timed else None,
+        cpu_ms=Change(*(1e3 * sum(side) / asked.timed for side in zip(*asked.cpu_s, strict=True)))
+        if asked.timed
+        else None,
         num_items=Change(len(shown[0]), len(shown[1])),
         items={item: Change(shown[0][item], shown[1][item]) for item in changed[:NUM_SHOWN]},
         categories=_by_category(shown, categories),
+        cpu_low=low,
+        cpu_high=high,
     )
+
+
+def _cpu_interval(spent: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    """Of the relative change: batches are resampled, for a machine that does other things too disturbs some of them."""
+    if len(spent) < LEAST_BATCHES:
+        return None, None
+    drawn = np.random.default_rng(1).integers(0, len(spent), (NUM_RESAMPLES, len(spent)))
+    before, after = (np.array(side)[drawn].sum(axis=1) for side in zip(*spent, strict=True))
+    low, high = np.quantile(after / np.maximum(before, 1e-9) - 1, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def rank_biased_overlap(first: NDArray, second: NDArray) -> float:

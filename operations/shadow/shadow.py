@@ -83,7 +83,8 @@ def lines(found: Shadow) -> Iterator[str]:
     for path, change in found.paths.items():
         yield f"path {path:13}{change.before:>12.1%}{change.after:>12.1%}"
     if found.cpu_ms is not None:
-        yield f"{'CPU a user, ms':18}{found.cpu_ms.before:>12.2f}{found.cpu_ms.after:>12.2f}"
+        between = "" if found.cpu_low is None else f"  change {found.cpu_low:+.1%} to {found.cpu_high:+.1%}"
+        yield f"{'CPU a user, ms':18}{found.cpu_ms.before:>12.2f}{found.cpu_ms.after:>12.2f}{between}"
     yield _counts("items shown", found.num_items)
     for name, change in found.categories.items():
         yield _counts(f"  {name}", change)

@@ -29,6 +29,8 @@ SHADOW = Shadow(
     num_items=Change(1_000, 800),
     items={},
     categories={"red": Change(5_000, 4_900), "blue": Change(1_000, 300)},
+    cpu_low=0.2,
+    cpu_high=0.4,
 )
 
 

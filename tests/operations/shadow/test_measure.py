@@ -40,7 +40,7 @@ def test_rank_biased_overlap_by_hand(first, second, expected):
 
 @pytest.fixture(scope="module")
 def found() -> Shadow:
-    asked = Answered("version 2", 4, timed=2, cpu_s=(0.004, 0.006))
+    asked = Answered("version 2", 4, timed=2, cpu_s=[(0.004, 0.006)])
     asked.pairs = [
         (slate(1, 2, 3), slate(1, 2, 4)),
         (slate(1, 2, 3), slate(path="popularity")),
@@ -91,7 +91,7 @@ def test_rows_of_the_gate(found):
         "requests asked again": True,
         "share of the requests at which the candidate raises": False,
         "empty and short slates, change of their share": False,
-        "processor time a user, relative change": False,
+        "processor time a user, relative change": None,
         "distinct items shown, share that is left": True,
     }
     few = next(request_rows(found, GateConfig()))
@@ -122,3 +122,16 @@ def test_categories_come_from_the_items_table(tmp_path):
     assert categories_of(tmp_path, "brand") == {"a": "x", "b": "none"}
     with pytest.raises(DataError, match=r"gate\.category = 'colour': the items table has the columns brand, price"):
         categories_of(tmp_path, "colour")
+
+
+def test_processor_time_is_worse_only_beyond_chance():
+    def row_of(spent):
+        found = measure(Answered("version 2", 9, timed=100, cpu_s=spent), {})
+        return next(row for row in request_rows(found, LIMITS) if row.name.startswith("processor time"))
+
+    disturbed = [(0.1, 0.1)] * 19 + [(0.1, 0.6)]
+    assert row_of(disturbed).met is None and row_of(disturbed).low == 0.0
+    assert row_of([(0.1, 0.12)] * 20).met is False
+    assert row_of([(0.1, 0.105)] * 20).met is True
+    # Of a few batches there is no interval.
+    assert (row_of([(0.1, 0.12)] * 2).met, row_of([(0.1, 0.12)] * 2).low) == (None, None)
