@@ -205,10 +205,16 @@ def _remove(repository: Path, name: str, servers: Servers) -> None:
     with changing(repository) as record:
         running = record.find(name)
         record.experiments.remove(running)
-    served = model_of(int(served_number(repository)))
-    servers.unload([model for model in _models(running).values() if model], served)
+    served = int(served_number(repository))
+    try:
+        servers.unload([model for model in _models(running).values() if model], model_of(served))
+    except CascadeError as error:
+        # Nobody is sent there any more, and what is loaded ends with the server.
+        console.say(f"experiment: a server was not told that {name} has ended: {error}")
     for side in running.variants:
         if side.model:
+            if side.version != served:
+                note_withdrawn(repository, side.version, served, f"experiment {name} has ended")
             withdraw(repository, side.version)
 
 

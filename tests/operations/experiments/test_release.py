@@ -124,6 +124,13 @@ def test_a_start_that_fails_leaves_nothing(exported, target, monkeypatch, fails)
     assert not list(target.glob("cascade_v*")) and not (target / "cascade/2").exists()
 
 
+def test_a_start_on_a_server_that_is_away_leaves_nothing(exported, target) -> None:
+    with pytest.raises(CascadeError, match="no Cascade server was reached"):
+        start(config(exported), "e", target, "fused", Servers(["127.0.0.1:9"], "", drain_s=0.0))
+    assert known(target).experiments == () and served(target) == 1
+    assert not list(target.glob("cascade_v*")) and not (target / "cascade/2").exists()
+
+
 def test_what_cannot_start_is_refused_before_anything_changes(exported, target) -> None:
     for changed, why in (
         ({"e": wanted(str(target))}, "has no export with the layout 'fused'"),
