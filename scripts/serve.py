@@ -35,7 +35,9 @@ def serve(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", help="redis:// or rediss:// URL of a state that `cascade stream run` writes; else CASCADE_STORE."
+            "--store",
+            help="redis://, rediss:// or redis+sentinel:// URL of a state that `cascade stream run` writes; else "
+            "CASCADE_STORE.",
         ),
     ] = None,
     source: Annotated[

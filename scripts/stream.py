@@ -29,7 +29,10 @@ SourceOption = Annotated[
     str | None, typer.Option("--source", help="kafka://broker:9092/topic; else CASCADE_SOURCE, else the config's.")
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="redis:// or rediss:// URL; else CASCADE_STORE, else the config's.")
+    str | None,
+    typer.Option(
+        "--store", help="redis://, rediss:// or redis+sentinel:// URL; else CASCADE_STORE, else the config's."
+    ),
 ]
 
 

@@ -21,7 +21,7 @@ from workflows.stream.config import EMBEDDED, StreamConfig
 __all__ = ["address_problems", "filled", "source_topic", "source_url", "store_url"]
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
-SCHEMES = {"source": ("kafka",), "store": ("redis", "rediss")}
+SCHEMES = {"source": ("kafka",), "store": ("redis", "rediss", "redis+sentinel", "rediss+sentinel")}
 # Options of a URL that may hold a secret, by how they are called.
 SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ from runtime.stream.store import StoreError
 
 __all__ = ["Command", "Nodes"]
 
+SENTINEL_PORT = 26379
 # How often a server that is away is looked for again, and how long a look and the first connection may take.
 PROBE_S, CONNECT_S = 0.1, 1.0
 ONLY = "the server"
@@ -46,7 +47,9 @@ def _pack(arguments: tuple[Any, ...]) -> bytes:
 
 
 class Nodes:
-    """One server, or a cluster. A node that does not answer in time is away until a thread of its own has found it.
+    """One server, one that sentinels name, or a cluster.
+
+    A node that does not answer in time is away until a thread of its own has found it.
 
     Args:
         url: of the server, or of some nodes of the cluster.
@@ -216,6 +219,9 @@ class Nodes:
 
     def _connect(self) -> str:
         """Why nothing could be reached; "" where it could."""
+        own = {"socket_timeout": self._timeout_s, "socket_connect_timeout": max(self._timeout_s, 0.05)}
+        if self._url.watched:
+            return self._ask_sentinels(own)
         why = ""
         for url in self._url.each:
             patient = {"socket_timeout": CONNECT_S, "socket_connect_timeout": CONNECT_S}
@@ -223,13 +229,30 @@ class Nodes:
                 first = self._redis.Redis.from_url(url, **self._options(), **patient)
                 self.is_cluster = bool(first.info("cluster").get("cluster_enabled"))
                 first.close()
-                own = {"socket_timeout": self._timeout_s, "socket_connect_timeout": max(self._timeout_s, 0.05)}
                 kind = self._redis.RedisCluster if self.is_cluster else self._redis.Redis
                 self._client = kind.from_url(url, **self._options(), **own)
                 return ""
             except (self._redis.RedisError, OSError, TypeError, ValueError) as error:
                 why = str(error)
         return why
+
+    def _ask_sentinels(self, own: dict[str, float]) -> str:
+        """Why no sentinel names the store, or it does not answer; each connection asks them anew."""
+        from redis.connection import parse_url
+        from redis.sentinel import Sentinel
+
+        each = [dict(parse_url(url)) for url in self._url.each]
+        hosts = [(options.pop("host", "localhost"), options.pop("port", SENTINEL_PORT)) for options in each]
+        secure = each[0].pop("connection_class", None) is not None
+        patient = {"socket_timeout": CONNECT_S, "socket_connect_timeout": CONNECT_S, "ssl": secure}
+        try:
+            sentinels = Sentinel(hosts, sentinel_kwargs={**self._options(), **patient})
+            client = sentinels.master_for(self._url.watched, ssl=secure, **each[0], **self._options(), **own)
+            client.ping()
+        except (self._redis.RedisError, OSError, TypeError, ValueError) as error:
+            return str(error)
+        self._client = client
+        return ""
 
     def _options(self) -> dict[str, Any]:
         """Nothing is tried twice: whoever asks knows what to do without an answer."""

@@ -13,9 +13,13 @@ __all__ = ["STORE_VARIABLE", "StoreUrl", "read_url"]
 # What tells the server's processes where the state is, when it is not on this machine.
 STORE_VARIABLE = "CASCADE_STORE"
 SCHEMES = ("redis", "rediss")
+# Behind one of them: the hosts are sentinels, which say where the store is now.
+SENTINEL = "+sentinel"
 HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+DATABASE = re.compile(r"[0-9]{1,5}")
 PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 EXAMPLE = "redis://host:6379/0?prefix=shop, or for a cluster redis://host1:6379,host2:6379"
+WITH_SENTINELS = "redis+sentinel://host1:26379,host2:26379/NAME, with the name of the store that the sentinels watch"
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,16 @@ class StoreUrl:
     """A store.
 
     Attributes:
-        each: a URL for each server that it names, as redis takes them.
+        each: a URL for each server that it names, as redis takes them; of sentinels, with the store's login.
         shown: for people: without user, password and options.
         prefix: of every key, for several products in one store.
+        watched: the name of the store that sentinels watch, whose hosts they are; "": they are the store's own.
     """
 
     each: tuple[str, ...]
     shown: str
     prefix: str
+    watched: str = ""
 
 
 def read_url(text: str) -> StoreUrl:
@@ -49,15 +55,26 @@ def read_url(text: str) -> StoreUrl:
     if "@" in f"{parts.path}{parts.query}" or parts.fragment:
         # A password with one of / ? # in it ends early, and the rest would be shown as host or path.
         raise StoreError("the store's URL cannot be read; write / ? # @ : in a user or password as %2F %3F %23 %40 %3A")
-    if parts.scheme not in SCHEMES or not all(map(HOST.fullmatch, hosts.split(","))):
-        raise StoreError(f"the store's URL must begin with redis:// or rediss:// and name a host, such as {EXAMPLE}")
+    scheme, is_watched = parts.scheme.removesuffix(SENTINEL), parts.scheme.endswith(SENTINEL)
+    if scheme not in SCHEMES or not all(map(HOST.fullmatch, hosts.split(","))):
+        raise StoreError(
+            f"the store's URL must begin with redis:// or rediss:// and name a host, such as {EXAMPLE}; or with "
+            f"sentinels {WITH_SENTINELS}"
+        )
     if not PREFIX.fullmatch(prefix):
         raise StoreError(
             f"the store's prefix {prefix!r:.80} may have letters, digits and . : _ - alone, at most 64 of them"
         )
+    watched, path = "", parts.path
+    if is_watched:
+        watched, _, database = parts.path.strip("/").partition("/")
+        if not watched or (database and not DATABASE.fullmatch(database)):
+            raise StoreError(f"the URL of sentinels must be like {WITH_SENTINELS}, and after it a number at most")
+        path = f"/{database}"
     query = f"?{urlencode(options)}" if options else ""
     return StoreUrl(
-        each=tuple(f"{parts.scheme}://{login}{at}{host}{parts.path}{query}" for host in hosts.split(",")),
+        each=tuple(f"{scheme}://{login}{at}{host}{path}{query}" for host in hosts.split(",")),
         shown=f"{parts.scheme}://{hosts}{parts.path}",
         prefix=prefix,
+        watched=watched,
     )

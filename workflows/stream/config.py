@@ -28,7 +28,8 @@ class StreamConfig(Section, frozen=True):
             whom nothing is known get what has been counted most lately, then what is popular by the tables.
         source: "embedded": the model `cascade_events` takes events in; or kafka://broker1,broker2/topic, which
             `cascade stream run` reads. ${NAME} stands for an environment variable, in which secrets belong.
-        store: "embedded": the state is on the server's machine; or a redis:// or rediss:// URL, which servers share.
+        store: "embedded": the state is on the server's machine; or the URL of one that servers share:
+            redis://, rediss:// (with TLS), redis+sentinel:// or rediss+sentinel://.
         max_staleness_s: a shared state that is further behind its topic gives no stream features.
         audit_share: of users in requests, from 0 to 1: of these the folder of live events keeps what they were given
             of its state, at which offset and instant, at most 32 MB; `cascade stream audit` counts them from the log.

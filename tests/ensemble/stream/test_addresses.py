@@ -106,3 +106,11 @@ def test_options_of_a_source_go_to_librdkafka_but_what_a_worker_decides():
     assert url.shown == "kafka://a:1,b:2/clicks"
     with pytest.raises(TopicError, match=r"may not set enable\.auto\.commit"):
         read_topic_url("kafka://a/clicks?enable.auto.commit=true")
+
+
+def test_a_config_may_name_sentinels_and_the_password_as_a_variable(tmp_path):
+    store = "redis+sentinel://app:${REDIS_PASSWORD}@one,two:26379/shop/0"
+    config = load(tmp_path, f"stream.source={SOURCE}", f"stream.store={store}")
+    assert config.stream is not None and config.stream.store == store
+    with pytest.raises(ConfigError, match=r"stream\.store holds a password"):
+        load(tmp_path, f"stream.source={SOURCE}", "stream.store=redis+sentinel://app:geheim@one/shop")

@@ -1,4 +1,4 @@
-"""Real Valkey servers for tests: one, or three that are a cluster; started on free ports of this machine."""
+"""Real Valkey servers for tests: one, one with a replica that a sentinel watches, or three that are a cluster."""
 
 from __future__ import annotations
 
@@ -75,6 +75,44 @@ def one(folder: Path) -> Iterator[Valkey]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def watched(folder: Path, name: str) -> Iterator[tuple[str, Valkey, Valkey]]:
+    """The URL of a sentinel, the server that it watches under a name, and its replica, which has all that it has."""
+    with one(folder / "first") as first, one(folder / "second") as second:
+        port, file = _free_port(False), folder / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nbind {LOCAL}\ndir {folder}\nsentinel monitor {name} {LOCAL} {first.port} 1\n"
+            f"sentinel down-after-milliseconds {name} 300\nsentinel failover-timeout {name} 2000\n"
+        )
+        first.client().config_set("repl-diskless-sync-delay", 0)
+        second.client().replicaof(LOCAL, first.port)
+        until = time.monotonic() + 20
+        while second.client().info("replication")["master_link_status"] != "up":
+            assert time.monotonic() < until, "the replica did not follow"
+            time.sleep(0.05)
+        with subprocess.Popen([str(_binary()), str(file), "--sentinel"], stdout=subprocess.DEVNULL) as sentinel:
+            try:
+                _wait_for_replica(port, name)
+                yield f"redis+sentinel://{LOCAL}:{port}/{name}", first, second
+            finally:
+                sentinel.kill()
+
+
+def _wait_for_replica(port: int, name: str) -> None:
+    """Until a sentinel answers and knows who could take the place of the server."""
+    import redis
+
+    until = time.monotonic() + 20
+    while True:
+        try:
+            if redis.Redis(LOCAL, port).sentinel_slaves(name):
+                return
+        except redis.RedisError:
+            pass
+        assert time.monotonic() < until, "the sentinel found no replica"
+        time.sleep(0.05)
 
 
 @contextmanager
