@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,27 +110,24 @@ def _slates(days: Sequence[Path], running: Running, started: int) -> _Slates:
     names = [side.name for side in running.variants]
     tables = [table for day in days for path in sorted(day.glob("[!.]*.parquet")) if (table := _read(path))]
     columns = [*REQUEST_COLUMNS, *ANSWER_COLUMNS]
-    table = pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in columns})
-    labels = [str(label or "") for label in table["experiment"].to_pylist()]
+    table = _together(tables, columns)
     place = {f"{running.name}={name}": number for number, name in enumerate(names)}
-    variant = np.array([_variant(label, place) for label in labels], np.int64)
-    at = np.array(table["at"].cast(pa.int64()).to_pylist(), np.int64)
-    attempt, weight = (np.array(table[name].to_pylist(), np.float64) for name in ("attempt", "weight"))
-    kept = (variant >= 0) & (at >= started) & (attempt == 1) & (weight > 0)
+    codes, labels = _codes(table["experiment"])
+    variant = np.array([*(_variant(str(label), place) for label in labels), -1], np.int64)[codes]
+    at = _numbers(table["at"].cast(pa.int64()))
+    kept = (variant >= 0) & (at >= started) & (_numbers(table["attempt"]) == 1) & (_weights(table["weight"]) > 0)
     rows = table.filter(pa.array(kept))
     versions = np.array([side.version for side in running.variants])
-    version = np.array(rows["model_version"].to_pylist(), np.int64)
-    failed = np.array([error is not None for error in rows["error"].to_pylist()], bool)
+    failed = np.asarray(pc.is_valid(rows["error"]).combine_chunks().to_numpy(zero_copy_only=False), bool)
     # A request that was refused names no user: each is one of its own.
-    users = [key or f"?{number}".encode() for number, key in enumerate(rows["user_key"].to_pylist())]
-    counted = np.array([number or 0 for number in rows["num_items"].to_pylist()], np.int64)
+    user, keys = _codes(rows["user_key"])
     return _Slates(
         variant[kept],
-        np.unique(np.array(users, "S16"), return_inverse=True)[1].astype(np.int64),
-        version == versions[variant[kept]],
+        np.where(user < 0, len(keys) + np.arange(len(user)), user),
+        _numbers(rows["model_version"]) == versions[variant[kept]],
         failed,
-        (counted == 0) & ~failed,
-        np.array(rows["service_us"].to_pylist(), np.float64),
+        (_numbers(rows["num_items"]) == 0) & ~failed,
+        _numbers(rows["service_us"]).astype(np.float64),
         at[kept],
         rows["slate_key"].combine_chunks(),
     )
@@ -163,16 +161,16 @@ def _feedback(folder: Path, slates: _Slates, good: NDArray[np.bool_], running: R
     paths = sorted((folder / JOINED).glob("chain=*/date=*/[!.]*.parquet"))
     first = int(slates.at.min()) // DAY_NS
     tables = [_columns(path, JOINED_COLUMNS) for path in paths if date_of(path.parent) >= first]
-    joined = pa.concat_tables(tables).combine_chunks() if tables else pa.table({name: [] for name in JOINED_COLUMNS})
+    joined = _together(tables, JOINED_COLUMNS)
     places = pc.index_in(joined["slate_key"].cast(pa.binary(16)), value_set=slates.keys.cast(pa.binary(16)))
-    at = np.array([-1 if place is None else place for place in places.to_pylist()], np.int64)
-    shown = np.array([bool(each) for each in joined["shown"].to_pylist()], bool)
-    labels = np.array([str(each or "") for each in joined["label"].to_pylist()], object)
+    at, shown = _numbers(places, -1), _numbers(joined["shown"].cast(pa.int8())) > 0
+    labels = joined["label"].cast(pa.string())
     impressions = np.bincount(at[(at >= 0) & shown], minlength=len(good)).astype(float)
     arms = {}
     for name in sorted(wanted):
         label = CLICK if name == "ctr" else name
-        counts = np.bincount(at[(at >= 0) & ~shown & (labels == label)], minlength=len(good)).astype(float)
+        is_one = _numbers(pc.equal(labels, label).cast(pa.int8())) > 0
+        counts = np.bincount(at[(at >= 0) & ~shown & is_one], minlength=len(good)).astype(float)
         per = (impressions > 0).astype(float) if name == "opt_out" else impressions
         arms[name] = [
             _arm(slates, good & (slates.variant == each), counts, per) for each in range(len(running.variants))
@@ -202,6 +200,31 @@ def _columns(path: Path, names: Sequence[str]) -> pa.Table:
             f"{path} cannot be read ({error}); `cascade log verify` says which files are whole"
         ) from None
     return pa.table(dict(_plain(table, names)))
+
+
+def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> pa.Table:
+    if not tables:
+        return pa.table({name: [] for name in names})
+    # A file that was pruned meanwhile has columns of no type.
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def _numbers(column: pa.ChunkedArray, missing: int = 0) -> NDArray[np.int64]:
+    """Whole numbers, with what is missing as another one."""
+    values = pc.fill_null(column.cast(pa.int64()), missing).to_numpy()
+    return np.asarray(values, np.int64)
+
+
+def _weights(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(), np.float64)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
+    """A code for each value, -1 for none, and the values by code."""
+    if pa.types.is_null(column.type):
+        return np.full(len(column), -1, np.int64), []
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    return _numbers(encoded.indices, -1), encoded.dictionary.to_pylist()
 
 
 def _plain(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
