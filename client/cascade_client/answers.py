@@ -66,7 +66,7 @@ def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
     for name in LIVE:
         if name in outputs and (outputs[name].size != num_users or outputs[name].dtype.kind != "i"):
             return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
-    kinds = dict(zip(DRAWN, "Obfi", strict=True))
+    kinds = dict(zip(DRAWN, "Obfi"))
     for name in DRAWN:
         size = num_users * (width[0] if name == "log_propensity" else 1)
         if name in outputs and (outputs[name].size != size or outputs[name].dtype.kind != kinds[name]):

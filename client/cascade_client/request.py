@@ -71,7 +71,7 @@ class Request:
         """The seeds and the policy, one a user."""
         columns: dict[str, Sequence[Any]] = {}
         given = {"seed": self.seed, "policy": self.policy}
-        for name, (said, value) in zip(EXPLORING, given.items(), strict=True):
+        for name, (said, value) in zip(EXPLORING, given.items()):
             if value is None:
                 continue
             if not explores(inputs):
