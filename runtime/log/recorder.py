@@ -195,12 +195,14 @@ class Recorder:
             if len(paths) == 1:
                 size = self._size if wanted is None else wanted.item(0)
                 usage.slate(consumer, paths.item(0), numbers.item(0), size)
+                if self._offset:
+                    usage.live((answered[self._offset].item(0),))
             else:
                 sizes = repeat(self._size) if wanted is None else wanted.reshape(-1).tolist()
                 for path, number, size in zip(paths[:, 0].tolist(), numbers[:, 0].tolist(), sizes, strict=False):
                     usage.slate(consumer, path, number, size)
-            if self._offset:
-                usage.live(answered[self._offset].ravel().tolist())
+                if self._offset:
+                    usage.live(answered[self._offset].ravel().tolist())
         return parameters, consumer
 
     def _chosen(

@@ -339,14 +339,20 @@ def without_live_state() -> AbstractContextManager[None]:
     return events_in(None)
 
 
-@contextmanager
-def at_instant(instant: int) -> Iterator[None]:
-    """In the block it is that instant, nanoseconds since 1970: for a replay of the past."""
-    token = _instant.set(instant)
-    try:
-        yield
-    finally:
-        _instant.reset(token)
+class at_instant:
+    """In the block it is that instant, nanoseconds since 1970: of a request that is logged, or for a replay."""
+
+    # No generator, which takes three times as long: every request of a server with a log goes through it.
+    __slots__ = ("_instant", "_token")
+
+    def __init__(self, instant: int) -> None:
+        self._instant = instant
+
+    def __enter__(self) -> None:
+        self._token = _instant.set(self._instant)
+
+    def __exit__(self, *_: object) -> None:
+        _instant.reset(self._token)
 
 
 def now_ns() -> int:
