@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from operations.replay.replay import chain_of, grouped
 from operations.replay.requests import Row, latest, questions
 from operations.replay.translate import Rows
 from operations.replay.versions import Version, find_given, find_logged
+from operations.shadow.timing import timed
 from workflows.core import console
 from workflows.core.errors import CascadeError
 
 __all__ = ["Answered", "Slate", "ask_candidate"]
 
-# Users who are also asked of the version that answered, for its processor time.
-NUM_TIMED = 1_000
 # Of two draws nobody can say what the candidate changed.
 DRAWN = "users whose slate was drawn at random"
 
@@ -56,9 +54,8 @@ class Answered:
         pairs: of each user, what was answered and what the candidate answers.
         errors: request -> what the candidate raised.
         left_out: why -> requests that could not be asked again.
-        cpu_s: seconds of the processor that the version that answered takes, and the candidate, for the same users of
-            each batch that was timed.
-        timed: users of them.
+        spent: seconds of the processor that the version that answered takes, and the candidate, and the number of
+            users, of each pair of processes that were timed.
     """
 
     candidate: str = ""
@@ -66,8 +63,7 @@ class Answered:
     pairs: list[tuple[Slate, Slate]] = field(default_factory=list)
     errors: dict[tuple[str, int], str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
-    cpu_s: list[tuple[float, float]] = field(default_factory=list)
-    timed: int = 0
+    spent: list[tuple[float, float, int]] = field(default_factory=list)
 
 
 def ask_candidate(folder: Path, run: Path, last: int) -> Answered:
@@ -118,44 +114,33 @@ def _ask(asked: Answered, logged: Version, candidate: Version, rows: Sequence[Ro
     same = logged.chain_key == candidate.chain_key
     there = Rows.same() if same else Rows(*((logged.ids(name), candidate.ids(name)) for name in ("users", "items")))
     before, after = np.asarray(logged.ids("items")), np.asarray(candidate.ids("items"))
-    with ExitStack() as stack, console.progress("shadow", len(rows), "users") as bar:
-        timed = stack.enter_context(started(logged))
-        process = stack.enter_context(started(candidate))
-        # The first batch opens what is opened once; of the others each side comes first at every second one.
-        for number, (batch, question) in enumerate(questions(rows, drawn=False)):
-            is_timed = asked.timed < NUM_TIMED
-            took = timed.cpu_s, process.cpu_s
-            if is_timed and number % 2 == 0:
-                timed.ask(question)
-            answers, whole = _answers(process, batch, there.question(question), there)
-            if is_timed and number % 2 == 1:
-                timed.ask(question)
-            if number and whole and is_timed:
-                asked.cpu_s.append((timed.cpu_s - took[0], process.cpu_s - took[1]))
-                asked.timed += len(batch)
+    with started(candidate) as process, console.progress("shadow", len(rows), "users") as bar:
+        for batch, question in questions(rows, drawn=False):
+            answers = _answers(process, batch, there.question(question), there)
             for row, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, str):
                     asked.errors.setdefault(row.request, answer)
                 else:
                     asked.pairs.append((_logged(row, before), _slate(row, answer, after)))
             bar.advance(bar.task_ids[0], len(batch))
+    asked.spent += timed(logged, candidate, rows, there.question)
 
 
 def _answers(
     process: VersionProcess, batch: Sequence[Row], question: Mapping[str, Any], there: Rows
-) -> tuple[list[dict[str, Any] | str], bool]:
-    """The answer of each row, or what was raised at it; and whether all came at once."""
+) -> list[dict[str, Any] | str]:
+    """The answer of each row, or what was raised at it."""
     try:
         answer = process.ask(question)
-        return [{name: values[place] for name, values in answer.items()} for place in range(len(batch))], True
+        return [{name: values[place] for name, values in answer.items()} for place in range(len(batch))]
     except AnswerError as error:
         if len(batch) == 1:
-            return [str(error)], False
+            return [str(error)]
     found: list[dict[str, Any] | str] = []
     for row in batch:
         for part, alone in questions([row], drawn=False):
-            found += _answers(process, part, there.question(alone), there)[0]
-    return found, False
+            found += _answers(process, part, there.question(alone), there)
+    return found
 
 
 def _logged(row: Row, ids: NDArray) -> Slate:

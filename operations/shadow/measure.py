@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operations.shadow.ask import Answered, Slate
+from operations.shadow.timing import change_interval
 from operations.signals.distance import jensen_shannon
 from runtime.spec import PATHS, POPULARITY
 
@@ -24,8 +25,6 @@ CUTOFF = 10
 NUM_BINS = 20
 # Items that are listed.
 NUM_SHOWN = 10
-# Of fewer timed batches nothing is said of chance.
-LEAST_BATCHES, NUM_RESAMPLES = 5, 1_000
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -97,7 +96,7 @@ def measure(asked: Answered, categories: Mapping[str, str]) -> Shadow:
     sides = [before for before, _ in asked.pairs], [after for _, after in asked.pairs]
     shown = [_exposure(side) for side in sides]
     changed = sorted(set(shown[0]) | set(shown[1]), key=lambda item: (-abs(shown[1][item] - shown[0][item]), item))
-    low, high = _cpu_interval(asked.cpu_s)
+    low, high = change_interval(asked.spent)
     k = min([CUTOFF, *(slate.wanted for slate in sides[0])])
     return Shadow(
         candidate=asked.candidate,
@@ -113,9 +112,7 @@ def measure(asked: Answered, categories: Mapping[str, str]) -> Shadow:
         paths=_paths(*sides),
         empty=Change(*(_mean([not len(slate.items) for slate in side]) for side in sides)),
         short=Change(*(_mean([0 < len(slate.items) < slate.wanted for slate in side]) for side in sides)),
-        cpu_ms=Change(*(1e3 * sum(side) / asked.timed for side in zip(*asked.cpu_s, strict=True)))
-        if asked.timed
-        else None,
+        cpu_ms=_cpu_ms(asked),
         num_items=Change(len(shown[0]), len(shown[1])),
         items={item: Change(shown[0][item], shown[1][item]) for item in changed[:NUM_SHOWN]},
         categories=_by_category(shown, categories),
@@ -124,14 +121,9 @@ def measure(asked: Answered, categories: Mapping[str, str]) -> Shadow:
     )
 
 
-def _cpu_interval(spent: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
-    """Of the relative change: batches are resampled, for a machine that does other things too disturbs some of them."""
-    if len(spent) < LEAST_BATCHES:
-        return None, None
-    drawn = np.random.default_rng(1).integers(0, len(spent), (NUM_RESAMPLES, len(spent)))
-    before, after = (np.array(side)[drawn].sum(axis=1) for side in zip(*spent, strict=True))
-    low, high = np.quantile(after / np.maximum(before, 1e-9) - 1, [0.025, 0.975])
-    return float(low), float(high)
+def _cpu_ms(asked: Answered) -> Change | None:
+    users = sum(number for *_, number in asked.spent)
+    return Change(*(1e3 * sum(pair[side] for pair in asked.spent) / users for side in (0, 1))) if users else None
 
 
 def rank_biased_overlap(first: NDArray, second: NDArray) -> float:

@@ -40,7 +40,7 @@ def test_rank_biased_overlap_by_hand(first, second, expected):
 
 @pytest.fixture(scope="module")
 def found() -> Shadow:
-    asked = Answered("version 2", 4, timed=2, cpu_s=[(0.004, 0.006)])
+    asked = Answered("version 2", 4, spent=[(0.004, 0.006, 2)])
     asked.pairs = [
         (slate(1, 2, 3), slate(1, 2, 4)),
         (slate(1, 2, 3), slate(path="popularity")),
@@ -125,13 +125,15 @@ def test_categories_come_from_the_items_table(tmp_path):
 
 
 def test_processor_time_is_worse_only_beyond_chance():
-    def row_of(spent):
-        found = measure(Answered("version 2", 9, timed=100, cpu_s=spent), {})
+    def row_of(*after):
+        found = measure(Answered("version 2", 9, spent=[(0.1, 0.1 * each, 100) for each in after]), {})
         return next(row for row in request_rows(found, LIMITS) if row.name.startswith("processor time"))
 
-    disturbed = [(0.1, 0.1)] * 19 + [(0.1, 0.6)]
-    assert row_of(disturbed).met is None and row_of(disturbed).low == 0.0
-    assert row_of([(0.1, 0.12)] * 20).met is False
-    assert row_of([(0.1, 0.105)] * 20).met is True
-    # Of a few batches there is no interval.
-    assert (row_of([(0.1, 0.12)] * 2).met, row_of([(0.1, 0.12)] * 2).low) == (None, None)
+    # Ratios 1.1, 1.2 and 1.3: the logarithms spread by .0836, times 4.30 / sqrt(3) is .2076 around .1803.
+    unsure = row_of(1.1, 1.2, 1.3)
+    assert (unsure.met, unsure.value) == (None, pytest.approx(0.2))
+    assert (unsure.low, unsure.high) == (pytest.approx(-0.027, abs=0.002), pytest.approx(0.474, abs=0.002))
+    assert row_of(1.2, 1.21, 1.2, 1.19, 1.2).met is False
+    assert row_of(1.05, 0.95, 1.05, 0.95, 1.05).met is True
+    # Of two pairs there is no interval.
+    assert (row_of(1.2, 1.2).met, row_of(1.2, 1.2).low) == (None, None)
