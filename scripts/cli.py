@@ -30,6 +30,7 @@ from scripts.run import run
 from scripts.search import search
 from scripts.serve import serve
 from scripts.shadow import shadow
+from scripts.simulate import simulate
 from scripts.slates import slates
 from scripts.stream import stream
 from scripts.tables import tables
@@ -52,7 +53,7 @@ COMMANDS = (
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
-    *(tables, doctor, demo),
+    *(simulate, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -108,6 +108,7 @@ COMMANDS: Mapping[str, Needs] = {
     "shadow": Needs("export", ("tables", "runtime")),
     "timeline": Needs("evaluate", ("tables", "measuring", "runtime")),
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
+    "simulate": Needs("evaluate", ("tables", "measuring")),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
     "slates status": Needs("serve", ("client", "live")),

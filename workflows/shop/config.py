@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from workflows.core.section import Count, Fraction, NonNegative, NonNegativeFloat, Positive, Section
+import msgspec
 
-__all__ = ["ReturnsConfig", "ShopConfig", "StockConfig"]
+from workflows.core.section import Count, Fraction, NonNegative, NonNegativeFloat, Positive, Section, Share
+
+__all__ = ["NotifyConfig", "ReturnsConfig", "ShopConfig", "StockConfig"]
 
 
 class ReturnsConfig(Section, frozen=True):
@@ -41,6 +43,22 @@ class StockConfig(Section, frozen=True):
     central_share: Fraction = 0.3
 
 
+class NotifyConfig(Section, frozen=True):
+    """Notifications: a candidate a day for each user, sent or held.
+
+    Attributes:
+        days: of the decision log.
+        discount: what a day counts of the one before.
+        visible: share of the profiles that show a trait rightly.
+        epsilon: share of the logged decisions that a coin makes, so that each has a propensity within (0, 1).
+    """
+
+    days: Count = 60
+    discount: Fraction = 0.98
+    visible: Share = 0.95
+    epsilon: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.2
+
+
 class ShopConfig(Section, frozen=True):
     """Size and nature of the simulated shop.
 
@@ -66,6 +84,7 @@ class ShopConfig(Section, frozen=True):
         seed: the whole shop is a function of this section alone.
         returns: None, where the file has no [shop.returns]: nothing is sent back.
         stock: None, where the file has no [shop.stock]: there is always more.
+        notify: None, where the file has no [shop.notify]: no decision log is written.
     """
 
     num_users: Count = 20_000
@@ -84,3 +103,4 @@ class ShopConfig(Section, frozen=True):
     seed: NonNegative = 7
     returns: ReturnsConfig | None = None
     stock: StockConfig | None = None
+    notify: NotifyConfig | None = None

@@ -11,6 +11,8 @@ from workflows.core.console import progress
 from workflows.shop.config import ShopConfig
 from workflows.shop.laboratory import Shop, open_shop
 from workflows.shop.played import play_impressions
+from workflows.shop.push_log import write_push_log
+from workflows.shop.pushes import open_notify
 from workflows.shop.sessions import Impressions, draw_impressions, draw_sessions
 from workflows.shop.stock import draw_regions
 from workflows.shop.truth import DEVICES, Array
@@ -33,7 +35,8 @@ def write_shop(config: ShopConfig, folder: Path) -> None:
     Events are in order of time; the impressions of one session share their instant. Where a position was left to chance
     (`random_share`), `propensity` is the probability with which it shows that item, 1 / the items on sale; elsewhere it
     is null. With [shop.returns], `margin` is what a purchase earns if it is kept, and `returned` what came back before
-    the log ends. With [shop.stock], users have a region. The files are a function of `config` alone.
+    the log ends. With [shop.stock], users have a region. With [shop.notify], decisions.parquet and activity.parquet
+    hold its log of notifications. The files are a function of `config` alone.
 
     Args:
         config: size and nature of the shop.
@@ -45,6 +48,8 @@ def write_shop(config: ShopConfig, folder: Path) -> None:
     shop = open_shop(config)
     world = shop.world
     world.truth.save(folder / "truth.npz")
+    if config.notify is not None:
+        write_push_log(open_notify(config, config.num_users), folder, config.notify.days)
     _write(folder / "items.parquet", (_items(config, shop, rows) for rows in _chunks(config.num_items)))
     _write(folder / "users.parquet", (_users(config, world, rows) for rows in _chunks(config.num_users)))
     with progress("simulated shop", total=config.num_impressions, unit="impressions") as bar:

@@ -82,6 +82,13 @@ def returns(config: Config, folder: Path) -> Any:
     return shop(config, folder), play(lab, lab.logging_policy(), draw_visits(lab, 200, 1), 1).utility.tolist()
 
 
+def notifications(config: Config, folder: Path) -> Any:
+    """The tables, and what the best policy would gain."""
+    from workflows.shop.pushes import open_notify
+
+    return shop(config, folder), open_notify(config.shop, 20).optimal_value()
+
+
 def feature(config: Config, folder: Path) -> list[str]:
     """The codes or numbers of the items' one feature, of a workflow fitted on the items."""
     from workflows.core.quiet import quiet
@@ -150,6 +157,10 @@ CASES = [
     *(
         Case(f"shop.{change}", shop, ("shop.trends_per_day=3",), "shop")
         for change in ("trend_strength=5", "trend_hours=7")
+    ),
+    *(
+        Case(f"shop.notify.{change}", notifications, ("shop.notify={}",), "shop")
+        for change in ("days=9", "discount=0.9", "visible=0.5", "epsilon=0.9")
     ),
     *(
         Case(f"shop.returns.{change}", returns, ("shop.returns={}", "shop.num_impressions=4000"), "shop")

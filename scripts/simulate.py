@@ -1,0 +1,56 @@
+"""`cascade simulate`: policies of notifications in the simulated shop, where the optimum is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from scripts.common import one_sentence_errors
+
+__all__ = ["simulate"]
+
+
+@one_sentence_errors
+def simulate(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML file whose [shop.notify] counts; without it the defaults."),
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, help="Days to play.")] = 180,
+    users: Annotated[int, typer.Option("--users", min=2, help="Users to play with.")] = 6_000,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of users and luck; without it the shop's.")] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log", metavar="FOLDER", help="Write the decisions of the logging rule there, [shop.notify] days."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Play policies of when to notify and when not, side by side, and show what each gains of what could be gained.
+
+    Nothing is read but the config, and nothing is written without --log.
+    """
+    from ensemble.config_file import load_config
+    from workflows.core import console
+    from workflows.shop.config import ShopConfig
+    from workflows.shop.push_log import write_push_log
+    from workflows.shop.pushes import open_notify
+    from workflows.shop.simulate import lines
+    from workflows.shop.simulate import simulate as play
+
+    shop = open_notify(load_config(config).shop if config else ShopConfig(), users, seed)
+    if log is not None:
+        num_rows = int(write_push_log(shop, log, shop.config.days).reachable.sum())
+        console.say(f"simulate: {num_rows:,} decisions are in {log}")
+    with console.progress("simulated policies", total=7, unit="policies") as bar:
+        found = play(shop, days, tick=lambda: bar.advance(bar.task_ids[0]))
+    as_json = msgspec.json.format(msgspec.json.encode(found.as_dict()), indent=1).decode()
+    typer.echo(as_json if json else "\n".join(lines(found)))
+
+
+if __name__ == "__main__":
+    typer.run(simulate)
