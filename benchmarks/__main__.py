@@ -8,6 +8,7 @@ from benchmarks.commands.catalogue import catalogue
 from benchmarks.commands.document import document
 from benchmarks.commands.experiments import experiments
 from benchmarks.commands.gate import gate
+from benchmarks.commands.goals import goals
 from benchmarks.commands.hm_tables import hm_tables
 from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.preprocess import preprocess
@@ -26,7 +27,7 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, signals),
-    *(live_quality, why, gate, experiments, document, hm_tables),
+    *(live_quality, goals, why, gate, experiments, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -15,6 +15,8 @@ __all__ = ["decode"]
 OUTPUTS = ("item_id", "score", "num_items", "path")
 # What a model that explores gives beside them.
 DRAWN = ("policy", "explored", "log_propensity", "slate_seed")
+# What one that orders by utility gives.
+UTILITY = "utility"
 OTHER_MODEL = "serve a repository that this version of Cascade exported"
 
 
@@ -25,7 +27,7 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
         user_ids: the B users asked for.
         outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1]; of a server with live events also
             stream_offset [B, 1] and state_age_ms [B, 1]; of one that explores policy, explored and slate_seed [B, 1]
-            and log_propensity [B, S].
+            and log_propensity [B, S]; of one that orders by utility that, [B, S].
         request_id: of the request.
 
     Raises:
@@ -38,6 +40,8 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
     paths = [_text("path", path) for path in outputs["path"].reshape(-1).tolist()]
     live = {name: outputs[name].reshape(-1).tolist() for name in LIVE if name in outputs}
     drawn = _drawn(outputs, counts)
+    if UTILITY in outputs:
+        drawn["utilities"] = [outputs[UTILITY][row, :count].tolist() for row, count in enumerate(counts)]
     slates = []
     for row, user_id in enumerate(user_ids):
         items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
@@ -71,6 +75,8 @@ def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
         size = num_users * (width[0] if name == "log_propensity" else 1)
         if name in outputs and (outputs[name].size != size or outputs[name].dtype.kind != kinds[name]):
             return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
+    if UTILITY in outputs and (outputs[UTILITY].shape != expected["score"] or outputs[UTILITY].dtype.kind != "f"):
+        return f"{UTILITY} is of type {outputs[UTILITY].dtype} and shape {list(outputs[UTILITY].shape)}"
     counts = outputs["num_items"]
     if ((counts < 0) | (counts > width[0])).any():
         return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"

@@ -14,8 +14,9 @@ __all__ = ["Id", "Slate", "Slates"]
 LIVE = ("stream_offset", "state_age_ms")
 # What only servers that explore say.
 SAID_OF_DRAW = ("policy", "explored", "log_propensity", "seed")
-# What is not said where it is not known: the above, and what only clients with experiments say.
-OPTIONAL = (*LIVE, *SAID_OF_DRAW, "experiment", "request_id", "position")
+# What is not said where it is not known: the above, what only servers with a utility say, and what only clients with
+# experiments do.
+OPTIONAL = (*LIVE, *SAID_OF_DRAW, "utilities", "experiment", "request_id", "position")
 # An id as it is in the data of the server.
 Id = Union[int, str]
 
@@ -39,6 +40,8 @@ class Slate:
         log_propensity: of each item, the natural logarithm of the probability with which its place took it, given the
             items before it; 0 where nothing was drawn.
         seed: what it was drawn with; sent again with an equal request, it gives an equal slate.
+        utilities: what each item is worth on average, by which the slate is ordered; None where the server orders by
+            score.
         experiment: "experiment=variant" that this slate is of; "" of none; None where the client knows no experiments.
         request_id: by which the server knows it, where a request was split by variant; None: that of the request.
         position: of the user in that; None: that in the request.
@@ -54,6 +57,7 @@ class Slate:
     explored: bool | None = None
     log_propensity: list[float] | None = None
     seed: int | None = None
+    utilities: list[float] | None = None
     experiment: str | None = None
     request_id: str | None = None
     position: int | None = None
@@ -93,5 +97,6 @@ class Slates:
         """A JSON list with one object a user; a score that is no finite number is null."""
         rows = self.to_builtins()
         for row in rows:
-            row["scores"] = [score if math.isfinite(score) else None for score in row["scores"]]
+            for name in {"scores", "utilities"} & set(row):
+                row[name] = [value if math.isfinite(value) else None for value in row[name]]
         return json.dumps(rows, indent=2, ensure_ascii=False)

@@ -21,8 +21,8 @@ class TaskConfig(Section, frozen=True):
         label: label column, 1 where it happened.
         after: the task that must have happened first (a purchase after a click); empty: none.
         weight: of its loss, beside those of the other tasks.
-        matures_after: days until its label is final (a return, after a purchase). Where `after` happened later than
-            that before the last event of the training examples, the label counts as not known yet.
+        matures_after: days until its label is final (a return, after a purchase). Of displays that are younger, by the
+            last event of the training examples, the label counts as not known yet.
     """
 
     label: str

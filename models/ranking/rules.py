@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.dataset.features import Events
 from models.ranking.config import RankingConfig
-from models.ranking.tasks import Task
+from models.ranking.tasks import Task, is_mature
 from workflows.core.errors import ConfigError
 
 __all__ = [
@@ -115,15 +115,19 @@ def check_tasks(events: Events, tasks: Sequence[Task], label: str, *, sampled: b
             f"ranking.tasks needs logged impressions: the label {label!r} has one value only in the train split"
         )
     happened, alone = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
+    end = events.latest
     for batch in events.batches(SCAN_ROWS):
         for place, task in enumerate(tasks):
-            positive = batch[task.label] > 0.5
+            positive = (batch[task.label] > 0.5) & is_mature(task, batch["at"], end)
             happened[place] += positive.sum()
             if task.parent >= 0:
                 alone[place] += (positive & (batch[tasks[task.parent].label] <= 0.5)).sum()
     for task, total, without in zip(tasks, happened.tolist(), alone.tolist(), strict=True):
         if not total:
-            raise ConfigError(f"ranking.tasks.{task.name}: no event of the train split has {task.label} = 1; drop it")
+            old = f" among those that are {task.matures_after:g} days old" if task.matures_after else ""
+            raise ConfigError(
+                f"ranking.tasks.{task.name}: no event of the train split{old} has {task.label} = 1; drop the task"
+            )
         if 2 * without > total:
             parent = tasks[task.parent].label
             raise ConfigError(

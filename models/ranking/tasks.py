@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.ranking.config import RankingConfig, TaskConfig
 
-__all__ = ["Task", "label_matrix", "resolve_tasks", "task_problems"]
+__all__ = ["Task", "is_mature", "label_matrix", "resolve_tasks", "task_problems"]
 
 DAY_NS = 86_400_000_000_000
 
@@ -93,7 +93,8 @@ def label_matrix(tasks: Sequence[Task], columns: Mapping[str, NDArray], end: int
         end: until when something was known, nanoseconds.
 
     Returns:
-        float32 [R, T]. A task whose parent did not happen did not happen either, whatever its column says.
+        float32 [R, T]. A task whose parent did not happen did not happen either, whatever its column says. Of displays
+        that are too young nothing is known, also where the parent did not happen: those alone would be taken for many.
     """
     labels = np.empty((len(columns["at"]), len(tasks)), np.float32)
     for place, task in enumerate(tasks):
@@ -101,10 +102,15 @@ def label_matrix(tasks: Sequence[Task], columns: Mapping[str, NDArray], end: int
         if task.parent < 0:
             labels[:, place] = happened
             continue
-        parent = labels[:, task.parent]
-        known = columns["at"] <= end - int(task.matures_after * DAY_NS)
-        labels[:, place] = np.where(parent == 1, np.where(known, happened, np.nan), np.where(parent == 0, 0, np.nan))
+        known = is_mature(task, columns["at"], end)
+        labels[:, place] = np.where(known, happened * labels[:, task.parent], np.nan)
     return labels
+
+
+def is_mature(task: Task, at: NDArray[np.int64], end: int) -> NDArray[np.bool_]:
+    """Whether displays at some instants [R] are so old that the task's label is final; `end` as in `label_matrix`."""
+    mature: NDArray[np.bool_] = at <= end - int(task.matures_after * DAY_NS)
+    return mature
 
 
 def _is_circular(name: str, tasks: Mapping[str, TaskConfig]) -> bool:

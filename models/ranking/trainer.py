@@ -63,12 +63,18 @@ class Trainer:
         held_out = task.train if task.valid is None else task.valid
         labels, logits = predict(self.model, held_out, task.config.batch_size).flat()
         if task.tasks:
-            self.task_calibrations = calibrate_tasks(task.tasks, labels, logits, task.calibrated_on)
+            self.task_calibrations = calibrate_tasks(
+                task.tasks, labels, logits, task.calibrated_on, self._train_rows if task.valid is not None else None
+            )
             return self.task_calibrations[0].calibration
         factor, offset = fit_platt(labels, logits) if task.training_examples == "sampled" else (1.0, 0.0)
         figures = classification_metrics(labels, sigmoid(factor * logits + offset))
         defined = {name: value if np.isfinite(value) else None for name, value in figures.items()}
         return Calibration(on=task.calibrated_on, factor=factor, offset=offset, **defined)
+
+    def _train_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and logits of the training examples."""
+        return predict(self.model, self._task.train, self._task.config.batch_size).flat()
 
     def refit(self, history: History) -> History:
         """Go on over train and valid, as long as the best epoch suggests; a record per epoch, none where not wanted."""

@@ -248,3 +248,20 @@ class TestDrawnSlates:
         assert context_features(inputs) == {"seed": "INT64"}
         tensors = Request([1], {"seed": [3]}, None, None, None).tensors(inputs)
         assert [tensor.name for tensor in tensors] == ["user_id", "seed"]
+
+
+class TestUtilities:
+    """What a server that orders by utility says."""
+
+    PLAIN = {name: TestDrawnSlates.OUTPUTS[name] for name in ("item_id", "score", "num_items", "path")}
+
+    def test_a_slate_says_what_its_items_are_worth(self) -> None:
+        found = decode([1, 2], {**self.PLAIN, "utility": np.array([[2.5, 1.0], [np.inf, 0]], np.float32)})
+        assert [slate.utilities for slate in found] == [[2.5, 1.0], [np.inf]]
+        assert '"utilities": [\n      null' in found.to_json()
+        assert "utilities" not in decode([1, 2], self.PLAIN).to_builtins()[0]
+
+    @pytest.mark.parametrize("utility", [np.zeros((2, 3), np.float32), np.zeros((2, 2), int)])
+    def test_a_utility_of_another_kind_is_no_answer(self, utility: np.ndarray) -> None:
+        with pytest.raises(WrongServer, match="utility is of type"):
+            decode([1, 2], {**self.PLAIN, "utility": utility})
