@@ -14,6 +14,7 @@ from models.neighbours.config import NeighboursConfig
 from models.ope.config import OpeConfig
 from models.ranking.config import RankingConfig
 from models.retrieval.config import RetrievalConfig
+from models.send_gate.config import SendGateConfig
 from models.sources.config import SourcesConfig
 from workflows.core.given import Given
 from workflows.core.section import Count, NonNegative, Section
@@ -104,6 +105,7 @@ class Sections(Section, frozen=True):
     experiments: dict[str, ExperimentConfig] = {}
     holdout: HoldoutConfig = HoldoutConfig()
     search: SearchConfig = SearchConfig()
+    send_gate: SendGateConfig = SendGateConfig()
 
 
 class Config(Sections, frozen=True):

@@ -37,6 +37,7 @@ from scripts.tables import tables
 from scripts.timeline import timeline
 from scripts.train_ranking import train_ranking
 from scripts.train_retrieval import train_retrieval
+from scripts.train_send_gate import train_send_gate
 from scripts.why import why
 
 __all__ = ["app", "main"]
@@ -53,7 +54,7 @@ COMMANDS = (
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
-    *(simulate, tables, doctor, demo),
+    *(simulate, train_send_gate, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -109,6 +109,7 @@ COMMANDS: Mapping[str, Needs] = {
     "timeline": Needs("evaluate", ("tables", "measuring", "runtime")),
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
     "simulate": Needs("evaluate", ("tables", "measuring")),
+    "train-send-gate": Needs("evaluate", ("tables",)),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
     "slates status": Needs("serve", ("client", "live")),

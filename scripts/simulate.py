@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from scripts.common import one_sentence_errors
+
+if TYPE_CHECKING:
+    from workflows.shop.notify import Day, NotifyPolicy
 
 __all__ = ["simulate"]
 
@@ -28,6 +31,10 @@ def simulate(
             "--log", metavar="FOLDER", help="Write the decisions of the logging rule there, [shop.notify] days."
         ),
     ] = None,
+    gate: Annotated[
+        Path | None,
+        typer.Option("--gate", metavar="FOLDER", help="A learnt send gate, of cascade train-send-gate, to play too."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Play policies of when to notify and when not, side by side, and show what each gains of what could be gained.
@@ -46,10 +53,27 @@ def simulate(
     if log is not None:
         num_rows = int(write_push_log(shop, log, shop.config.days).reachable.sum())
         console.say(f"simulate: {num_rows:,} decisions are in {log}")
-    with console.progress("simulated policies", total=7, unit="policies") as bar:
-        found = play(shop, days, tick=lambda: bar.advance(bar.task_ids[0]))
+    more = {"learnt send gate": _policy(gate)} if gate is not None else {}
+    with console.progress("simulated policies", total=7 + len(more), unit="policies") as bar:
+        found = play(shop, days, more, tick=lambda: bar.advance(bar.task_ids[0]))
     as_json = msgspec.json.format(msgspec.json.encode(found.as_dict()), indent=1).decode()
     typer.echo(as_json if json else "\n".join(lines(found)))
+
+
+def _policy(folder: Path) -> NotifyPolicy:
+    """The learnt gate as a policy of the simulation."""
+    import numpy as np
+
+    from models.send_gate.gate import load_gate
+    from workflows.shop.notify import FEATURES, Rule
+
+    gate = load_gate(folder)
+
+    def sends(day: Day) -> Any:
+        columns = dict(zip(FEATURES, day.features.T, strict=True))
+        return (gate.advantage(columns) > 0).astype(np.float64)
+
+    return Rule(sends)
 
 
 if __name__ == "__main__":

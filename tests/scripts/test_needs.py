@@ -57,6 +57,7 @@ ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7",
 ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
 ARGUMENTS["simulate"] = []
+ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
 ARGUMENTS["replay"] = ["RUN", "--last", "1"]
 ARGUMENTS["shadow"] = ["RUN", "--run", "RUN"]
 ARGUMENTS["retrain"] = [*STAGE, "--publish", "RUN"]

@@ -260,6 +260,17 @@ def fitted(config: Config, folder: Path) -> Any:
     return _fitted(msgspec.json.encode(config.ranking))
 
 
+def send_gate(config: Config, folder: Path) -> Any:
+    """What is learnt of a small log of pushes."""
+    from models.send_gate.gate import learn
+    from models.send_gate.log import read_push_log
+    from tests.models.send_gate.made import write_log
+
+    log = read_push_log(write_log(folder / "log", num_users=60), config.send_gate.features)
+    return msgspec.structs.replace(learn(log, config.send_gate), config=None)
+
+
+PUSHES = ("send_gate.min_decisions=100", "send_gate.horizon_days=7")
 SAMPLED = ("ranking.training_examples=sampled",)
 TINY = tuple(f"ranking.{each}" for each in ("embedding_dim=4", "top=[6]", "max_epochs=2", "batch_size=64"))
 NUMBERS = ("features.items.number.kind=continuous",)
@@ -281,6 +292,12 @@ RANKING = [
     Case("ranking.refit_share=0.5", refit),
     Case("ranking.device=gpu", device_of("ranking", "tensorflow"), ("ranking.device=cpu",)),
 ]
+SEND_GATE = [
+    *(
+        Case(f"send_gate.{change}", send_gate, PUSHES)
+        for change in ("features=['liking']", "alone=[]", "horizon_days=9", "discount=0.9", "min_decisions=1000000")
+    ),
+]
 RUINED = (*TINY, "ranking.max_epochs=7", "ranking.learning_rate=1.0", "ranking.patience=1")
 SLOW_CASES = [
     *(
@@ -300,4 +317,4 @@ SLOW_CASES = [
     Case("ranking.patience=5", fitted, RUINED),
 ]
 
-CASES = [*RETRIEVAL, *NEIGHBOURS, *INDEX, *RANKING]
+CASES = [*RETRIEVAL, *NEIGHBOURS, *INDEX, *RANKING, *SEND_GATE]

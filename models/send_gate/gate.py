@@ -1,0 +1,169 @@
+"""A learnt send gate: heads and prices, as a file and as a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.send_gate.config import SendGateConfig
+from models.send_gate.effects import Effects, fit_effects, terms
+from models.send_gate.encoding import Encoding, fit_encoding
+from models.send_gate.heads import chance, fit_logistic
+from models.send_gate.log import PushLog
+from workflows.core.errors import ArtefactError, DataError
+
+__all__ = ["GATE_FILE", "SendGate", "learn", "load_gate"]
+
+Floats = NDArray[np.float64]
+GATE_FILE = "send_gate.json"
+FORMAT_VERSION = 1
+HEADS = ("open", "opt_out", "visit")
+# Opt-outs are rare: their head is held closer to its mean.
+PENALTIES = {"open": 3.0, "opt_out": 30.0, "visit": 3.0}
+
+
+class SendGate(msgspec.Struct, frozen=True, kw_only=True):
+    """When a notification is worth sending.
+
+    Attributes:
+        format_version: of the file.
+        encoding: of the features.
+        heads: "open" (a push is opened), "opt_out" (an unopened one makes the user turn notifications off), "visit"
+            (the user comes without one) -> weights of the inputs.
+        effects: what a push is priced by.
+        gap: what it is worth after the horizon that a user can still be reached, discounted active days.
+        num_decisions, num_users: of the log.
+        config: the section that it was learnt with.
+    """
+
+    format_version: int = FORMAT_VERSION
+    encoding: Encoding
+    heads: dict[str, list[float]]
+    effects: Effects
+    gap: float
+    num_decisions: int
+    num_users: int
+    config: SendGateConfig
+
+    def advantage(self, columns: Mapping[str, NDArray]) -> Floats:
+        """By how many discounted active days sending beats holding, float64 [R].
+
+        Args:
+            columns: the features by name, numbers [R].
+
+        Raises:
+            DataError: a column is missing, or holds what is no finite number.
+        """
+        inputs = self.encoding.inputs(columns)
+        chances = [chance(inputs, np.asarray(self.heads[name])) for name in HEADS]
+        return np.asarray(terms(*chances) @ np.asarray(self.effects.prices))
+
+    def save(self, folder: Path) -> None:
+        """Write `folder`/send_gate.json."""
+        (folder / GATE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+
+def load_gate(folder: Path) -> SendGate:
+    """Read `folder`/send_gate.json.
+
+    Raises:
+        ArtefactError: missing, damaged, or of another format version.
+    """
+    path = folder / GATE_FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=SendGate)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}); run cascade train-send-gate") from None
+    if found.format_version != FORMAT_VERSION:
+        raise ArtefactError(
+            f"{path} has format version {found.format_version}, this Cascade reads {FORMAT_VERSION}; run cascade "
+            "train-send-gate again"
+        )
+    return found
+
+
+def learn(log: PushLog, config: SendGateConfig) -> SendGate:
+    """Learn heads and prices from a log.
+
+    Args:
+        log: what was decided, and what followed.
+        config: horizon and discount.
+
+    Raises:
+        DataError: too few decisions, too short a log, or an outcome that never happened.
+    """
+    _check(log, config)
+    encoding = fit_encoding(log.features, config.alone)
+    inputs = encoding.inputs(log.features)
+    unopened = log.sent & ~log.opened
+    of_head = {
+        "open": (log.sent, log.opened),
+        "opt_out": (unopened, log.opted_out),
+        "visit": (~log.sent, log.visited),
+    }
+    weights = {
+        name: fit_logistic(inputs[rows], labels[rows], PENALTIES[name]) for name, (rows, labels) in of_head.items()
+    }
+    gap = _gap(log, config.discount)
+    returns = _returns(log, config, gap)
+    early = log.day < returns.shape[1]
+    chances = [chance(inputs[early], weights[name]) for name in HEADS]
+    effects = fit_effects(
+        inputs[early],
+        terms(*chances),
+        log.sent[early],
+        log.propensity[early],
+        returns[log.user[early], log.day[early]],
+        log.user[early],
+    )
+    return SendGate(
+        encoding=encoding,
+        heads={name: values.tolist() for name, values in weights.items()},
+        effects=effects,
+        gap=gap,
+        num_decisions=len(log.day),
+        num_users=len(log.active),
+        config=config,
+    )
+
+
+def _check(log: PushLog, config: SendGateConfig) -> None:
+    if len(log.day) < config.min_decisions:
+        raise DataError(
+            f"the log has {len(log.day):,} decisions that chance made, fewer than send_gate.min_decisions = "
+            f"{config.min_decisions:,}; log more of them"
+        )
+    if log.active.shape[1] <= config.horizon_days:
+        raise DataError(
+            f"the log has {log.active.shape[1]} days, and send_gate.horizon_days = {config.horizon_days} follow each "
+            "decision; log longer, or shorten the horizon"
+        )
+    seen = {
+        "a push that was sent": log.sent,
+        "a decision to hold": ~log.sent,
+        "an opened push": log.opened & log.sent,
+        "an unopened push": log.sent & ~log.opened,
+    }
+    for what, rows in seen.items():
+        if not rows.any():
+            raise DataError(f"the log has no row with {what}, without which nothing can be learnt of sending")
+
+
+def _gap(log: PushLog, discount: float) -> float:
+    """Active days that one who can be reached has more, from then on."""
+    reachable = log.active[log.reachable].mean()
+    away = ~log.reachable
+    return float(reachable - (log.active[away].mean() if away.any() else 0.0)) / (1.0 - discount)
+
+
+def _returns(log: PushLog, config: SendGateConfig, gap: float) -> Floats:
+    """Discounted active days over the horizon, and what reachability is worth at its end; float64 [U, D - horizon]."""
+    horizon, num_starts = config.horizon_days, log.active.shape[1] - config.horizon_days
+    total: Floats = config.discount**horizon * gap * log.reachable[:, horizon : horizon + num_starts]
+    for day in range(horizon):
+        total = total + config.discount**day * log.active[:, day : day + num_starts]
+    return total

@@ -1,0 +1,135 @@
+"""The log that the send gate learns from: decisions with their probability, and the days of every user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from workflows.core.errors import DataError
+
+__all__ = ["ACTIVITY_FILE", "DECISIONS_FILE", "PushLog", "read_push_log"]
+
+DECISIONS_FILE, ACTIVITY_FILE = "decisions.parquet", "activity.parquet"
+NEEDED = ("user_id", "day", "propensity", "action", "opened", "visited", "opted_out")
+NEEDED_OF_DAYS = ("user_id", "day", "active", "reachable")
+# Numbers of a decision that are no feature of it.
+OUTCOMES = (*NEEDED, "decision_id", "at", "active", "policy", "cap")
+
+
+class PushLog(msgspec.Struct, frozen=True):
+    """R decisions and the days of U users.
+
+    Attributes:
+        features: column -> numbers [R], as of before the decision.
+        user: int64 [R], rows of `active`; day: int64 [R], columns of it.
+        sent, opened, visited, opted_out: bool [R], of the day of the decision; visited: unasked.
+        propensity: float64 [R], with which it was to be sent, inside (0, 1).
+        active, reachable: bool [U, D]; reachable as the day begins.
+    """
+
+    features: dict[str, NDArray]
+    user: NDArray[np.int64]
+    day: NDArray[np.int64]
+    sent: NDArray[np.bool_]
+    opened: NDArray[np.bool_]
+    visited: NDArray[np.bool_]
+    opted_out: NDArray[np.bool_]
+    propensity: NDArray[np.float64]
+    active: NDArray[np.bool_]
+    reachable: NDArray[np.bool_]
+
+
+def read_push_log(folder: Path, features: Sequence[str] = ()) -> PushLog:
+    """Read decisions.parquet and activity.parquet of a folder.
+
+    Decisions of probability 0 or 1, which a rule forced, are left out: they teach nothing of their alternative.
+
+    Args:
+        folder: with both files.
+        features: columns; empty: all that hold numbers and are no outcome.
+
+    Raises:
+        DataError: a file or column is missing, a value is not what it should be, or nothing was left to chance.
+    """
+    decisions = _read(folder / DECISIONS_FILE, NEEDED)
+    days = _read(folder / ACTIVITY_FILE, NEEDED_OF_DAYS)
+    propensity = _numbers(decisions, "propensity")
+    if (bad := ~((propensity >= 0) & (propensity <= 1))).any():
+        raise DataError(
+            f"{folder / DECISIONS_FILE}: propensity is {propensity[bad][0]:g} in {bad.sum():,} rows; expected the "
+            "probability of sending, from 0 to 1 and not its logarithm"
+        )
+    by_chance = (propensity > 0) & (propensity < 1)
+    if not by_chance.any():
+        raise DataError(
+            f"{folder / DECISIONS_FILE}: no decision was left to chance; let a coin decide a share of them, and log "
+            "the probability of sending as `propensity`"
+        )
+    chosen = features or [
+        name
+        for name in decisions.column_names
+        if name not in OUTCOMES and _is_number(decisions.schema.field(name).type)
+    ]
+    missing = [name for name in chosen if name not in decisions.column_names]
+    if missing:
+        raise DataError(f"{folder / DECISIONS_FILE} lacks the column {missing[0]!r} of send_gate.features")
+    users, row_of_day = np.unique(_ids(days), return_inverse=True)
+    of_day = _numbers(days, "day").astype(np.int64)
+    active = np.zeros((len(users), int(of_day.max()) + 1), bool)
+    reachable = np.zeros_like(active)
+    active[row_of_day, of_day] = _numbers(days, "active") > 0.5
+    reachable[row_of_day, of_day] = _numbers(days, "reachable") > 0.5
+    ids = _ids(decisions)
+    place = np.minimum(np.searchsorted(users, ids), len(users) - 1)
+    if (unknown := users[place] != ids).any():
+        raise DataError(f"{folder / ACTIVITY_FILE} has no day of user {ids[unknown][0]!r}, who was decided on")
+    flags = {
+        name: (_numbers(decisions, name) > 0.5)[by_chance] for name in ("action", "opened", "visited", "opted_out")
+    }
+    return PushLog(
+        features={name: _numbers(decisions, name)[by_chance] for name in chosen},
+        user=place[by_chance],
+        day=_numbers(decisions, "day").astype(np.int64)[by_chance],
+        sent=flags.pop("action"),
+        propensity=propensity[by_chance],
+        active=active,
+        reachable=reachable,
+        **flags,
+    )
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read ({error}); docs/SEND_GATE.md says what it holds") from None
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}; docs/SEND_GATE.md says what they hold")
+    if not len(table):
+        raise DataError(f"{path} is empty")
+    return table
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    if not _is_number(table.schema.field(name).type):
+        raise DataError(f"column {name!r} of the log holds {table.schema.field(name).type}, expected numbers")
+    column = (
+        table[name].cast(pa.float64()) if not pa.types.is_boolean(table[name].type) else table[name].cast(pa.int8())
+    )
+    return np.asarray(column.to_numpy(), np.float64)
+
+
+def _ids(table: pa.Table) -> NDArray:
+    ids = table["user_id"].to_numpy(zero_copy_only=False)
+    return ids.astype("U") if ids.dtype == object else np.asarray(ids)

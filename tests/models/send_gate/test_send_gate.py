@@ -1,0 +1,154 @@
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from models.send_gate.config import SendGateConfig
+from models.send_gate.effects import fit_effects
+from models.send_gate.encoding import fit_encoding
+from models.send_gate.gate import GATE_FILE, learn, load_gate
+from models.send_gate.heads import chance, fit_logistic
+from models.send_gate.log import read_push_log
+from models.send_gate.say import lines, refuse_contradiction
+from tests.models.send_gate.made import write_log
+from workflows.core.errors import ArtefactError, DataError
+
+SMALL = SendGateConfig(horizon_days=7, min_decisions=100)
+
+
+def test_a_head_finds_the_weights_that_made_the_labels():
+    rng = np.random.default_rng(0)
+    inputs = np.concatenate([np.ones((40_000, 1)), rng.normal(size=(40_000, 2))], axis=1)
+    labels = rng.random(40_000) < chance(inputs, np.array([-1.0, 0.5, -2.0]))
+    np.testing.assert_allclose(fit_logistic(inputs, labels, 1.0), [-1.0, 0.5, -2.0], atol=0.06)
+
+
+@pytest.mark.parametrize("positives", [0, 3, 40])
+def test_a_head_of_rare_labels_stays_at_their_share(positives):
+    """A whole Newton step leads to chances of 0 and 1 there."""
+    rng = np.random.default_rng(1)
+    inputs = np.concatenate([np.ones((6_000, 1)), rng.standard_t(3, size=(6_000, 30))], axis=1)
+    labels = np.arange(6_000) < positives
+    found = chance(inputs, fit_logistic(inputs, labels, 30.0))
+    assert abs(found.mean() - positives / 6_000) < 1e-3
+    assert found.max() < 0.5
+
+
+def test_kinds_become_flags_and_sizes_their_products():
+    columns = {"score": np.array([0.0, 3, 5, 9]), "plan": np.array([1, 1, 2, 3]), "weekday": np.array([0, 5, 5, 6])}
+    encoding = fit_encoding(columns, ["weekday", "unknown"])
+    assert encoding.kinds == {"plan": [2.0, 3.0], "weekday": [5.0, 6.0]}
+    inputs = encoding.inputs(columns)
+    assert inputs.shape == (4, encoding.size) == (4, 1 + 5 + 3)  # score^2 and score by either plan
+    np.testing.assert_allclose(inputs[:, 1:].mean(axis=0), 0, atol=1e-12)
+    with pytest.raises(DataError, match="lack the column 'plan'"):
+        encoding.inputs({"score": columns["score"], "weekday": columns["weekday"]})
+    with pytest.raises(DataError, match="'score' of the decisions has values that are no finite numbers"):
+        encoding.inputs({**columns, "score": np.array([1.0, np.nan, 2, 3])})
+
+
+def made_effects(seed, wrong_by=0.0):
+    """Returns with planted prices, and probabilities that are logged wrongly by so much."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(2_000), 10)
+    state = rng.normal(size=len(users)) + rng.normal(size=2_000)[users]
+    inputs = np.stack([np.ones_like(state), state], axis=1)
+    opens, out = chance(inputs, np.array([-0.5, 1.0])), chance(inputs, np.array([-3.0, -1.0]))
+    visits = chance(inputs, np.array([0.3, -0.7]))
+    priced = np.stack([np.ones_like(opens), opens, opens * (1 - visits), (1 - opens) * out], axis=1)
+    propensity = np.where(state > 0, 0.8, 0.3)
+    sent = rng.random(len(users)) < propensity
+    returns = 5 + 2 * state + sent * (priced @ [-0.3, 0.5, 1.0, -2.0]) + rng.normal(size=len(users))
+    logged = np.clip(propensity + wrong_by * np.sign(state), 0.05, 0.95)
+    return fit_effects(inputs, priced, sent, logged, returns, users), float((priced @ [-0.3, 0.5, 1.0, -2.0]).mean())
+
+
+def test_prices_are_found_within_their_errors():
+    effects, mean = made_effects(0)
+    assert effects.agrees
+    assert abs(effects.mean - mean) < 0.05
+    assert abs(effects.robust - mean) < 3 * effects.robust_error
+    for price, error, planted in zip(effects.prices, effects.errors, [-0.3, 0.5, 1.0, -2.0], strict=True):
+        assert abs(price - planted) < 4 * error
+
+
+def test_errors_are_those_of_repeated_logs():
+    found = [made_effects(seed)[0] for seed in range(40)]
+    spread = np.std([effects.robust for effects in found])
+    assert 0.7 < spread / np.mean([effects.robust_error for effects in found]) < 1.4
+
+
+def test_the_learnt_gate_holds_what_loses_users_and_survives_its_file(tmp_path):
+    log = read_push_log(write_log(tmp_path / "log", num_users=2_000))
+    assert sorted(log.features) == ["liking", "weekday"]
+    gate = learn(log, SMALL)
+    gate.save(tmp_path)
+    loaded = load_gate(tmp_path)
+    columns = {"liking": np.array([-2.0, 2.0]), "weekday": np.array([1.0, 1.0])}
+    low, high = loaded.advantage(columns)
+    assert low < 0 < high
+    np.testing.assert_array_equal(loaded.advantage(columns), gate.advantage(columns))
+    assert "discounted active days" in " ".join(lines(gate))
+    refuse_contradiction(gate)
+
+
+def test_a_gate_that_contradicts_what_chance_decided_is_refused(tmp_path):
+    gate = learn(read_push_log(write_log(tmp_path / "log")), SMALL)
+    biased = msgspec.structs.replace(gate.effects, mean=gate.effects.robust - 2.5 * gate.effects.robust_error)
+    with pytest.raises(DataError, match="lies outside what chance decided says"):
+        refuse_contradiction(msgspec.structs.replace(gate, effects=biased))
+
+
+def test_logs_that_teach_nothing_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"decisions\.parquet cannot be read"):
+        read_push_log(tmp_path)
+    folder = write_log(tmp_path / "log")
+    num_rows = pq.read_metadata(folder / "decisions.parquet").num_rows
+    for changed, expected in (
+        ({"propensity": [-0.7] * num_rows}, "from 0 to 1 and not its logarithm"),
+        ({"propensity": [1.0] * num_rows}, "no decision was left to chance"),
+        ({"propensity": ["often"] * num_rows}, "column 'propensity' of the log holds string"),
+        ({"user_id": [10_000] * num_rows}, "has no day of user 10000"),
+        ({"liking": [float("nan")] * num_rows}, "no finite numbers"),
+        ({"action": [1] * num_rows}, "a decision to hold"),
+    ):
+        write_log(folder, **changed)
+        with pytest.raises(DataError, match=expected):
+            learn(read_push_log(folder), SMALL)
+    write_log(folder)
+    for config, expected in (
+        (SendGateConfig(), "fewer than send_gate.min_decisions = 10,000"),
+        (SendGateConfig(horizon_days=30, min_decisions=1), "30 days, and send_gate.horizon_days = 30 follow each"),
+    ):
+        with pytest.raises(DataError, match=expected):
+            learn(read_push_log(folder), config)
+    with pytest.raises(DataError, match=r"lacks the column 'age' of send_gate\.features"):
+        read_push_log(folder, ["age"])
+
+
+def test_a_damaged_gate_is_named(tmp_path):
+    (tmp_path / GATE_FILE).write_text("{")
+    with pytest.raises(ArtefactError, match="run cascade train-send-gate"):
+        load_gate(tmp_path)
+
+
+@pytest.mark.long
+def test_on_the_shop_the_gate_beats_every_threshold_and_nears_the_reference(tmp_path):
+    from workflows.shop.config import ShopConfig
+    from workflows.shop.notify import FEATURES, Rule
+    from workflows.shop.push_log import write_push_log
+    from workflows.shop.pushes import open_notify
+    from workflows.shop.simulate import simulate
+
+    logged = open_notify(ShopConfig(), 8_000, 101)
+    write_push_log(logged, tmp_path, 60)
+    gate = learn(read_push_log(tmp_path), SendGateConfig())
+    policy = Rule(lambda day: (gate.advantage(dict(zip(FEATURES, day.features.T, strict=True))) > 0).astype(float))
+    found = {
+        line.policy: line for line in simulate(open_notify(ShopConfig(), 2_000, 1), 180, {"gate": policy}).policies
+    }
+    assert found["gate"].gain > 0.78
+    assert found["gate"].gain > 0.88 * found["observable reference"].gain
+    for name in ("score threshold, tuned on the truth", "P(open) threshold, tuned on the truth"):
+        assert found["gate"].value > found[name].value
+    assert found["gate"].reachable > found["logging rule"].reachable
