@@ -11,6 +11,7 @@ from benchmarks.commands.gate import gate
 from benchmarks.commands.goals import goals
 from benchmarks.commands.hm_tables import hm_tables
 from benchmarks.commands.live_quality import live_quality
+from benchmarks.commands.ope import ope
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.request_log import request_log
 from benchmarks.commands.serving import serving
@@ -27,7 +28,7 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, signals),
-    *(live_quality, goals, why, gate, experiments, document, hm_tables),
+    *(live_quality, goals, why, gate, experiments, ope, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -17,7 +17,7 @@ PLOTS_FOLDER = "performance"
 WIDTH = 120
 ORDER = (
     *("serving", "stream", "slates", "soak", "request_log", "signals"),
-    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments"),
+    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "ope"),
 )
 INTRODUCTION = """# Speed
 

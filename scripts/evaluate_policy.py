@@ -18,14 +18,19 @@ NO_NUMBER = 3
 
 @one_sentence_errors
 def evaluate_policy(
-    path: Annotated[Path, typer.Argument(metavar="LOG", help="Decision log: Parquet, one row a slate.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="LOG", help="Folder of `cascade log collect`, or Parquet with one row a slate.")
+    ],
     policy: Annotated[
-        Path, typer.Option("--policy", help="Parquet with its candidates and their utilities at each request of LOG.")
+        Path,
+        typer.Option("--policy", help="Run, which is asked; or Parquet with candidates and utilities; or LOG itself."),
     ],
     temperature: Annotated[
         float | None,
         typer.Option("--temperature", min=0.0, help="At which it draws, instead of its own; 0: no chance."),
     ] = None,
+    label: Annotated[str, typer.Option("--label", help="What counts as a reward of 1 in joined feedback.")] = "click",
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the latest drawn requests.")] = 50_000,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file whose [ope] has the limits; without it the usual ones.")
     ] = None,
@@ -36,10 +41,11 @@ def evaluate_policy(
 
     Exit status 0: a number; 3: none, since LOG and the policy overlap too little, which one sentence says.
     """
+    from operations.decisions.evaluate import Source
     from operations.decisions.evaluate import evaluate_policy as evaluate
     from operations.decisions.show import lines
 
-    found = evaluate(path, policy, _section(config, overrides), temperature)
+    found = evaluate(Source(path, label, last), policy, _section(config, overrides), temperature)
     as_json = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
     typer.echo(as_json if json else "\n".join(lines(found)))
     if found.found.refusal:

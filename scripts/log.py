@@ -70,16 +70,20 @@ def log_verify(path: Annotated[Path, typer.Argument(help="LOG or MON.")]) -> Non
 @log.command("check")
 @one_sentence_errors
 def log_check(
-    path: Annotated[Path, typer.Argument(metavar="LOG", help="Decision log: Parquet, one row a slate.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="LOG", help="Folder of `cascade log collect`, or Parquet with one row a slate.")
+    ],
+    label: Annotated[str, typer.Option("--label", help="What counts as a reward of 1 in joined feedback.")] = "click",
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the latest drawn requests.")] = 50_000,
 ) -> None:
     """Check that a log of drawn slates can tell what another policy would have earned; see docs/OFF_POLICY.md.
 
     Exit status 0: every row can be used; 1: the log cannot, or some rows are left out.
     """
     from operations.decisions.check import lines
-    from workflows.decisions.log import read_log
+    from operations.decisions.evaluate import Source, log_at
 
-    found = read_log(path)
+    found = log_at(Source(path, label, last))
     typer.echo("\n".join(lines(found)))
     if found.refused:
         raise typer.Exit(1)

@@ -10,11 +10,14 @@ import numpy as np
 from models.ope.config import OpeConfig
 from models.ope.evaluate import Evaluation, evaluate
 from models.ope.target import evidence_of
+from operations.decisions.ask import choices_of_run
+from operations.decisions.mon import drawn_slates, is_mon, name_of
+from workflows.core import console
 from workflows.core.errors import CascadeError, DataError
-from workflows.decisions.choices import Choices, read_choices
-from workflows.decisions.log import Refused, read_log
+from workflows.decisions.choices import Choices, choices_of, read_choices
+from workflows.decisions.log import DecisionLog, Refused, log_of, read_log
 
-__all__ = ["PolicyEvaluation", "evaluate_policy"]
+__all__ = ["PolicyEvaluation", "Source", "evaluate_policy", "log_at"]
 
 
 class PolicyEvaluation(msgspec.Struct, frozen=True):
@@ -37,21 +40,37 @@ class PolicyEvaluation(msgspec.Struct, frozen=True):
     found: Evaluation
 
 
-def evaluate_policy(path: Path, policy: Path, config: OpeConfig, temperature: float | None) -> PolicyEvaluation:
+class Source(msgspec.Struct, frozen=True):
+    """Where a log is, and what of it is read.
+
+    Attributes:
+        path: a decision log, Parquet; or MON.
+        label: of MON, what a user did that counts as a reward of 1.
+        last: of MON, how many of the latest drawn slates.
+    """
+
+    path: Path
+    label: str = "click"
+    last: int = 50_000
+
+
+def evaluate_policy(source: Source, policy: Path, config: OpeConfig, temperature: float | None) -> PolicyEvaluation:
     """Evaluate a policy on a log.
 
     Args:
-        path: a decision log, Parquet.
-        policy: its choices at the requests of the log, Parquet.
+        source: the log.
+        policy: its choices at the requests of the log, Parquet; or, of MON, a run, which is asked. The log itself: the
+            same policy, for another temperature.
         config: the limits and estimators.
         temperature: of the policy, instead of its own; 0: without chance.
 
     Raises:
         DataError: the log or the choices cannot be used.
-        CascadeError: nobody says at which temperature the policy draws.
+        CascadeError: nobody says at which temperature the policy draws, or a run is to be asked for a plain log.
     """
-    log = read_log(path)
-    choices = _warmed(read_choices(policy, log), temperature, policy)
+    path = source.path
+    log, choices = _of_mon(source, policy) if is_mon(path) else _of_parquet(path, policy)
+    choices = _warmed(choices, temperature, policy)
     distinct = np.unique(choices.temperature)
     return PolicyEvaluation(
         log=str(path),
@@ -61,6 +80,39 @@ def evaluate_policy(path: Path, policy: Path, config: OpeConfig, temperature: fl
         refused=log.refused,
         found=evaluate(evidence_of(log, choices, config.estimators), config),
     )
+
+
+def log_at(source: Source) -> DecisionLog:
+    """The log alone.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    if not is_mon(source.path):
+        return read_log(source.path)
+    drawn = drawn_slates(source.path, source.label, source.last, asked_again=False)
+    return msgspec.structs.replace(log_of(drawn.table), num_fixed=drawn.num_fixed)
+
+
+def _of_mon(source: Source, policy: Path) -> tuple[DecisionLog, Choices]:
+    asks = policy.resolve() != source.path.resolve()
+    drawn = drawn_slates(source.path, source.label, source.last, asked_again=asks)
+    log = msgspec.structs.replace(log_of(drawn.table), num_fixed=drawn.num_fixed)
+    if drawn.num_unjoined:
+        console.say(f"evaluate-policy: {drawn.num_unjoined:,} drawn slates are left out: their day has no feedback yet")
+    kept = {*log.request_ids.tolist()}
+    rows = [row for row in drawn.rows if name_of(row) in kept]
+    return log, choices_of(choices_of_run(source.path, rows, policy) if asks else drawn.table, log)
+
+
+def _of_parquet(path: Path, policy: Path) -> tuple[DecisionLog, Choices]:
+    if policy.is_dir() and not any(policy.glob("*.parquet")):
+        raise CascadeError(
+            f"{policy} is a run, and {path} does not hold what a run is asked: give the folder that `cascade log "
+            "collect` made, or as policy Parquet with the run's candidates and utilities"
+        )
+    log = read_log(path)
+    return log, read_choices(policy, log)
 
 
 def _warmed(choices: Choices, temperature: float | None, policy: Path) -> Choices:

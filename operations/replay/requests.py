@@ -17,7 +17,7 @@ from operations.log.schema import CONTEXT
 from operations.replay.errors import NotReplayableError
 from runtime.ids import NO_ITEM
 
-__all__ = ["Row", "latest", "named", "questions", "rows_of"]
+__all__ = ["Row", "latest", "named", "questions", "rows_in", "rows_of"]
 
 # Users that are asked for together; which others are makes no difference to an answer.
 TOGETHER = 32
@@ -67,7 +67,7 @@ def rows_of(folder: Path, request_ids: Collection[str]) -> list[Row]:
         file = pq.ParquetFile(path)
         is_theirs = pc.is_in(file.read(["request_id"])["request_id"], value_set=wanted)
         if pc.any(is_theirs).as_py():
-            rows += _rows(file.read().filter(is_theirs))
+            rows += rows_in(file.read().filter(is_theirs))
     return rows
 
 
@@ -103,10 +103,13 @@ def latest(folder: Path, number: int) -> list[Row]:
 def _latest_rows(table: pa.Table, number: int) -> list[Row]:
     """The rows of a file that may be among the latest requests."""
     at = np.sort(np.unique(table["at"].cast(pa.int64()).to_numpy()))[::-1]
-    return _rows(table.filter(pc.greater_equal(table["at"].cast(pa.int64()), int(at[:number][-1])))) if len(at) else []
+    return (
+        rows_in(table.filter(pc.greater_equal(table["at"].cast(pa.int64()), int(at[:number][-1])))) if len(at) else []
+    )
 
 
-def _rows(table: pa.Table) -> list[Row]:
+def rows_in(table: pa.Table) -> list[Row]:
+    """The rows of a table of requests."""
     columns = dict(zip(table.column_names, table.columns, strict=True))
     columns["at"] = columns["at"].cast(pa.int64())
     lists = {name: values.to_pylist() for name, values in columns.items()}

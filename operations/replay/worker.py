@@ -78,6 +78,8 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
             nodes[0].encode(arrays, parsed(question, spec))
             for node in nodes[1:]:
                 node.run(arrays)
+        if question.get("choices"):
+            return _choices(arrays, last, spec)
         given = {name: arrays[last.gives[name]] for name in ("item_id", "score", "num_items", "path")}
         rows = items.rows("item_id", given["item_id"])
         logs = arrays.get(last.gives.get("log_propensity", ""))
@@ -91,6 +93,25 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
         }
 
     return answer
+
+
+def _choices(arrays: Mapping[str, Any], last: Any, spec: Any) -> dict[str, Any]:
+    """What slates are drawn from: candidates, their utilities, and at which temperature the chain draws; else null."""
+    from runtime.spec import POPULARITY
+
+    try:
+        from runtime.steps.order import utilities_of
+    except ImportError:
+        raise ValueError("it is of a release that draws no slates; export its run again") from None
+    score = last.settings.get("score", "ranking_score")
+    rows, scores, path = (arrays[last.reads[name]] for name in ("candidates", score, "path_code"))
+    order = getattr(spec, "order", None)
+    explore = None if order is None else order.explore
+    return {
+        "candidate_rows": rows.tolist(),
+        "candidate_scores": _bits(utilities_of(rows, scores, path == POPULARITY)),
+        "temperature": [None if explore is None else explore.temperature] * len(rows),
+    }
 
 
 def _bits(values: Any) -> list[list[int]]:

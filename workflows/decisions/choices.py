@@ -14,7 +14,7 @@ from workflows.decisions.columns import ids_in, numbers_in
 from workflows.decisions.log import DecisionLog, read_table
 from workflows.decisions.raw import read_temperature
 
-__all__ = ["Choices", "read_choices"]
+__all__ = ["Choices", "choices_of", "read_choices"]
 
 NEEDED = ("request_id", "candidate_ids", "candidate_scores")
 
@@ -46,12 +46,13 @@ def read_choices(path: Path, log: DecisionLog) -> Choices:
         DataError: it cannot be read, or says nothing of some request of the log.
     """
     try:
-        return _choices(read_table(path), log)
+        return choices_of(read_table(path), log)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _choices(table: pa.Table, log: DecisionLog) -> Choices:
+def choices_of(table: pa.Table, log: DecisionLog) -> Choices:
+    """The choices of a policy from a table; see `read_choices`."""
     missing = [name for name in NEEDED if name not in table.column_names]
     if missing:
         raise DataError(f"choices of a policy have {', '.join(NEEDED)}; this has no {', '.join(missing)}")
