@@ -79,7 +79,7 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
             for node in nodes[1:]:
                 node.run(arrays)
         if question.get("choices"):
-            return _choices(arrays, last, spec)
+            return _choices(arrays, nodes[-1].step, last, spec)
         given = {name: arrays[last.gives[name]] for name in ("item_id", "score", "num_items", "path")}
         rows = items.rows("item_id", given["item_id"])
         logs = arrays.get(last.gives.get("log_propensity", ""))
@@ -95,7 +95,7 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
     return answer
 
 
-def _choices(arrays: Mapping[str, Any], last: Any, spec: Any) -> dict[str, Any]:
+def _choices(arrays: Mapping[str, Any], order: Any, last: Any, spec: Any) -> dict[str, Any]:
     """What slates are drawn from: candidates, their utilities, and at which temperature the chain draws; else null."""
     from runtime.spec import POPULARITY
 
@@ -103,10 +103,10 @@ def _choices(arrays: Mapping[str, Any], last: Any, spec: Any) -> dict[str, Any]:
         from runtime.steps.order import utilities_of
     except ImportError:
         raise ValueError("it is of a release that draws no slates; export its run again") from None
-    score = last.settings.get("score", "ranking_score")
-    rows, scores, path = (arrays[last.reads[name]] for name in ("candidates", score, "path_code"))
-    order = getattr(spec, "order", None)
-    explore = None if order is None else order.explore
+    by = order.key(spec) if hasattr(order, "key") else last.settings.get("score", "ranking_score")
+    rows, scores, path = (arrays[last.reads[name]] for name in ("candidates", by, "path_code"))
+    further = getattr(spec, "order", None)
+    explore = None if further is None else further.explore
     return {
         "candidate_rows": rows.tolist(),
         "candidate_scores": _bits(utilities_of(rows, scores, path == POPULARITY)),

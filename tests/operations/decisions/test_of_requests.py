@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ensemble.export.stage import export
 from models.ope.config import OpeConfig
 from operations.decisions.ask import choices_of_run
 from operations.decisions.evaluate import Source, evaluate_policy
 from operations.decisions.mon import drawn_slates
 from operations.folder import CHAINS
+from operations.replay.process import started
 from operations.replay.requests import Row
+from operations.replay.versions import find_given
+from operations.replay.worker import parsed
+from runtime.chain import Chain
 from runtime.explore import sample
 from runtime.log.rows import CONTEXT
 from runtime.spec import ChainSpec
 from scripts.cli import app
+from tests.ensemble.exploring import TEMPERATURE as DRAWN_AT
+from tests.ensemble.exploring import make_exploring_run
+from tests.ensemble.synthetic import UTILITY
 from tests.operations.feedback.made import MINUTE, START, World
 from workflows.core.errors import ArtefactError, CascadeError, DataError
 
@@ -149,3 +157,24 @@ def test_a_run_needs_the_requests_and_not_a_plain_log(joined, tmp_path):
     (tmp_path / "log.parquet").write_bytes(b"")
     status, _, error = cascade("evaluate-policy", tmp_path / "log.parquet", "--policy", joined.folder / "repository")
     assert status == 1 and "does not hold what a run is asked" in error
+
+
+@pytest.mark.parametrize("utility", ["", UTILITY])
+def test_choices_are_what_a_chain_that_explores_draws_from(tmp_path, utility):
+    run, config = make_exploring_run(tmp_path / "run", utility=utility)
+    order = msgspec.structs.replace(config.chain.order, utility=utility)
+    config = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, order=order))
+    export(run, config)
+    version = find_given(run.root, "fused", "", None)
+    chain = Chain.load(version.folder / "chain")
+    nothing = {"user_row": [3, -1], "recent": [[], []], "excluded": [[], []], "slate_size": [5, 5]}
+    context = {column.name: [None, None] for column in chain.spec.context_columns}
+    with started(version) as process:
+        asked = process.ask({**nothing, "context": context, "choices": True})
+    assert asked["temperature"] == [DRAWN_AT] * 2
+    chain.run(parsed({**nothing, "context": context, "seed": [1, 2], "policy": ["softmax"] * 2}, chain.spec))
+    rows, utilities = chain.sampled
+    np.testing.assert_array_equal(asked["candidate_rows"], rows)
+    scores = np.array(asked["candidate_scores"], np.int32).view(np.float32)
+    np.testing.assert_array_equal(scores[rows >= 0], utilities[rows >= 0])
+    assert (chain.spec.order.utility == utility) and len(np.unique(scores[0][rows[0] >= 0])) > 5
