@@ -8,9 +8,10 @@ from pathlib import Path
 
 from workflows.core.artefacts import Manifest, write_manifest
 
-__all__ = ["NEW", "copy_folder", "replace_file", "sign"]
+__all__ = ["CONFIG_FILE", "NEW", "copy_folder", "replace_file", "sign"]
 
 # Behind the name of what is not whole yet.
+CONFIG_FILE = "config.pbtxt"
 NEW = ".new"
 
 

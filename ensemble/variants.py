@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME
-from ensemble.publish_files import NEW, replace_file
-from runtime.log.identity import VERSION_MODEL
+from ensemble.publish_files import CONFIG_FILE, NEW, replace_file
+from runtime.log.identity import MODEL_NAME, VERSION_MODEL
 from workflows.core.errors import ArtefactError
 
 __all__ = [

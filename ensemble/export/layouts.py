@@ -11,6 +11,7 @@ import runtime
 from ensemble.export.files import place
 from ensemble.export.pbtxt import EnsembleStep, ensemble_config, onnx_config, python_config
 from ensemble.profile.profile import PROFILE_FILE
+from ensemble.publish_files import CONFIG_FILE
 from runtime.plan import Node, Plan
 from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
 from runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
@@ -30,7 +31,6 @@ __all__ = [
     "write_step",
 ]
 
-CONFIG_FILE = "config.pbtxt"
 STEP_VERSION = 1
 MODEL_NAME = "cascade"
 MODEL_FILE = '''"""Written by `cascade export`: the code beside this file comes first, then Triton's model class."""
