@@ -25,9 +25,9 @@ from runtime.index.rounding import SCORE_STEP, quantise
 from runtime.index.search import INDEX_FILE, ItemSearch, open_index
 from runtime.index.settings import EXACT, IVF
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, TOWER_SCORE
+from runtime.ranker.sigmoid import sigmoid
 from runtime.spec import ChainSpec
 from runtime.steps.merge import MERGED_STEP
-from runtime.steps.order import sigmoid
 from workflows.core.run import Run
 from workflows.features.schema import FeatureSchema
 

@@ -13,10 +13,10 @@ from operations.why.rules import Rules
 from operations.why.way import ELIGIBILITY, EXCLUDED, INDEX, MERGE, SEEN, SHOWN, SLATE, SOURCES, Standing, Way
 from runtime.index.allowed import are_set
 from runtime.index.eligible import RULES_FILE
+from runtime.ranker.sigmoid import sigmoid
 from runtime.sources.base import real
 from runtime.spec import LIVE_SEEN, PATHS
 from runtime.step import load_array
-from runtime.steps.order import sigmoid
 
 __all__ = ["lost_at", "steps_of", "summary_of"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.steps.order import sigmoid
+from runtime.ranker.sigmoid import sigmoid
 
 __all__ = ["expected_worth", "probabilities"]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from runtime.explore import NO_PLACE, sample
 from runtime.ids import NO_ITEM
 from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, draw_keys
+from runtime.ranker.sigmoid import sigmoid
 from runtime.spec import (
     CANDIDATE_UTILITY,
     DRAW_POLICY,
@@ -27,8 +28,6 @@ from runtime.step import Arrays, Step, load_array
 
 __all__ = ["Order", "utilities_of"]
 
-# exp(80) is still a float32; no model gives a lower logit.
-LOWEST_LOGIT = np.float32(-80)
 # A popularity of nothing is less than any: with this one an item is drawn when all others are.
 LOWEST_POPULARITY = np.float32(1e-9)
 RANKING_SCORE = "ranking_score"
@@ -199,11 +198,3 @@ def first(rows: NDArray, values: NDArray, count: int) -> NDArray[np.int64]:
         places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
     order: NDArray[np.int64] = np.lexsort((rows[places], values[places]))[:count]
     return places[order]
-
-
-def sigmoid(logits: NDArray) -> NDArray:
-    """1 / (1 + exp(-x)), float32, without overflow."""
-    result: NDArray = np.exp(-np.maximum(logits, LOWEST_LOGIT))
-    result += 1
-    np.reciprocal(result, out=result)
-    return result
