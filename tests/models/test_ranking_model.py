@@ -49,7 +49,7 @@ def features_of(schema, seed=0):
     return Features(schema, sides["user"], sides["item"])
 
 
-def ranker(schema, num_pairs, config=None):
+def ranker(schema, num_pairs, config=None, tasks=()):
     import tensorflow as tf
 
     from models.onnx.export import random_inputs
@@ -58,7 +58,7 @@ def ranker(schema, num_pairs, config=None):
     tf.keras.utils.set_random_seed(0)
     config = config or RankingConfig(embedding_dim=8, bottom=(5,), top=(16, 7), use_user_id=True)
     mean, scale = np.linspace(-1, 2, num_pairs), np.linspace(0.5, 3, num_pairs)
-    model = Ranker(schema, config, mean, scale, np.linspace(1, -1, num_pairs))
+    model = Ranker(schema, config, mean, scale, np.linspace(1, -1, num_pairs), tasks)
     inputs = random_inputs(schema.features, 8)
     if num_pairs:
         inputs["pair"] = np.random.default_rng(1).standard_normal((8, num_pairs)).astype(np.float32)

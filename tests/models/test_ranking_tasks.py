@@ -5,7 +5,7 @@ from models.ranking.config import RankingConfig, TaskConfig
 from models.ranking.tasks import DAY_NS, Task, label_matrix, resolve_tasks, task_problems
 from runtime.ranker.factored import load_weights, score
 from runtime.ranker.tasks import expected_worth, probabilities
-from tests.models.test_ranking_model import NUM_ITEMS, features_of, schema_of
+from tests.models.test_ranking_model import NUM_ITEMS, features_of, ranker, schema_of
 from workflows.core.quiet import quiet
 
 quiet()
@@ -92,26 +92,6 @@ def test_the_loss_and_its_gradient_are_finite_for_sure_predictions(size):
     assert np.isfinite(tape.gradient(loss, logits)).all()
 
 
-def task_ranker(num_pairs):
-    import tensorflow as tf
-
-    from models.onnx.export import random_inputs
-    from models.ranking.model import Ranker
-
-    tf.keras.utils.set_random_seed(0)
-    config = RankingConfig(embedding_dim=8, bottom=(5,), top=(16, 7), use_user_id=True)
-    mean, scale = np.linspace(-1, 2, num_pairs), np.linspace(0.5, 3, num_pairs)
-    model = Ranker(schema_of(), config, mean, scale, np.linspace(1, -1, num_pairs), ORDERED)
-    inputs = random_inputs(schema_of().features, 8)
-    if num_pairs:
-        inputs["pair"] = np.random.default_rng(1).standard_normal((8, num_pairs)).astype(np.float32)
-    model({name: tf.constant(values) for name, values in inputs.items()})
-    random = np.random.default_rng(2)
-    for variable in model.trainable_variables:
-        variable.assign(variable + 0.3 * random.standard_normal(variable.shape))
-    return model, inputs
-
-
 @pytest.mark.parametrize("num_pairs", [0, 3])
 def test_the_factored_form_gives_the_logits_of_every_task(tmp_path, num_pairs):
     import tensorflow as tf
@@ -119,7 +99,7 @@ def test_the_factored_form_gives_the_logits_of_every_task(tmp_path, num_pairs):
     from models.onnx.export import session
     from models.ranking.export import export_ranker
 
-    model, inputs = task_ranker(num_pairs)
+    model, inputs = ranker(schema_of(), num_pairs, tasks=ORDERED)
     model.rescale(np.array([1.0, 0.5, 2.0], np.float32), np.array([0.0, 1.0, -1.0], np.float32))
     features = features_of(schema_of())
     assert export_ranker(tmp_path, model, features)["factored"]

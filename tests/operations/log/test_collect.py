@@ -28,6 +28,7 @@ from runtime.log.record import ANSWER, COUNTS, REQUEST, frame
 from runtime.stream.log.lock import FolderLock
 from scripts.cli import app
 from tests.ensemble.serving.processes import eventually
+from tests.operations.log.ended import ended_at
 from tests.runtime.log.made import HEADER_OF, Process, Request, ask, record, segment
 from workflows.core.errors import ArtefactError
 
@@ -106,19 +107,7 @@ def test_an_ended_collector_leaves_the_same_rows_once(log, mon, tmp_path, monkey
     for step in range(20):
         here, there = tmp_path / f"log-{step}", tmp_path / f"mon-{step}"
         shutil.copytree(log, here)
-        left = step
-
-        def ending(call, *arguments, **options):
-            nonlocal left
-            left -= 1
-            if left == -1:
-                raise KeyboardInterrupt
-            return call(*arguments, **options)
-
-        with monkeypatch.context() as patch:
-            for name in ("replace", "unlink", "rename"):
-                call = getattr(type(log), name)
-                patch.setattr(type(log), name, lambda *a, call=call, **o: ending(call, *a, **o))
+        with ended_at(monkeypatch, step, ("replace", "unlink", "rename")):
             try:
                 collect(here, there)
                 finished = True

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from operations.log.rows import Logged, table_of
 from operations.log.verify import verify
 from operations.log.write import write_table
 from runtime.log.folder import make_log
+from tests.operations.log.ended import ended_at
 from tests.runtime.log.made import HEADER_OF, record, segment
 
 TODAY, LONG_AGO = datetime.now(timezone.utc).date(), "2024-05-01"
@@ -88,19 +88,7 @@ def test_every_row_is_there_once_whatever_ends_it(mon, monkeypatch, is_killed):
     place_files(mon, 3, LONG_AGO)
     before = rows(mon)
     for step in range(20):
-        left = step
-
-        def ending(call, *arguments, **options):
-            nonlocal left
-            left -= 1
-            if left == -1:
-                raise KeyboardInterrupt
-            return call(*arguments, **options)
-
-        with monkeypatch.context() as patch:
-            for name in ("replace", "unlink"):
-                call = getattr(Path, name)
-                patch.setattr(Path, name, lambda *a, call=call, **o: ending(call, *a, **o))
+        with ended_at(monkeypatch, step, ("replace", "unlink")) as patch:
             if is_killed:
                 patch.setattr(Change, "abandon", lambda change: None)
             try:
