@@ -10,8 +10,9 @@ from workflows.core.artefacts import Manifest, write_manifest
 
 __all__ = ["CONFIG_FILE", "NEW", "copy_folder", "replace_file", "sign"]
 
-# Behind the name of what is not whole yet.
+# Of each model of a repository.
 CONFIG_FILE = "config.pbtxt"
+# Behind the name of what is not whole yet.
 NEW = ".new"
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -49,12 +48,11 @@ def worth_of(text: str, tasks: Sequence[TaskSpec], items: Path) -> NDArray[np.fl
     """
     formula = parse_formula(KEY, text)
     places = {task.name: place for place, task in enumerate(tasks)}
-    table = pq.ParquetFile(items)
     columns = _columns(items, [n for n in dict.fromkeys(names_in(formula)) if n not in places], list(places))
     linear = _Expectation(text, places, [task.parent for task in tasks], columns).of(formula)
     if not any(place >= 0 for place in linear):
         raise ConfigError(f"{KEY} = {text!r} names no task, so that all users would see the same order; name one")
-    worth = np.zeros((table.metadata.num_rows, 1 + len(tasks)), np.float32)
+    worth = np.zeros((pq.read_metadata(items).num_rows, 1 + len(tasks)), np.float32)
     with np.errstate(over="ignore"):
         for place, value in linear.items():
             worth[:, 1 + place] = value
@@ -84,14 +82,7 @@ def _numbers(name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise ConfigError(f"{KEY}: column {name!r} of the items holds {kind}; expected numbers")
-    values = np.asarray(
-        pc.cast(
-            pc.cast(column, pa.float64())
-            if not pa.types.is_boolean(kind)
-            else pc.cast(pc.cast(column, pa.int8()), pa.float64()),
-            pa.float64(),
-        ).to_numpy()
-    )
+    values = np.asarray(column.cast(pa.float64()).to_numpy())
     bad = ~np.isfinite(values)
     if bad.any():
         raise DataError(

@@ -42,15 +42,13 @@ def calibrate_tasks(
     rows: dict[str, tuple[NDArray, NDArray]] = {on: (labels, np.array(logits, np.float64))}
     found: list[TaskCalibration] = []
     for place, task in enumerate(tasks):
-        where = on
-        if train is not None and "train" not in rows and not _is_enough(labels, place, task):
+        where: Literal["valid", "train"] = on if train is None or _is_enough(labels, place, task) else "train"
+        if train is not None and where not in rows:
             learnt_labels, learnt = train()
             scaled = np.array(learnt, np.float64)
             for before, one in enumerate(found):
                 scaled[:, before] = one.calibration.factor * scaled[:, before] + one.calibration.offset
-            rows["train"] = learnt_labels, scaled
-        if "train" in rows and not _is_enough(labels, place, task):
-            where = "train"
+            rows[where] = learnt_labels, scaled
         scale = _scale(*rows[where], place, task)
         for _, scaled in rows.values():
             scaled[:, place] = scale[0] * scaled[:, place] + scale[1]

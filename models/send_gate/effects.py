@@ -5,7 +5,7 @@ So the history goes into heads that are easy to learn (is it opened, is it held 
 come anyway), and only their price comes from the returns: an R-learner with the logged probabilities.
 
 References: Nie and Wager, "Quasi-oracle estimation of heterogeneous treatment effects", Biometrika 108(2), 2021 (the
-R-learner); Robins, Rotnitzky and Zhao, JASA 89(427), 1994 (the doubly robust mean effect).
+R-learner); Robins, Rotnitzky and Zhao, JASA 89(427), 1994 (inverse probabilities of what a model leaves unexplained).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Effects(msgspec.Struct, frozen=True):
         prices: of TERMS, in order: discounted active days.
         errors: their standard errors, by user.
         mean: what a push is worth on average by these prices.
-        robust, robust_error: the same without a model of who gains: doubly robust, with its standard error by user.
+        robust, robust_error: the same without a model of who gains, with its standard error by user: by inverse
+            probabilities, of what the state does not explain of the returns.
     """
 
     prices: list[float]
@@ -43,7 +44,7 @@ class Effects(msgspec.Struct, frozen=True):
 
     @property
     def agrees(self) -> bool:
-        """Whether the model's mean effect lies in the 95% interval of the doubly robust one."""
+        """Whether the mean effect by the prices lies in the 95% interval of the other one."""
         return abs(self.mean - self.robust) <= Z95 * self.robust_error
 
 

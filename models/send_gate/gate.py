@@ -111,9 +111,10 @@ def learn(log: PushLog, config: SendGateConfig) -> SendGate:
     gap = _gap(log, config.discount)
     returns = _returns(log, config, gap)
     early = log.day < returns.shape[1]
-    chances = [chance(inputs[early], weights[name]) for name in HEADS]
+    inputs = inputs[early]
+    chances = [chance(inputs, weights[name]) for name in HEADS]
     effects = fit_effects(
-        inputs[early],
+        inputs,
         terms(*chances),
         log.sent[early],
         log.propensity[early],

@@ -124,10 +124,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     if not _is_number(table.schema.field(name).type):
         raise DataError(f"column {name!r} of the log holds {table.schema.field(name).type}, expected numbers")
-    column = (
-        table[name].cast(pa.float64()) if not pa.types.is_boolean(table[name].type) else table[name].cast(pa.int8())
-    )
-    return np.asarray(column.to_numpy(), np.float64)
+    return np.asarray(table[name].cast(pa.float64()).to_numpy())
 
 
 def _ids(table: pa.Table) -> NDArray:

@@ -33,6 +33,6 @@ def refuse_contradiction(gate: SendGate) -> None:
     if not found.agrees:
         raise DataError(
             f"the gate's mean effect of a push, {found.mean:+.4f} discounted active days, lies outside what chance "
-            f"decided says, {found.robust:+.4f} +- {Z95 * found.robust_error:.4f}: its heads or the logged "
+            f"decided says, {found.robust:+.4f} +- {Z95 * found.robust_error:.4f}: the logged "
             "probabilities are wrong; nothing is written"
         )

@@ -72,6 +72,10 @@ def test_prices_are_found_within_their_errors():
         assert abs(price - planted) < 4 * error
 
 
+def test_probabilities_that_were_logged_wrongly_make_both_means_part():
+    assert not any(made_effects(seed, wrong_by=0.1)[0].agrees for seed in range(3))
+
+
 def test_errors_are_those_of_repeated_logs():
     found = [made_effects(seed)[0] for seed in range(40)]
     spread = np.std([effects.robust for effects in found])
