@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def open_nodes(nodes: Sequence[Node], folder: Path, spec: ChainSpec) -> list[Ope
 
 
 class Chain:
-    """A compiled chain.
+    """A compiled chain. Threads may share one: it answers one batch at a time, since its steps mark items in place.
 
     Args:
         folder: what `ensemble.export.compile.compile_chain` wrote.
@@ -74,6 +75,7 @@ class Chain:
         self.plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else standard_plan(self.spec)
         self.nodes = open_nodes(self.plan.nodes, folder, self.spec)
         self._response = [(t.name, self.plan.nodes[-1].gives[t.name]) for t in self.plan.response(self.spec)]
+        self._one_at_a_time = threading.Lock()
 
     @classmethod
     def load(cls, folder: Path) -> Chain:
@@ -125,9 +127,10 @@ class Chain:
         """Answer checked requests; see `recommend`."""
         first, *others = self.nodes
         arrays: Arrays = {}
-        first.encode(arrays, parsed)
-        for node in others:
-            node.run(arrays)
+        with self._one_at_a_time:
+            first.encode(arrays, parsed)
+            for node in others:
+                node.run(arrays)
         return {name: arrays[array] for name, array in self._response}
 
 

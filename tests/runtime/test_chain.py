@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +76,23 @@ def test_every_known_user_gets_the_slate_of_brute_force(world):
     answer = world.chain.recommend({"user_id": world.users(*rows)})
     for row in rows:
         world.agree(answer, row, world.oracle.slate(user_id(row, world.text_ids)))
+
+
+def test_threads_that_share_a_chain_get_the_slates_that_each_would_get_alone(world):
+    rng = np.random.default_rng(5)
+    requests = [
+        {"user_id": world.users(row), "recent_item_ids": world.item_array(*rng.integers(0, 80, 4))}
+        for row in [*range(60)] * 2
+    ]
+    alone = [world.chain.recommend(request)["item_id"].tolist() for request in requests]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places within a step, not between slates alone
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            together = pool.map(lambda request: world.chain.recommend(request)["item_id"].tolist(), requests)
+            assert list(together) == alone
+    finally:
+        sys.setswitchinterval(usual)
 
 
 @pytest.mark.parametrize("kind", ["ivf_pq", "hnsw"])
