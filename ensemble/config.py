@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
+from ensemble.config_conditions import FilterRule
 from ensemble.config_experiments import ExperimentConfig, HoldoutConfig
-from ensemble.config_order import OrderConfig
+from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule
 from ensemble.evaluation.config import EvaluateConfig
 from ensemble.evaluation.gate_config import GateConfig
 from ensemble.search.config import SearchConfig
@@ -26,21 +27,6 @@ from workflows.tables.config import DataConfig, SplitConfig
 __all__ = ["ChainConfig", "Config", "FilterRule", "Sections"]
 
 
-class FilterRule(Section, frozen=True):
-    """One eligibility rule: an item is eligible when `column` `op` `value` holds (a null never holds).
-
-    Attributes:
-        column: column of the items table.
-        op: comparison; "in" and "not_in" take a list.
-        value: number, string, boolean, date or timestamp (2024-01-31, without quotes; UTC where it names no zone), or a
-            list of them.
-    """
-
-    column: str
-    op: Literal["==", "!=", "<", "<=", ">", ">=", "in", "not_in"]
-    value: Any
-
-
 class ChainConfig(Section, frozen=True):
     """The served chain: retrieve, filter, rank, order.
 
@@ -55,6 +41,10 @@ class ChainConfig(Section, frozen=True):
         rules: eligibility rules on item columns; together with the stock they must leave at least one item.
         graph: the function that draws the graph, "module:function"; see `ensemble.graph.chain`, the default.
         order: what orders a slate beside the scores of its items.
+        boosts: items whose utility is raised or lowered.
+        pins: items with a place of their own.
+        caps: columns of which a slate shows at most so many items of one value.
+        floors: items of which a slate shows at least so many.
         layouts: which repository layouts export writes: "fused", "ensemble" or both, and beside them "merlin", the
             reference in Merlin Systems' own operators, which needs TensorFlow where it is served.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
@@ -71,6 +61,10 @@ class ChainConfig(Section, frozen=True):
     rules: list[FilterRule] = []
     graph: str = "ensemble.graph:chain"
     order: OrderConfig = OrderConfig()
+    boosts: list[BoostRule] = []
+    pins: list[PinRule] = []
+    caps: list[CapRule] = []
+    floors: list[FloorRule] = []
     layouts: tuple[Literal["fused", "ensemble", "merlin"], ...] = ("fused", "ensemble")
     onnx_steps: Literal["python", "onnxruntime"] = "python"
 

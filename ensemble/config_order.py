@@ -7,20 +7,73 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from runtime.order_spec import Exploration, OrderSpec
-from runtime.spec import ASKED_OF_DRAW, DRAWN
+from ensemble.config_conditions import FilterRule
 from workflows.core.given import Unused
-from workflows.core.section import Section
+from workflows.core.section import Count, Fraction, NonNegative, Section
 
 if TYPE_CHECKING:
-    from ensemble.config import Config
+    from ensemble.config import ChainConfig
 
-__all__ = ["OrderConfig", "order_problems", "order_spec", "unused_by_order"]
+__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule", "keys_of_slates", "unused_by_order"]
 
 # Beyond these a draw is the descending order, or takes no notice of it.
 Temperature = Annotated[float, msgspec.Meta(ge=0.001, le=1000.0)]
 # None of them would be no exploration, which `explore` says.
 PositiveShare = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+
+# Beyond these nothing else orders a slate.
+Factor = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
+Finite = Annotated[float, msgspec.Meta(ge=-100.0, le=100.0)]
+
+
+class BoostRule(FilterRule, frozen=True):
+    """A boost of the items for which `column` `op` `value` holds; one of `times` and `add` says how large it is.
+
+    Attributes:
+        times: factor of the odds (on the path `popularity`, of the popularity); below 1 the items come later.
+        add: the same as a number that is added to the logit, or to chain.order.utility where there is one.
+    """
+
+    times: Factor | None = None
+    add: Finite | None = None
+
+
+class PinRule(Section, frozen=True):
+    """An item at a place of every slate whose user may see it.
+
+    Attributes:
+        item: raw id.
+        slot: its place, from 1 on.
+    """
+
+    item: int | str
+    slot: Count
+
+
+class CapRule(Section, frozen=True):
+    """At most `most` items of one value of a column; items without a value count as none of it.
+
+    Attributes:
+        column: column of the items table.
+        most: how many.
+        top: among the first so many places; 0: in the whole slate.
+    """
+
+    column: str
+    most: Count
+    top: NonNegative = 0
+
+
+class FloorRule(FilterRule, frozen=True):
+    """At least `least` items for which `column` `op` `value` holds, as far as there are so many candidates.
+
+    Attributes:
+        least: how many.
+        top: among the first so many places; 0: in the whole slate.
+    """
+
+    least: Count
+    top: NonNegative = 0
 
 
 class OrderConfig(Section, frozen=True):
@@ -36,40 +89,26 @@ class OrderConfig(Section, frozen=True):
             brackets, such as "0.02*click + buy*(margin*(1-return) - 8*return)": a task's name is 1 where it happens and
             0 where it does not, and slates are ordered, and drawn, by the expectation. Empty: by the ranker's score.
             The response then has `utility` beside `score`, which stays the probability of the label.
+        diversity: "mmr": an item loses by its largest cosine to one that is shown; "dpp": by how little of it is new,
+            minus the logarithm of what the shown ones do not span; "none".
+        strength: of that beside the logit, from 0 to below 1: strength / (1 - strength) is the weight of the loss, in
+            units of the utility where there is one.
     """
 
     explore: Literal["none", "softmax"] = "none"
     temperature: Temperature = 0.3
     share: PositiveShare = 0.05
     utility: str = ""
+    diversity: Literal["none", "mmr", "dpp"] = "none"
+    strength: Fraction = 0.3
 
 
-def order_spec(order: OrderConfig, state: Literal["eval", "serve"]) -> OrderSpec | None:
-    """What chain.json says of the order; None where slates are sorted by score and nothing else.
-
-    Args:
-        order: the section.
-        state: of the chain; quality is measured without a draw.
-    """
-    explores = order.explore == "softmax" and state == "serve"
-    found = OrderSpec(Exploration(order.temperature, order.share) if explores else None, order.utility)
-    return None if found == OrderSpec() else found
-
-
-def order_problems(config: Config) -> Iterator[str]:
-    """Yield one sentence for each combination with [chain.order] that cannot work."""
-    if config.chain.order.explore == "none":
-        return
-    if "merlin" in config.chain.layouts:
-        yield (
-            "chain.order.explore draws slates at random, and chain.layouts has 'merlin', a reference that sorts them; "
-            "drop one of the two"
-        )
-    for name in sorted({tensor.name for tensor in (*ASKED_OF_DRAW, *DRAWN)} & set(config.data.context)):
-        yield (
-            f"data.context names {name!r}, which a request or an answer holds where chain.order.explore is on; rename "
-            "the column, or drop chain.order.explore"
-        )
+def keys_of_slates(chain: ChainConfig) -> list[str]:
+    """Keys by which slates are more than candidates sorted by score or utility."""
+    order = chain.order
+    rules = {"boosts": chain.boosts, "pins": chain.pins, "caps": chain.caps, "floors": chain.floors}
+    keys = {"order.explore": order.explore != "none", "order.diversity": order.diversity != "none", **rules}
+    return [f"chain.{key}" for key, given in keys.items() if given]
 
 
 def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
@@ -78,3 +117,6 @@ def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
         for name in ("temperature", "share"):
             why = "chain.order.explore = 'none' draws no slate"
             yield Unused(f"chain.order.{name}", why, "set chain.order.explore = 'softmax', or drop it")
+    if order.diversity == "none":
+        why = "chain.order.diversity = 'none' takes nothing from an item"
+        yield Unused("chain.order.strength", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_experiments import experiment_problems
-from ensemble.config_order import order_problems
+from ensemble.config_slates import slate_problems
 from ensemble.config_stream import stream_problems
 from ensemble.evaluation.metrics_file import path_of_today
 from ensemble.export.formula import names_in, parse_formula
@@ -24,7 +24,7 @@ def problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work; nothing when the config is sound."""
     of_tables = (_sources, _split, _columns, _features, _labels, stream_problems)
     of_models = (_retrieval, _ranking, _fallback, _quotas, _index)
-    for rule in (*of_tables, *of_models, _chain, order_problems, _filters, _evaluation, experiment_problems):
+    for rule in (*of_tables, *of_models, _chain, slate_problems, _filters, _evaluation, experiment_problems):
         for problem in rule(config):
             yield f"config: {problem}"
 

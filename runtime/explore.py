@@ -8,7 +8,6 @@ the candidates come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -81,7 +80,9 @@ def sample(
         places = _first(scaled, _gumbel(seeds[:, None], 0, rows), size)
         return Draw(places, _of_slates(scaled, places))
     places = np.full((len(scaled), size), NO_PLACE, np.int64)
-    return Draw(places, _walk(scaled, rules, temperature, places, lambda slot: _gumbel(seeds[:, None], slot, rows)))
+    # New noise for each slot: what a slot refused must not weigh on the next.
+    noise = _gumbel(seeds[:, None, None], np.arange(size)[:, None], rows[:, None])
+    return Draw(places, _walk(scaled, rules, temperature, places, noise))
 
 
 def log_propensities(
@@ -128,7 +129,7 @@ def _finalised(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return keys ^ (keys >> SHIFT_31)
 
 
-def _gumbel(seeds: NDArray, slot: int, rows: NDArray) -> NDArray[np.float64]:
+def _gumbel(seeds: NDArray, slot: NDArray | int, rows: NDArray) -> NDArray[np.float64]:
     """Standard Gumbel noise of each item, of the shape that seeds and rows broadcast to."""
     noise: NDArray[np.float64] = -np.log(-np.log(uniform(mixed(mixed(seeds, slot), rows))))
     return noise
@@ -186,12 +187,11 @@ def _walk(
     rules: Rules,
     temperature: float,
     slates: NDArray[np.int64],
-    noise: Callable[[int], NDArray] | None,
+    noise: NDArray | None,
 ) -> NDArray[np.float64]:
     """Log probabilities [B, S] of slates, slot by slot.
 
-    `noise` fills the slates: new noise [B, C] for each slot, as what a slot refused must not weigh on the next. Without
-    it they are given.
+    `noise` [B, S, C] fills the slates. Without it they are given.
     """
     free, users, logs = scaled.copy(), np.arange(len(scaled)), np.zeros(slates.shape)
     for slot in range(slates.shape[1]):
@@ -199,11 +199,13 @@ def _walk(
         top = weights.max(axis=1, keepdims=True)
         weights -= np.where(np.isneginf(top), 0, top)
         if noise is not None:
-            slates[:, slot] = np.where(np.isneginf(top[:, 0]), NO_PLACE, np.argmax(weights + noise(slot), axis=1))
+            slates[:, slot] = np.where(np.isneginf(top[:, 0]), NO_PLACE, np.argmax(weights + noise[:, slot], axis=1))
         places = slates[:, slot]
         shown = weights[users, places]
         logs[:, slot] = np.where(np.isneginf(shown), -np.inf, 0)
-        np.subtract(shown, np.logaddexp.reduce(weights, axis=1), out=logs[:, slot], where=~np.isneginf(shown))
+        # The largest weight is 0: nothing overflows, and what was taken is not in the sum.
+        sums = np.exp(weights).sum(axis=1)
+        np.subtract(shown, np.log(np.maximum(sums, 1)), out=logs[:, slot], where=~np.isneginf(shown))
         logs[places == NO_PLACE, slot] = 0
         free[users[places != NO_PLACE], places[places != NO_PLACE]] = -np.inf
         rules.take(places)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.explore import mixed, uniform
+from runtime.slate_spec import SlateSpec
 
 __all__ = ["DETERMINISTIC", "POLICIES", "SOFTMAX", "Exploration", "OrderSpec", "draw_keys"]
 
@@ -48,10 +49,12 @@ class OrderSpec:
     Attributes:
         explore: which slates are drawn, and how; None: none are.
         utility: the formula by which slates are ordered, whose numbers are in worth.npy; empty: by the ranker's score.
+        slates: what a slate must look like; None: nothing is asked of it.
     """
 
     explore: Exploration | None = None
     utility: str = ""
+    slates: SlateSpec | None = None
 
 
 def draw_keys(seeds: NDArray, user_rows: NDArray) -> NDArray[np.uint64]:

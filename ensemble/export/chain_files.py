@@ -13,6 +13,7 @@ from ensemble.config import Config
 from ensemble.export.eligibility import allowed_items, eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.export.query import write_query
+from ensemble.export.slate_rules import slate_files
 from ensemble.export.worth import worth_of
 from ensemble.stream.catalogue import write_keys
 from models.dataset.features import Features, load_state
@@ -75,6 +76,7 @@ class ChainFiles:
             "popular_scores.npy": self._write_popularity,
             "ranker": self._write_ranker,
             WORTH_FILE: self._write_worth,
+            **{name: _saver(make) for name, make in slate_files(run, config).items()},
         }
 
     def write(self, name: str, folder: Path) -> None:
@@ -152,6 +154,10 @@ class ChainFiles:
 
 def _placer(source: Path) -> Callable[[Path], None]:
     return lambda target: place(source, target)
+
+
+def _saver(make: Callable[[], NDArray]) -> Callable[[Path], None]:
+    return lambda target: _save(target, make())
 
 
 def _save(target: Path, values: NDArray) -> None:

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 
 from ensemble.config import Config
-from ensemble.config_order import order_spec
 from ensemble.export.chain_files import ChainFiles
 from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from ensemble.export.own_modules import own_modules
+from ensemble.export.slate_rules import check_slates, order_spec
 from ensemble.stream.live import live_spec
 from models.dataset.features import Features, load_features
 from models.index.meta import IndexMeta
@@ -28,6 +28,7 @@ from runtime.encoders import Encoder
 from runtime.plan import Plan
 from runtime.spec import ChainSpec, SourceSpec, Tensor
 from runtime.step import Step
+from runtime.steps.merge import PINNED
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -101,6 +102,11 @@ def _spec(
     context_columns = tuple(column for column in columns if column.name not in live_names)
     is_live = state == "serve" or replayed or bool(info.stream)
     live = live_spec(run, config, info, context_columns, state) if is_live else None
+    order = order_spec(run, config, state)
+    slates = None if order is None else order.slates
+    if slates is not None:
+        check_slates(run, config, slates)
+    num_pins = 0 if slates is None else len(slates.pins)
     return ChainSpec(
         num_items=features.num_items,
         num_users=features.num_users,
@@ -123,22 +129,26 @@ def _spec(
         index=IndexMeta.load(run.folder("index")).settings,
         recency_boost=neighbours.recency.boost,
         recency_decay=neighbours.recency.decay,
-        sources=tuple(_sources(neighbours, sources, chain.num_candidates)),
+        sources=tuple(_sources(neighbours, sources, chain.num_candidates, num_pins)),
         fallback=sources.fallback,
         ranker=RankingMeta.load(run.folder("ranking")).spec,
         live=live,
-        order=order_spec(chain.order, state),
+        order=order,
     )
 
 
-def _sources(neighbours: NeighboursMeta, further: SourcesMeta, num_candidates: int) -> Iterator[SourceSpec]:
-    """Towers and lists, which the ranker sees; of the others those that have a place, and the fallback."""
+def _sources(
+    neighbours: NeighboursMeta, further: SourcesMeta, num_candidates: int, num_pins: int
+) -> Iterator[SourceSpec]:
+    """Towers and lists, which the ranker sees; of the others those that have a place, the fallback, pinned items."""
     yield SourceSpec("towers", "runtime.sources.towers:TwoTowers", neighbours.tower_weight)
     yield SourceSpec("neighbours", "runtime.sources.neighbours:Neighbours", neighbours.neighbour_weight)
     for name, record in further.sources.items():
         if record.is_served or name == further.fallback:
             source_step(name, record.step)
             yield SourceSpec(name, record.step, record.weight, round(record.quota * num_candidates))
+    if num_pins:
+        yield SourceSpec(PINNED, "runtime.sources.pinned:Pinned", 0.0, num_pins)
 
 
 def _check_sizes(run: Run, info: DataInfo, features: Features, retrieval: RetrievalMeta) -> None:

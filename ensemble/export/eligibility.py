@@ -21,9 +21,11 @@ from workflows.core.run import Run
 __all__ = [
     "Met",
     "allowed_items",
+    "column_of",
     "conditions",
     "count_words",
     "eligible_items",
+    "holds",
     "index_workload",
     "pack",
     "popularity_order",
@@ -108,27 +110,31 @@ def popularity_order(wanted: NDArray[np.bool_], popularity: NDArray) -> NDArray[
 def conditions(items: Path, config: Config) -> Iterator[Met]:
     """What the items must meet: the stock first, then the rules in order; Raises as `eligible_items`."""
     if (stock := config.data.stock) is not None:
-        names = set(pq.read_schema(items).names)
-        column = _column(items, names, stock, "data.stock")
+        column = column_of(items, stock, "data.stock")
         in_stock = np.asarray(pc.fill_null(pc.cast(column, pa.bool_()), True).to_numpy(), bool)
         yield Met(f"in stock (data.stock = '{stock}')", in_stock, column, stock)
     yield from _rules(items, config)
 
 
 def _rules(items: Path, config: Config) -> Iterator[Met]:
-    names = set(pq.read_schema(items).names)
     for number, rule in enumerate(config.chain.rules):
         key = f"chain.rules[{number}]"
-        column = _column(items, names, rule.column, f"{key}.column")
+        column = column_of(items, rule.column, f"{key}.column")
         words = f"allowed by {key} ({rule.column} {rule.op} {in_words(rule.value)})"
-        yield Met(words, _holds(column, rule, key), column, rule.column)
+        yield Met(words, holds(column, rule, key), column, rule.column)
 
 
 def _words(met: list[Met]) -> str:
     return ", ".join(f"{int(condition.holds.sum()):,} are {condition.words}" for condition in met)
 
 
-def _column(items: Path, names: set[str], name: str, key: str) -> pa.ChunkedArray:
+def column_of(items: Path, name: str, key: str) -> pa.ChunkedArray:
+    """A column of the items.
+
+    Raises:
+        ConfigError: they have none that is called so; `key` is the key of the config that names it.
+    """
+    names = set(pq.read_schema(items).names)
     if name not in names:
         raise ConfigError(f"{key} = {name!r} is no column of the items; they have {', '.join(sorted(names))}")
     return pq.read_table(items, columns=[name])[name]
@@ -150,7 +156,12 @@ def _content(column: pa.ChunkedArray) -> str:
     return some if len(distinct) <= MAX_SHOWN else f"{some} and {len(distinct) - MAX_SHOWN:,} other values"
 
 
-def _holds(column: pa.ChunkedArray, rule: FilterRule, key: str) -> NDArray[np.bool_]:
+def holds(column: pa.ChunkedArray, rule: FilterRule, key: str) -> NDArray[np.bool_]:
+    """Of which items a rule holds, bool [N].
+
+    Raises:
+        ConfigError: the column cannot be compared with the value; `key` is the rule's in the config.
+    """
     if pa.types.is_null(column.type):
         return np.zeros(len(column), bool)
     try:

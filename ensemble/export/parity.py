@@ -19,6 +19,7 @@ from runtime.ranker.items import load_items
 from runtime.ranker.pairs import NEIGHBOUR_SCORE, POPULARITY, STREAM, STREAM_KNOWN, TOWER_SCORE
 from runtime.request import never_drawn
 from runtime.spec import KNOWN_USER, PATHS, ChainSpec
+from runtime.steps.merge import PINNED
 from runtime.steps.rank import WORTH_FILE, PlainScorer
 from runtime.stream.live import without_live_state
 from workflows.core.errors import ArtefactError
@@ -111,6 +112,11 @@ class BruteForce:
 
     def _further_scores(self, name: str, query: NDArray) -> NDArray:
         """The scores of a source beside towers and lists, [N]; -inf for items that it never gives."""
+        if name == PINNED:
+            slates = self._spec.order and self._spec.order.slates
+            pinned = np.full(len(self.embeddings), -np.inf)
+            pinned[[pin.row for pin in slates.pins] if slates else []] = 0
+            return pinned
         if name == "popularity":
             counts = np.asarray(self._state.popularity)
             return counts / max(float(counts.max()), 1.0)
@@ -159,6 +165,8 @@ class BruteForce:
         clear = np.abs(logits[rows]) < 8
         if not np.allclose(shown[clear], logits[rows][clear], atol=LOGIT_TOLERANCE, rtol=1e-3):
             return "a score differs"
+        if self._spec.order is not None and self._spec.order.slates is not None:
+            return ""  # which of the candidates a slate shows is the rules' to say
         if self._worth is None:
             return self._order_problem(logits, rows, at_least, at_most)
         utilities = np.full(len(allowed), np.nan)

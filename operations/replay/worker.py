@@ -104,12 +104,22 @@ def _choices(arrays: Mapping[str, Any], order: Any, last: Any, spec: Any) -> dic
     except ImportError:
         raise ValueError("it is of a release that draws no slates; export its run again") from None
     by = order.key(spec) if hasattr(order, "key") else last.settings.get("score", "ranking_score")
-    rows, scores, path = (arrays[last.reads[name]] for name in ("candidates", by, "path_code"))
+    batch = {name: arrays[last.reads[name]] for name in ("candidates", by, "path_code")}
     further = getattr(spec, "order", None)
-    explore = None if further is None else further.explore
+    explore, slates = (getattr(further, name, None) for name in ("explore", "slates"))
+    if slates is not None and slates.is_stepwise:
+        raise ValueError(
+            "its slates follow pins, caps, floors or diversity, and a softmax of utilities does not give the "
+            "probabilities of such slates; ask a run that is exported without them"
+        )
+    rows = batch["candidates"]
+    if hasattr(order, "utilities"):
+        utilities = order.utilities(batch, slice(None))
+    else:
+        utilities = utilities_of(rows, batch[by], batch["path_code"] == POPULARITY)
     return {
         "candidate_rows": rows.tolist(),
-        "candidate_scores": _bits(utilities_of(rows, scores, path == POPULARITY)),
+        "candidate_scores": _bits(utilities),
         "temperature": [None if explore is None else explore.temperature] * len(rows),
     }
 

@@ -250,6 +250,9 @@ def _slate(way: Way, lost: str) -> Step:
     if drawn:
         words = f"rank {stands.rank:,} of {stands.total:,}; the slate was drawn at random, and the item was not drawn"
         return Step(SLATE, "lost" if lost == SLATE else "passed", words, {**figures, "explored": True})
+    if way.nodes.spec.order is not None and way.nodes.spec.order.slates is not None:
+        words = f"rank {stands.rank:,} by score; chain.order and its rules show {size:,} others"
+        return Step(SLATE, "lost" if lost == SLATE else "passed", words, figures)
     words = f"rank {stands.rank:,}, the slate has {size:,}; {_gap(stands.last - stands.score)} the last one"
     if way.is_ranked:
         shown, own = (float(sigmoid(np.array([value], np.float32))[0]) for value in (stands.last, stands.score))

@@ -15,10 +15,12 @@ from runtime.sources.base import make_source, real
 from runtime.spec import POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, Step
 
-__all__ = ["MERGED_STEP", "Merge", "Union"]
+__all__ = ["MERGED_STEP", "PINNED", "Merge", "Union"]
 
 MERGED_STEP = 2.0**-16
 RETRIEVAL_SCORE = "retrieval_score"
+# The source whose items are candidates where nothing is known of a user, too.
+PINNED = "pinned"
 
 
 class Union(NamedTuple):
@@ -47,7 +49,8 @@ class Merge(Step):
     other than 0, and its C best with a positive score join the union; of any other source, all items do.
 
     A quota keeps places: of a source with the quota q, the q best by its own score are candidates, whatever their
-    merged score. Where nothing is known of a user, the candidates are those of the fallback source, in its order.
+    merged score. Where nothing is known of a user, the candidates are those of the fallback source, in its order, and
+    the pinned items.
 
     Args:
         sources: a record each: "step" and "settings" of the source, "weight", "quota".
@@ -65,7 +68,8 @@ class Merge(Step):
         self._quotas = [int(record["quota"]) for record in sources]
         # Queried for every user; the others serve only users of whom nothing is known.
         self._queried = [number for number, source in enumerate(self._sources) if not source.only_unknown]
-        self._fallback = [source.name for source in self._sources].index(fallback)
+        names = [source.name for source in self._sources]
+        self._fallback, self._pinned = names.index(fallback), names.index(PINNED) if PINNED in names else None
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """What the sources gave, the query and the path."""
@@ -99,6 +103,8 @@ class Merge(Step):
             if path == POPULARITY:
                 rows, values = self._given(batch, self._fallback, user)
                 rows, values = rows[: self._count], values[: self._count]
+                if self._pinned is not None:
+                    rows, values = _with_pinned(rows, values, self._given(batch, self._pinned, user)[0], self._count)
             else:
                 rows, values, scores = self._merge(batch, user)
                 for number, of_source in seen.items():
@@ -240,3 +246,14 @@ class Merge(Step):
         kept[others] = True
         chosen: NDArray = order[kept[order]]
         return chosen
+
+
+def _with_pinned(rows: NDArray, values: NDArray, pinned: NDArray, count: int) -> tuple[NDArray, NDArray]:
+    """Candidates of the fallback with the pinned items that are not among them in the last places, score 0."""
+    new = pinned[~np.isin(pinned, rows)][:count]
+    if not len(new):
+        return rows, values
+    is_pinned = np.isin(rows, pinned)
+    others = np.flatnonzero(~is_pinned)[: max(count - len(new) - int(is_pinned.sum()), 0)]
+    kept = np.sort(np.concatenate([np.flatnonzero(is_pinned), others]))
+    return np.concatenate([rows[kept], new]), np.concatenate([values[kept], np.zeros(len(new), values.dtype)])

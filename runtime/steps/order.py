@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from runtime.explore import NO_PLACE, sample
 from runtime.ids import NO_ITEM
-from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, draw_keys
+from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, OrderSpec, draw_keys
 from runtime.ranker.sigmoid import sigmoid
+from runtime.rerank import SlateRuler, greedy
 from runtime.spec import (
     CANDIDATE_UTILITY,
     DRAW_POLICY,
@@ -63,7 +64,9 @@ class Order(Step):
         self._ids = load_array(folder / "ids/items.npy")
         self._is_text = self._ids.dtype.kind == "S"
         self._paths = np.array([path.encode() for path in PATHS], object)
-        self._explore = spec.order.explore if spec.order is not None else None
+        order = spec.order or OrderSpec()
+        self._explore = order.explore
+        self._ruler = None if order.slates is None else SlateRuler(order.slates, folder)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The candidates with their scores, the path and the size of the slate."""
@@ -81,15 +84,17 @@ class Order(Step):
         return spec.response
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
-        """The raw item ids."""
-        return ("ids/items.npy",)
+        """The raw item ids, and what the rules of slates read."""
+        slates = None if spec.order is None else spec.order.slates
+        return ("ids/items.npy", *(() if slates is None else slates.files))
 
     def __call__(self, batch: Mapping[str, NDArray]) -> Arrays:
         """[B, C] candidates -> [B, S], S being the largest slate asked for; padding is -1 or b"" with score 0."""
         rows, scores, wanted = batch["candidates"], batch[self._score], batch["num_wanted"]
         size = min(int(wanted.max()), rows.shape[1])
         values = batch[self.key(self._spec)]
-        best, drawn = self._sorted(rows, values, size), {}
+        best = self._sorted(rows, values, size) if self._ruler is None else self._ruled(self._ruler, batch, size)
+        drawn: Arrays = {}
         if self._explore is not None:
             drawn = self._drawn(self._explore, batch, best)
         in_slate = (best != NO_PLACE) & (np.arange(size) < wanted)
@@ -125,6 +130,13 @@ class Order(Step):
             best[user] = first(rows[user], descending[user], size)
         return best
 
+    def _ruled(self, ruler: SlateRuler, batch: Mapping[str, NDArray], size: int) -> NDArray[np.int64]:
+        """Places of the candidates of slates that rules are made for, [B, S]."""
+        rows, utilities = batch["candidates"], self.utilities(batch, slice(None))
+        if not ruler.spec.is_stepwise:
+            return self._sorted(rows, utilities, size)
+        return greedy(utilities, rows, size, ruler.rules(rows, batch["num_wanted"][:, 0]))
+
     def _drawn(self, explore: Exploration, batch: Mapping[str, NDArray], best: NDArray[np.int64]) -> Arrays:
         """What the response says of the draw; the places of drawn slates are put into `best`."""
         keys = draw_keys(batch[DRAW_SEED][:, 0], batch["user_row"][:, 0])
@@ -132,8 +144,11 @@ class Order(Step):
         users, logs = np.flatnonzero(explored), np.zeros(best.shape, np.float32)
         self.sampled = None
         if len(users):
-            rows, utilities = batch["candidates"][users], self._utilities(batch, users)
-            draw = sample(utilities, best.shape[1], explore.temperature, keys[users], rows)
+            rows, utilities = batch["candidates"][users], self.utilities(batch, users)
+            rules = None
+            if self._ruler is not None and self._ruler.spec.is_stepwise:
+                rules = self._ruler.rules(rows, batch["num_wanted"][users, 0])
+            draw = sample(utilities, best.shape[1], explore.temperature, keys[users], rows, rules)
             best[users], logs[users] = draw.places, draw.log_propensity
             self.sampled = _spread(users, rows, len(best)), _spread(users, utilities, len(best))
         policies = np.array([DETERMINISTIC.encode(), SOFTMAX.encode()], object)
@@ -144,10 +159,11 @@ class Order(Step):
             "slate_seed": batch[DRAW_SEED],
         }
 
-    def _utilities(self, batch: Mapping[str, NDArray], users: NDArray) -> NDArray[np.float32]:
-        """What the slates of some users are drawn by, [b, C]; -inf for padding."""
-        is_popular = batch["path_code"][users] == POPULARITY
-        return utilities_of(batch["candidates"][users], batch[self.key(self._spec)][users], is_popular)
+    def utilities(self, batch: Mapping[str, NDArray], users: NDArray | slice) -> NDArray[np.float32]:
+        """What the slates of some users are drawn or ordered by, [b, C]; -inf for padding."""
+        rows, is_popular = batch["candidates"][users], batch["path_code"][users] == POPULARITY
+        utilities = utilities_of(rows, batch[self.key(self._spec)][users], is_popular)
+        return utilities + self._ruler.boosts(rows) if self._ruler and self._ruler.spec.boosted else utilities
 
     def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:
         """The scores of logits, [B, S]; those of the popularity path are none."""

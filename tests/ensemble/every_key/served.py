@@ -54,6 +54,34 @@ def rule(**keys: str) -> str:
     return "chain.rules=[{" + ", ".join(f"{name}={value}" for name, value in keys.items()) + "}]"
 
 
+WRITTEN = {
+    "boosts": {"column": "'number'", "op": "'<'", "value": "9.0", "times": "2.0"},
+    "caps": {"column": "'number'", "most": "2"},
+    "floors": {"column": "'number'", "op": "'<'", "value": "9.0", "least": "1"},
+    "pins": {"item": "1", "slot": "1"},
+}
+
+
+def listed(kind: str, **keys: str) -> str:
+    """One boost, cap, floor or pin, with some other keys; an empty one is left out."""
+    written = {name: value for name, value in (WRITTEN[kind] | keys).items() if value}
+    return f"chain.{kind}=[{{" + ", ".join(f"{name}={value}" for name, value in written.items()) + "}]"
+
+
+def rules(config: Config, folder: Path) -> Any:
+    """What the rules of slates compile into, for items with a number each."""
+    from ensemble.export.slate_rules import order_spec, slate_files
+    from workflows.core.run import Run
+
+    (folder / "data/ids").mkdir(parents=True)
+    np.save(folder / "data/ids/items.npy", np.arange(1, 13))
+    items = pa.table({"item_id": np.arange(1, 13), "number": [float(n % 6) * 3 for n in range(12)]})
+    pq.write_table(items, folder / "data/items.parquet")
+    spec = order_spec(Run(folder), config, "serve")
+    arrays = [make().tolist() for make in slate_files(Run(folder), config).values()]
+    return spec, arrays
+
+
 RULE = (rule(),)
 SMALL = tuple(f"chain.{each}" for each in ("num_candidates=30", "slate_size=5", "max_slate_size=20"))
 SMALL = (*SMALL, "evaluate.cutoffs=[5, 10]")
@@ -89,6 +117,28 @@ CHAIN = [
     Case("chain.order.explore=softmax", chain, SMALL),
     Case("chain.order.temperature=0.7", chain, EXPLORING),
     Case("chain.order.share=0.7", chain, EXPLORING),
+    Case("chain.order.diversity=mmr", chain, SMALL),
+    Case("chain.order.strength=0.5", chain, (*SMALL, "chain.order.diversity=dpp")),
+    *(
+        Case(listed(kind, **{key: value}), rules, (listed(kind),), of=f"chain.{kind}[N].{key}")
+        for kind, key, value in (
+            ("boosts", "column", "'item_id'"),
+            ("boosts", "op", "'>'"),
+            ("boosts", "value", "3.0"),
+            ("boosts", "times", "3.0"),
+            ("caps", "column", "'item_id'"),
+            ("caps", "most", "3"),
+            ("caps", "top", "4"),
+            ("floors", "column", "'item_id'"),
+            ("floors", "op", "'>'"),
+            ("floors", "value", "3.0"),
+            ("floors", "least", "2"),
+            ("floors", "top", "4"),
+            ("pins", "item", "2"),
+            ("pins", "slot", "3"),
+        )
+    ),
+    Case(listed("boosts", times="", add="1.0"), rules, (listed("boosts"),), of="chain.boosts[N].add"),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
 ]

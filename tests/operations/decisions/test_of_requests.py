@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ensemble.config_order import BoostRule, CapRule
 from ensemble.export.stage import export
 from models.ope.config import OpeConfig
 from operations.decisions.ask import choices_of_run
@@ -163,7 +164,8 @@ def test_a_run_needs_the_requests_and_not_a_plain_log(joined, tmp_path):
 def test_choices_are_what_a_chain_that_explores_draws_from(tmp_path, utility):
     run, config = make_exploring_run(tmp_path / "run", utility=utility)
     order = msgspec.structs.replace(config.chain.order, utility=utility)
-    config = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, order=order))
+    boosts = [BoostRule(column="price", op="<", value=0.0, add=0.5)]
+    config = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, order=order, boosts=boosts))
     export(run, config)
     version = find_given(run.root, "fused", "", None)
     chain = Chain.load(version.folder / "chain")
@@ -178,3 +180,15 @@ def test_choices_are_what_a_chain_that_explores_draws_from(tmp_path, utility):
     scores = np.array(asked["candidate_scores"], np.int32).view(np.float32)
     np.testing.assert_array_equal(scores[rows >= 0], utilities[rows >= 0])
     assert (chain.spec.order.utility == utility) and len(np.unique(scores[0][rows[0] >= 0])) > 5
+
+
+def test_a_run_whose_slates_follow_rules_is_not_asked_for_a_softmax(tmp_path):
+    run, config = make_exploring_run(tmp_path / "run")
+    caps = [CapRule(column="category", most=2)]
+    export(run, msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, caps=caps)))
+    version = find_given(run.root, "fused", "", None)
+    nothing = {"user_row": [3], "recent": [[]], "excluded": [[]], "slate_size": [5]}
+    columns = Chain.load(version.folder / "chain").spec.context_columns
+    question = {**nothing, "context": {column.name: [None] for column in columns}}
+    with started(version) as process, pytest.raises(CascadeError, match="pins, caps, floors or diversity"):
+        process.ask({**question, "choices": True})

@@ -1,0 +1,106 @@
+"""Combinations of [chain.order] and the rules of slates that cannot work, found when the config is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from ensemble.config import ChainConfig, Config
+from ensemble.config_order import CapRule, FloorRule, keys_of_slates
+from runtime.spec import ASKED_OF_DRAW, DRAWN
+
+__all__ = ["slate_problems"]
+
+
+def slate_problems(config: Config) -> Iterator[str]:
+    """Yield one sentence for each combination that cannot work."""
+    chain = config.chain
+    if "merlin" in chain.layouts and (keys := keys_of_slates(chain)):
+        yield (
+            f"with {' and '.join(keys)} slates are more than candidates sorted by score, and chain.layouts has "
+            "'merlin', a reference that sorts them; drop one of the two"
+        )
+    if chain.order.explore != "none":
+        for name in sorted({tensor.name for tensor in (*ASKED_OF_DRAW, *DRAWN)} & set(config.data.context)):
+            yield (
+                f"data.context names {name!r}, which a request or an answer holds where chain.order.explore is on; "
+                "rename the column, or drop chain.order.explore"
+            )
+    if (chain.boosts or chain.caps or chain.floors) and config.data.source != "shop" and not config.data.items:
+        yield "chain.boosts, chain.caps and chain.floors read columns of the items table: give data.items"
+    for rule in (_boosts, _pins, _places, _floors):
+        yield from rule(chain)
+
+
+def _boosts(chain: ChainConfig) -> Iterator[str]:
+    for number, boost in enumerate(chain.boosts):
+        if (boost.times is None) == (boost.add is None):
+            given = "none" if boost.add is None else "both"
+            yield f"chain.boosts[{number}] needs one of times and add, got {given}"
+        if boost.times is not None and chain.order.utility:
+            yield (
+                f"chain.boosts[{number}].times is a factor of the odds, and chain.order.utility is none; give `add`, "
+                "in units of the utility"
+            )
+    for key, rules in (("boosts", chain.boosts), ("floors", chain.floors)):
+        for number, rule in enumerate(rules):
+            if isinstance(rule.value, list) != (rule.op in ("in", "not_in")):
+                wanted = "a single value" if isinstance(rule.value, list) else "a list"
+                yield f"chain.{key}[{number}].value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"
+
+
+def _pins(chain: ChainConfig) -> Iterator[str]:
+    slots, items = [str(pin.slot) for pin in chain.pins], [str(pin.item) for pin in chain.pins]
+    for what, found in (("slot", slots), ("item", items)):
+        for value in sorted(value for value, count in Counter(found).items() if count > 1):
+            numbers = " and ".join(f"chain.pins[{n}]" for n, other in enumerate(found) if other == value)
+            yield f"{numbers} have the same {what}, {value}; a place shows one item, and a slate an item once"
+    if len(chain.pins) > chain.num_candidates:
+        yield f"chain.pins has {len(chain.pins)} items, more than chain.num_candidates = {chain.num_candidates}"
+
+
+def _places(chain: ChainConfig) -> Iterator[str]:
+    """Places that no slate has."""
+    named = [(f"chain.pins[{n}].slot", pin.slot) for n, pin in enumerate(chain.pins)]
+    named += [(f"chain.caps[{n}].top", cap.top) for n, cap in enumerate(chain.caps)]
+    named += [(f"chain.floors[{n}].top", floor.top) for n, floor in enumerate(chain.floors)]
+    for key, place in named:
+        if place > chain.max_slate_size:
+            yield f"{key} = {place} is more than chain.max_slate_size = {chain.max_slate_size}"
+
+
+def _floors(chain: ChainConfig) -> Iterator[str]:
+    for number, floor in enumerate(chain.floors):
+        places = floor.top or chain.slate_size
+        if floor.least > places:
+            where = f"top = {floor.top}" if floor.top else f"chain.slate_size = {places}"
+            yield f"chain.floors[{number}].least = {floor.least} is more than {where} has places"
+        for other, cap in enumerate(chain.caps):
+            if (most := _most(cap, floor)) is not None and most < floor.least:
+                yield (
+                    f"chain.floors[{number}] wants at least {floor.least} items with {floor.column} {floor.op} "
+                    f"{floor.value!r}, of which chain.caps[{other}] lets {most} be shown; change one of the two"
+                )
+    yield from _together(chain)
+
+
+def _most(cap: CapRule, floor: FloorRule) -> int | None:
+    """How many items of a floor a cap lets its places show; None where it says nothing of them."""
+    if cap.column != floor.column or floor.op not in ("==", "in") or (cap.top and not 0 < floor.top <= cap.top):
+        return None
+    return cap.most * (len(set(map(str, floor.value))) if isinstance(floor.value, list) else 1)
+
+
+def _together(chain: ChainConfig) -> Iterator[str]:
+    """Floors on different values of one column that want more places than there are."""
+    equal = [(n, floor) for n, floor in enumerate(chain.floors) if floor.op == "=="]
+    for column in dict.fromkeys(floor.column for _, floor in equal):
+        for end in sorted({floor.top or chain.slate_size for _, floor in equal}):
+            largest: dict[str, tuple[int, int]] = {}
+            for number, floor in equal:
+                if floor.column == column and (floor.top or chain.slate_size) <= end:
+                    largest[str(floor.value)] = max(largest.get(str(floor.value), (0, 0)), (floor.least, number))
+            wanted = sum(least for least, _ in largest.values())
+            if len(largest) > 1 and wanted > end and all(least <= end for least, _ in largest.values()):
+                numbers = ", ".join(f"chain.floors[{number}]" for _, number in largest.values())
+                yield f"{numbers} want {wanted} items with different {column} among {end} places; ask for fewer"

@@ -1,0 +1,152 @@
+"""The rules of slates compiled: columns of the items become codes and masks, raw ids rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import log
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ensemble.config import ChainConfig, Config
+from ensemble.config_order import OrderConfig
+from ensemble.export.eligibility import column_of, eligible_items, holds
+from runtime.order_spec import Exploration, OrderSpec
+from runtime.slate_spec import BOOSTS_FILE, Cap, Diversity, Floor, Pin, SlateSpec
+from workflows.core.errors import ConfigError
+from workflows.core.run import Run
+
+__all__ = ["check_slates", "order_spec", "slate_files"]
+
+CAP_FILE, FLOOR_FILE = "order/cap_{}.npy", "order/floor_{}.npy"
+
+
+def order_spec(run: Run, config: Config, state: Literal["eval", "serve"]) -> OrderSpec | None:
+    """What chain.json says of the order; None where slates are sorted by score and nothing else.
+
+    Args:
+        run: whose data stage has finished.
+        config: its config.
+        state: of the chain; quality is measured without a draw.
+
+    Raises:
+        ConfigError: a pinned item is not in the catalogue.
+    """
+    order, slates = config.chain.order, _slate_spec(run, config.chain)
+    explores = order.explore == "softmax" and state == "serve"
+    found = OrderSpec(Exploration(order.temperature, order.share) if explores else None, order.utility, slates)
+    return None if found == OrderSpec() else found
+
+
+def slate_files(run: Run, config: Config) -> Mapping[str, Callable[[], NDArray]]:
+    """The arrays [N] that the rules read, by file, each made when it is asked for.
+
+    Raises (each of them):
+        ConfigError: a rule names a column that the items lack, or a value that its column cannot be compared with.
+    """
+    items, chain = run.folder("data") / "items.parquet", config.chain
+    caps = {CAP_FILE.format(n): partial(_codes, items, chain, n) for n in range(len(chain.caps))}
+    floors = {FLOOR_FILE.format(n): partial(_kind, items, chain, n) for n in range(len(chain.floors))}
+    return {BOOSTS_FILE: partial(_boosts, items, chain), **caps, **floors}
+
+
+def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
+    """Refuse rules that no slate of these items can follow.
+
+    Raises:
+        ConfigError: a pinned item may never be shown, or pins or the items leave a cap or a floor no way.
+    """
+    files, chain = slate_files(run, config), config.chain
+    eligible = eligible_items(run.folder("data") / "items.parquet", config)
+    for number, pin in enumerate(spec.pins):
+        if not eligible[pin.row] and config.stream is None:
+            raise ConfigError(
+                f"chain.pins[{number}].item = {chain.pins[number].item!r} may not be shown: it is out of stock, or "
+                "chain.rules forbid it"
+            )
+    for number, cap in enumerate(spec.caps):
+        codes = files[cap.file]()
+        pinned = [int(codes[pin.row]) for pin in spec.pins if not cap.top or pin.slot <= cap.top]
+        most = max((pinned.count(code) for code in pinned if code >= 0), default=0)
+        if most > cap.most:
+            raise ConfigError(
+                f"chain.pins show {most} items of one {chain.caps[number].column}, of which chain.caps[{number}] "
+                f"allows {cap.most}; drop a pin, or raise the cap"
+            )
+    for number, floor in enumerate(spec.floors):
+        kind, places = files[floor.file](), floor.top or chain.slate_size
+        if (count := int((kind & eligible).sum())) < floor.least:
+            raise ConfigError(
+                f"chain.floors[{number}] wants at least {floor.least} items, and {count} of those that may be shown "
+                "are of its kind"
+            )
+        others = sum(1 for pin in spec.pins if pin.slot <= places and not kind[pin.row])
+        if floor.least + others > places:
+            raise ConfigError(
+                f"chain.floors[{number}] wants {floor.least} of {places} places, and chain.pins give {others} of them "
+                "to items of another kind; drop a pin, or lower the floor"
+            )
+
+
+def _slate_spec(run: Run, chain: ChainConfig) -> SlateSpec | None:
+    spec = SlateSpec(
+        boosted=bool(chain.boosts),
+        caps=tuple(Cap(CAP_FILE.format(n), cap.most, cap.top) for n, cap in enumerate(chain.caps)),
+        floors=tuple(Floor(FLOOR_FILE.format(n), floor.least, floor.top) for n, floor in enumerate(chain.floors)),
+        pins=_pins(run, chain),
+        diversity=_diversity(chain.order),
+    )
+    return None if spec == SlateSpec() else spec
+
+
+def _diversity(order: OrderConfig) -> Diversity | None:
+    if order.diversity == "none":
+        return None
+    return Diversity(order.diversity, order.strength / (1 - order.strength))
+
+
+def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:
+    if not chain.pins:
+        return ()
+    ids = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
+    is_text = ids.dtype.kind == "S"
+    found = []
+    for number, pin in enumerate(chain.pins):
+        wanted = str(pin.item).encode() if is_text else pin.item
+        rows = np.flatnonzero(ids == wanted) if is_text or isinstance(wanted, int) else np.zeros(0, np.int64)
+        if not len(rows):
+            kind = "texts" if is_text else "integers"
+            raise ConfigError(
+                f"chain.pins[{number}].item = {pin.item!r} is not in the catalogue of {len(ids):,} items, whose ids "
+                f"are {kind}"
+            )
+        found.append(Pin(int(rows[0]), pin.slot))
+    return tuple(found)
+
+
+def _boosts(items: Path, chain: ChainConfig) -> NDArray[np.float32]:
+    """What is added to the utility of each item, [N]."""
+    total = np.zeros(pq.read_metadata(items).num_rows)
+    for number, boost in enumerate(chain.boosts):
+        key = f"chain.boosts[{number}]"
+        held = holds(column_of(items, boost.column, f"{key}.column"), boost, key)
+        total += held * (log(boost.times) if boost.times is not None else boost.add or 0.0)
+    return total.astype(np.float32)
+
+
+def _codes(items: Path, chain: ChainConfig, number: int) -> NDArray[np.int32]:
+    """A code of each item's value, [N]; -1 for a null."""
+    cap = chain.caps[number]
+    column = column_of(items, cap.column, f"chain.caps[{number}].column")
+    codes = pc.fill_null(column.combine_chunks().dictionary_encode().indices, -1)
+    return np.asarray(codes.to_numpy(zero_copy_only=False), np.int32)
+
+
+def _kind(items: Path, chain: ChainConfig, number: int) -> NDArray[np.bool_]:
+    floor, key = chain.floors[number], f"chain.floors[{number}]"
+    return holds(column_of(items, floor.column, f"{key}.column"), floor, key)
