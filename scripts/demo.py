@@ -28,7 +28,7 @@ def demo(
     publish: PublishOption = None,
     user_id: UserOption = ["17", "42", UNKNOWN_USER],
 ) -> None:
-    """Run all stages, serve the result, ask for slates over gRPC and HTTP, print the quality, stop the server."""
+    """Run all stages, serve the result, ask for slates over gRPC and HTTP, print the quality and two experiments."""
     started_at = time.perf_counter()
     run, resolved = resolve(config, out, overrides)
     all_stages(run, resolved, publish, force=False)
@@ -38,6 +38,7 @@ def demo(
     from ensemble.serving.repository import events_folder, find_repository, takes_events
     from ensemble.serving.triton import TritonServer
     from ensemble.stream.clicks import click
+    from operations.experiments.two_in_shop import decided_and_refused
 
     slate_size = min(5, resolved.chain.slate_size)
     repository = find_repository(out, resolved.chain.product_layouts[0])
@@ -48,6 +49,8 @@ def demo(
         if takes_events(repository):
             click(server.grpc_url, user_id[0], slate_size)
     print_summary(out)
+    for line in decided_and_refused(run, resolved):
+        console.say(f"demo: {line}")
     took = console.duration(time.perf_counter() - started_at)
     console.say(f"demo: done in {took}; serve it with: cascade serve {shlex.quote(str(out))}")
 

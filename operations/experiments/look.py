@@ -17,7 +17,7 @@ from operations.experiments.sequence import Sequence, tuned
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 
-__all__ = ["LEAST_USERS", "Compared", "History", "Look", "Ratio", "history_of", "look", "save"]
+__all__ = ["LEAST_USERS", "Compared", "History", "Look", "Ratio", "history_of", "look", "save", "take"]
 
 # Nothing is said of a variant with fewer users: its mean may be far from normal.
 LEAST_USERS = 100
@@ -118,13 +118,24 @@ def look(folder: Path, running: Running, history: History) -> Look:
     Raises:
         ArtefactError: a file cannot be read.
     """
-    seen = observed(folder, running)
+    return take(observed(folder, running), running, history, now_text())
+
+
+def take(seen: Observed, running: Running, history: History, at: str) -> Look:
+    """What was observed as a look of then; the history has it afterwards.
+
+    Args:
+        seen: all that there is of the experiment since its start.
+        running: the experiment.
+        history: of it.
+        at: when.
+    """
     sides = [place for place, side in enumerate(running.variants) if place and not side.withdrawn]
     counts = [seen.users[0], *(seen.users[place] for place in sides)]
     weights = [running.variants[0].weight, *(running.variants[place].weight for place in sides)]
     found = sample_ratio(counts, weights) if sides else None
     taken = Look(
-        at=now_text(),
+        at=at,
         variants=[side.name for side in running.variants],
         users=seen.users,
         slates=seen.slates,
