@@ -12,6 +12,7 @@ from models.ope.evaluate import Evaluation, evaluate
 from models.ope.target import evidence_of
 from operations.decisions.ask import choices_of_run
 from operations.decisions.mon import drawn_slates, is_mon, name_of
+from operations.decisions.own_policy import check_of_mon, check_own_policy
 from workflows.core import console
 from workflows.core.errors import CascadeError, DataError
 from workflows.decisions.choices import Choices, choices_of, read_choices
@@ -65,11 +66,14 @@ def evaluate_policy(source: Source, policy: Path, config: OpeConfig, temperature
         temperature: of the policy, instead of its own; 0: without chance.
 
     Raises:
-        DataError: the log or the choices cannot be used.
+        DataError: the log or the choices cannot be used; or the policy is the log's own, and more than a softmax of its
+            utilities drew the slates.
         CascadeError: nobody says at which temperature the policy draws, or a run is to be asked for a plain log.
     """
     path = source.path
     log, choices = _of_mon(source, policy) if is_mon(path) else _of_parquet(path, policy)
+    if _is_own(source, policy):
+        check_own_policy(path, log)
     choices = _warmed(choices, temperature, policy)
     distinct = np.unique(choices.temperature)
     return PolicyEvaluation(
@@ -95,14 +99,21 @@ def log_at(source: Source) -> DecisionLog:
 
 
 def _of_mon(source: Source, policy: Path) -> tuple[DecisionLog, Choices]:
-    asks = policy.resolve() != source.path.resolve()
+    asks = not _is_own(source, policy)
     drawn = drawn_slates(source.path, source.label, source.last, asked_again=asks)
     log = msgspec.structs.replace(log_of(drawn.table), num_fixed=drawn.num_fixed)
     if drawn.num_unjoined:
         console.say(f"evaluate-policy: {drawn.num_unjoined:,} drawn slates are left out: their day has no feedback yet")
+    if not asks:
+        check_of_mon(source.path, drawn.rows)
     kept = {*log.request_ids.tolist()}
     rows = [row for row in drawn.rows if name_of(row) in kept]
     return log, choices_of(choices_of_run(source.path, rows, policy) if asks else drawn.table, log)
+
+
+def _is_own(source: Source, policy: Path) -> bool:
+    """Whether the policy is the one that drew the log."""
+    return policy.resolve() == source.path.resolve()
 
 
 def _of_parquet(path: Path, policy: Path) -> tuple[DecisionLog, Choices]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from runtime.explore import sample
 from scripts.cli import app
 from tests.models.ope import tiny
 from tests.models.ope.test_target import table
@@ -72,6 +74,33 @@ def test_a_policy_that_says_no_temperature_is_asked_for_one(here):
     pq.write_table(pa.table(here | {"temperature": [-1.0] * 1_500}), "other.parquet")
     status, _, error = cascade("evaluate-policy", "log.parquet", "--policy", "other.parquet")
     assert status == 1 and "a temperature below 0" in error
+
+
+class FirstIsFifth:
+    """A pin: the first place shows the item e."""
+
+    slot = 0
+
+    def penalties(self):
+        allowed = np.array([[self.slot > 0] * 4 + [True]])
+        return np.where(np.broadcast_to(allowed, (1_500, tiny.C)), 0.0, np.inf)
+
+    def take(self, places):
+        self.slot += 1
+
+
+def test_the_own_policy_of_a_log_that_was_drawn_with_rules_is_refused(here):
+    """At another temperature nobody knows what the pin lets the other places show: a softmax would say anything."""
+    utilities = np.tile(tiny.LOGGED, (1_500, 1))
+    drawn = sample(utilities, tiny.S, 1.0, np.arange(1_500), None, FirstIsFifth())
+    here["item_ids"] = [["abcde"[place] for place in slate] for slate in drawn.places.tolist()]
+    here["log_propensity"] = drawn.log_propensity.tolist()
+    pq.write_table(pa.table(here), "log.parquet")
+    status, said, error = cascade("evaluate-policy", "log.parquet", "--policy", "log.parquet", "--temperature", "2")
+    assert status == 1 and "1,500 of 1,500 slates of log.parquet, r0 for one, were drawn with other chances" in error
+    assert "pins, caps, floors or diversity decide too" in error and said == ""
+    status, said, _ = cascade("evaluate-policy", "log.parquet", "--policy", "other.parquet", "--temperature", "1")
+    assert status in (0, 3) and "other.parquet" in said  # the propensities are right, and another policy is another
 
 
 def test_a_row_without_a_chance_is_named_and_left_out(here):

@@ -123,6 +123,20 @@ def test_the_log_is_its_own_policy(joined):
     assert own.temperature == TEMPERATURE and own.found.diagnostics.outside == 0.0
 
 
+@pytest.mark.parametrize(("slates", "is_refused"), [({"boosted": True}, False), ({"caps": [{"most": 1}]}, True)])
+def test_the_own_policy_of_a_chain_with_rules_is_refused(joined, slates, is_refused):
+    """Whatever its propensities say: a cap that hardly bound when the log was drawn binds at another temperature."""
+    path = joined.folder / "repository/cascade/1/chain/chain.json"
+    kept = path.read_text()
+    path.write_text(json.dumps(json.loads(kept) | {"order": {"slates": slates}}))
+    try:
+        status, said, error = cascade("evaluate-policy", joined.mon, "--policy", joined.mon, "--temperature", "2")
+    finally:
+        path.write_text(kept)
+    assert ("by version 1 with pins, caps, floors or diversity" in error) == is_refused
+    assert (status == 1 and not said) if is_refused else "cascade_dr" in said
+
+
 def test_a_run_that_orders_without_chance_is_asked_at_which_temperature(joined):
     arguments = ("evaluate-policy", joined.mon, "--policy", joined.folder / "repository")
     status, _, error = cascade(*arguments)
