@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from workflows.core.section import Section
 
-__all__ = ["FilterRule"]
+__all__ = ["FilterRule", "value_problems"]
 
 
 class FilterRule(Section, frozen=True):
@@ -22,3 +23,11 @@ class FilterRule(Section, frozen=True):
     column: str
     op: Literal["==", "!=", "<", "<=", ">", ">=", "in", "not_in"]
     value: Any
+
+
+def value_problems(key: str, rule: FilterRule) -> Iterator[str]:
+    """Yield a sentence where the value is a list and the comparison wants one value, or the other way round."""
+    is_list = isinstance(rule.value, list)
+    if is_list != (rule.op in ("in", "not_in")):
+        wanted = "a single value" if is_list else "a list"
+        yield f"{key}.value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"

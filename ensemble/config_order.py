@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from ensemble.config_conditions import FilterRule
-from workflows.core.given import Unused
 from workflows.core.section import Count, Fraction, NonNegative, Section
 
-if TYPE_CHECKING:
-    from ensemble.config import ChainConfig
-
-__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule", "keys_of_slates", "unused_by_order"]
+__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule"]
 
 # Beyond these a draw is the descending order, or takes no notice of it.
 Temperature = Annotated[float, msgspec.Meta(ge=0.001, le=1000.0)]
@@ -101,22 +96,3 @@ class OrderConfig(Section, frozen=True):
     utility: str = ""
     diversity: Literal["none", "mmr", "dpp"] = "none"
     strength: Fraction = 0.3
-
-
-def keys_of_slates(chain: ChainConfig) -> list[str]:
-    """Keys by which slates are more than candidates sorted by score or utility."""
-    order = chain.order
-    rules = {"boosts": chain.boosts, "pins": chain.pins, "caps": chain.caps, "floors": chain.floors}
-    keys = {"order.explore": order.explore != "none", "order.diversity": order.diversity != "none", **rules}
-    return [f"chain.{key}" for key, given in keys.items() if given]
-
-
-def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
-    """Keys of [chain.order] that have no effect."""
-    if order.explore == "none":
-        for name in ("temperature", "share"):
-            why = "chain.order.explore = 'none' draws no slate"
-            yield Unused(f"chain.order.{name}", why, "set chain.order.explore = 'softmax', or drop it")
-    if order.diversity == "none":
-        why = "chain.order.diversity = 'none' takes nothing from an item"
-        yield Unused("chain.order.strength", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
+from ensemble.config_conditions import value_problems
 from ensemble.config_experiments import experiment_problems
 from ensemble.config_slates import slate_problems
 from ensemble.config_stream import stream_problems
 from ensemble.evaluation.metrics_file import path_of_today
-from ensemble.export.formula import names_in, parse_formula
 from models.ranking.tasks import task_problems
 from models.retrieval.settled import MAX_EPOCHS, check_examples, possible_examples
 from workflows.core.errors import ConfigError
@@ -209,7 +209,6 @@ def _chain(config: Config) -> Iterator[str]:
             f"chain.layouts has 'merlin', which knows the standard graph alone, but chain.graph = {chain.graph!r}; "
             "drop one of them"
         )
-    yield from _utility(config)
     if max(config.evaluate.cutoffs) > chain.num_candidates:
         yield (
             f"evaluate.cutoffs has {max(config.evaluate.cutoffs)}, more than "
@@ -217,32 +216,12 @@ def _chain(config: Config) -> Iterator[str]:
         )
 
 
-def _utility(config: Config) -> Iterator[str]:
-    text = config.chain.order.utility
-    if not text:
-        return
-    try:
-        names = list(names_in(parse_formula("chain.order.utility", text)))
-    except ConfigError as error:
-        yield str(error)
-        return
-    if not config.ranking.tasks:
-        yield "chain.order.utility is over [ranking.tasks], and there are none; add a table for each, or drop it"
-    elif not any(name in config.ranking.tasks for name in names):
-        yield f"chain.order.utility = {text!r} names none of the tasks {list(config.ranking.tasks)}; name one"
-    if "merlin" in config.chain.layouts:
-        yield "chain.layouts has 'merlin', which orders by score alone, beside chain.order.utility; drop one of them"
-
-
 def _filters(config: Config) -> Iterator[str]:
     data = config.data
     if (config.chain.rules or data.stock) and data.source != "shop" and not data.items:
         yield "chain.rules and data.stock filter on columns of the items table: give data.items"
     for number, rule in enumerate(config.chain.rules):
-        is_list = isinstance(rule.value, list)
-        if is_list != (rule.op in ("in", "not_in")):
-            wanted = "a list" if not is_list else "a single value"
-            yield f"chain.rules[{number}].value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"
+        yield from value_problems(f"chain.rules[{number}]", rule)
 
 
 def _evaluation(config: Config) -> Iterator[str]:

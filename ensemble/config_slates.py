@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
-from ensemble.config_order import CapRule, FloorRule, keys_of_slates
+from ensemble.config_conditions import value_problems
+from ensemble.config_order import CapRule, FloorRule, OrderConfig
+from ensemble.export.formula import names_in, parse_formula
 from runtime.spec import ASKED_OF_DRAW, DRAWN
+from workflows.core.errors import ConfigError
+from workflows.core.given import Unused
 
-__all__ = ["slate_problems"]
+__all__ = ["slate_problems", "unused_by_order"]
 
 
 def slate_problems(config: Config) -> Iterator[str]:
     """Yield one sentence for each combination that cannot work."""
     chain = config.chain
-    if "merlin" in chain.layouts and (keys := keys_of_slates(chain)):
+    if "merlin" in chain.layouts and (keys := _keys(chain)):
         yield (
             f"with {' and '.join(keys)} slates are more than candidates sorted by score, and chain.layouts has "
             "'merlin', a reference that sorts them; drop one of the two"
@@ -28,8 +32,44 @@ def slate_problems(config: Config) -> Iterator[str]:
             )
     if (chain.boosts or chain.caps or chain.floors) and config.data.source != "shop" and not config.data.items:
         yield "chain.boosts, chain.caps and chain.floors read columns of the items table: give data.items"
+    yield from _utility(config)
     for rule in (_boosts, _pins, _places, _floors):
         yield from rule(chain)
+
+
+def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
+    """Keys of [chain.order] that have no effect."""
+    if order.explore == "none":
+        for name in ("temperature", "share"):
+            why = "chain.order.explore = 'none' draws no slate"
+            yield Unused(f"chain.order.{name}", why, "set chain.order.explore = 'softmax', or drop it")
+    if order.diversity == "none":
+        why = "chain.order.diversity = 'none' takes nothing from an item"
+        yield Unused("chain.order.strength", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")
+
+
+def _keys(chain: ChainConfig) -> list[str]:
+    """Keys by which slates are more than candidates sorted by score."""
+    order = chain.order
+    rules = {"boosts": chain.boosts, "pins": chain.pins, "caps": chain.caps, "floors": chain.floors}
+    keys = {"utility": order.utility, "explore": order.explore != "none", "diversity": order.diversity != "none"}
+    given = {**{f"order.{key}": value for key, value in keys.items()}, **rules}
+    return [f"chain.{key}" for key, value in given.items() if value]
+
+
+def _utility(config: Config) -> Iterator[str]:
+    text = config.chain.order.utility
+    if not text:
+        return
+    try:
+        names = list(names_in(parse_formula("chain.order.utility", text)))
+    except ConfigError as error:
+        yield str(error)
+        return
+    if not config.ranking.tasks:
+        yield "chain.order.utility is over [ranking.tasks], and there are none; add a table for each, or drop it"
+    elif not any(name in config.ranking.tasks for name in names):
+        yield f"chain.order.utility = {text!r} names none of the tasks {list(config.ranking.tasks)}; name one"
 
 
 def _boosts(chain: ChainConfig) -> Iterator[str]:
@@ -44,9 +84,7 @@ def _boosts(chain: ChainConfig) -> Iterator[str]:
             )
     for key, rules in (("boosts", chain.boosts), ("floors", chain.floors)):
         for number, rule in enumerate(rules):
-            if isinstance(rule.value, list) != (rule.op in ("in", "not_in")):
-                wanted = "a single value" if isinstance(rule.value, list) else "a list"
-                yield f"chain.{key}[{number}].value must be {wanted} for op = {rule.op!r}, got {rule.value!r}"
+            yield from value_problems(f"chain.{key}[{number}]", rule)
 
 
 def _pins(chain: ChainConfig) -> Iterator[str]:

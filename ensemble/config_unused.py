@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ensemble.config import Config
-from ensemble.config_order import unused_by_order
+from ensemble.config_slates import unused_by_order
 from models.index import unused as of_index
 from models.neighbours import unused as of_neighbours
 from models.ranking import unused as of_ranking
