@@ -15,7 +15,7 @@ from ensemble.serving.triton import TritonServer
 from tests.operations.fuzz_wire import INFER_PATH, make
 from tests.operations.fuzzing import HTTP, Sent
 
-__all__ = ["Came", "send_all"]
+__all__ = ["Came", "ask_for", "send_all"]
 
 CLIENTS = 6
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -53,6 +53,15 @@ def send_all(server: TritonServer, number: int, seed: int = 0) -> list[Came]:
         return [came for part in parts for came in part]
 
 
+def ask_for(server: TritonServer, shape: list[int]) -> Came:
+    """Ask over HTTP for slates of the first size of a tensor of some shape."""
+    inputs = [
+        {"name": "user_id", "datatype": "BYTES", "shape": [1, 1], "data": ["a"]},
+        {"name": "slate_size", "datatype": "INT32", "shape": shape, "data": [5]},
+    ]
+    return _by_http(server, Sent(0, HTTP, "", False, body=json.dumps({"inputs": inputs}).encode()))
+
+
 def _send(server: TritonServer, numbers: Sequence[int], seed: int) -> Iterator[Came]:
     with grpc.insecure_channel(
         f"127.0.0.1:{server.ports['grpc']}", [("grpc.max_receive_message_length", -1)]
@@ -70,21 +79,26 @@ def _by_http(server: TritonServer, sent: Sent) -> Came:
         connection.request("POST", f"{path}/infer", sent.body, {"Content-Type": "application/json", **sent.headers})
         response = connection.getresponse()
         body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return Came(sent.number, sent.id, sent.is_sound, type(error).__name__, "", None)
     finally:
         connection.close()
     sentence, items = "", None
     if response.status == 200:
-        items = _items_of_json(body)
+        # Whoever asks for bytes gets them behind the JSON.
+        is_packed = response.headers.get("Inference-Header-Content-Length") is not None
+        items = None if is_packed else _items_of_json(body)
     else:
         try:
-            sentence = str(json.loads(body)["error"])
+            sentence = str(json.loads(body.decode(errors="replace"))["error"])
         except (ValueError, KeyError, TypeError):
             sentence = body.decode(errors="replace")
     return Came(sent.number, sent.id, sent.is_sound, str(response.status), sentence, items)
 
 
 def _items_of_json(body: bytes) -> list[str] | None:
-    outputs = {output["name"]: output for output in json.loads(body)["outputs"]}
+    # The id is given back as it came, whatever its bytes are.
+    outputs = {output["name"]: output for output in json.loads(body.decode(errors="replace"))["outputs"]}
     if "item_id" not in outputs:
         return None
     return list(outputs["item_id"]["data"][: outputs["item_id"]["shape"][1]])
