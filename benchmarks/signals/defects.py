@@ -154,6 +154,7 @@ def _rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     np.save(path, change(np.load(path, allow_pickle=False)))
 
 
+# What a server says beside its files is to be sought in its operation: asking the files again tells.
 DEFECTS = (
     Defect("the client sends no device", "requests", requests=_without_device),
     Defect("the client sends the hour of another time zone", "requests", requests=_other_hour),
@@ -162,8 +163,8 @@ DEFECTS = (
     Defect("the users' histories are lost", "features", files=_no_history),
     Defect("the codes of a context column are swapped", "features", files=_swapped_codes),
     Defect("a user feature is lost", "features", files=_lost_feature),
-    Defect("the scores are doubled", "predictions", answers=_doubled),
-    Defect("one slate in twenty has scores that are no numbers", "predictions", answers=_no_numbers),
+    Defect("the scores are doubled", "operation", answers=_doubled),
+    Defect("one slate in twenty has scores that are no numbers", "operation", answers=_no_numbers),
     Defect("the stock says that ten items are left", "predictions", files=_few_eligible),
     Defect("the stock lacks half of the items", "exposure", files=_half_eligible),
     Defect("a server's item ids are swapped in memory", "operation", answers=_swapped_ids),

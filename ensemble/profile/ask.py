@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from runtime.chain import Chain, OpenNode
 from runtime.ids import IdMap
 from runtime.plan import Plan
-from runtime.request import LiveRequest, Parsed, pad_columns
+from runtime.request import Drawn, LiveRequest, Parsed, pad_columns
 from runtime.spec import ENCODED, ChainSpec
 from runtime.step import Arrays
 from runtime.stream.live import without_live_state
@@ -92,7 +92,8 @@ def _ask_batch(chain: OpenChain, requests: Parsed, at: slice) -> Answers:
     if chain.spec.live is not None:
         live = LiveRequest((b"",) * len(users), recent.astype(np.int64), np.zeros(len(users), np.int64))
     context = {name: values[at] for name, values in requests.context.items()}
-    first.encode(arrays, Parsed(users, recent, requests.exclude[at], requests.slate_size[at], context, live))
+    drawn = requests.drawn and Drawn(requests.drawn.seeds[at], requests.drawn.policy[at])
+    first.encode(arrays, Parsed(users, recent, requests.exclude[at], requests.slate_size[at], context, live, drawn))
     for node in others:
         node.run(arrays)
     gives = chain.plan.nodes[-1].gives

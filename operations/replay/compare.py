@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Difference", "compare", "within_rounding"]
 
 # Another processor or library rounds differently; a logit may be off by this much and mean the same.
 LOGIT_TOLERANCE = 2.0**-18
@@ -49,7 +49,7 @@ def compare(logged: Mapping[str, Any], now: Mapping[str, Any]) -> Difference | N
     if not what:
         return None
     same = len(rows) == len(before) and bool((rows == before).all()) and logged["path"] == now["path"]
-    is_rounding = same and _is_rounding(scores, bits.view(np.float32))
+    is_rounding = same and bool(within_rounding(scores, bits.view(np.float32)).all())
     overlap = len(np.intersect1d(rows, before)) / max(len(rows), len(before), 1)
     return Difference(what, is_rounding, overlap)
 
@@ -87,9 +87,14 @@ def _hex(bits: np.int32) -> str:
     return f"{int(bits) & 0xFFFFFFFF:#010x}"
 
 
-def _is_rounding(old: NDArray, new: NDArray) -> bool:
-    """Whether two lists of probabilities are those of the same logits, nearly."""
-    wide = np.clip(np.stack([old, new]).astype(np.float64), 1e-300, 1.0)
-    # One step of a float32 beside it: a probability near 1 says little of its logit.
-    steps = np.spacing(np.maximum(old, new)).astype(np.float64)
-    return bool((np.abs(wide[1] - wide[0]) <= LOGIT_TOLERANCE * wide[0] * (1 - wide[0]) + steps).all())
+def within_rounding(old: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which scores are those of the same logits, nearly, in the shape of both; the same bits always are."""
+    before, after = old.astype(np.float64), new.astype(np.float64)
+    # Of a score that is no probability, such as a count, the part that is off counts.
+    slope = np.where((before >= 0) & (before <= 1), before * (1 - before), np.abs(before))
+    with np.errstate(invalid="ignore"):
+        # One step of a float32 beside it: a probability near 1 says little of its logit.
+        steps = np.spacing(np.maximum(np.abs(old), np.abs(new))).astype(np.float64)
+        is_near = np.abs(after - before) <= LOGIT_TOLERANCE * slope + steps
+    is_same: NDArray[np.bool_] = is_near | (old.view(np.int32) == new.view(np.int32))
+    return is_same

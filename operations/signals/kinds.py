@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 __all__ = ["FAMILIES", "KINDS", "Kind", "Measured", "diagnosis", "order_of"]
 
 # From the cause to the effect: of signals that leave their limits together, the first family is where to look.
-FAMILIES = ("operation", "requests", "features", "predictions", "exposure", "feedback")
+FAMILIES = ("operation", "requests", "features", "predictions", "exposure", "feedback", "service")
 Side = Literal["high", "both", "none"]
 
 
@@ -56,6 +56,8 @@ class Measured(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "replay_mismatch": Kind("operation", "high", "slates that the version's files do not give again"),
     "clock_jumps": Kind("operation", "high", "requests at which the clock of the server had jumped"),
+    "not_live": Kind("operation", "high", "slates that know no live event, since the state was away"),
+    "event_age_s": Kind("operation", "high", "seconds since the user's latest event, where it is newest"),
     "model_age_days": Kind("operation", "none", "days since the version was exported"),
     "data_age_days": Kind("operation", "none", "days since the latest event that the version knows"),
     "errors": Kind("requests", "high", "requests that were refused"),
@@ -91,6 +93,8 @@ KINDS: Mapping[str, Kind] = {
     "copc": Kind("feedback", "both", "labels observed over the sum of scores, 1 where scores come true", True),
     "ece": Kind("feedback", "high", "mean distance of scores and the rates at which they come true", True),
     "estimate_error": Kind("feedback", "both", "how far the estimate before the labels was from what came"),
+    # Last: where anything else has changed too, that is why requests take longer.
+    "service_ms": Kind("service", "high", "milliseconds that the model has a request"),
 }
 
 

@@ -15,6 +15,7 @@ from operations.signals.features import asked_again, feature_signals, parsed
 from operations.signals.kinds import Measured
 from operations.signals.predictions import prediction_signals
 from operations.signals.requests import request_signals
+from operations.signals.service import service_signals
 from operations.signals.slates import Sample, sample_of
 from operations.signals.version import Version
 
@@ -48,6 +49,7 @@ def measure_rows(sample: Sample, profile: Profile | None) -> Iterator[Measured]:
     yield from request_signals(sample, profile.columns if profile else {})
     slates = answered(sample)
     if len(slates):
+        yield from service_signals(slates)
         yield from prediction_signals(slates, profile.scores if profile else {})
         if profile is not None:
             yield from exposure_signals(slates, profile)

@@ -77,7 +77,8 @@ def _examples(folder: Path, version: Version, sample: Sample, row: Row) -> Itera
         found = slates.where(sizes == 0 if signal == "empty" else (sizes > 0) & (sizes < slates.numbers("slate_size")))
     elif signal == "replay_mismatch" and version.chain is not None:
         rows = asked_again(slates)
-        found = rows.where(mismatched(rows, ask(version.chain, parsed(rows, version.chain.spec))))
+        differs = mismatched(rows, ask(version.chain, parsed(rows, version.chain.spec)))
+        found = rows.where(differs & rows.numbers("replayable"))
     else:
         return
     yield from (

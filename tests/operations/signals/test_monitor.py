@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +135,39 @@ def test_a_server_that_does_not_say_what_its_files_say_comes_first(world: World)
         world.day(day, table.set_column(table.column_names.index("item_rows"), "item_rows", shifted))
     assert alarms(world.look().rows)[0].name == "replay_mismatch"
     assert sum("cascade replay" in line for line in show(world.mon, "replay_mismatch")) == 10
+
+
+def of_scores(table: pa.Table, change: Callable[[float], float]) -> pa.Table:
+    """Rows of the log with the scores that a server made of those of its files."""
+    changed = pa.array(
+        [[change(score) for score in row] for row in table["scores"].to_pylist()], pa.list_(pa.float32())
+    )
+    place = table.column_names.index("scores")
+    return table.set_column(place, "scores", changed.cast(table.schema.field("scores").type))
+
+
+@pytest.mark.parametrize("change", [lambda score: min(2 * score, 1.0), lambda score: math.nan], ids=["doubled", "nan"])
+def test_scores_that_the_files_do_not_give_page_on_the_first_day(world: World, change: Callable) -> None:
+    day = FIRST + NUM_DAYS
+    world.day(day, of_scores(world.table(world.requests(day)), change))
+    # What CascadeReplayMismatch looks at, and no other page does.
+    assert values(world.look())["replay_mismatch"] == 1
+    assert len(list(show(world.mon, "replay_mismatch"))) > 10
+
+
+def test_scores_of_another_machine_are_the_same_slates(world: World) -> None:
+    day = FIRST + NUM_DAYS
+    steps = lambda score: float(np.nextafter(np.float32(score), np.float32(2)))  # noqa: E731
+    world.day(day, of_scores(world.table(world.requests(day)), steps))
+    assert values(world.look())["replay_mismatch"] == 0
+
+
+def test_another_path_with_the_same_items_is_a_mismatch(world: World) -> None:
+    day, table = FIRST + NUM_DAYS, world.table(world.requests(FIRST + NUM_DAYS))
+    place = table.column_names.index("path")
+    paths = pa.array(["popularity"] * NUM).cast(table.schema.field("path").type)
+    world.day(day, table.set_column(place, "path", paths))
+    assert values(world.look())["replay_mismatch"] == 1
 
 
 def test_what_it_finds_in_two_looks_is_what_it_finds_in_one(world: World, exported: Path, tmp_path: Path) -> None:
