@@ -1,0 +1,164 @@
+"""The result of `python -m benchmarks faults`: what of the faults was found, by which signals, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks.faults.measure import HISTORY, IN_A_ROW, MOST_DAYS, Outcome, Settings, outcomes
+from benchmarks.result import Benchmark, Cell, Table, command_line, judge
+from workflows.core.run import Run
+
+__all__ = ["measure_faults", "result_of"]
+
+SUMMARY = """Faults of a served chain, found by its operations. Requests like those of a run's test events are answered
+and logged by the chain's own code in one process, collected, and drawn as days: {history} of them without a fault, then
+up to {most} with one. The fault is in what is asked, in a server's copy of the files alone, in what the process makes
+of its answers, or in the files of a version. `cascade monitor` looks after each day: *named first* is the family of the
+signal at the head of its list, after as many days as it took. *Page* is a replay mismatch, the one signal that pages;
+empty slates, errors and latency page by the server's own counters, which are not part of this. *Replay* is what
+`cascade replay MON --last {replays}` says.
+
+Files of a version that are wrong are served twice. *Released*: as a version of its own, as an export that went wrong
+would be; signals that are compared with the version's profile learn anew, so fewer can tell. *Altered*: under the key
+of the whole version, by whose limits they are judged, so that more is found than in a release. The targets count the
+released ones. *Gate* has the rows that reject the released version, asked what the whole version was asked and had
+answered, from logged requests alone. Nothing is planted in the twins. The time that a request takes is set, not
+measured."""
+
+
+def measure_faults(run: Run, settings: Settings) -> Benchmark:
+    """Plant every fault.
+
+    Args:
+        run: of configs/shop.toml, exported.
+        settings: how much is served.
+
+    Raises:
+        ArtefactError: the run has no export with a profile.
+    """
+    found = list(outcomes(run, settings))
+    return result_of(found[: settings.twins], found[settings.twins :], settings)
+
+
+def result_of(twins: Sequence[Outcome], found: Sequence[Outcome], settings: Settings) -> Benchmark:
+    """The figures and targets of what came.
+
+    Args:
+        twins: without a fault.
+        found: one of each fault, each in the files of a version released and altered.
+        settings: of the measurement.
+    """
+    options = {"requests": settings.day, "twins": settings.twins}
+    others = [o for o in found if o.fault.version is None]
+    released = [o for o in found if o.fault.is_released]
+    altered = [o for o in found if o.fault.version is not None and not o.fault.is_released]
+    counted = [*others, *released]
+    paging = [o for o in others if o.fault.pages]
+    return Benchmark(
+        name="faults",
+        title="Planted faults",
+        summary=SUMMARY.format(history=HISTORY, most=MOST_DAYS, replays=settings.replays),
+        command=command_line("faults", options),
+        settings={
+            **options,
+            "requests of each fault": settings.each,
+            "days of history": HISTORY,
+            "faults": len(counted),
+        },
+        figures=[
+            Table(
+                "How many are found",
+                ["faults", "number", "found", "right family first", f"within {IN_A_ROW} days", "page", "gate"],
+                [
+                    _counts("in requests, copies and processes", others),
+                    _counts("in a version's files, released", released),
+                    _counts("both", counted),
+                    _counts("in a version's files, altered", altered),
+                    _counts("both, with the altered ones instead", [*others, *altered]),
+                ],
+            ),
+            *(
+                Table(
+                    title,
+                    ["fault", "right family", "named first", "days", "first signals", "page"],
+                    [[o.fault.name, o.fault.family, o.family or "none", o.days or None, *_signals(o)] for o in part],
+                )
+                for title, part in (
+                    ("In requests, copies and processes", others),
+                    ("In a version's files, released", released),
+                    ("In a version's files, altered", altered),
+                )
+            ),
+            Table("Where it should be sought", ["fault", "family", "why"], _whys(counted)),
+            Table(
+                "What says more",
+                ["fault", "command", "replay", "gate"],
+                [[o.fault.name, o.command or "none", o.replayed, _gate(o)] for o in counted],
+            ),
+            Table(
+                "Twins",
+                ["twin", "out of limits", "page", "replay", "gate"],
+                [
+                    [n + 1, ", ".join(o.names) or "none", _yes(o.pages), o.replayed, _gate(o)]
+                    for n, o in enumerate(twins)
+                ],
+            ),
+        ],
+        targets=[
+            judge("faults found, share", _share(counted, _is_found), ">=", 11 / 12),
+            judge("of these in requests, copies and processes, share", _share(others, _is_found), ">=", 11 / 12),
+            judge("faults whose family is named first, share", _share(counted, _is_right), ">=", 9 / 12),
+            judge(f"faults found within {IN_A_ROW} days, share", _share(counted, _is_soon), ">=", 0.9),
+            judge("answers of a process that its files do not give, share that pages on the first day",
+                  _share(paging, lambda o: o.pages and o.days == 1), ">=", 1),
+            judge("faulty versions that the signals or the gate find, share",
+                  _share(released, lambda o: _is_found(o) or bool(o.gate)), ">=", 5 / 6),
+            judge("twins with a page", sum(o.pages for o in twins), "<=", 0),
+            judge("twins with an alarm", sum(map(_is_found, twins)), "<=", 0),
+            judge("twins that the gate rejects", sum(bool(o.gate) for o in twins), "<=", 0),
+        ],
+        notes=[
+            "A file that was changed after its export is refused by its checksum when the version is asked again or "
+            "loaded, so such faults are found whether or not they move a signal.",
+        ],
+    )  # fmt: skip
+
+
+def _share(found: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> float | None:
+    return sum(map(holds, found)) / len(found) if found else None
+
+
+def _counts(name: str, found: Sequence[Outcome]) -> list[Cell]:
+    asked = [o.gate for o in found if o.gate is not None]
+    counts = (sum(map(holds, found)) for holds in (_is_found, _is_right, _is_soon, lambda o: o.pages))
+    return [name, len(found), *counts, f"{sum(map(bool, asked))} of {len(asked)}" if asked else "not asked"]
+
+
+def _whys(found: Sequence[Outcome]) -> list[list[Cell]]:
+    return [[o.fault.name, o.fault.family, o.fault.why] for o in found]
+
+
+def _is_found(outcome: Outcome) -> bool:
+    return outcome.days > 0
+
+
+def _is_soon(outcome: Outcome) -> bool:
+    return 0 < outcome.days <= IN_A_ROW
+
+
+def _is_right(outcome: Outcome) -> bool:
+    return outcome.family == outcome.fault.family
+
+
+def _signals(outcome: Outcome) -> list[Cell]:
+    return [", ".join(outcome.names[:3]) or "none", _yes(outcome.pages)]
+
+
+def _gate(outcome: Outcome) -> str:
+    if outcome.gate is None:
+        return "no version has it"
+    return "; ".join(outcome.gate) or "nothing"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
