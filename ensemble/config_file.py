@@ -56,13 +56,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return _check(_typed(_laid_on(_read(path), overrides)))
 
 
-def load_overrides(overrides: Sequence[str]) -> Config:
-    """The defaults with overrides on top, for a command that needs no tables and so no file.
+def load_overrides(overrides: Sequence[str], path: Path | None = None) -> Config:
+    """A file, or the defaults, with overrides on top, for a command that needs no tables: they may be left out.
 
     Raises:
         ConfigError: see `load_config`.
     """
-    return _typed(_laid_on({}, overrides))
+    return _typed(_laid_on(_read(path) if path else {}, overrides))
 
 
 def _laid_on(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

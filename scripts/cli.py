@@ -20,6 +20,7 @@ from scripts.gate import gate
 from scripts.log import log
 from scripts.monitor import monitor
 from scripts.monitor_files import monitor_files
+from scripts.notify import notify
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -54,7 +55,7 @@ COMMANDS = (
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
-    *(simulate, train_send_gate, tables, doctor, demo),
+    *(simulate, train_send_gate, notify, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -23,14 +23,14 @@ def train_send_gate(
     overrides: SetOption = [],
 ) -> None:
     """Learn heads and prices; nothing is written where they contradict what chance decided."""
-    from ensemble.config_file import load_config, load_overrides
+    from ensemble.config_file import load_overrides
     from models.send_gate.gate import learn
     from models.send_gate.log import read_push_log
     from models.send_gate.say import lines, refuse_contradiction
     from workflows.core import console
     from workflows.core.disk import writing
 
-    section = (load_config(config, overrides) if config else load_overrides(overrides)).send_gate
+    section = load_overrides(overrides, config).send_gate
     gate = learn(read_push_log(log, section.features), section)
     for line in lines(gate):
         console.say(f"train-send-gate: {line}")

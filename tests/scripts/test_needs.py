@@ -58,6 +58,7 @@ ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("b
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
 ARGUMENTS["simulate"] = []
 ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
+ARGUMENTS["notify"] = ["gate", "--candidates", "today.parquet", "--log", "log"]
 ARGUMENTS["replay"] = ["RUN", "--last", "1"]
 ARGUMENTS["shadow"] = ["RUN", "--run", "RUN"]
 ARGUMENTS["retrain"] = [*STAGE, "--publish", "RUN"]

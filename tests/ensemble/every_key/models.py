@@ -270,6 +270,24 @@ def send_gate(config: Config, folder: Path) -> Any:
     return msgspec.structs.replace(learn(log, config.send_gate), config=None)
 
 
+def notified(config: Config, folder: Path) -> Any:
+    """What is decided of two days' candidates, two of each user, and the price after them."""
+    from datetime import timedelta
+
+    from operations.notify.candidates import read_candidates
+    from operations.notify.notify import notify
+    from tests.operations.notify.made import GATE, NOON, write_candidates
+
+    found = []
+    for day in range(2):
+        path = write_candidates(folder / "c.parquet", np.linspace(-2, 3, 20), 20 * day, user_id=np.arange(20) % 10)
+        candidates = read_candidates(path, GATE.encoding.names)
+        decided = notify(GATE, candidates, folder / "log", config.send_gate.notify, NOON + timedelta(days=day))
+        found.append((decided.answer.to_pydict(), decided.pace))
+    return found
+
+
+BUDGET, QUIET = ("send_gate.notify.budget=2",), ("send_gate.notify.quiet_hours=11:00-13:00",)
 PUSHES = ("send_gate.min_decisions=100", "send_gate.horizon_days=7")
 SAMPLED = ("ranking.training_examples=sampled",)
 TINY = tuple(f"ranking.{each}" for each in ("embedding_dim=4", "top=[6]", "max_epochs=2", "batch_size=64"))
@@ -297,6 +315,14 @@ SEND_GATE = [
         Case(f"send_gate.{change}", send_gate, PUSHES)
         for change in ("features=['liking']", "alone=[]", "horizon_days=9", "discount=0.9", "min_decisions=1000000")
     ),
+    *(
+        Case(f"send_gate.notify.{change}", notified)
+        for change in ("budget=2", "explore=0.9", "quiet_hours=11:00-13:00")
+    ),
+    *(Case(f"send_gate.notify.{change}", notified, BUDGET) for change in ("budget_days=7", "price_step=0.9")),
+    Case("send_gate.notify.caps=[{pushes=2}]", notified, of="send_gate.notify.caps[N].pushes"),
+    Case("send_gate.notify.caps=[{pushes=1, days=2}]", notified, of="send_gate.notify.caps[N].days"),
+    Case("send_gate.notify.time_zone=Asia/Tokyo", notified, QUIET),
 ]
 RUINED = (*TINY, "ranking.max_epochs=7", "ranking.learning_rate=1.0", "ranking.patience=1")
 SLOW_CASES = [
