@@ -21,30 +21,32 @@ STEP = 2.0**-16
 
 
 class Similarity(Protocol):
-    """What the candidates of a batch lose."""
+    """What the candidates of a slate lose.
 
-    @property
-    def penalties(self) -> NDArray[np.float64]:
-        """float64 [B, C], as of the places so far."""
+    Attributes:
+        penalties: float64 [C], as of the places so far.
+    """
 
-    def take(self, users: NDArray, places: NDArray) -> None:
-        """Some users' slates show the candidates at these places next."""
+    penalties: NDArray[np.float64]
+
+    def take(self, place: int) -> None:
+        """The slate shows the candidate at this place next."""
 
 
 def similarity_of(diversity: Diversity | None, files: Mapping[str, NDArray], rows: NDArray) -> Similarity | None:
-    """The one of a batch; None where no diversity is asked for.
+    """The one of a slate; None where no diversity is asked for.
 
     Args:
         diversity: kind and weight.
         files: with the vectors of the items, float32 [N, D].
-        rows: candidates int32 [B, C]; -1: padding.
+        rows: candidates int32 [C]; -1: padding.
     """
     if diversity is None:
         return None
-    vectors = files[VECTORS_FILE][np.maximum(rows, 0)]
-    lengths = np.sqrt(np.einsum("bcd,bcd->bc", vectors, vectors))
+    vectors = files[VECTORS_FILE][rows]
+    lengths = np.sqrt(np.einsum("cd,cd->c", vectors, vectors))
     # Of this length, inner products are cosines counted in STEP.
-    vectors = vectors * (np.float32(STEP**-0.5) / np.where(lengths > 0, lengths, 1))[..., None]
+    vectors = vectors * (np.float32(STEP**-0.5) / np.where(lengths > 0, lengths, np.float32(1)))[:, None]
     return (Determinant if diversity.kind == DPP else MarginalRelevance)(vectors, diversity.weight)
 
 
@@ -52,32 +54,21 @@ class MarginalRelevance:
     """The largest cosine to an item that is shown, times the weight.
 
     Args:
-        vectors: float32 [B, C, D], of the length STEP ** -0.5.
+        vectors: float32 [C, D], of the length STEP ** -0.5.
         weight: of the cosine.
     """
 
     def __init__(self, vectors: NDArray[np.float32], weight: float) -> None:
-        self._vectors, self._weight = vectors, weight
-        self._largest: NDArray[np.float64] | None = None
+        self._vectors, self._scale = vectors, weight * STEP
+        self._largest: NDArray[np.float32] | None = None
+        self.penalties = np.zeros(len(vectors))
 
-    @property
-    def penalties(self) -> NDArray[np.float64]:
-        """float64 [B, C]."""
-        if self._largest is None:
-            return np.zeros(self._vectors.shape[:2])
-        return self._largest * (self._weight * STEP)
-
-    def take(self, users: NDArray, places: NDArray) -> None:
+    def take(self, place: int) -> None:
         """Compare with one more item."""
-        found = cosines(self._vectors, users, places)
-        if self._largest is None:  # the first place: users without one have no candidate that could lose
-            largest = np.zeros(self._vectors.shape[:2])
-            largest[users] = found
-            self._largest = largest
-        elif len(users) == len(self._largest):
-            np.maximum(self._largest, found, out=self._largest)
-        else:
-            self._largest[users] = np.maximum(self._largest[users], found)
+        found = cosines(self._vectors, place)
+        # In float32, which holds whole numbers up to many times STEP ** -1.
+        self._largest = found if self._largest is None else np.maximum(self._largest, found, out=found)
+        self.penalties = np.multiply(self._largest, self._scale, dtype=np.float64)
 
 
 class Determinant:
@@ -86,37 +77,34 @@ class Determinant:
     Where they span all of it, the least that counts as news takes its place: such items come by utility.
 
     Args:
-        vectors: float32 [B, C, D], of the length STEP ** -0.5.
+        vectors: float32 [C, D], of the length STEP ** -0.5.
         weight: of the logarithm.
     """
 
     def __init__(self, vectors: NDArray[np.float32], weight: float) -> None:
         self._vectors, self._weight = vectors, weight
-        self.penalties = np.zeros(vectors.shape[:2])
-        self._news = np.ones(vectors.shape[:2])
-        self._basis: list[NDArray[np.float64]] = []
+        self.penalties = np.zeros(len(vectors))
+        self._news = np.ones(len(vectors))
+        self._spanned = np.zeros((min(vectors.shape), len(vectors)))  # (places so far, C), by rows
+        self._rank = 0
 
-    def take(self, users: NDArray, places: NDArray) -> None:
+    def take(self, place: int) -> None:
         """Take away what one more item spans."""
-        own, row = self._news[users, places], np.zeros(self._news.shape)
-        some = own > STEP
-        users, places, own = users[some], places[some], own[some]
-        if not len(users):
+        own = self._news[place]
+        if own <= STEP or self._rank == len(self._spanned):
             return
-        found = cosines(self._vectors, users, places) * STEP
-        if self._basis:
-            basis = np.stack([part[users] for part in self._basis])  # (places so far, b, C)
-            found = found - np.einsum("kbc,kb->bc", basis, basis[:, np.arange(len(users)), places])
-        row[users] = found / np.sqrt(own)[:, None]
-        self._basis.append(row)
-        self._news[users] = np.maximum(self._news[users] - row[users] ** 2, 0)
-        news = np.maximum(np.rint(self._news[users] / STEP), 1) * STEP
-        self.penalties[users] = -self._weight * np.log(news)
+        before, row = self._spanned[: self._rank], self._spanned[self._rank]
+        np.multiply(cosines(self._vectors, place), STEP, out=row)
+        if self._rank:
+            row -= before[:, place] @ before
+        row /= np.sqrt(own)
+        self._rank += 1
+        self._news -= row * row
+        news = np.maximum(np.rint(self._news / STEP), 1) * STEP
+        self.penalties = np.log(news) * -self._weight
 
 
-def cosines(vectors: NDArray[np.float32], users: NDArray, places: NDArray) -> NDArray[np.float64]:
-    """Of some users' candidates with one of them each, [b, C], counted in STEP."""
-    own = vectors if len(users) == len(vectors) else vectors[users]
-    taken = own[np.arange(len(own)), places]
-    found: NDArray[np.float64] = np.matmul(own, taken[:, :, None])[:, :, 0].astype(np.float64)
+def cosines(vectors: NDArray[np.float32], place: int) -> NDArray[np.float32]:
+    """Of all candidates with one of them, [C], counted in STEP."""
+    found: NDArray[np.float32] = vectors @ vectors[place]
     return np.rint(found, out=found)

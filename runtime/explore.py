@@ -17,6 +17,8 @@ __all__ = ["NO_PLACE", "Draw", "Rules", "log_propensities", "mixed", "sample", "
 
 # The place of a slot that holds nothing.
 NO_PLACE = -1
+# What a slot of which nothing may be shown is measured against: less than any utility.
+LOWEST = -np.finfo(np.float64).max
 # The finaliser of splitmix64 (Steele, Lea, Flood 2014): increments and multipliers that pass its tests of randomness.
 GOLDEN, FIRST, SECOND = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 SHIFT_30, SHIFT_27, SHIFT_31, SHIFT_12 = (np.uint64(x) for x in (30, 27, 31, 12))
@@ -193,23 +195,22 @@ def _walk(
 
     `noise` [B, S, C] fills the slates. Without it they are given.
     """
-    free, users, logs = scaled.copy(), np.arange(len(scaled)), np.zeros(slates.shape)
-    for slot in range(slates.shape[1]):
-        weights = free - _penalties(rules) / temperature
-        top = weights.max(axis=1, keepdims=True)
-        weights -= np.where(np.isneginf(top), 0, top)
+    free, users = scaled.copy(), np.arange(len(scaled))
+    weights = np.empty((slates.shape[1], *scaled.shape))
+    for slot, left in enumerate(weights):
+        np.subtract(free, _penalties(rules) / temperature, out=left)
+        top = left.max(axis=1, keepdims=True)
+        left -= np.maximum(top, LOWEST)
         if noise is not None:
-            slates[:, slot] = np.where(np.isneginf(top[:, 0]), NO_PLACE, np.argmax(weights + noise[:, slot], axis=1))
+            slates[:, slot] = np.where(top[:, 0] == -np.inf, NO_PLACE, np.argmax(left + noise[:, slot], axis=1))
         places = slates[:, slot]
-        shown = weights[users, places]
-        logs[:, slot] = np.where(np.isneginf(shown), -np.inf, 0)
-        # The largest weight is 0: nothing overflows, and what was taken is not in the sum.
-        sums = np.exp(weights).sum(axis=1)
-        np.subtract(shown, np.log(np.maximum(sums, 1)), out=logs[:, slot], where=~np.isneginf(shown))
-        logs[places == NO_PLACE, slot] = 0
-        free[users[places != NO_PLACE], places[places != NO_PLACE]] = -np.inf
+        # Behind the last of a slate there is nothing more to show, or nothing more is asked for.
+        free[users, places] = -np.inf
         rules.take(places)
-    return logs
+    shown = np.take_along_axis(weights, slates.T[:, :, None], axis=2)[:, :, 0].T
+    # The largest weight is 0: nothing overflows, and what was taken is not in the sum.
+    sums = np.maximum(np.exp(weights, out=weights).sum(axis=2).T, 1)
+    return np.where(slates == NO_PLACE, 0.0, shown - np.log(sums))
 
 
 def _penalties(rules: Rules) -> NDArray[np.float64]:
@@ -219,7 +220,7 @@ def _penalties(rules: Rules) -> NDArray[np.float64]:
         ValueError: one is NaN or -inf.
     """
     penalties = rules.penalties()
-    if np.isnan(penalties).any() or np.isneginf(penalties).any():
+    if not (penalties > -np.inf).all():
         raise ValueError("a rule's penalty is NaN or -inf; expected numbers, or inf for what may not be shown")
     return penalties
 

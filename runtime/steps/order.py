@@ -12,7 +12,7 @@ from runtime.explore import NO_PLACE, sample
 from runtime.ids import NO_ITEM
 from runtime.order_spec import DETERMINISTIC, SOFTMAX, Exploration, OrderSpec, draw_keys
 from runtime.ranker.sigmoid import sigmoid
-from runtime.rerank import SlateRuler, greedy
+from runtime.rerank import SlateRuler
 from runtime.spec import (
     CANDIDATE_UTILITY,
     DRAW_POLICY,
@@ -66,7 +66,7 @@ class Order(Step):
         self._paths = np.array([path.encode() for path in PATHS], object)
         order = spec.order or OrderSpec()
         self._explore = order.explore
-        self._ruler = None if order.slates is None else SlateRuler(order.slates, folder)
+        self._ruler = None if order.slates is None else SlateRuler.open(order.slates, folder)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The candidates with their scores, the path and the size of the slate."""
@@ -135,7 +135,7 @@ class Order(Step):
         rows, utilities = batch["candidates"], self.utilities(batch, slice(None))
         if not ruler.spec.is_stepwise:
             return self._sorted(rows, utilities, size)
-        return greedy(utilities, rows, size, ruler.rules(rows, batch["num_wanted"][:, 0]))
+        return ruler.ordered(utilities, rows, batch["num_wanted"][:, 0])
 
     def _drawn(self, explore: Exploration, batch: Mapping[str, NDArray], best: NDArray[np.int64]) -> Arrays:
         """What the response says of the draw; the places of drawn slates are put into `best`."""

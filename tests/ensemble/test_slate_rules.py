@@ -159,7 +159,7 @@ def test_the_merlin_graph_and_a_batch_give_the_same(tmp_path):
 def test_a_drawn_slate_keeps_the_rules_and_says_its_probability(tmp_path, items):
     _, _, chain = made(tmp_path, **RULES, order=OrderConfig(explore="softmax", share=1.0, temperature=3.0))
     ids = np.load(tmp_path / "run/data/ids/items.npy")
-    ruler = SlateRuler(chain.spec.order.slates, tmp_path / "chain")
+    ruler = SlateRuler.open(chain.spec.order.slates, tmp_path / "chain")
     slates = set()
     for seed in range(40):
         answer = ask(chain, 3, seed=np.array([[seed]]))

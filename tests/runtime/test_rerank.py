@@ -10,20 +10,16 @@ import pytest
 from scipy.stats import chi2
 
 from runtime.explore import NO_PLACE, log_propensities, sample
-from runtime.rerank import SlateRules, greedy
+from runtime.rerank import SlateRuler
 from runtime.slate_spec import VECTORS_FILE, Cap, Diversity, Floor, Pin, SlateSpec
 
 STEP = 2.0**-16
 
 
-def rules_of(spec, files, rows, wanted):
-    return SlateRules(spec, files, np.asarray(rows), np.asarray(wanted))
-
-
 def slate(spec, files, rows, utilities, size):
     """One user's slate as item rows."""
     rows, utilities = np.asarray(rows)[None], np.asarray(utilities, float)[None]
-    places = greedy(utilities, rows, size, rules_of(spec, files, rows, [size]))[0]
+    places = SlateRuler(spec, files).ordered(utilities, rows, np.array([size]))[0]
     return [int(rows[0, place]) for place in places if place >= 0]
 
 
@@ -166,6 +162,19 @@ class TestRules:
         assert self.of(3, caps=caps, pins=(Pin(0, 1), Pin(1, 2))) == [0, 1, 3]
         assert self.of(2, caps=caps, floors=floors, pins=(Pin(7, 2),)) == [0, 7]
 
+    def test_a_cap_keeps_room_for_the_items_that_are_pinned_behind(self):
+        caps = (Cap("brand", 1, 0),)
+        assert self.of(4, caps=caps, pins=(Pin(2, 4),)) == [3, 5, 6, 2]
+        assert self.of(4, caps=(Cap("brand", 1, 3),), pins=(Pin(2, 4),)) == [0, 3, 5, 2]
+        assert self.of(4, caps=caps, pins=(Pin(2, 9),)) == self.of(4, caps=caps)  # behind the slate
+
+    def test_what_a_floor_could_not_get_takes_no_place_of_a_later_one(self):
+        """The first wants two among two places, of which a pin has one; its kind then counts no more."""
+        files = {"new": np.arange(8) >= 6, "own": np.arange(8) == 5}
+        floors = (Floor("new", 2, 2), Floor("own", 1, 4))
+        pins = (Pin(0, 1),)
+        assert slate(SlateSpec(floors=floors, pins=pins), files, range(8), self.UTILITIES, 4) == [0, 6, 1, 5]
+
     def test_every_slate_keeps_every_rule_that_its_candidates_allow(self):
         random = np.random.default_rng(6)
         for _ in range(60):
@@ -175,9 +184,10 @@ class TestRules:
             assert len(set(found)) == 10
             for cap in spec.caps:
                 shown = [int(files[cap.file][row]) for row in found[: cap.top or 10]]
-                pinned = [int(files[cap.file][pin.row]) for pin in spec.pins]
+                pins = [pin for pin in spec.pins if pin.slot <= (cap.top or 10) and pin.row in rows]
+                pinned = [int(files[cap.file][pin.row]) for pin in pins]
                 for code in {*shown} - {-1}:
-                    assert shown.count(code) <= cap.most or shown.count(code) <= pinned.count(code) + cap.most
+                    assert shown.count(code) <= max(cap.most, pinned.count(code))
             for floor in spec.floors:
                 assert sum(files[floor.file][found[: floor.top or 10]]) >= floor.least
             for pin in spec.pins:
@@ -192,16 +202,16 @@ class TestRules:
             rows[2, 30:], rows[3, 3:], rows[4] = -1, -1, -1
             utilities = np.where(rows < 0, -np.inf, random.normal(size=rows.shape))
             wanted = np.array([10, 10, 4, 10, 10, 1])
-            together = greedy(utilities, rows, 10, rules_of(spec, files, rows, wanted))
+            ruler = SlateRuler(spec, files)
+            together = ruler.ordered(utilities, rows, wanted)
             assert (together[4] == NO_PLACE).all() and (together[3] >= 0).sum() == 3
             seeds = np.arange(6)
-            drawn = sample(utilities, 10, 0.4, seeds, rows, rules_of(spec, files, rows, wanted))
+            drawn = sample(utilities, 10, 0.4, seeds, rows, ruler.rules(rows, wanted))
             for user, size in enumerate(wanted.tolist()):  # what comes behind his slate is cut off
                 one = slice(user, user + 1)
-                alone = greedy(utilities[one], rows[one], 10, rules_of(spec, files, rows[one], wanted[one]))
+                alone = ruler.ordered(utilities[one], rows[one], wanted[one])
                 assert alone[:, :size].tolist() == together[one, :size].tolist()
-                rules = rules_of(spec, files, rows[one], wanted[one])
-                draw = sample(utilities[one], 10, 0.4, seeds[one], rows[one], rules)
+                draw = sample(utilities[one], 10, 0.4, seeds[one], rows[one], ruler.rules(rows[one], wanted[one]))
                 assert draw.places[:, :size].tolist() == drawn.places[one, :size].tolist()
                 assert draw.log_propensity[:, :size].tolist() == drawn.log_propensity[one, :size].tolist()
 
@@ -217,11 +227,14 @@ class TestDraws:
         "new": np.array([False, True, False, True, False, False]),
     }
 
-    def rules(self, kind, num_slates):
+    def ruler(self, kind):
         spec = SlateSpec(
             caps=(Cap("brand", 1, 2),), floors=(Floor("new", 1, 3),), pins=(Pin(4, 2),), diversity=Diversity(kind, 0.7)
         )
-        return rules_of(spec, self.FILES, np.tile(np.arange(6), (num_slates, 1)), np.full(num_slates, 3))
+        return SlateRuler(spec, self.FILES)
+
+    def rules(self, kind, num_slates):
+        return self.ruler(kind).rules(np.tile(np.arange(6), (num_slates, 1)), np.full(num_slates, 3))
 
     def all_slates(self, kind):
         slates = np.array(list(itertools.permutations(range(6), 3)))
@@ -236,7 +249,7 @@ class TestDraws:
 
     def test_slates_are_drawn_as_often_as_their_probability_says(self, kind):
         slates, logs = self.all_slates(kind)
-        count = 200_000
+        count = 20_000
         draw = sample(np.tile(self.UTILITIES, (count, 1)), 3, 0.5, np.arange(count), None, self.rules(kind, count))
         found, times = np.unique(draw.places, axis=0, return_counts=True)
         seen = dict(zip(map(tuple, found.tolist()), times.tolist(), strict=True))
@@ -249,6 +262,6 @@ class TestDraws:
 
     def test_at_a_low_temperature_the_draw_is_the_ordered_slate(self, kind):
         rows = np.arange(6)[None]
-        ordered = greedy(self.UTILITIES[None], rows, 3, self.rules(kind, 1))
+        ordered = self.ruler(kind).ordered(self.UTILITIES[None], rows, np.array([3]))
         draw = sample(self.UTILITIES[None], 3, 0.001, np.array([1]), rows, self.rules(kind, 1))
         assert draw.places.tolist() == ordered.tolist()
