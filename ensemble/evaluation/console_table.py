@@ -47,7 +47,7 @@ def _of_the_catalogue(metrics: Mapping[str, Any], title: str) -> list[Table]:
         f"({record['num_users']:,} users)",
     )
     names = [name for name in default_columns(metrics) if name != share]
-    everything = _console_table(metrics["sources"], names, f"on all test events, most of them chosen: {title}")
+    everything = _console_table(metrics["sources"], names, f"second, on what the earlier policy chose to show: {title}")
     return [by_chance, everything]
 
 

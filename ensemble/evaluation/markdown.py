@@ -17,12 +17,13 @@ from ensemble.evaluation.tables import (
     signed_gap,
     was_displayed_by_chance,
 )
-from ensemble.evaluation.verdict import order_sentence
+from ensemble.evaluation.verdict import headline, order_sentence
 
 __all__ = [
     "all_pairs_table",
     "baseline_table",
     "difference_table",
+    "off_policy_table",
     "picked_words",
     "random_display_table",
     "report_text",
@@ -41,6 +42,7 @@ def report_text(name: str, metrics: Mapping[str, Any], columns: Sequence[str] = 
     """
     parts = [
         f"### {name}: {metrics['data']['num_users_measured']:,} test users\n",
+        off_policy_table(metrics),
         random_display_table(metrics),
         order_sentence(metrics) + "\n" if order_sentence(metrics) else "",
         f"{unmeasured}\n" if (unmeasured := metrics.get("unmeasured")) else markdown_table(metrics, columns),
@@ -68,6 +70,29 @@ def all_pairs_table(metrics: Mapping[str, Any], columns: Sequence[str] = ()) -> 
     table = markdown_table({**metrics, "sources": record["sources"]}, names)
     head = f"over all pairs ({record['share_outside']:.1%} outside the catalogue, {record['num_users']:,} users)"
     return table.replace("| source |", f"| {head} |", 1)
+
+
+def off_policy_table(metrics: Mapping[str, Any]) -> str:
+    """The headline, and what every source would earn at each cutoff that has a number; empty without a headline."""
+    if not (told := headline(metrics)):
+        return ""
+    record = metrics["off_policy"]
+    names = [f"earned@{k}" for k in metrics["cutoffs"] if any(f"earned@{k}" in of for of in record["sources"].values())]
+    if not names:
+        return f"{told}\n"
+    lines = [
+        f"| by the {record['num_places']:,} places that chance filled | "
+        + " | ".join([*names, *(f"chain minus it, @{name.split('@')[1]}" for name in names)])
+        + " |",
+        "|---|" + "---:|" * (2 * len(names)),
+    ]
+    for source, values in record["sources"].items():
+        cells = [estimate_cell(values.get(name), source in best_sources(record["sources"], name)) for name in names]
+        minus = record["chain_minus"].get(source, {})
+        cells += [f"{signed_gap(minus[name])} {outcome(minus[name])}" if name in minus else "" for name in names]
+        lines.append(f"| {LABELS.get(source, source)} | " + " | ".join(cells) + " |")
+    drawn = [estimate_cell(record["drawn"])] * len(names)
+    return "\n".join([told, "", *lines, "| " + " | ".join([DRAWN, *drawn, *("" for _ in names)]) + " |"]) + "\n"
 
 
 def random_display_table(metrics: Mapping[str, Any]) -> str:

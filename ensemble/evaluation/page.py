@@ -55,6 +55,7 @@ def render(
     environment = html_pages(Path(__file__).parent, filters)
     sources = metrics["sources"]
     by_chance = metrics["random_display"] if was_displayed_by_chance(metrics) else {}
+    earned, off_policy = _earned(metrics), metrics.get("off_policy", {})
     shown = [
         name for name in METRICS if any(f"{name}@{metrics['cutoffs'][0]}" in values for values in sources.values())
     ]
@@ -68,12 +69,22 @@ def render(
         examples=examples,
         facts=facts,
         verdict=[*verdict(metrics), *filter(None, [outside_sentence(metrics)])],
+        earned=earned,
+        best_earned={key: best_sources(off_policy["sources"], key) for key in earned},
         by_chance=by_chance,
         best_by_chance={key: best_sources(by_chance["sources"], key) for key in by_chance.get("drawn", {})},
         over_all=_best_over_all(metrics),
         order=order_sentence(metrics),
         compared=[name for name in ("recall", "ndcg", "share_of_best") if name in shown],
     )
+
+
+def _earned(metrics: Mapping[str, Any]) -> list[str]:
+    """The cutoffs at which the chain has an unbiased number, as metrics."""
+    if not was_displayed_by_chance(metrics):
+        return []
+    known = metrics.get("off_policy", {}).get("sources", {}).get("chain", {})
+    return [f"earned@{k}" for k in metrics["cutoffs"] if f"earned@{k}" in known]
 
 
 def _best_over_all(metrics: Mapping[str, Any]) -> dict[str, list[str]]:

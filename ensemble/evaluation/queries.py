@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import Config
+from ensemble.evaluation.off_policy import Places
 from ensemble.evaluation.random_display import Displayed
 from models.dataset.features import State
 from workflows.core.errors import ArtefactError, DataError
@@ -36,6 +37,7 @@ class Queries(msgspec.Struct, frozen=True):
         facts: counts for the report.
         outside: int64 [Q], how many distinct relevant items outside the catalogue each has beside them; None: none.
         displayed: what was positive among what chance displayed; None where data.propensity names no column.
+        places: everything that chance displayed, to whomever; None as well.
     """
 
     user_rows: NDArray[np.int64]
@@ -46,6 +48,7 @@ class Queries(msgspec.Struct, frozen=True):
     facts: dict[str, Any]
     outside: NDArray[np.int64] | None = None
     displayed: Displayed | None = None
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -108,6 +111,7 @@ def load_queries(run: Run, config: Config, state: State) -> Queries:
         },
         outside=_counts_of(queried, outside_users, num_outside),
         displayed=_displayed(events, positive, queried, state, config) if config.data.propensity else None,
+        places=_places(events, positive, np.unique(users), queried, config) if config.data.propensity else None,
     )
 
 
@@ -152,6 +156,31 @@ def _displayed(
     rows = np.flatnonzero(by_chance & positive)
     rows = rows[np.argsort(user[rows], kind="stable")]
     return Displayed(np.searchsorted(queried, user[rows]), item[rows], 1.0 / propensity[rows], int(by_chance.sum()))
+
+
+def _places(
+    events: pa.Table, positive: NDArray[np.bool_], users: NDArray[np.int64], queried: NDArray[np.int64], config: Config
+) -> Places:
+    """What chance displayed to the queried users, and to those who have nothing to be queried about.
+
+    Args:
+        events: the test split, R rows.
+        positive: bool [R].
+        users: int64, ascending: who has a relevant item.
+        queried: int64 [Q], those of them who were drawn; of the others as large a share is drawn.
+        config: for the seed and the label.
+    """
+    user, item = (np.asarray(events[name].to_numpy(), np.int64) for name in ("user_row", "item_row"))
+    propensity = np.asarray(events[PROPENSITY].to_numpy(), np.float64)
+    by_chance = (propensity > 0) & (user >= 0)  # NaN: a policy chose
+    others = np.setdiff1d(np.unique(user[by_chance]), users)
+    size = round(len(others) * len(queried) / len(users)) if len(users) else 0
+    drawn = np.sort(np.random.default_rng(config.evaluate.seed).choice(others, size, replace=False))
+    asked = np.concatenate([queried, drawn])
+    rows = np.flatnonzero(by_chance & np.isin(user, asked))
+    order = np.argsort(asked)
+    owner = order[np.searchsorted(asked[order], user[rows])]
+    return Places(owner, item[rows], propensity[rows], positive[rows].astype(float), relevant_label(config))
 
 
 def read_segment(users: Path, column: str) -> NDArray:

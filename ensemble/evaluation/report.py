@@ -17,7 +17,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.metrics_file import read_metrics
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.tables import LABELS, was_displayed_by_chance
-from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, outside_sentence
+from ensemble.evaluation.verdict import POLICY_SENTENCE, headline, order_sentence, outside_sentence
 from models.dataset.features import State
 from workflows.core import console
 from workflows.core.artefacts import read_manifest
@@ -82,6 +82,8 @@ def _say(metrics: dict[str, Any]) -> None:
     """The short tables, and what could not be measured or should not be overlooked."""
     unmeasured = metrics.get("unmeasured")
     if unmeasured is None:
+        if told := headline(metrics):
+            console.say(f"evaluate: {told}")
         first, *others = console_tables(metrics)
         console.err.print(first)
         if order := order_sentence(metrics):

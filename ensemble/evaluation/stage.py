@@ -15,6 +15,7 @@ from ensemble.evaluation.all_pairs import measure_all_pairs
 from ensemble.evaluation.best import share_of_best
 from ensemble.evaluation.informed import why_not_informed
 from ensemble.evaluation.measure import Columns, Slates, compare, measure_source, summarise
+from ensemble.evaluation.off_policy import measure_off_policy
 from ensemble.evaluation.random_display import measure_random_display
 from ensemble.evaluation.report import print_summary, write_report
 from ensemble.evaluation.setting import Setting, open_setting
@@ -59,6 +60,8 @@ def evaluate(run: Run, config: Config, force: bool = False) -> Manifest:
     sections = {name: getattr(config, name) for name in ("data", "evaluate", "chain")}
     sections["label"] = config.ranking.label
     sections["items"] = list(config.features.items)
+    if config.data.propensity:
+        sections["ope"] = config.ope
     return run_stage(
         run,
         "report",
@@ -133,6 +136,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
     by_chance = _random_display(config, setting, answers, cutoffs, resamples)
     return metrics | {
         **({"random_display": by_chance} if by_chance else {}),
+        **_off_policy(config, setting, answers, cutoffs),
         "all_pairs": measure_all_pairs(answers, queries, cutoffs, resamples),
         "sources": msgspec.to_builtins(summarise(columns, answers, num_eligible, cutoffs, resamples)),
         "chain_minus": msgspec.to_builtins(compare(columns, "chain", resamples)),
@@ -142,6 +146,15 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         "users_per_second": {s: len(queries) / max(answer.seconds, 1e-9) for s, answer in answers.items()},
         "notes": notes,
     }
+
+
+def _off_policy(config: Config, setting: Setting, answers: dict[str, Slates], cutoffs: Sequence[int]) -> dict[str, Any]:
+    """What chance displayed says of every source; empty where it displayed nothing."""
+    places = setting.queries.places
+    if places is None or not len(places.owner):
+        return {}
+    slates = {source: answer.rows for source, answer in answers.items()}
+    return {"off_policy": measure_off_policy(slates, places, cutoffs, config.ope)}
 
 
 def _random_display(

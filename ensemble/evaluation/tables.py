@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 # Coverage and novelty describe a slate; more of them is not better by itself, so nobody wins on them.
-HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best")
+HIGHER_IS_BETTER = ("recall", "capped_recall", "ndcg", "mrr", "hit_rate", "share_of_best", "earned")
 
 DRAWN = "Drawn at random"  # what chance gets, for scale
 INFORMED = "informed"  # what could be known, not a recommender: it wins nothing

@@ -7,7 +7,7 @@ from typing import Any
 
 from ensemble.evaluation.tables import LABELS, number, outcome, signed_gap, was_displayed_by_chance
 
-__all__ = ["POLICY_SENTENCE", "order_sentence", "outside_sentence", "verdict"]
+__all__ = ["POLICY_SENTENCE", "headline", "order_sentence", "outside_sentence", "verdict"]
 
 POLICY_SENTENCE = (
     "Most test clicks are on what an earlier policy chose to display, and what it did not display cannot be clicked: "
@@ -15,8 +15,36 @@ POLICY_SENTENCE = (
 )
 
 
+def headline(metrics: Mapping[str, Any]) -> str:
+    """What the slates would earn, without bias, or why that cannot be told; empty where chance displayed nothing.
+
+    Args:
+        metrics: the content of report/metrics.json.
+    """
+    record = metrics.get("off_policy")
+    if not record or not was_displayed_by_chance(metrics):
+        return ""
+    names = [f"earned@{k}" for k in metrics["cutoffs"]]
+    refused = record["refused"]["chain"]
+    places = f"the {record['num_places']:,} test places that chance filled ({record['num_users']:,} users)"
+    given = next((name for name in names if name not in refused), None)
+    if given is None:
+        return f"What the chain would earn cannot be told without bias from {places}: {refused[names[-1]]}."
+    label = f"the label {record['label']}" if record["label"] else "an event"
+    parts = [f"{_percent(record['sources']['chain'][given])} would get {label}"]
+    if given in record["sources"].get("popularity", {}):
+        gap = record["chain_minus"]["popularity"][given]
+        theirs = _percent(record["sources"]["popularity"][given])
+        parts.append(f"if popularity's, {theirs} ({_points(gap)}: {outcome(gap)})")
+    sentence = f"Without bias, of {places}, if each held one of the chain's first {given.split('@')[1]}: "
+    sentence += f"{', '.join(parts)}; as they were, {_percent(record['drawn'])} did."
+    if below := [name.split("@")[1] for name in names[: names.index(given)]]:
+        sentence += f" Of the first {' and '.join(below)} alone no number is given: {refused[names[0]]}."
+    return sentence
+
+
 def verdict(metrics: Mapping[str, Any]) -> list[str]:
-    """One sentence for each other source: does the chain beat it, and is that beyond chance?
+    """The headline, then a sentence for each other source: does the chain beat it, and is that beyond chance?
 
     Where chance displayed some of the test events, these decide, beside the share of the best where it is known; what
     all clicks say comes after them, with the reason why it counts less.
@@ -48,7 +76,8 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
         f"{_outcome(gaps[f'recall@{first}'], f'recall@{first}')} against {LABELS.get(source, source)}"
         for source, gaps in metrics["chain_minus"].items()
     ]
-    return [*sentences, f"{POLICY_SENTENCE} There the chain {', '.join(parts)}."]
+    first_words = [sentence] if (sentence := headline(metrics)) else []
+    return [*first_words, *sentences, f"{POLICY_SENTENCE} There the chain {', '.join(parts)}."]
 
 
 def outside_sentence(metrics: Mapping[str, Any]) -> str:
@@ -80,6 +109,16 @@ def order_sentence(metrics: Mapping[str, Any]) -> str:
             parts.append(f"{words} {values} ({signed_gap(gap)}: {outcome(gap)})")
     counts = f"{record['num_positive']:,} of {record['num_rows']:,} displays were positive"
     return f"What chance displayed ({counts}), as the chain's ranker orders it against popularity: {'; '.join(parts)}."
+
+
+def _percent(estimate: Mapping[str, float]) -> str:
+    if estimate["low"] is None:
+        return f"{estimate['value']:.1%}"
+    return f"{estimate['value']:.1%} ({estimate['low']:.1%} to {estimate['high']:.1%})"
+
+
+def _points(gap: Mapping[str, float]) -> str:
+    return f"{100 * gap['value']:+.1f} points, {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}"
 
 
 def _sentence(source: str, figures: list[tuple[Mapping[str, Any], str, str]]) -> str:

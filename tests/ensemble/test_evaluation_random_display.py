@@ -18,6 +18,7 @@ from ensemble.evaluation.verdict import POLICY_SENTENCE, order_sentence, verdict
 from models.dataset.features import State, load_state
 from models.metrics.bootstrap import Resamples
 from models.metrics.classification import auc
+from models.ope.config import OpeConfig
 from tests.ensemble.synthetic import sign_again
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run, metrics_of, random_events
 from workflows.tables.config import DataConfig
@@ -131,26 +132,34 @@ def test_only_new_positives_that_chance_displayed_to_users_who_are_asked_count(t
 
 def test_the_report_leads_with_what_chance_displayed_and_says_why_the_rest_counts_less(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", lambda run, config: {"skipped": "No rows."})
-    run, config = with_propensities(tmp_path / "r", lambda rows: [0.125 if i % 2 else None for i in range(rows)])
-    evaluate(run, config)
+    run, config = with_propensities(tmp_path / "r", lambda rows: [1 / 300 if i % 8 else None for i in range(rows)])
+    evaluate(run, msgspec.structs.replace(config, ope=OpeConfig(min_ess=10)))
     metrics = metrics_of(run)
     record = metrics["random_display"]
     assert set(record["sources"]) == set(metrics["sources"])
     assert set(record["chain_minus"]) == set(metrics["sources"]) - {"chain"}
     assert 0 < record["drawn"]["recall@5"] < record["drawn"]["recall@20"] < 0.2
-    *sentences, last = verdict(metrics)
+    told, *sentences, last = verdict(metrics)
+    assert told.startswith("Without bias, of the 525 test places that chance filled (")
+    assert "if each held one of the chain's first 20: " in told and "would get the label click" in told
+    assert "Of the first 5 alone no number is given: too few of these places" in told
     assert all("in recall@20 on what chance displayed" in sentence for sentence in sentences)
     assert last.startswith(POLICY_SENTENCE)
     page = (run.folder("report") / "index.html").read_text()
+    assert page.index("Full chain, earned@20, without bias") < page.index("What the slates would earn")
+    assert page.index("What the slates would earn") < page.index("On what chance displayed")
     assert page.index("On what chance displayed") < page.index("Sources side by side, on all test events")
     assert "Drawn at random" in page
     printed = capsys.readouterr().err
-    assert printed.index("on what chance displayed") < printed.index("on all test events")
+    assert told in " ".join(printed.split()) and printed.index("evaluate: Without bias") < printed.index(
+        "on what chance"
+    )
+    assert printed.index("on what chance displayed") < printed.index("on what the earlier policy chose")
     assert POLICY_SENTENCE in " ".join(printed.split())
     assert len(console_tables(metrics)) == 2
     text = report_text("r", metrics)
-    assert text.index("| on what chance displayed") < text.index("| source |")
-    assert text.count("Drawn at random") == 1
+    assert text.index("| by the 525 places") < text.index("| on what chance displayed") < text.index("| source |")
+    assert text.count("Drawn at random") == 2
 
 
 def test_without_a_propensity_the_report_is_as_it_was(tmp_path, monkeypatch):
