@@ -12,7 +12,7 @@ import typer
 
 from scripts.common import one_sentence_errors
 
-__all__ = ["log", "log_check", "log_collect", "log_forget", "log_prune", "log_renew_salt", "log_verify"]
+__all__ = ["log", "log_check", "log_collect", "log_forget", "log_import", "log_prune", "log_renew_salt", "log_verify"]
 
 log = typer.Typer(name="log", help="The requests that a server was asked.", no_args_is_help=True)
 
@@ -87,6 +87,28 @@ def log_check(
     typer.echo("\n".join(lines(found)))
     if found.refused:
         raise typer.Exit(1)
+
+
+@log.command("import")
+@one_sentence_errors
+def log_import(
+    path: Annotated[Path, typer.Argument(metavar="CSV", help="A table of the Open Bandit Dataset, such as all.csv.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PARQUET", help="The decision log; written anew.")],
+    uniform: Annotated[
+        Path | None,
+        typer.Option("--uniform", metavar="PARQUET", help="Also the choices of a policy that shows all items alike."),
+    ] = None,
+) -> None:
+    """Turn another system's log of displays with propensities into the log that `evaluate-policy` reads."""
+    from workflows.core import console
+    from workflows.decisions.open_bandit import read_open_bandit_items, write_open_bandit, write_uniform
+
+    table = write_open_bandit(path, out)
+    console.say(f"log import: {table.num_rows:,} displays are in {out}")
+    if uniform is not None:
+        items = read_open_bandit_items(path, table)
+        write_uniform(table, items, uniform)
+        console.say(f"log import: choices among {len(items):,} items for each are in {uniform}")
 
 
 @log.command("prune")

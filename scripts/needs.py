@@ -94,6 +94,7 @@ COMMANDS: Mapping[str, Needs] = {
     "log verify": Needs("export", ("tables",)),
     "log prune": Needs("export", ("tables",)),
     "log forget": Needs("export", ("tables",)),
+    "log import": Needs("export", ("tables",)),
     "log check": Needs("export", ("tables",)),
     "evaluate-policy": Needs("export", ("tables", "runtime")),
     "feedback": Needs("export", ("tables", "runtime")),

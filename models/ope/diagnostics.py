@@ -18,6 +18,8 @@ __all__ = ["FEWEST_USERS", "MAX_Z", "Diagnostics", "diagnose", "refusal"]
 
 MAX_Z = 4.0
 FEWEST_USERS = 30  # of fewer, their spread is hardly known
+# Logs hold rounded propensities. Weights that are all alike are 1 but for that, and have no spread to measure it by.
+ROUNDING = 1e-4
 WAYS_OUT = "log more slates, log with a higher temperature, or evaluate a policy nearer to the logged one"
 
 
@@ -65,7 +67,7 @@ def diagnose(slates: Slates, *, outside: float | None = None, num_refused: int =
         ess_share=ess / len(weights),
         largest_share=float(weights.max()) / total if total else 0.0,
         mean_weight=terms.value,
-        mean_weight_z=gap / error if error > 0 else 0.0,
+        mean_weight_z=gap / error if error > 0 and abs(gap) > ROUNDING else 0.0,
         never_shown=float((weights == 0).mean()),
         outside=outside,
         num_refused=num_refused,

@@ -56,6 +56,7 @@ ARGUMENTS["monitor"] = ARGUMENTS["feedback"] = ARGUMENTS["timeline"] = ["RUN"]
 ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
 ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
+ARGUMENTS["log import"] = ["RUN", "--out", "RUN"]
 ARGUMENTS["simulate"] = []
 ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
 ARGUMENTS["notify"] = ["gate", "--candidates", "today.parquet", "--log", "log"]

@@ -115,6 +115,14 @@ def test_diagnostics_by_hand():
     assert (found.outside, found.num_refused) == (0.25, 2)
 
 
+@pytest.mark.parametrize("rounding", [1e-15, -1e-7])
+def test_weights_that_are_all_alike_but_for_rounding_refuse_nothing(rounding):
+    """A uniform policy on its own log: the spread is nothing, and the gap to 1 a huge number of times that."""
+    logged = np.full((400, 1), -np.log(46))
+    found = Slates(np.ones((400, 1)), logged, logged + rounding, np.arange(400))
+    assert refused(found) == "" and diagnose(found).mean_weight_z == 0.0
+
+
 def test_the_policy_that_logged_weighs_every_slate_alike():
     slates, _ = drawn(500, tiny.LOGGED)
     found = diagnose(slates)
