@@ -75,6 +75,19 @@ class TestDiversity:
             found = slate(spec, {VECTORS_FILE: vectors}, range(60), utilities, 12)
             assert found == mmr_by_loops(utilities.tolist(), vectors.tolist(), 12, weight)
 
+    def test_mmr_of_many_candidates_is_the_plain_double_loop(self):
+        random = np.random.default_rng(8)
+        vectors, utilities = random.normal(size=(500, 16)).astype(np.float32), random.normal(size=500)
+        units = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        alike = np.round(units @ units.T / STEP) * STEP
+        chosen: list[int] = []
+        for _ in range(50):
+            loss = alike[:, chosen].max(axis=1, initial=-np.inf) if chosen else np.zeros(500)
+            value = np.where(np.isin(np.arange(500), chosen), -np.inf, utilities - 0.7 * loss)
+            chosen.append(int(np.argmax(value)))
+        spec = SlateSpec(diversity=Diversity("mmr", 0.7))
+        assert slate(spec, {VECTORS_FILE: vectors}, range(500), utilities, 50) == chosen
+
     @pytest.mark.parametrize("weight", [0.2, 1.0])
     def test_dpp_takes_what_enlarges_the_determinant_most(self, weight):
         random = np.random.default_rng(3)

@@ -41,8 +41,9 @@ def slate_table(played: Played, truth: Truth, reward: str = "click", prefix: str
         prefix: of the request ids, which are numbered.
 
     Returns:
-        request_id, at, user_id, device, hour, item_ids, log_propensity, rewards, policy, explored, click, purchase and
-        returned, and, where the policy tells them, candidate_ids, candidate_scores and temperature.
+        request_id, at, user_id, device, hour, item_ids, log_propensity, rewards, policy, explored (whether chance had a
+        part in the slate), uniform (whether it was chance alone), click, purchase and returned, and, where the policy
+        tells them, candidate_ids, candidate_scores and temperature.
 
     Raises:
         DataError: an unknown reward.
@@ -63,7 +64,8 @@ def slate_table(played: Played, truth: Truth, reward: str = "click", prefix: str
         "log_propensity": _lists(slates.log_propensity, shown),
         "rewards": _lists(played.reward(reward), shown),
         "policy": pa.array([slates.policy] * len(visits)),
-        "explored": slates.explored,
+        "explored": (slates.log_propensity < 0).any(axis=1),
+        "uniform": slates.explored,
         **{name: _lists(getattr(played, name), shown) for name in ("click", "purchase", "returned")},
     }
     if slates.candidates is not None and slates.scores is not None:

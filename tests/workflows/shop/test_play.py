@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflows.core.errors import DataError
+from workflows.decisions.log import read_log
 from workflows.shop.config import ReturnsConfig, ShopConfig
 from workflows.shop.laboratory import Shop, draw_visits, open_shop
 from workflows.shop.play import Played, play, true_value
@@ -108,7 +109,12 @@ def test_the_log_holds_each_slate_that_was_played(shop, played, tmp_path):
     np.testing.assert_allclose(np.stack(log["rewards"].to_pylist()), played.utility)
     assert np.array_equal(log["at"].to_numpy().astype("datetime64[ns]").astype(np.int64), played.visits.at)
     assert np.array_equal(np.stack(log["click"].to_pylist()), played.click)
-    assert log["explored"].to_numpy(zero_copy_only=False).mean() == pytest.approx(CONFIG.random_share, abs=0.01)
+    assert log["uniform"].to_numpy(zero_copy_only=False).mean() == pytest.approx(CONFIG.random_share, abs=0.01)
+    # Chance had a part in all of them: the evaluation of another policy counts each, whatever filled it.
+    assert log["explored"].to_numpy(zero_copy_only=False).all()
+    assert len(read_log(tmp_path / "log.parquet")) == 20_000
+    fixed_log = slate_table(play(shop, fixed([7, 8]), draw_visits(shop, 5, 1), seed=1), truth)
+    assert not any(fixed_log["explored"].to_pylist())
 
 
 def test_a_slot_without_an_item_is_no_entry_of_the_log(shop):
