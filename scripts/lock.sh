@@ -11,12 +11,12 @@ compile() {
 }
 lock() { compile "$@" --universal --fork-strategy fewest --python-version 3.10; }
 lock312() { compile "$@" --python-version 3.12 --python-platform x86_64-manylinux_2_35 --only-binary :all:; }
-lock cpu --extra cpu --extra serve --extra baselines --extra search --extra monitor --extra dev --extra dev-services
+lock cpu --extra cpu --extra serve --extra baselines --extra search --extra monitor --extra console --extra dev --extra dev-services
 lock gpu --extra gpu
 lock serve --extra serve
 # numpy 1 in the first, since nvidia-pytriton's Triton needs it; numpy 2 in the second, for all that needs no Triton.
 lock312 serve-py312 --extra serve
-lock312 light-py312 --extra evaluate --extra test
+lock312 light-py312 --extra evaluate --extra console --extra test
 # What `make test-warehouses` needs: the drivers beside cpu.txt, and two emulators that fit beside nothing.
 lock warehouses --extra snowflake --extra bigquery --constraint requirements/cpu.txt
 emulator() {
