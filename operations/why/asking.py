@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from runtime.step import Arrays
 from runtime.steps.features import EncodeRequest
 from runtime.stream.recent import LiveRecent
 
-__all__ = ["Asking", "Changed", "Outcome", "as_candidate"]
+__all__ = ["NOTHING", "Asking", "Changed", "Outcome", "as_candidate", "stored_seen", "users_without"]
 
 NOTHING = np.zeros(0, np.int64)
 
@@ -96,11 +97,7 @@ class Asking:
     @cached_property
     def stored_seen(self) -> NDArray:
         """The item rows that the export knows the user to have interacted with."""
-        row, state = int(self.question.parsed.user_row[0]), self.nodes.folder / "state"
-        if row < 0 or not (state / "seen_indptr.npy").is_file():
-            return NOTHING
-        start, stop = np.load(state / "seen_indptr.npy", mmap_mode="r")[row : row + 2].tolist()
-        return np.array(np.load(state / "seen_rows.npy", mmap_mode="r")[start:stop])
+        return stored_seen(self.nodes.folder, int(self.question.parsed.user_row[0]))
 
     def outcome(self, change: Changed) -> Outcome:
         """What becomes of the item where something is changed."""
@@ -117,7 +114,7 @@ class Asking:
         parsed, count = change.parsed or self.question.parsed, len(removed)
         row = int(parsed.user_row[0])
         many = repeated(parsed, count, np.arange(count) if row >= 0 else parsed.user_row.repeat(count))
-        files = {**change.files, **(self._users_without(row, removed) if row >= 0 else {})}
+        files = {**change.files, **(users_without(self.nodes.folder, row, removed) if row >= 0 else {})}
         return self._outcomes(replace(change, files=files), without_items(many, removed), removed)
 
     def _outcomes(self, change: Changed, parsed: Parsed, removed: Sequence[NDArray]) -> list[Outcome]:
@@ -129,22 +126,6 @@ class Asking:
                 put_in_stock(sources, change.in_stock, int(self.arrays[LIVE_OFFSET].max()))
             arrays = nodes.run(parsed)
             return [Outcome.of(Way(nodes, arrays, user, self.question.row)) for user in range(len(removed))]
-
-    def _users_without(self, row: int, removed: Sequence[NDArray]) -> dict[str, NDArray]:
-        """The files of users, each a version of this one who has not interacted with some items."""
-        files = {}
-        for path in sorted((self.nodes.folder / "users").glob("*.npy")):
-            files[f"users/{path.name}"] = _rows(np.load(path, mmap_mode="r"), row).repeat(len(removed), axis=0)
-        state = self.nodes.folder / "state"
-        if (state / "history.npy").is_file():
-            stored = _rows(np.load(state / "history.npy", mmap_mode="r"), row).repeat(len(removed), axis=0)
-            files["state/history.npy"] = _packed(removing(stored, removed))
-        if (state / "seen_indptr.npy").is_file():
-            seen = self.stored_seen
-            kept = [seen[~np.isin(seen, rows)] for rows in removed]
-            files["state/seen_indptr.npy"] = np.cumsum([0, *map(len, kept)]).astype(np.int64)
-            files["state/seen_rows.npy"] = np.concatenate(kept)
-        return files
 
 
 def as_candidate(way: Way) -> Outcome:
@@ -160,6 +141,38 @@ def as_candidate(way: Way) -> Outcome:
         of_item = {"candidates": way.row, "retrieval_score": merged}.get(name, by_source.get(names.get(name, ""), 0.0))
         arrays[array][way.user, place] = of_item
     return Outcome.of(Way(way.nodes, way.nodes.run_from(merge + 1, arrays), way.user, way.row))
+
+
+def stored_seen(folder: Path, row: int) -> NDArray:
+    """The item rows that a chain's files know a user row to have interacted with; none for an unknown user."""
+    state = folder / "state"
+    if row < 0 or not (state / "seen_indptr.npy").is_file():
+        return NOTHING
+    start, stop = np.load(state / "seen_indptr.npy", mmap_mode="r")[row : row + 2].tolist()
+    return np.array(np.load(state / "seen_rows.npy", mmap_mode="r")[start:stop])
+
+
+def users_without(folder: Path, row: int, removed: Sequence[NDArray]) -> dict[str, NDArray]:
+    """The files of a chain's users, each a version of one user who has not interacted with some items.
+
+    Args:
+        folder: the compiled chain.
+        row: of the user.
+        removed: item rows, one array a version.
+    """
+    files = {}
+    for path in sorted((folder / "users").glob("*.npy")):
+        files[f"users/{path.name}"] = _rows(np.load(path, mmap_mode="r"), row).repeat(len(removed), axis=0)
+    state = folder / "state"
+    if (state / "history.npy").is_file():
+        stored = _rows(np.load(state / "history.npy", mmap_mode="r"), row).repeat(len(removed), axis=0)
+        files["state/history.npy"] = _packed(removing(stored, removed))
+    if (state / "seen_indptr.npy").is_file():
+        seen = stored_seen(folder, row)
+        kept = [seen[~np.isin(seen, rows)] for rows in removed]
+        files["state/seen_indptr.npy"] = np.cumsum([0, *map(len, kept)]).astype(np.int64)
+        files["state/seen_rows.npy"] = np.concatenate(kept)
+    return files
 
 
 def _rows(values: NDArray, row: int) -> NDArray:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.serving.repository import blocked_file, events_folder
 from operations.replay.versions import Version
 from operations.why.answer import Answer
-from operations.why.asking import Asking, Outcome
+from operations.why.asking import NOTHING, Asking, Outcome
 from operations.why.changes import changes_of
 from operations.why.deep import deep_ranks
+from operations.why.funnel import Funnel, funnel_of
 from operations.why.history import MOST_LEFT_OUT, history_of, left_out
-from operations.why.nodes import Nodes, nodes_of
-from operations.why.question import Question, RawQuestion
+from operations.why.nodes import Nodes, live_as_before, nodes_of
+from operations.why.question import Question, RawQuestion, row_of
+from operations.why.ran import ran, shortened
+from operations.why.request import OPTIONS, Names, RawRequest
 from operations.why.rules import Rules, rules_of
 from operations.why.served import Served, find_served, served_by
 from operations.why.trace import lost_at, steps_of, summary_of
@@ -75,8 +80,15 @@ class Explainer:
             self._rules = rules_of(self.served)
         return self._rules
 
-    def asked(self, asked: RawQuestion) -> Answer:
+    def asked(
+        self, asked: RawQuestion, most_left_out: int = MOST_LEFT_OUT, *, without: Sequence[int | str] = ()
+    ) -> Answer:
         """Answer a question as people put it.
+
+        Args:
+            asked: the question.
+            most_left_out: see `answer`.
+            without: raw ids of items that the user is to have had nothing to do with.
 
         Raises:
             UnknownItem: the catalogue lacks the item.
@@ -86,8 +98,38 @@ class Explainer:
         blocked = self._blocked.rows()
         notes = ["the item is blocked (`cascade unblock` lets it be shown again)"] if question.row in blocked else []
         left_out = replace(question, parsed=self._blocked.leave_out(question.parsed))
-        found = self.answer(left_out, item=asked.item, user=asked.user)
+        found = self.answer(
+            left_out, item=asked.item, user=asked.user, most_left_out=most_left_out, removed=self._rows(without)
+        )
         return msgspec.structs.replace(found, notes=[*notes, *found.notes])
+
+    def funnel(self, request: RawRequest, *, without: Sequence[int | str] = (), names: Names = OPTIONS) -> Funnel:
+        """Answer a request, and say what each step left.
+
+        Args:
+            request: as people put it.
+            without: raw ids of items that the user is to have had nothing to do with.
+            names: in the sentences of what is wrong.
+
+        Raises:
+            UnknownItem: the catalogue lacks an item of `without`.
+            RequestError: a value is not of its type, or the chain refuses the request.
+        """
+        parsed = request.checked(self._chain, names)
+        with (
+            self._state_known(),
+            live_as_before(self.nodes),
+            shortened(self.nodes, parsed, self._rows(without)) as (nodes, shorter),
+        ):
+            return funnel_of(ran(nodes, shorter, self._blocked.rows()), self.rules, self.ids)
+
+    def _rows(self, items: Sequence[int | str]) -> NDArray:
+        return np.array([row_of(item, self.nodes.spec, self.ids) for item in items], np.int64)
+
+    @property
+    def chain(self) -> Chain:
+        """What is asked."""
+        return self._chain
 
     @property
     def ids(self) -> NDArray:
@@ -96,7 +138,13 @@ class Explainer:
         return found
 
     def answer(
-        self, question: Question, *, item: int | str, user: int | str | None, most_left_out: int = MOST_LEFT_OUT
+        self,
+        question: Question,
+        *,
+        item: int | str,
+        user: int | str | None,
+        most_left_out: int = MOST_LEFT_OUT,
+        removed: NDArray = NOTHING,
     ) -> Answer:
         """Answer a question.
 
@@ -105,9 +153,14 @@ class Explainer:
             item: its raw id, as the answer names it.
             user: the same of the user; None where a log does not say.
             most_left_out: items of the history that the chain is run without; 0: none, and no change is tried.
+            removed: rows of items that the user is to have had nothing to do with.
         """
-        with self._state_known():
-            asking = Asking(self.nodes, question)
+        with (
+            self._state_known(),
+            live_as_before(self.nodes),
+            shortened(self.nodes, question.parsed, removed) as (nodes, parsed),
+        ):
+            asking = Asking(nodes, replace(question, parsed=parsed))
             way = asking.way
             deep = deep_ranks(way)
             lost = lost_at(way, deep)

@@ -22,7 +22,7 @@ from runtime.steps.order import Order
 from runtime.steps.query import QueryTower
 from runtime.steps.rank import Rank
 
-__all__ = ["Nodes", "Places", "changed", "nodes_of"]
+__all__ = ["Nodes", "Places", "changed", "live_as_before", "nodes_of"]
 
 # Steps that open the same whatever the number of candidates and whether seen items are shown.
 SIZELESS = (EncodeRequest, QueryTower, Rank, Order)
@@ -121,6 +121,17 @@ class Nodes:
         if live is not None and isinstance(first, EncodeRequest):
             first.live = live
         return self
+
+
+@contextmanager
+def live_as_before(nodes: Nodes) -> Iterator[None]:
+    """What the first node asks the live state with is the same after the block: a question puts its own there."""
+    first = nodes.opened[0].step
+    live = first.live if isinstance(first, EncodeRequest) else None
+    try:
+        yield
+    finally:
+        nodes.asking(live)
 
 
 def nodes_of(chain: Chain, folder: Path) -> Nodes:

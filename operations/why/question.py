@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from operations.why.request import RawRequest
 from runtime.chain import Chain
-from runtime.encoders import NULL_INT
-from runtime.errors import BadRequest
 from runtime.ids import NO_ITEM
-from runtime.order_spec import DETERMINISTIC
 from runtime.request import Drawn, LiveRequest, Parsed
-from runtime.spec import FLOATS, FORCE_POLICY, ChainSpec, Tensor
-from runtime.step import RequestStep
+from runtime.spec import ChainSpec
 from workflows.core.errors import RequestError
 
 __all__ = ["Question", "RawQuestion", "UnknownItem", "removing", "repeated", "row_of", "without_items"]
@@ -57,24 +54,9 @@ class RawQuestion:
             UnknownItem: the catalogue lacks the item.
             RequestError: a value is not of its type, or the chain refuses the request.
         """
-        spec, step = chain.spec, chain.nodes[0].step
-        assert isinstance(step, RequestStep)
-        request = {
-            "user_id": _ids("--user-id", [self.user], spec.user_id_dtype),
-            **{name: _context(spec, name, value) for name, value in self.context.items()},
-        }
-        if self.recent:
-            request["recent_item_ids"] = _ids("--recent", self.recent, spec.item_id_dtype)
-        if self.excluded:
-            request["exclude_item_ids"] = _ids("--exclude", self.excluded, spec.item_id_dtype)
-        if self.slate_size is not None:
-            request["slate_size"] = np.array([[self.slate_size]], np.int32)
-        if spec.explores:  # what a slate was drawn as, a logged request alone can say
-            request[FORCE_POLICY] = np.array([[DETERMINISTIC.encode()]], object)
-        try:
-            return Question(row_of(self.item, spec, ids), step.parse(request))
-        except BadRequest as error:
-            raise RequestError(str(error)) from None
+        request = RawRequest(self.user, self.context, self.recent, self.excluded, self.slate_size)
+        parsed = request.checked(chain)
+        return Question(row_of(self.item, chain.spec, ids), parsed)
 
 
 @dataclass(frozen=True)
@@ -161,45 +143,3 @@ def _fits(wanted: int | bytes, ids: NDArray) -> bool:
     if isinstance(wanted, bytes):
         return 0 < len(wanted) <= ids.dtype.itemsize and b"\0" not in wanted
     return -(2**63) <= wanted < 2**63
-
-
-def _ids(option: str, values: Sequence[int | str], dtype: str) -> NDArray:
-    """[1, n] in the type of the ids."""
-    if dtype == "BYTES":
-        made = np.empty((1, len(values)), object)
-        made[0] = [str(value).encode("utf-8", "surrogateescape") for value in values]
-        return made
-    try:
-        return np.array([[int(value) for value in values]], np.int64)
-    except (ValueError, OverflowError):
-        raise RequestError(
-            f"{option} must be 64-bit integers, as the ids of this chain are; got {', '.join(map(repr, values))}"
-        ) from None
-
-
-def _context(spec: ChainSpec, name: str, value: Any) -> NDArray:
-    """[1, 1] in the type of the column; an empty text is a value that is not known."""
-    column = next((column for column in spec.context_columns if column.name == name), None)
-    if column is None:
-        known = ", ".join(column.name for column in spec.context_columns) or "none"
-        raise RequestError(f"--context {name}: the chain has no such context column, only {known}")
-    if column.dtype == "BYTES":
-        made = np.empty((1, 1), object)
-        made[0, 0] = str(value).encode("utf-8", "surrogateescape")
-        return made
-    return np.array([[_number(column, str(value))]], column.numpy_dtype)
-
-
-def _number(column: Tensor, text: str) -> float | int:
-    is_float = column.dtype in FLOATS
-    if not text.strip():
-        return np.nan if is_float else NULL_INT
-    truth = {"true": 1, "false": 0}.get(text.lower())
-    try:
-        number = float(text) if is_float else int(text) if truth is None else truth
-        if is_float or -(2**63) <= number < 2**63:
-            return number
-    except ValueError:
-        pass
-    kind = "a number" if is_float else "a 64-bit integer"
-    raise RequestError(f"--context {column.name} must be {kind}, got {text!r}")

@@ -12,7 +12,7 @@ from operations.why.asking import Outcome
 from operations.why.way import SHOWN
 from workflows.core import console
 
-__all__ = ["print_answer"]
+__all__ = ["print_answer", "then"]
 
 MOST_OF_HISTORY = 5
 
@@ -37,7 +37,7 @@ def _tables(answer: Answer) -> Iterator[Table]:
     if answer.changes:
         changes = Table("what would change it", "the item then")
         for change in answer.changes:
-            changes.add_row(console.plain(change.words), _then(change.outcome))
+            changes.add_row(console.plain(change.words), then(change.outcome))
         yield changes
     if answer.history:
         yield _history(answer.history)
@@ -48,13 +48,14 @@ def _history(left: list[Left]) -> Table:
     table = Table(title, "its score", "the item then")
     for one in left[:MOST_OF_HISTORY]:
         moved = "" if one.change is None else f"{one.change:+.4f}"
-        table.add_row(console.plain(one.item_id), moved, _then(one.outcome))
+        table.add_row(console.plain(one.item_id), moved, then(one.outcome))
     if len(left) > MOST_OF_HISTORY:
         table.caption = f"{len(left) - MOST_OF_HISTORY} more change it less; --json has them all"
     return table
 
 
-def _then(outcome: Outcome) -> str:
+def then(outcome: Outcome) -> str:
+    """What becomes of an item, in words."""
     if outcome.lost_at == SHOWN:
         return f"shown, at place {outcome.place:,}"
     rank = "" if outcome.rank is None else f", rank {outcome.rank:,} of the candidates"

@@ -178,14 +178,22 @@ class Way:
     @cached_property
     def ordered(self) -> Standing | None:
         """Where the item stands by what orders the candidates; None where it is none, or the graph has no such step."""
+        if self.order_values is None:
+            return None
+        rows, values = self.order_values
+        return standing(rows, values, self.row, self.wanted)
+
+    @cached_property
+    def order_values(self) -> tuple[NDArray, NDArray] | None:
+        """Item rows of the candidates and what orders them; None where the graph has no such step."""
         place = self.nodes.places.order
         if place is None:
             return None
         batch = self.nodes.batch(place, self.arrays)
         step = self.nodes.opened[place].step
         assert isinstance(step, Order)
-        name = step.key(self.nodes.spec)
-        return self._among(batch[name][self.user], batch["candidates"][self.user])
+        rows, values = batch["candidates"][self.user], batch[step.key(self.nodes.spec)][self.user]
+        return rows[rows >= 0], values[rows >= 0]
 
     @cached_property
     def wanted(self) -> int:
@@ -223,8 +231,8 @@ class Way:
         found = np.flatnonzero(shown == self.nodes.raw_id(self.row))
         return int(found[0]) + 1 if len(found) else None
 
-    def _among(self, scores: NDArray, rows: NDArray | None = None) -> Standing | None:
-        rows = self.arrays["candidates"][self.user] if rows is None else rows
+    def _among(self, scores: NDArray) -> Standing | None:
+        rows = self.arrays["candidates"][self.user]
         real_ones = rows >= 0
         return standing(rows[real_ones], scores[real_ones], self.row, self.wanted)
 
