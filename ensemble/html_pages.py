@@ -8,13 +8,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-__all__ = ["html_pages"]
+__all__ = ["STYLE", "html_pages"]
+
+# What all pages share; a template has it by `{% include "pages.css" %}`.
+STYLE = Path(__file__).with_name("pages.css")
 
 
 def html_pages(folder: Path, filters: Mapping[str, Callable[..., Any]]) -> Environment:
     """The templates of a folder; what they name and nobody gives is an error."""
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, STYLE.parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

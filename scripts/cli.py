@@ -6,6 +6,7 @@ import typer
 
 from scripts.block import block, unblock
 from scripts.build_index import build_index
+from scripts.console import console
 from scripts.demo import demo
 from scripts.doctor import doctor
 from scripts.evaluate import evaluate
@@ -53,7 +54,7 @@ app = typer.Typer(
 COMMANDS = (
     *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
-    *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, block, unblock),
+    *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, console, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
     *(simulate, train_send_gate, notify, tables, doctor, demo),
 )

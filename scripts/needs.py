@@ -45,6 +45,7 @@ PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "runtime": {"onnxruntime": ["onnxruntime"], "faiss": ["faiss-cpu", "faiss-gpu-cu12"]},
     "client": {"tritonclient": ["tritonclient"]},
     "live": {"lmdb": ["lmdb"]},
+    "pages": {"jinja2": ["jinja2"], "starlette": ["starlette"], "uvicorn": ["uvicorn"]},
     "monitoring": {"prometheus_client": ["prometheus-client"]},
 }
 
@@ -77,6 +78,7 @@ COMMANDS: Mapping[str, Needs] = {
     "serve": Needs("serve", ("runtime", "client")),
     "recommend": Needs("serve", ("client",)),
     "why": Needs("export", ("tables", "runtime")),
+    "console": Needs("export,console", ("tables", "runtime", "pages")),
     "reload": Needs("serve", ("client",)),
     "rollback": Needs("serve", ("runtime",)),
     "block": Needs("serve", ("runtime",)),

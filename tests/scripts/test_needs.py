@@ -52,7 +52,7 @@ STAGE = ["--config", "configs/smoke.toml", "--out", "RUN"]
 ARGUMENTS = {"serve": ["RUN"], "recommend": ["--user-id", "1"], "reload": [], "rollback": ["RUN"]}
 ARGUMENTS |= {command: ["5", "--repo", "RUN"] for command in ("block", "unblock")}
 ARGUMENTS["why"] = ["7", "RUN", "--user-id", "1"]
-ARGUMENTS["monitor"] = ARGUMENTS["feedback"] = ARGUMENTS["timeline"] = ["RUN"]
+ARGUMENTS["console"] = ARGUMENTS["monitor"] = ARGUMENTS["feedback"] = ARGUMENTS["timeline"] = ["RUN"]
 ARGUMENTS |= {command: ["RUN"] for command in GROUPED} | {"stream forget": ["7", "RUN"]}
 ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("build", "refresh")}
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}

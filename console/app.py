@@ -1,0 +1,121 @@
+"""The web application: addresses, the headers of every answer, and every error as a sentence on a page."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from console.form import UserForm
+from console.site import Site
+from console.user_page import Page, user_page
+from ensemble.html_pages import STYLE, html_pages
+from workflows.core.errors import CascadeError
+
+__all__ = ["LOOPBACK", "application"]
+
+HERE = Path(__file__).parent
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+# The pages of the navigation, by their address.
+PAGES = (("/user", "User"),)
+# Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Headers:
+    """Puts HEADERS on every answer; what is not a file of ours is not kept by a browser.
+
+    Args:
+        app: that answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        kept = "max-age=3600" if scope.get("path", "").startswith("/static/") else "no-store"
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = {**HEADERS, "cache-control": kept}
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in named.items()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, sent)
+
+
+def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
+    """The console of a site.
+
+    Args:
+        site: what the pages are of.
+        hosts: names under which it may be asked; another site's name that leads here is refused.
+    """
+    pages = html_pages(HERE / "templates", {"number": _number, "percent": _percent, "count": _count})
+
+    def rendered(page: Page, address: str) -> Response:
+        values = {"pages": PAGES, "address": address, "target": site.target.name, "said": "", **page.values}
+        return HTMLResponse(pages.get_template(page.template).render(values), page.status)
+
+    def shown(made: Callable[[Request], Page]) -> Callable[[Request], Response]:
+        return lambda request: rendered(made(request), request.url.path)
+
+    def failed(request: Request, status: int, sentence: str) -> Response:
+        return rendered(Page("problem.html.j2", {"problem": sentence, "status": status}, status), request.url.path)
+
+    def refused(request: Request, error: Exception) -> Response:
+        return failed(request, 503, str(error))
+
+    def wrong_address(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return failed(request, 404, f"there is no page {request.url.path}; the pages are listed above")
+        return failed(request, error.status_code, error.detail)
+
+    def broken(request: Request, error: Exception) -> Response:
+        traceback.print_exception(error, file=sys.stderr)
+        return failed(request, 500, f"this page is broken ({type(error).__name__}); the terminal says where")
+
+    return Starlette(
+        routes=[
+            Route("/", lambda request: RedirectResponse("/user")),
+            Route("/user", shown(lambda request: user_page(site, UserForm.of(request.query_params)))),
+            Route("/static/pages.css", lambda request: FileResponse(STYLE)),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[Middleware(Headers), Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts])],
+        exception_handlers={CascadeError: refused, HTTPException: wrong_address, Exception: broken},
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g}%"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"

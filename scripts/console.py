@@ -1,0 +1,38 @@
+"""`cascade console`: web pages on what a chain does, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.common import one_sentence_errors
+
+__all__ = ["console"]
+
+
+@one_sentence_errors
+def console(
+    target: Annotated[Path, typer.Argument(help="Run directory or published model repository.")],
+    monitor: Annotated[
+        Path | None, typer.Option("--monitor", metavar="MON", help="Folder of `cascade log collect`.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run that a published version was exported from.")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Folder of live events; else in the run or beside the repository.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on; 0: a free one.")] = 8600,
+) -> None:
+    """Show one user's answer step by step, and what the collector saw, as pages in a browser.
+
+    The chain itself answers here, so that no server is needed; nothing is changed.
+    """
+    from console.serve import console_command
+
+    console_command(target, run=run, events=events, monitor=monitor, host=host, port=port)
+
+
+if __name__ == "__main__":
+    typer.run(console)
