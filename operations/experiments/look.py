@@ -28,7 +28,13 @@ MORE_IS_WORSE = (*SHARES,)
 
 
 class Ratio(msgspec.Struct):
-    """The sample ratio, see `operations.experiments.sample_ratio`."""
+    """The sample ratio, see `operations.experiments.sample_ratio`.
+
+    Attributes:
+        p_value: of this look alone.
+        daily_p: of all looks together.
+        alarm: whether users were lost.
+    """
 
     p_value: float
     daily_p: float
@@ -66,7 +72,8 @@ class Look(msgspec.Struct):
 
     Attributes:
         at: when.
-        users, slates, since_stage, elsewhere, p95_ms: of each variant, see Observed.
+        variants: their names, the control first.
+        users, slates, since_stage, elsewhere, p95_ms: of each variant, see `operations.experiments.observed.Observed`.
         ratio: of the users.
         metric: of each variant but the control.
         guardrails: of each of these, and each guardrail.

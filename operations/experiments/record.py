@@ -53,9 +53,17 @@ class Running(msgspec.Struct):
     """An experiment that runs, see `ensemble.config_experiments.ExperimentConfig`.
 
     Attributes:
-        start: where its range of the layer begins.
-        end: where that ends.
+        name: of it.
+        salt: of the draw of variants.
+        layer: whose users it has a range of.
+        start, end: of that range, in [0, 1].
         variants: the control first.
+        metric, guardrails: what is compared, and what must not get worse.
+        tolerance: how much worse a guardrail may get, relative to the control.
+        stages: shares of the range, one after the other.
+        min_hours, min_exposures: of each stage: hours, and slates of each variant.
+        users: of a variant, at the planned end.
+        alpha: the chance that the interval of the metric is wrong at any look.
         stage: the place in `stages` of the present one; -1: nobody yet.
         stage_since: when it began, in UTC.
         started_at: when the experiment did.
@@ -116,14 +124,25 @@ class Running(msgspec.Struct):
 
 
 class Holdout(msgspec.Struct):
-    """Users who are in no experiment."""
+    """Users who are in no experiment.
+
+    Attributes:
+        salt: of their draw.
+        share: of all users.
+    """
 
     salt: str = "holdout-1"
     share: float = 0.0
 
 
 class Record(msgspec.Struct):
-    """The file."""
+    """The file.
+
+    Attributes:
+        experiments: that run.
+        holdout: users who are in none.
+        format: of the file, which clients read.
+    """
 
     experiments: list[Running] = []
     holdout: Holdout = msgspec.field(default_factory=Holdout)

@@ -16,7 +16,8 @@ def lines(running: Running, taken: Look, history: History) -> Iterator[str]:
     rows = zip(running.variants, taken.users, taken.slates, taken.elsewhere, taken.p95_ms, strict=True)
     for side, users, slates, elsewhere, p95_ms in rows:
         version = f"version {side.version}"
-        words = f"  {side.name}: {version}, {users:,} users, {slates:,} slates, p95 {p95_ms:.3g} ms"
+        words = f"  {side.name}: {version}, {users:,} users, {slates:,} slates"
+        words += f", p95 {p95_ms:.3g} ms" if p95_ms else ""
         if elsewhere:
             words += f", {elsewhere:.1%} of the slates by another version"
         yield words + (f"; withdrawn: {side.withdrawn}" if side.withdrawn else "")
