@@ -8,7 +8,7 @@ UV_VERSION := 0.9.11
 REQUIREMENTS ?= requirements/cpu.txt
 PYTHON_RANGE := >=3.10,<3.12
 
-.PHONY: demo test test-all test-rest test-warehouses test-monitoring setup requirements clean
+.PHONY: demo test test-all test-rest test-warehouses test-monitoring docs setup requirements clean
 
 demo: setup  ## every stage on the simulated shop, then serve, ask, print, stop
 	$(BIN)/cascade demo --config configs/shop.toml --out runs/shop --publish triton_repo
@@ -27,6 +27,9 @@ test-warehouses: setup  ## the tests of Snowflake and BigQuery, with emulators i
 
 test-monitoring: setup  ## the tests of rules and dashboards, with a real Prometheus
 	scripts/monitoring.sh $(BIN)
+
+docs: setup  ## the documentation as a site, build/site/index.html; a link that leads nowhere fails
+	scripts/docs.sh $(UV) $(BIN)
 
 setup: $(VENV)/.ready
 

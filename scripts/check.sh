@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, types, import contract, Dockerfile lint, the light half of the tests on Python 3.12, tests.
+# Lint, types, import contract, Dockerfile lint, documentation, the light half of the tests on Python 3.12, tests.
 # Usage: scripts/check.sh BIN essential|all|rest
 set -euo pipefail
 bin=$1 which=$2
@@ -16,6 +16,7 @@ if [ "$which" != rest ]; then
   step "mypy" "$bin/mypy"
   step "import contract" "$bin/lint-imports"
   step "Dockerfiles" "$bin/hadolint" docker/Dockerfile.*
+  step "documentation" scripts/docs.sh "$bin/../.bootstrap/bin/uv" "$bin"
   step "environments of Python 3.12" scripts/light.sh "$bin/../.bootstrap/bin/uv"
   if [ -f .venv-light/.ready ]; then
     step "the tests that train nothing, on Python 3.12" .venv-light/bin/pytest -m "not slow and not long" @tests/light.txt

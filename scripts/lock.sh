@@ -19,14 +19,16 @@ lock312 serve-py312 --extra serve
 lock312 light-py312 --extra evaluate --extra console --extra test
 # What `make test-warehouses` needs: the drivers beside cpu.txt, and two emulators that fit beside nothing.
 lock warehouses --extra snowflake --extra bigquery --constraint requirements/cpu.txt
-emulator() {
-  local out=$1
-  shift
-  printf '%s\n' "$@" | "$uv" pip compile - --no-config --output-file "requirements/$out.txt" --python-version 3.11 \
+alone() {
+  local out=$1 python=$2
+  shift 2
+  printf '%s\n' "$@" | "$uv" pip compile - --no-config --output-file "requirements/$out.txt" --python-version "$python" \
     --python-platform x86_64-manylinux_2_35 --only-binary :all: --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-header --no-annotate --no-strip-extras --quiet
 }
-emulator fakesnow "fakesnow[server]==0.11.22" snowflake-connector-python==4.8.1
+alone fakesnow 3.11 "fakesnow[server]==0.11.22" snowflake-connector-python==4.8.1
 # Its DuckDB must be the one that the packaged extension is built for.
-emulator bqemulator bqemulator==1.3.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 numpy pandas pyarrow
+alone bqemulator 3.11 bqemulator==1.3.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 numpy pandas pyarrow
+# What builds the documentation, in an environment of its own: the set-up of a run does not wait for it.
+alone docs 3.10 mkdocs-material==9.7.7
 docker/lock.sh "$(realpath "$uv")"
