@@ -17,6 +17,7 @@ from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.request_log import request_log
 from benchmarks.commands.serving import serving
 from benchmarks.commands.signals import signals
+from benchmarks.commands.slate_rules import slate_rules
 from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
 from benchmarks.commands.stream import stream
@@ -28,7 +29,8 @@ __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
-    *(serving, catalogue, preprocess, training, stream, worker, slates, soak, request_log, signals, faults),
+    *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, request_log, signals),
+    faults,
     *(live_quality, goals, why, gate, experiments, ope, document, hm_tables),
 )
 for command in COMMANDS:

@@ -68,7 +68,7 @@ class MarginalRelevance:
         found = cosines(self._vectors, place)
         # In float32, which holds whole numbers up to many times STEP ** -1.
         self._largest = found if self._largest is None else np.maximum(self._largest, found, out=found)
-        self.penalties = np.multiply(self._largest, self._scale, dtype=np.float64)
+        self.penalties = self._largest.astype(np.float64) * self._scale
 
 
 class Determinant:

@@ -35,27 +35,31 @@ class SlateRules:
         self._floors = [_OpenFloor(floor, files[floor.file][rows] & self._free, wanted) for floor in floors]
         self._similarity: Similarity | None = similarity_of(spec.diversity, files, rows)
         self._narrows = bool(self._pins or self._caps or self._floors)
-        self._open = self._opened()
+        self._reopen()
 
     def penalties(self) -> NDArray[np.float64]:
         """float64 [C]; inf for what the place may not show."""
         lost = None if self._similarity is None else self._similarity.penalties
         if not self._narrows:
             return np.zeros(len(self._free)) if lost is None else lost
-        return np.where(self._allowed(), 0.0 if lost is None else lost, np.inf)
+        allowed = self._allowed()
+        if allowed is self._open:
+            return self._shut if lost is None else self._shut + lost
+        return np.where(allowed, 0.0 if lost is None else lost, np.inf)
 
     def take(self, place: int) -> None:
         """The next place shows the candidate at `place`; NO_PLACE: none."""
         self._slot += 1
         if place == NO_PLACE:
             return
-        self._free[place] = self._open[place] = False
+        self._free[place] = False
+        self._close(place)
         for cap in self._caps:
             closed = cap.take(place)
             if closed is not None:
-                self._open &= ~closed
+                self._close(closed)
         if any(cap.top == self._slot for cap in self._caps):
-            self._open = self._opened()
+            self._reopen()
         for floor in self._floors:
             floor.take(place)
         if self._similarity is not None and self._slot < self._wanted:
@@ -71,12 +75,15 @@ class SlateRules:
         allowed = self._open if self._open.any() else self._given_way()
         return self._with_floors(allowed) if self._floors else allowed
 
-    def _opened(self) -> NDArray[np.bool_]:
-        """What is free, is pinned to no later place and is not one too many for a cap."""
-        opened = self._free.copy()
+    def _reopen(self) -> None:
+        """Find what is free, is pinned to no later place and is not one too many for a cap."""
+        self._open = self._free.copy()
         for also in self._bounds():
-            opened &= also
-        return opened
+            self._open &= also
+        self._shut = np.where(self._open, 0.0, np.inf)
+
+    def _close(self, places: int | NDArray[np.bool_]) -> None:
+        self._open[places], self._shut[places] = False, np.inf
 
     def _given_way(self) -> NDArray[np.bool_]:
         """Where nothing is open: each bound in its turn, as long as something is left."""
