@@ -14,6 +14,7 @@ from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
 from scripts.experiment import experiment
 from scripts.export import export
+from scripts.export_send_gate import export_send_gate
 from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
@@ -56,7 +57,7 @@ COMMANDS = (
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, console, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
-    *(simulate, train_send_gate, notify, tables, doctor, demo),
+    *(simulate, train_send_gate, export_send_gate, notify, tables, doctor, demo),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -113,6 +113,7 @@ COMMANDS: Mapping[str, Needs] = {
     "monitor": Needs("evaluate", ("tables", "measuring", "runtime")),
     "simulate": Needs("evaluate", ("tables", "measuring")),
     "train-send-gate": Needs("evaluate", ("tables",)),
+    "export-send-gate": Needs("export", ("tables",)),
     "notify": Needs("evaluate", ("tables",)),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),

@@ -53,8 +53,8 @@ def notify(
     section = load_overrides(overrides, config).send_gate.notify
     try:
         at = datetime.fromtimestamp(instant(now.encode()) / 1e9, timezone.utc) if now else datetime.now(timezone.utc)
-    except BadRequest as error:
-        raise DataError(f"--now {now}: {error}") from None
+    except BadRequest:
+        raise DataError(f"--now {now!r} is no time; expected one such as 2026-03-01T09:00:00Z") from None
     learnt = load_gate(gate)
     batch = read_candidates(candidates, learnt.encoding.names)
     off = read_opted_out(opted_out) if opted_out is not None else None

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from runtime.spec import Tensor
 
-__all__ = ["EnsembleStep", "ensemble_config", "events_config", "onnx_config", "python_config", "served_version"]
+__all__ = [
+    "EnsembleStep",
+    "ensemble_config",
+    "events_config",
+    "gate_config",
+    "onnx_config",
+    "python_config",
+    "served_version",
+]
 
 VERSION_LINE = "version_policy { specific { versions: [ %d ] } }"
 TRITON_TYPES = {"BYTES": "TYPE_STRING"}
@@ -69,6 +77,24 @@ def events_config(
             "# No queue delay: the events that wait while a commit is on its way to the disk are the next commit.",
             "dynamic_batching { }",
             "# One process writes the log.",
+            "instance_group [ { kind: KIND_CPU count: 1 } ]",
+            "",
+        ]
+    )
+
+
+def gate_config(
+    name: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> str:
+    """The Python-backend model that decides whether a notification is worth sending."""
+    return "\n".join(
+        [
+            *_head(name, version, max_batch_size),
+            'backend: "python"',
+            *_tensors("input", inputs),
+            *_tensors("output", outputs),
+            "# Each request is answered for itself; those that wait meet in one call.",
+            "dynamic_batching { }",
             "instance_group [ { kind: KIND_CPU count: 1 } ]",
             "",
         ]

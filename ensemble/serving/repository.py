@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ensemble.variants import variant_versions
 from runtime.blocked import BLOCKED_FILE
+from runtime.send_gate.spec import GATE_MODEL
 from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.log.errors import LogError
@@ -24,6 +25,7 @@ __all__ = [
     "blocked_file",
     "events_folder",
     "find_repository",
+    "has_send_gate",
     "is_of_another_log",
     "served_file",
     "served_number",
@@ -81,6 +83,11 @@ def blocked_file(repository: Path) -> Path:
 def takes_events(repository: Path) -> bool:
     """Whether a repository has the model that takes in live events."""
     return (repository / EVENTS_MODEL / "config.pbtxt").is_file()
+
+
+def has_send_gate(repository: Path) -> bool:
+    """Whether a repository has the model that decides on notifications."""
+    return (repository / GATE_MODEL / "config.pbtxt").is_file()
 
 
 def is_of_another_log(repository: Path, events: Path) -> bool:
@@ -155,7 +162,9 @@ def _verify(folder: Path, given: Path) -> None:
 def _served_manifests(folder: Path, outer: Path | None) -> Iterator[Path]:
     """Folders of a published repository with a manifest of their own, without the versions that are not served."""
     served = {_served(folder, MODEL_NAME), *map(str, variant_versions(folder))}
-    versioned = {MODEL_NAME: served, EVENTS_MODEL: {_served(folder, EVENTS_MODEL)} if takes_events(folder) else set()}
+    there = {EVENTS_MODEL: takes_events(folder), GATE_MODEL: has_send_gate(folder)}
+    beside = {model: {_served(folder, model)} if is_there else set() for model, is_there in there.items()}
+    versioned = {MODEL_NAME: served, **beside}
     for path in sorted(folder.rglob(MANIFEST_NAME)):
         parts = path.relative_to(folder).parts[:-1]
         hidden = any(part.startswith(".") for part in parts)

@@ -20,7 +20,7 @@ from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_
 from ensemble.serving.binary import TritonBinary, find_triton, server_environment
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, reserve_ports
-from ensemble.serving.repository import MODEL_NAME, blocked_file, takes_events
+from ensemble.serving.repository import MODEL_NAME, blocked_file, has_send_gate, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.workspace import link, make_workspace
@@ -28,6 +28,7 @@ from ensemble.variants import variant_models
 from runtime.blocked import BLOCKED_VARIABLE
 from runtime.log.folder import FOLDER_VARIABLE as LOG_VARIABLE
 from runtime.log.folder import LogSettings
+from runtime.send_gate.spec import GATE_MODEL
 from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
@@ -96,6 +97,8 @@ class TritonServer(Endpoints):
             own = {STORE_VARIABLE: store, SOURCE_VARIABLE: source}
             self._live = {**own, FOLDER_VARIABLE: str(events.absolute()), KEY_VARIABLE: events_key}
             self._models.append(EVENTS_MODEL)
+        if has_send_gate(repository):
+            self._models.append(GATE_MODEL)
         self._logs = request_log is not None
         # A server that is not asked to log does not, whatever this process was told.
         self._live |= request_log.variables() if request_log else {LOG_VARIABLE: ""}

@@ -12,7 +12,6 @@ __all__ = ["NotifyConfig", "PushCap", "SendGateConfig"]
 
 Discount = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 Explored = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-QuietHours = Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")]
 
 
 class PushCap(Section, frozen=True):
@@ -46,7 +45,7 @@ class NotifyConfig(Section, frozen=True):
     price_step: Positive = 0.3
     explore: Explored = 0.1
     caps: tuple[PushCap, ...] = (PushCap(pushes=1),)
-    quiet_hours: QuietHours = ""
+    quiet_hours: str = ""
     time_zone: str = "UTC"
 
 

@@ -16,81 +16,114 @@ from numpy.typing import NDArray
 
 from models.send_gate.heads import fit_ridge
 
-__all__ = ["TERMS", "Effects", "fit_effects", "terms"]
+__all__ = ["Z95", "Effects", "Evidence", "fit_effects", "robust_mean"]
 
 Floats = NDArray[np.float64]
-TERMS = ("constant", "open", "open, would not have come", "opt-out")
 NUM_FOLDS = 2
 PENALTY = 50.0
 Z95 = 1.959964
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Decisions that chance made, and what followed, R of them.
+
+    Attributes:
+        inputs: [R, F], for the mean return of a state.
+        priced: [R, 4], see `runtime.send_gate.arithmetic.terms`.
+        sent: bool [R].
+        propensity: of sending, [R], inside (0, 1).
+        returns: [R], discounted active days from the decision on.
+        users: int [R].
+    """
+
+    inputs: Floats
+    priced: Floats
+    sent: NDArray[np.bool_]
+    propensity: Floats
+    returns: Floats
+    users: NDArray
+
+    def surprise(self) -> Floats:
+        """By how much an action was not to be expected, [R]."""
+        return np.asarray(self.sent - self.propensity)
+
+    def residual(self) -> Floats:
+        """What the state does not explain of the returns, [R], by a fit to the other users' decisions."""
+        _, user = np.unique(self.users, return_inverse=True)
+        mean = np.empty(len(self.returns))
+        for fold in range(NUM_FOLDS):
+            own = user % NUM_FOLDS == fold
+            mean[own] = self.inputs[own] @ fit_ridge(self.inputs[~own], self.returns[~own], PENALTY)
+        return self.returns - mean
 
 
 class Effects(msgspec.Struct, frozen=True):
     """The price list of a push.
 
     Attributes:
-        prices: of TERMS, in order: discounted active days.
-        errors: their standard errors, by user.
-        mean: what a push is worth on average by these prices.
-        robust, robust_error: the same without a model of who gains, with its standard error by user: by inverse
-            probabilities, of what the state does not explain of the returns.
+        prices: of `runtime.send_gate.arithmetic.TERMS`, in order: discounted active days.
+        covariance: of their errors, by user.
+        mean_terms: what is priced, on average over the decisions that the prices were learnt from.
+        robust, robust_error: what a push is worth on average there without a model of who gains, with its standard
+            error by user: by inverse probabilities, of what the state does not explain of the returns.
     """
 
     prices: list[float]
-    errors: list[float]
-    mean: float
+    covariance: list[list[float]]
+    mean_terms: list[float]
     robust: float
     robust_error: float
+
+    @property
+    def mean(self) -> float:
+        """What a push is worth on average by these prices."""
+        return float(np.dot(self.prices, self.mean_terms))
+
+    @property
+    def errors(self) -> list[float]:
+        """Standard errors of the prices."""
+        return [float(np.sqrt(row[place])) for place, row in enumerate(self.covariance)]
 
     @property
     def agrees(self) -> bool:
         """Whether the mean effect by the prices lies in the 95% interval of the other one."""
         return abs(self.mean - self.robust) <= Z95 * self.robust_error
 
+    def error_of_mean(self, mean_terms: Floats) -> float:
+        """The standard error of what a push is worth on average elsewhere, where these are the mean terms [4]."""
+        return float(np.sqrt(mean_terms @ np.asarray(self.covariance) @ mean_terms))
 
-def terms(opens: Floats, opts_out: Floats, visits: Floats) -> Floats:
-    """What a push is priced by, float64 [R, 4], of the heads' probabilities [R]: open; opt out once unopened; come."""
-    return np.stack([np.ones_like(opens), opens, opens * (1.0 - visits), (1.0 - opens) * opts_out], axis=1)
 
-
-def fit_effects(
-    inputs: Floats, priced: Floats, sent: NDArray[np.bool_], propensity: Floats, returns: Floats, users: NDArray
-) -> Effects:
-    """Prices of a push by least squares on what chance decided.
-
-    Args:
-        inputs: [R, F], for the mean return of a state, fitted on the other users' decisions.
-        priced: [R, 4], see `terms`.
-        sent: bool [R].
-        propensity: of sending, [R], inside (0, 1).
-        returns: [R], discounted active days from the decision on.
-        users: int [R].
-    """
-    _, user = np.unique(users, return_inverse=True)
-    mean = np.empty(len(returns))
-    for fold in range(NUM_FOLDS):
-        own = user % NUM_FOLDS == fold
-        mean[own] = inputs[own] @ fit_ridge(inputs[~own], returns[~own], PENALTY)
-    residual, surprise = returns - mean, sent - propensity
-    design = surprise[:, None] * priced
+def fit_effects(evidence: Evidence) -> Effects:
+    """Prices of a push by least squares on what chance decided."""
+    residual, surprise = evidence.residual(), evidence.surprise()
+    design = surprise[:, None] * evidence.priced
     prices, *_ = np.linalg.lstsq(design, residual, rcond=None)
     bread = np.linalg.pinv(design.T @ design)
-    scores = _by_user(design * (residual - design @ prices)[:, None], user)
-    errors = np.sqrt(np.diag(bread @ (scores.T @ scores) @ bread))
-    single = surprise / (propensity * (1.0 - propensity)) * residual
-    robust = float(single.mean())
-    spread = _by_user((single - robust)[:, None], user)
-    return Effects(
-        prices.tolist(),
-        errors.tolist(),
-        float((priced @ prices).mean()),
-        robust,
-        float(np.sqrt((spread**2).sum()) / len(single)),
-    )
+    scores = _by_user(design * (residual - design @ prices)[:, None], evidence.users)
+    covariance = bread @ (scores.T @ scores) @ bread
+    robust, robust_error = robust_mean(evidence, residual, np.zeros(len(residual)))
+    return Effects(prices.tolist(), covariance.tolist(), evidence.priced.mean(axis=0).tolist(), robust, robust_error)
 
 
-def _by_user(values: Floats, user: NDArray[np.int64]) -> Floats:
+def robust_mean(evidence: Evidence, residual: Floats, effect: Floats) -> tuple[float, float]:
+    """What a push is worth on average, right whatever the effect is taken for, and its standard error by user.
+
+    Args:
+        evidence: decisions.
+        residual: see `Evidence.residual`, [R].
+        effect: of each push by a model, [R], which was not learnt from these users; 0 for none.
+    """
+    surprise, propensity = evidence.surprise(), evidence.propensity
+    single = effect + surprise / (propensity * (1.0 - propensity)) * (residual - surprise * effect)
+    mean = float(single.mean())
+    spread = _by_user((single - mean)[:, None], evidence.users)
+    return mean, float(np.sqrt((spread**2).sum()) / len(single))
+
+
+def _by_user(values: Floats, users: NDArray) -> Floats:
     """Sums over the rows of each user, [U, K]."""
+    _, user = np.unique(users, return_inverse=True)
     sums = np.zeros((int(user.max()) + 1, values.shape[1]))
     np.add.at(sums, user, values)
     return sums

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.errors import BadRequest
+from runtime.send_gate.arithmetic import inputs_of, raw_inputs
 from workflows.core.errors import DataError
 
 __all__ = ["Encoding", "fit_encoding"]
@@ -53,8 +55,10 @@ class Encoding(msgspec.Struct, frozen=True):
         Raises:
             DataError: a column is missing, or holds what is no finite number.
         """
-        raw = _raw(self, columns)
-        return np.concatenate([np.ones((len(raw), 1)), (raw - self.mean) / self.scale], axis=1)
+        try:
+            return inputs_of(self, columns)
+        except BadRequest as error:
+            raise DataError(str(error)) from None
 
 
 def fit_encoding(columns: Mapping[str, NDArray], alone: Sequence[str] = ()) -> Encoding:
@@ -78,34 +82,11 @@ def fit_encoding(columns: Mapping[str, NDArray], alone: Sequence[str] = ()) -> E
         elif found[0] >= 0:
             logged.append(name)
     encoding = Encoding(list(columns), kinds, logged, [name for name in alone if name in columns], [], [])
-    raw = _raw(encoding, columns)
+    raw = raw_inputs(encoding, columns)
     spread = raw.std(axis=0)
     return msgspec.structs.replace(
         encoding, mean=raw.mean(axis=0).tolist(), scale=np.where(spread > LEAST_SPREAD, spread, 1.0).tolist()
     )
-
-
-def _raw(encoding: Encoding, columns: Mapping[str, NDArray]) -> Floats:
-    single: list[Floats] = []
-    crossed: list[tuple[str, Floats]] = []
-    for name in encoding.names:
-        if name not in columns:
-            raise DataError(f"decisions lack the column {name!r}, which the send gate reads")
-        values = _finite(name, columns[name])
-        if name in encoding.kinds:
-            made = [(values == kind).astype(np.float64) for kind in encoding.kinds[name]]
-        else:
-            made = [np.log1p(np.maximum(values, 0.0)) if name in encoding.logged else values]
-        single += made
-        if name not in encoding.alone:
-            crossed += [(name, one) for one in made]
-    products = [
-        one * other
-        for place, (name, one) in enumerate(crossed)
-        for name_of_other, other in crossed[place:]
-        if name != name_of_other or name not in encoding.kinds
-    ]
-    return np.stack([*single, *products], axis=1)
 
 
 def _finite(name: str, given: NDArray) -> Floats:

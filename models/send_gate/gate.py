@@ -9,21 +9,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.send_gate.check import Check, check, held_out
 from models.send_gate.config import SendGateConfig
-from models.send_gate.effects import Effects, fit_effects, terms
+from models.send_gate.effects import Effects, Evidence, fit_effects
 from models.send_gate.encoding import Encoding, fit_encoding
-from models.send_gate.heads import chance, fit_logistic
+from models.send_gate.heads import fit_logistic
 from models.send_gate.log import PushLog
+from runtime.errors import BadRequest
+from runtime.send_gate.arithmetic import HEADS, advantage, chance, terms
 from workflows.core.errors import ArtefactError, DataError
 
 __all__ = ["GATE_FILE", "SendGate", "learn", "load_gate"]
 
 Floats = NDArray[np.float64]
 GATE_FILE = "send_gate.json"
-FORMAT_VERSION = 1
-HEADS = ("open", "opt_out", "visit")
+FORMAT_VERSION = 2
 # Opt-outs are rare: their head is held closer to its mean.
 PENALTIES = {"open": 3.0, "opt_out": 30.0, "visit": 3.0}
+
+LEAST_USERS = 5
 
 
 class SendGate(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +39,9 @@ class SendGate(msgspec.Struct, frozen=True, kw_only=True):
         heads: "open" (a push is opened), "opt_out" (an unopened one makes the user turn notifications off), "visit"
             (the user comes without one) -> weights of the inputs.
         effects: what a push is priced by.
+        check: of them, on users who were held out.
         gap: what it is worth after the horizon that a user can still be reached, discounted active days.
-        num_decisions, num_users: of the log.
+        num_decisions, num_users: of the log, without those who were held out.
         config: the section that it was learnt with.
     """
 
@@ -44,6 +49,7 @@ class SendGate(msgspec.Struct, frozen=True, kw_only=True):
     encoding: Encoding
     heads: dict[str, list[float]]
     effects: Effects
+    check: Check
     gap: float
     num_decisions: int
     num_users: int
@@ -58,9 +64,10 @@ class SendGate(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             DataError: a column is missing, or holds what is no finite number.
         """
-        inputs = self.encoding.inputs(columns)
-        chances = [chance(inputs, np.asarray(self.heads[name])) for name in HEADS]
-        return np.asarray(terms(*chances) @ np.asarray(self.effects.prices))
+        try:
+            return advantage(self.encoding, self.heads, self.effects.prices, columns)[0]
+        except BadRequest as error:
+            raise DataError(str(error)) from None
 
     def save(self, folder: Path) -> None:
         """Write `folder`/send_gate.json."""
@@ -87,7 +94,7 @@ def load_gate(folder: Path) -> SendGate:
 
 
 def learn(log: PushLog, config: SendGateConfig) -> SendGate:
-    """Learn heads and prices from a log.
+    """Learn heads and prices from a log, and check them on users of it who are held out.
 
     Args:
         log: what was decided, and what followed.
@@ -97,38 +104,56 @@ def learn(log: PushLog, config: SendGateConfig) -> SendGate:
         DataError: too few decisions, too short a log, or an outcome that never happened.
     """
     _check(log, config)
-    encoding = fit_encoding(log.features, config.alone)
-    inputs = encoding.inputs(log.features)
-    unopened = log.sent & ~log.opened
+    is_held = held_out(len(log.active))
+    others, held = log.of_users(~is_held), log.of_users(is_held)
+    encoding = fit_encoding(others.features, config.alone)
+    inputs = encoding.inputs(others.features)
+    unopened = others.sent & ~others.opened
     of_head = {
-        "open": (log.sent, log.opened),
-        "opt_out": (unopened, log.opted_out),
-        "visit": (~log.sent, log.visited),
+        "open": (others.sent, others.opened),
+        "opt_out": (unopened, others.opted_out),
+        "visit": (~others.sent, others.visited),
     }
-    weights = {
+    heads = {
         name: fit_logistic(inputs[rows], labels[rows], PENALTIES[name]) for name, (rows, labels) in of_head.items()
     }
-    gap = _gap(log, config.discount)
+    gap = _gap(others, config.discount)
+    effects = fit_effects(_evidence(others, inputs, heads, config, gap))
+    return SendGate(
+        encoding=encoding,
+        heads={name: values.tolist() for name, values in heads.items()},
+        effects=effects,
+        check=check(effects, _evidence(held, encoding.inputs(held.features), heads, config, gap)),
+        gap=gap,
+        num_decisions=len(others.day),
+        num_users=len(others.active),
+        config=config,
+    )
+
+
+def _evidence(
+    log: PushLog, inputs: Floats, heads: Mapping[str, Floats], config: SendGateConfig, gap: float
+) -> Evidence:
+    """The decisions that the horizon follows.
+
+    Raises:
+        DataError: too few users have one.
+    """
     returns = _returns(log, config, gap)
     early = log.day < returns.shape[1]
-    inputs = inputs[early]
-    chances = [chance(inputs, weights[name]) for name in HEADS]
-    effects = fit_effects(
-        inputs,
+    if len(np.unique(log.user[early])) < LEAST_USERS:
+        raise DataError(
+            f"only {len(np.unique(log.user[early])):,} of the users who were held out have a decision that "
+            f"send_gate.horizon_days = {config.horizon_days} follow; log more users, or longer"
+        )
+    chances = [chance(inputs[early], heads[name]) for name in HEADS]
+    return Evidence(
+        inputs[early],
         terms(*chances),
         log.sent[early],
         log.propensity[early],
         returns[log.user[early], log.day[early]],
         log.user[early],
-    )
-    return SendGate(
-        encoding=encoding,
-        heads={name: values.tolist() for name, values in weights.items()},
-        effects=effects,
-        gap=gap,
-        num_decisions=len(log.day),
-        num_users=len(log.active),
-        config=config,
     )
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chance", "fit_logistic", "fit_ridge"]
+from runtime.send_gate.arithmetic import chance
+
+__all__ = ["fit_logistic", "fit_ridge"]
 
 Floats = NDArray[np.float64]
 MAX_STEPS, MAX_HALVINGS, ENOUGH, BLOCK_ROWS = 50, 30, 1e-6, 50_000
-
-
-def chance(inputs: Floats, weights: Floats) -> Floats:
-    """Probabilities, float64 [R], of inputs [R, F]."""
-    found: Floats = 0.5 * (1.0 + np.tanh(0.5 * (inputs @ weights)))
-    return found
 
 
 def fit_logistic(inputs: Floats, labels: NDArray, penalty: float) -> Floats:

@@ -49,6 +49,19 @@ class PushLog(msgspec.Struct, frozen=True):
     active: NDArray[np.bool_]
     reachable: NDArray[np.bool_]
 
+    def of_users(self, chosen: NDArray[np.bool_]) -> PushLog:
+        """The same of some users, bool [U]."""
+        rows = chosen[self.user]
+        taken = {name: getattr(self, name)[rows] for name in ("day", "sent", "opened", "visited", "opted_out")}
+        return PushLog(
+            features={name: values[rows] for name, values in self.features.items()},
+            user=(np.cumsum(chosen) - 1)[self.user[rows]],
+            propensity=self.propensity[rows],
+            active=self.active[chosen],
+            reachable=self.reachable[chosen],
+            **taken,
+        )
+
 
 def read_push_log(folder: Path, features: Sequence[str] = ()) -> PushLog:
     """Read decisions and days of a folder.

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from operations.notify.pace import Allowance
-from runtime.explore import mixed, uniform
+from runtime.send_gate.coin import Decided, coins
+from runtime.send_gate.coin import decide as decide_free
 
-__all__ = ["REASONS", "Decided", "coins", "decide", "within_room"]
+__all__ = ["BUDGET", "decide", "within_room"]
 
 Floats = NDArray[np.float64]
-# Why a candidate is sent or held; all but the last four are hard rules, whose decisions have probability 0.
-REASONS = ("opted_out", "quiet_hours", "cap", "budget", "worth", "not_worth", "price", "explored")
-WHICH, EXPLORES = 1, 2
-
-
-class Decided(NamedTuple):
-    """What was decided of N candidates.
-
-    Attributes:
-        sent: bool [N].
-        propensity: float64 [N], with which each was to be sent.
-        reason: str [N], of REASONS.
-    """
-
-    sent: NDArray[np.bool_]
-    propensity: Floats
-    reason: NDArray
+BUDGET = "budget"
 
 
 def within_room(users: NDArray, room: NDArray[np.int64], advantage: Floats, free: NDArray[np.bool_]) -> NDArray:
@@ -54,12 +36,6 @@ def within_room(users: NDArray, room: NDArray[np.int64], advantage: Floats, free
     return found
 
 
-def coins(ids: NDArray) -> NDArray[np.uint64]:
-    """A number of each decision_id that is as good as drawn, uint64 [N]: whoever decides again decides the same."""
-    digests = b"".join(hashlib.blake2b(str(one).encode(), digest_size=8).digest() for one in ids)
-    return np.frombuffer(digests, "<u8").astype(np.uint64)
-
-
 def decide(ids: NDArray, advantage: Floats, held: NDArray, price: float, allowed: Allowance, explore: float) -> Decided:
     """Decide on candidates.
 
@@ -73,11 +49,6 @@ def decide(ids: NDArray, advantage: Floats, held: NDArray, price: float, allowed
     """
     free = held == ""
     if allowed.left == 0:
-        held, free = np.where(free, "budget", held), np.zeros(len(held), bool)
-    coin, keys = allowed.coin(int(free.sum())), coins(ids)
-    worth = advantage > price
-    explored = uniform(mixed(keys, EXPLORES)) < explore
-    propensity = np.where(free, explore * coin + (1.0 - explore) * worth, 0.0)
-    sent = free & np.where(explored, uniform(mixed(keys, WHICH)) < coin, worth)
-    greedy = np.where(worth, "worth", np.where(advantage > 0, "price", "not_worth"))
-    return Decided(sent, propensity, np.where(free, np.where(explored, "explored", greedy), held))
+        held, free = np.where(free, BUDGET, held), np.zeros(len(held), bool)
+    found = decide_free(coins(map(str, ids)), advantage, price, explore, allowed.coin(int(free.sum())))
+    return Decided(free & found.sent, np.where(free, found.propensity, 0.0), np.where(free, found.reason, held))

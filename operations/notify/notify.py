@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.send_gate.config import NotifyConfig
 from models.send_gate.gate import SendGate
 from operations.notify.candidates import Candidates
-from operations.notify.decide import Decided, decide, within_room
+from operations.notify.decide import decide, within_room
 from operations.notify.folder import (
     DECISIONS,
     FRESH,
@@ -28,6 +28,7 @@ from operations.notify.folder import (
 )
 from operations.notify.pace import Pace, allowance, moved, price_of_batch
 from operations.notify.rules import Clocks, is_quiet, local_day, room
+from runtime.send_gate.coin import Decided
 from workflows.core.disk import writing
 from workflows.core.errors import DataError
 from workflows.core.lock import hold

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.send_gate.config import NotifyConfig
+from runtime.send_gate.coin import FAIR
 
 __all__ = ["Allowance", "Pace", "allowance", "moved", "price_of_batch"]
 
 DAY_US = 86_400 * 10**6
-FAIR = 0.5
 
 
 class Pace(msgspec.Struct, frozen=True):

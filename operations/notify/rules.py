@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,6 +16,8 @@ from workflows.core.errors import ConfigError, DataError
 __all__ = ["EPOCH", "Clocks", "is_quiet", "local_day", "room"]
 
 EPOCH = datetime(1970, 1, 1).toordinal()
+CLOCK = r"([01]\d|2[0-3]):([0-5]\d)"
+QUIET_HOURS = re.compile(f"{CLOCK}-{CLOCK}", re.ASCII)
 UNLIMITED = np.iinfo(np.int64).max
 
 
@@ -59,15 +62,16 @@ def is_quiet(minutes: NDArray[np.int64], quiet_hours: str) -> NDArray[np.bool_]:
         quiet_hours: of the config; its end is outside.
 
     Raises:
-        ConfigError: they begin and end at once.
+        ConfigError: they are no two different times.
     """
     if not quiet_hours:
         return np.zeros(len(minutes), bool)
-    begin, end = (int(one[:2]) * 60 + int(one[3:]) for one in quiet_hours.split("-"))
+    found = QUIET_HOURS.fullmatch(quiet_hours)
+    begin, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])) if found else (0, 0)
     if begin == end:
         raise ConfigError(
-            f"config: send_gate.notify.quiet_hours: {quiet_hours!r} begins and ends at once; give two different times, "
-            "or nothing for no quiet hours"
+            "config: send_gate.notify.quiet_hours: expected two different times such as 22:00-08:00, got "
+            f"{quiet_hours!r}"
         )
     if begin < end:
         return np.asarray((minutes >= begin) & (minutes < end))

@@ -96,7 +96,7 @@ def test_the_locked_requirements_are_those_asked_for_and_all_are_hashed(name: st
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
-@pytest.mark.parametrize("models", [["cascade"], ["cascade", "cascade_events"]])
+@pytest.mark.parametrize("models", [["cascade"], ["cascade", "cascade_events"], ["cascade", "cascade_gate"]])
 @pytest.mark.parametrize("logs", [False, True])
 def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(
     tmp_path: Path, models: list[str], logs: bool

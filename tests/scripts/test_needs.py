@@ -59,6 +59,7 @@ ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--u
 ARGUMENTS["log import"] = ["RUN", "--out", "RUN"]
 ARGUMENTS["simulate"] = []
 ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
+ARGUMENTS["export-send-gate"] = ["gate", "--publish", "RUN"]
 ARGUMENTS["notify"] = ["gate", "--candidates", "today.parquet", "--log", "log"]
 ARGUMENTS["replay"] = ["RUN", "--last", "1"]
 ARGUMENTS["shadow"] = ["RUN", "--run", "RUN"]

@@ -137,7 +137,7 @@ def _blank(
         stage=stage,
         fingerprint=fingerprint,
         created_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        versions=dict(_versions()),
+        versions=package_versions(),
         config=config,
         files=[],
         info=info,
@@ -145,12 +145,13 @@ def _blank(
     )
 
 
-def _versions() -> Iterator[tuple[str, str]]:
+def package_versions() -> dict[str, str]:
+    """Packages that artefacts depend on -> their versions here."""
+    found = {}
     for package in VERSIONED_PACKAGES:
-        try:
-            yield package, importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _recover(run: Run, stage: str) -> None:

@@ -3,13 +3,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from models.send_gate.check import Check, check
 from models.send_gate.config import SendGateConfig
-from models.send_gate.effects import fit_effects
+from models.send_gate.effects import Evidence, fit_effects
 from models.send_gate.encoding import fit_encoding
 from models.send_gate.gate import GATE_FILE, learn, load_gate
-from models.send_gate.heads import chance, fit_logistic
+from models.send_gate.heads import fit_logistic
 from models.send_gate.log import read_push_log
 from models.send_gate.say import lines, refuse_contradiction
+from runtime.send_gate.arithmetic import chance
 from tests.models.send_gate.made import write_log
 from workflows.core.errors import ArtefactError, DataError
 
@@ -47,8 +49,8 @@ def test_kinds_become_flags_and_sizes_their_products():
         encoding.inputs({**columns, "score": np.array([1.0, np.nan, 2, 3])})
 
 
-def made_effects(seed, wrong_by=0.0):
-    """Returns with planted prices, and probabilities that are logged wrongly by so much."""
+def made_evidence(seed, wrong_by=0.0):
+    """Returns with planted prices, probabilities that are logged wrongly by so much; and the planted mean effect."""
     rng = np.random.default_rng(seed)
     users = np.repeat(np.arange(2_000), 10)
     state = rng.normal(size=len(users)) + rng.normal(size=2_000)[users]
@@ -60,7 +62,13 @@ def made_effects(seed, wrong_by=0.0):
     sent = rng.random(len(users)) < propensity
     returns = 5 + 2 * state + sent * (priced @ [-0.3, 0.5, 1.0, -2.0]) + rng.normal(size=len(users))
     logged = np.clip(propensity + wrong_by * np.sign(state), 0.05, 0.95)
-    return fit_effects(inputs, priced, sent, logged, returns, users), float((priced @ [-0.3, 0.5, 1.0, -2.0]).mean())
+    evidence = Evidence(inputs, priced, sent, logged, returns, users)
+    return evidence, float((priced @ [-0.3, 0.5, 1.0, -2.0]).mean())
+
+
+def made_effects(seed, wrong_by=0.0):
+    evidence, mean = made_evidence(seed, wrong_by)
+    return fit_effects(evidence), mean
 
 
 def test_prices_are_found_within_their_errors():
@@ -96,11 +104,39 @@ def test_the_learnt_gate_holds_what_loses_users_and_survives_its_file(tmp_path):
     refuse_contradiction(gate)
 
 
-def test_a_gate_that_contradicts_what_chance_decided_is_refused(tmp_path):
+def test_the_check_on_held_out_users_is_wrong_as_often_as_it_says_and_finds_a_bias():
+    found = [check(made_effects(seed)[0], made_evidence(1_000 + seed)[0]) for seed in range(60)]
+    # 5% of right gates are refused: of 60, more than 9 once in 1,000 times.
+    assert sum(not one.agrees for one in found) <= 9
+    spread = np.std([one.mean - one.robust for one in found])
+    assert 0.7 < spread / np.mean([one.half_width / 1.96 for one in found]) < 1.4
+    effects, other = made_effects(0)[0], made_evidence(1_000)[0]
+    biased = [effects.prices[0] - 2.5 * found[0].half_width, *effects.prices[1:]]
+    assert not check(msgspec.structs.replace(effects, prices=biased), other).agrees
+
+
+def test_the_doubly_robust_mean_is_right_and_narrower_where_the_model_is_right():
+    evidence, mean = made_evidence(3)
+    effects = made_effects(4)[0]
+    right = check(effects, evidence)
+    assert abs(right.robust - mean) < 3 * right.robust_error
+    wrong = check(msgspec.structs.replace(effects, prices=[2.0, 0.0, 0.0, 0.0]), evidence)
+    assert abs(wrong.robust - mean) < 3 * wrong.robust_error
+    assert right.robust_error < wrong.robust_error
+
+
+@pytest.mark.parametrize("where", ["held out", "it learnt from"])
+def test_a_gate_that_contradicts_what_chance_decided_is_refused(tmp_path, where):
     gate = learn(read_push_log(write_log(tmp_path / "log")), SMALL)
-    biased = msgspec.structs.replace(gate.effects, mean=gate.effects.robust - 2.5 * gate.effects.robust_error)
-    with pytest.raises(DataError, match="lies outside what chance decided says"):
-        refuse_contradiction(msgspec.structs.replace(gate, effects=biased))
+    refuse_contradiction(gate)
+    replace = msgspec.structs.replace
+    if where == "held out":
+        gate = replace(gate, check=Check(0.1, 0.01, 0.0, 0.03, 50, 900))
+    else:  # as in a file that somebody has edited
+        cheaper = [gate.effects.prices[0] - 2.5 * gate.effects.robust_error, *gate.effects.prices[1:]]
+        gate = replace(gate, effects=replace(gate.effects, prices=cheaper))
+    with pytest.raises(DataError, match=f"{where}.* lies outside what chance decided says"):
+        refuse_contradiction(gate)
 
 
 def test_logs_that_teach_nothing_are_refused(tmp_path):

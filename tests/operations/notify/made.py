@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.send_gate.check import Check
 from models.send_gate.config import SendGateConfig
 from models.send_gate.effects import Effects
 from models.send_gate.encoding import Encoding
@@ -21,7 +22,8 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 GATE = SendGate(
     encoding=Encoding(["score"], {}, [], [], [0.0, 0.0], [1.0, 1.0]),
     heads={"open": [0.0, 1.0, 0.0], "opt_out": [0.0, 0.0, 0.0], "visit": [0.0, 0.0, 0.0]},
-    effects=Effects([-0.5, 1.0, 0.0, 0.0], [0.0] * 4, 0.0, 0.0, 0.1),
+    effects=Effects([-0.5, 1.0, 0.0, 0.0], [[0.0] * 4] * 4, [1.0, 0.5, 0.0, 0.0], 0.0, 0.1),
+    check=Check(0.0, 0.1, 0.0, 0.1, 1, 1),
     gap=1.0,
     num_decisions=1,
     num_users=1,

@@ -118,8 +118,9 @@ def test_each_user_has_a_clock():
         Clocks(datetime.now(timezone.utc), np.array(["Mars"]), config)
     with pytest.raises(ConfigError, match=r"send_gate\.notify\.time_zone: '\.\./etc' is no time zone"):
         Clocks(datetime.now(timezone.utc), np.array([""]), NotifyConfig(time_zone="../etc"))
-    with pytest.raises(ConfigError, match="begins and ends at once"):
-        is_quiet(np.zeros(1, np.int64), "08:00-08:00")
+    for hours in ("08:00-08:00", "22-8", "22:00-24:00"):
+        with pytest.raises(ConfigError, match="expected two different times such as 22:00-08:00, got"):
+            is_quiet(np.zeros(1, np.int64), hours)
 
 
 def test_every_cap_counts_days_of_the_calendar_today_included():

@@ -1,0 +1,1 @@
+"""The send gate where it decides: in batches, and as the model `cascade_gate` of a server."""
