@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The documentation as a site in build/site, from an environment of its own (.venv-docs): a link that leads nowhere, a
-# page that no menu names and a request to another host end it. Usage: scripts/docs.sh UV BIN
+# The documentation as a site in build/site, from an environment of its own (.venv-docs): a link that leads nowhere
+# and a request to another host end it. Usage: scripts/docs.sh UV BIN
 set -euo pipefail
 uv=$1 bin=$2 env=.venv-docs requirements=requirements/docs.txt
 fingerprint="$(readlink -f "$bin/python") $(sha256sum <"$requirements")"

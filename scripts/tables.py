@@ -1,4 +1,4 @@
-"""`cascade tables`: the metrics of finished runs as Markdown, as docs/QUALITY.md holds them."""
+"""`cascade tables`: the metrics of finished runs as Markdown, as docs/experiments has them."""
 
 from __future__ import annotations
 

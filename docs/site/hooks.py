@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,8 +31,11 @@ FETCHED_BY_STYLE = re.compile(r"url\([\"']?(?:https?:)?//|@import\s+[\"'](?:http
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Folders of the navigation become their pages."""
+    """Folders of the navigation become their pages; pages that it does not name yet come last among the how-tos."""
     config.nav = _expanded(config.nav or [])
+    named = set(_names(config.nav))
+    how_to = next(entry["How-to"] for entry in config.nav if "How-to" in entry)
+    how_to += [name for name in sorted(path.name for path in (ROOT / DOCS).glob("*.md")) if name not in named]
     return config
 
 
@@ -85,6 +89,14 @@ def _expanded(entries: list[Any]) -> list[Any]:
         else:
             out.append(entry)
     return out
+
+
+def _names(entries: list[Any]) -> Iterator[str]:
+    """Every page of the navigation."""
+    for entry in entries:
+        parts = list(entry.values()) if isinstance(entry, dict) else [entry]
+        for part in parts:
+            yield from _names(part) if isinstance(part, list) else [part]
 
 
 def _source_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A finished report as Markdown, as docs/QUALITY.md holds it: sources, differences, how the baselines were tuned."""
+"""A finished report as Markdown, as docs/experiments has it: sources, differences, how the baselines were tuned."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The DLRM: one embedding per categorical feature, a bottom MLP per side, all pairwise dot products, a top MLP.
 
-Departures from the published model, measured in docs/QUALITY.md: the context is also one field as a whole (an embedding
-for each combination of its values), since dot products know pairs alone; the interactions reach the logit linearly too,
-those of a user's with an item's field with weight 1 at first, which is a factorisation machine beside the MLP; and
-embeddings are normal variables under a prior (`models.ranking.tables`).
+Departures from the published model, measured in docs/experiments: the context is also one field as a whole (an
+embedding for each combination of its values), since dot products know pairs alone; the interactions reach the logit
+linearly too, those of a user's with an item's field with weight 1 at first, which is a factorisation machine beside the
+MLP; and embeddings are normal variables under a prior (`models.ranking.tables`).
 
 It is composed of Merlin Models' blocks rather than built by its DLRMBlock, which has a single bottom MLP over all
 continuous features (user and item mixed, so the first top layer would not split by side), pools padded lists with their

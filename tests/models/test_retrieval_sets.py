@@ -113,7 +113,7 @@ def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
         settled(RetrievalConfig(examples="sets"), with_context)
 
 
-NUMBERS = {  # under the defaults: what the figures of docs/QUALITY.md were measured with
+NUMBERS = {  # under the defaults: what the figures of docs/experiments were measured with
     "windows": {
         "batch_size": 2048,
         "small_log_batches": True,
