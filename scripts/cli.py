@@ -19,6 +19,7 @@ from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
 from scripts.gate import gate
+from scripts.init import init
 from scripts.log import log
 from scripts.monitor import monitor
 from scripts.monitor_files import monitor_files
@@ -53,7 +54,7 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
+    *(init, run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, console, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),

@@ -34,6 +34,7 @@ PACKAGES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "pandas": ["pandas"],
         "duckdb": ["duckdb"],
     },
+    "looking": {"duckdb": ["duckdb"]},
     "tables": {"pyarrow": ["pyarrow"], "onnx": ["onnx"]},
     "measuring": {
         "scipy": ["scipy"],
@@ -63,6 +64,7 @@ STAGES = Needs("cpu", (*TRAINING.groups, "measuring"))
 GROUPS = ("events", "stream", "slates", "log", "experiment")
 # What is not named here runs on the light dependencies.
 COMMANDS: Mapping[str, Needs] = {
+    "init": Needs("cpu", ("looking",)),
     "prepare": TRAINING,
     "train-retrieval": TRAINING,
     "train-ranking": TRAINING,

@@ -31,7 +31,7 @@ def test_every_command_of_the_readme_exists() -> None:
         "serve recommend reload rollback gate shadow retrain replay why console block unblock monitor "
         "monitor-files timeline feedback evaluate-policy"
     )
-    wanted = f"run {stages} search {served} simulate train-send-gate export-send-gate notify tables doctor demo"
+    wanted = f"init run {stages} search {served} simulate train-send-gate export-send-gate notify tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())
 
 

@@ -58,6 +58,7 @@ ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("b
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
 ARGUMENTS["log import"] = ["RUN", "--out", "RUN"]
 ARGUMENTS["simulate"] = []
+ARGUMENTS["init"] = ["log.csv"]
 ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
 ARGUMENTS["export-send-gate"] = ["gate", "--publish", "RUN"]
 ARGUMENTS["notify"] = ["gate", "--candidates", "today.parquet", "--log", "log"]

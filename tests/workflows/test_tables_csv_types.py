@@ -337,3 +337,19 @@ def test_data_of_csv_is_made_again_when_a_feature_becomes_a_number(tmp_path):
     assert x_of(events, "continuous")[0] == [7, 8]
     whole = str(tmp_path / "e.parquet")
     assert x_of(whole, "categorical") == x_of(whole, "continuous")
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2024-01-31 12:00:00 -0500", "2024-01-31 17:00:00"),
+        ("2024-01-31 12:00:00-0500", "2024-01-31 17:00:00"),
+        ("2024-01-31 12:00:00 -05:00", "2024-01-31 17:00:00"),
+        ("2024-01-31T12:00:00.500 +0530", "2024-01-31 06:30:00.500000"),
+        ("31/01/2024 12:00:00 -0500", "2024-01-31 17:00:00"),
+    ],
+)
+def test_an_offset_may_stand_after_a_blank_and_without_a_colon(tmp_path, text, instant):
+    events = write(tmp_path / "events.csv", [f"1,2,{text}"] * 3, "user_id,item_id,at")
+    kind, value = last(read(events), "at")
+    assert (kind, str(value)) == ("TIMESTAMP", instant)

@@ -17,7 +17,7 @@ from workflows.core.errors import DataError
 from workflows.tables.paths import path_sql, text_sql
 from workflows.tables.trees import filesystem
 
-__all__ = ["Dialect", "csv_sql", "dialect_of", "dialects_of", "open_bytes"]
+__all__ = ["DELIMITERS", "OTHER_FORMATS", "Dialect", "csv_sql", "dialect_of", "dialects_of", "open_bytes"]
 
 DELIMITERS = (",", ";", "\t", "|")
 HEAD_BYTES = 1 << 18  # of a file, in which its first line ends

@@ -11,7 +11,7 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["instant_sql"]
+__all__ = ["LARGEST", "NS_PER", "ORDER_BELOW", "instant_sql"]
 
 ORDER_BELOW = 100_000_000  # an integer below this is a place in an order, not an epoch (as seconds: before March 1973)
 MAX_EPOCH_S = 9_200_000_000  # later instants do not fit in int64 nanoseconds

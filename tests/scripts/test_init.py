@@ -1,0 +1,69 @@
+"""`cascade init` as a user types it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from ensemble.config_file import load_config
+from scripts.cli import app
+from tests.workflows.init.layouts import LAYOUTS
+
+
+def typed(*arguments: str) -> int:
+    """The status of a command."""
+    command = typer.main.get_command(app)
+    with pytest.raises(SystemExit) as end:
+        command(["init", *arguments])
+    return int(end.value.code or 0)
+
+
+def test_it_writes_a_config_and_says_what_was_found_and_what_comes_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["movielens_csv"](tmp_path)
+    assert typed("ratings.csv", "movies.csv", "links.csv", "--out", "configs/ml.toml") == 0
+    said = capsys.readouterr().err
+    assert "init: events: ratings.csv, 900 rows: user 'userId', item 'movieId', time 'timestamp'\n" in said
+    assert (
+        "init: items: movies.csv, 40 rows, 100.0% of the events' ids are there: 1 of 2 columns become features" in said
+    )
+    assert "init: not used: links.csv\n" in said
+    assert "init: wrote configs/ml.toml, with 1 question at its top\n" in said
+    assert said.endswith("next: cascade run --config configs/ml.toml --out runs/ml\n")
+    assert load_config(Path("configs/ml.toml")).data.events == "ratings.csv"
+    assert sorted(path.name for path in Path("configs").iterdir()) == ["ml.toml"]
+    text = Path("configs/ml.toml").read_text()
+    assert text.startswith("# Written by `cascade init ratings.csv movies.csv links.csv --out configs/ml.toml`.\n")
+
+
+def test_a_config_that_is_there_is_kept_unless_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["movielens_csv"](tmp_path)
+    Path("config.toml").write_text("mine")
+    assert typed("ratings.csv") == 1
+    assert "error: config.toml is there already; name another with --out, or write over it with --force" in (
+        capsys.readouterr().err
+    )
+    assert Path("config.toml").read_text() == "mine"
+    assert typed("ratings.csv", "--force") == 0
+    assert load_config(Path("config.toml")).data.user_id == "userId"
+
+
+def test_a_column_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["lastfm"](tmp_path)
+    assert typed(".", "--item-id", "artid", "--out", "artists.toml") == 0
+    config = load_config(Path("artists.toml"))
+    assert config.data.item_id == "artid" and config.data.events == "artists_tables/events.parquet"
+    assert "--item-id artid" in Path("artists.toml").read_text()
+    assert Path("artists_tables/events.parquet").is_file()
+
+
+def test_tables_that_cannot_be_used_leave_nothing_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text("a,b\n1,2\n3,4\n")
+    assert typed("log.csv") == 1
+    assert capsys.readouterr().err.startswith("error: expected a column with the user of each event, got none: log.csv")
+    assert [path.name for path in Path().iterdir()] == ["log.csv"]

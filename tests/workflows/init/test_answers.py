@@ -1,0 +1,105 @@
+"""Tables that cannot be used are answered in one sentence that says what came and what to do."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workflows.core.errors import DataError
+from workflows.init.find import find_out
+from workflows.init.roles import Given
+
+NOTHING = Given()
+EVENTS = "user_id,item_id,timestamp\n" + "".join(f"u{k % 7},i{k % 5},{1_700_000_000 + k * 5000}\n" for k in range(200))
+
+
+def refused(folder: Path, *tables: str, given: Given = NOTHING) -> str:
+    """The sentence of tables that cannot be used, which are left as they are."""
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(DataError) as error:
+        find_out([str(folder / table) for table in tables], given, folder / "config_tables")
+    assert sorted(folder.rglob("*")) == before
+    assert "\n" not in str(error.value)
+    return str(error.value).replace(f"{folder}/", "")
+
+
+def test_a_table_without_rows(tmp_path):
+    (tmp_path / "events.csv").write_text("user_id,item_id,timestamp\n")
+    pq.write_table(pa.table({"user_id": pa.array([], pa.int64())}), tmp_path / "events.parquet")
+    assert refused(tmp_path, "events.csv").startswith("events.csv is empty: it has columns (user_id, item_id,")
+    assert refused(tmp_path, "events.parquet").startswith("events.parquet is empty: it has columns (user_id) and no ro")
+    (tmp_path / "nothing.csv").write_text("")
+    assert refused(tmp_path, "nothing.csv") == "nothing.csv is empty; give a table with rows"
+
+
+def test_no_column_of_a_user(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS.replace("user_id", "who"))
+    assert refused(tmp_path, "events.csv") == (
+        "expected a column with the user of each event, got none: events.csv has who, item_id, timestamp; name it with "
+        "--user-id COLUMN"
+    )
+    found = find_out([str(tmp_path / "events.csv")], Given(user="who"), tmp_path / "config_tables")
+    assert found.sketch.user == "who"
+
+
+def test_no_column_of_an_item(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS.replace("item_id", "thing"))
+    assert refused(tmp_path, "events.csv") == (
+        "expected a column with the item of each event, got none: events.csv has user_id, thing, timestamp; name it "
+        "with --item-id COLUMN"
+    )
+    given = Given(item="thing")
+    assert find_out([str(tmp_path / "events.csv")], given, tmp_path / "config_tables").sketch.item == "thing"
+
+
+def test_a_column_that_is_not_there(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    assert refused(tmp_path, "events.csv", given=Given(user="buyer")) == (
+        "--user-id buyer: expected a column of the tables, got events.csv: user_id, item_id, timestamp; correct it"
+    )
+    assert refused(tmp_path, "events.csv", given=Given(time="when")).startswith("--timestamp when: expected a column")
+
+
+def test_tables_that_do_not_join(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    (tmp_path / "items.csv").write_text("item_id,kind\n" + "".join(f"sku-{k},{k % 2}\n" for k in range(5)))
+    assert refused(tmp_path, "events.csv", "items.csv") == (
+        "events.csv and items.csv do not join: of the ids in events.csv.item_id 0% are in items.csv.item_id (for "
+        "example 'i0' against 'sku-0'); give the tables that belong together, or write the ids alike"
+    )
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "events.zip").write_bytes(b"PK\x03\x04....")
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(EVENTS.encode())[:100])
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1" + b"\0" * 100)
+    (tmp_path / "image.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (tmp_path / "words.txt").write_text("some words\nand more\n")
+    (tmp_path / "odd.json").write_text("{user: 1,\n item: 2}\n")
+    assert refused(tmp_path, "events.zip").startswith("events.zip is no table: its content is zip or Excel; unpack")
+    assert refused(tmp_path, "cut.csv.gz").startswith("cut.csv.gz cannot be read (")
+    assert refused(tmp_path, "broken.parquet").startswith("broken.parquet cannot be read (")
+    assert refused(tmp_path, "image.csv").startswith("image.csv is no table that can be read")
+    assert refused(tmp_path, "words.txt").startswith("words.txt: expected columns that a comma, semicolon, tab,")
+    assert refused(tmp_path, "odd.json").startswith("odd.json cannot be read as JSON lines: its first line is")
+    assert refused(tmp_path, "gone.csv").startswith("gone.csv: expected a table or a folder of tables, got nothing")
+
+
+def test_a_folder_without_tables(tmp_path, capsys):
+    (tmp_path / "README.txt").write_text("about\n")
+    assert "got none; name files of Parquet, CSV or JSON lines" in refused(tmp_path, ".")
+    assert "README.txt is left out" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_no_column_of_a_time_is_said_and_the_order_of_the_rows_stands_for_it(tmp_path):
+    (tmp_path / "events.csv").write_text("user,item\n" + "".join(f"u{k % 7},i{k % 5}\n" for k in range(200)))
+    found = find_out([str(tmp_path / "events.csv")], Given(), tmp_path / "config_tables")
+    assert found.sketch.time is None and found.split.lines == ['by = "leave_last_out"']
+    assert found.split.why == [
+        "no column says when an event was, so the order of the rows stands for it: the last event of each user is "
+        "test, the one before it valid"
+    ]

@@ -1,0 +1,1 @@
+"""`cascade init`: which of a person's tables and columns is which, and the config that says so."""

@@ -1,0 +1,105 @@
+"""The table that says more of the events' items, or of their users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.init.profile import Column, Table
+from workflows.init.words import plain_name, rank, words_of
+from workflows.tables.check import FLOATS
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["MIN_SHARE", "Entity", "best_entity", "id_sql"]
+
+MAX_IDS = 50_000
+MIN_SHARE = 0.05  # of the events' ids; tables that have fewer in common do not belong together
+MIN_DISTINCT = 0.2  # ids to a row: where they are fewer, the rows are no descriptions of items or users
+PROPERTY, VALUE = ("property", "attribute", "propertyname", "attributename", "key"), ("value", "propertyvalue")
+LINKS = ("friend", "friends", "links", "link", "tags", "tag", "tree", "network", "trust")
+IDS = ("id", "key", "code", "number", "name")
+
+
+class Entity(msgspec.Struct):
+    """A table with what is known of items or users.
+
+    Attributes:
+        table: its rows.
+        key: its column that the events' ids are in.
+        share: of the events' distinct ids, those that are there.
+        property: where each row holds one property of an item: the columns with its name and its value.
+    """
+
+    table: Table
+    key: str
+    share: float
+    property: tuple[str, str] | None = None
+
+
+def best_entity(
+    con: duckdb.DuckDBPyConnection,
+    events: Table,
+    column: str,
+    tables: Sequence[Table],
+    known: Sequence[str],
+    usual: Sequence[str],
+) -> Entity | None:
+    """The table whose ids are those of a column of the events; one that shares none where only its name fits.
+
+    Args:
+        con: the connection.
+        events: the events.
+        column: their ids.
+        tables: the other tables.
+        known: what such ids are called.
+        usual: words of what such tables are called.
+    """
+    found = []
+    for table in tables:
+        words = set(words_of(table.name))
+        is_usual = bool(words & set(usual))
+        if words & set(LINKS):
+            continue
+        for name, one in table.columns.items():
+            is_same = plain_name(name) == plain_name(column)
+            if one.is_list or not (is_same or (is_usual and _may_be_id(name, known))):
+                continue
+            share = _share(con, events, column, table, name)
+            names = _property(table)
+            is_key = table.is_key(name)
+            if not (is_key or names or (is_usual and one.distinct >= MIN_DISTINCT * table.num_looked)):
+                continue
+            weight = (share >= MIN_SHARE, is_same, is_usual, is_key, len(table.columns), share)
+            found.append((weight, Entity(table, name, share, None if is_key else names)))
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def id_sql(name: str, column: Column) -> str:
+    """An id as text; whole floats, which pandas makes of integers beside nulls, as integers."""
+    return f"{quoted(name)}::BIGINT::VARCHAR" if column.type in FLOATS else f"{quoted(name)}::VARCHAR"
+
+
+def _may_be_id(name: str, known: Sequence[str]) -> bool:
+    return plain_name(name) in IDS or rank(name, known) is not None
+
+
+def _property(table: Table) -> tuple[str, str] | None:
+    named = next((name for name in table.columns if plain_name(name) in PROPERTY), "")
+    value = next((name for name in table.columns if plain_name(name) in VALUE), "")
+    return (named, value) if named and value else None
+
+
+def _share(con: duckdb.DuckDBPyConnection, events: Table, column: str, table: Table, name: str) -> float:
+    wanted, held = id_sql(column, events.columns[column]), id_sql(name, table.columns[name])
+    ids = (
+        f"SELECT DISTINCT {wanted} AS id FROM {events.looked} WHERE {quoted(column)} IS NOT NULL "
+        f"ORDER BY hash(id) LIMIT {MAX_IDS}"
+    )
+    there = table.looked if table.is_whole else table.sql
+    found = con.execute(f"SELECT avg((id IN (SELECT {held} FROM {there}))::INTEGER) FROM ({ids})").fetchall()[0][0]
+    return float(found or 0.0)

@@ -1,0 +1,173 @@
+"""What the columns of a table hold, seen in a sample of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.init.opening import Opened, read_error
+from workflows.init.times import Time, time_of
+from workflows.init.words import ITEM, USER, rank
+from workflows.tables.check import FLOATS, INTEGERS, columns_of
+from workflows.tables.csv_types import Role, Settled, Use, settle
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Column", "Table", "look", "typed", "with_types"]
+
+WHOLE_BYTES = 100 << 20  # of files up to which every row is looked at
+NUM_LOOKED = 500_000
+NUM_TOP = 12
+
+
+class Column(msgspec.Struct):
+    """One column, as the rows that were looked at have it.
+
+    Attributes:
+        name: of the column.
+        type: DuckDB's; of a text, what its values are.
+        distinct: values other than null.
+        nulls: rows without a value.
+        low, high: the smallest and largest value.
+        top: the most frequent values with their counts, most frequent first.
+        length: mean number of characters of a text.
+        time: the instants that it may hold.
+    """
+
+    name: str
+    type: str
+    distinct: int
+    nulls: int
+    low: object
+    high: object
+    top: list[tuple[object, int]]
+    length: float
+    time: Time | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it holds integers or floats."""
+        return self.type in INTEGERS | FLOATS or self.type.startswith(("DECIMAL", "HUGEINT"))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text."""
+        return self.type == "VARCHAR" or self.type.startswith("ENUM")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether each value is a list."""
+        return self.type.endswith("[]")
+
+
+class Table(msgspec.Struct):
+    """One table and its columns.
+
+    Attributes:
+        opened: its files.
+        sql: all its rows, as a relation whose texts have the types that the looked-at rows have.
+        looked: name of the DuckDB table with the rows that were looked at.
+        num_looked: how many these are.
+        num_rows: how many there are.
+        columns: name -> column.
+    """
+
+    opened: Opened
+    sql: str
+    looked: str
+    num_looked: int
+    num_rows: int
+    columns: dict[str, Column]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row was looked at."""
+        return self.num_looked == self.num_rows
+
+    @property
+    def name(self) -> str:
+        """For the messages."""
+        return self.opened.name
+
+    def is_key(self, column: str) -> bool:
+        """Whether each row has a value of its own there."""
+        found = self.columns[column]
+        return found.nulls == 0 and found.distinct == self.num_looked
+
+
+def look(con: duckdb.DuckDBPyConnection, opened: Opened, number: int) -> Table:
+    """Count what the columns hold.
+
+    Args:
+        con: the connection, in the zone UTC.
+        opened: the table.
+        number: makes the name of the rows that are looked at.
+
+    Raises:
+        DataError: a row cannot be read.
+    """
+    import duckdb
+
+    looked = f"looked_{number}"
+    try:
+        size = sum(Path(file).stat().st_size * (6 if file.endswith(".gz") else 1) for file in opened.files)
+        num_rows = int(con.execute(f"SELECT count(*) FROM {opened.sql}").fetchall()[0][0])
+        is_whole = size <= WHOLE_BYTES or num_rows <= NUM_LOOKED
+        sample = "" if is_whole else f" USING SAMPLE {100 * NUM_LOOKED / num_rows:.4f} PERCENT (system, 1)"
+        con.execute(f"CREATE TABLE {looked} AS SELECT * FROM {opened.sql}{sample}")
+        kinds = typed(con, looked) if opened.is_text else {}
+        con.execute(f"CREATE OR REPLACE TABLE {looked} AS SELECT * FROM {with_types(looked, kinds)}")
+        num_looked = int(con.execute(f"SELECT count(*) FROM {looked}").fetchall()[0][0])
+        columns = {name: _column(con, looked, name, kind) for name, kind in columns_of(con, looked).items()}
+    except duckdb.Error as error:
+        raise read_error(opened.name, error) from None
+    return Table(opened, with_types(opened.sql, kinds), looked, num_looked, num_rows, columns)
+
+
+def typed(con: duckdb.DuckDBPyConnection, relation: str, roles: Mapping[str, Role] = {}) -> dict[str, Settled]:
+    """What the texts of a relation are, column by column; dates stay text unless a role says timestamp.
+
+    What is called like an id is an integer or stays as it is written: "1.50" and "1.5" are two of them.
+
+    Args:
+        con: the connection.
+        relation: the rows, all of which are looked at.
+        roles: column -> what it is read for, where that is more than what it holds.
+    """
+    names = [name for name, kind in columns_of(con, relation).items() if kind == "VARCHAR"]
+    found = settle(con, relation, [Use(name, roles.get(name, _role(name)), "") for name in names])
+    return {
+        name: one if isinstance(one, Settled) else Settled("VARCHAR", quoted(name))
+        for name, one in zip(names, found, strict=True)
+    }
+
+
+def _role(name: str) -> Role:
+    return "any" if rank(name, USER) is None and rank(name, ITEM) is None else "id"
+
+
+def with_types(relation: str, kinds: Mapping[str, Settled]) -> str:
+    """The relation with columns cast to what they are."""
+    replaced = ", ".join(f"{one.sql} AS {quoted(name)}" for name, one in kinds.items() if one.type != "VARCHAR")
+    return f"(SELECT * REPLACE ({replaced}) FROM {relation})" if replaced else relation
+
+
+def _column(con: duckdb.DuckDBPyConnection, looked: str, name: str, kind: str) -> Column:
+    column, is_list = quoted(name), kind.endswith("[]")
+    ends = "NULL, NULL" if is_list else f"min({column}), max({column})"
+    length = f"avg(length({column}))" if kind == "VARCHAR" else "0"
+    count, valued, distinct, low, high, mean = con.execute(
+        f"SELECT count(*), count({column}), count(DISTINCT {column}), {ends}, {length} FROM {looked}"
+    ).fetchall()[0]
+    top = con.execute(
+        f"SELECT {column}, count(*) FROM {looked} WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 "
+        f"LIMIT {NUM_TOP}"
+    ).fetchall()
+    found = Column(name, kind, int(distinct), int(count - valued), low, high, top, float(mean or 0.0))
+    found.time = time_of(con, looked, name, kind, low, high) if valued and not is_list else None
+    return found

@@ -1,0 +1,107 @@
+"""The split that the times of the events allow."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.init.profile import Table
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Split", "split_of"]
+
+WARM = 0.25  # of the test events, those whose user has events before; with fewer there is little to measure
+LONG = timedelta(days=90)
+WEEK = timedelta(days=7)
+WEEKS_EVENTS = 20_000
+MIN_INSTANTS = 20
+
+
+class Split(msgspec.Struct):
+    """The [split] section, and why.
+
+    Attributes:
+        lines: of TOML.
+        why: in comments.
+        doubts: questions with the line that answers them otherwise.
+    """
+
+    lines: list[str]
+    why: list[str]
+    doubts: list[tuple[str, str]] = []
+
+
+def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str | None) -> Split:
+    """Choose between a cut in time and each user's last event.
+
+    Args:
+        con: the connection.
+        events: the events, of which all rows are read.
+        user: column of the users.
+        time: column of the instants.
+    """
+    if given := _given(events):
+        why = [f"'{given}' says which events are train, valid and test"]
+        return Split(['by = "column"', f"column = {json.dumps(given, ensure_ascii=False)}"], why)
+    found = events.columns[time].time if time else None
+    if not found:
+        return _last_out("no column says when an event was, so the order of the rows stands for it")
+    if found.unit == "order":
+        return _last_out(f"'{time}' is an order and no time; each user may have one of their own")
+    relation = events.looked if events.is_whole else events.sql
+    rows = f"SELECT {quoted(user)} AS u, {found.sql} AS t FROM {relation} WHERE {quoted(user)} IS NOT NULL"
+    num, first, last, instants = con.execute(
+        f"SELECT count(t), min(t), max(t), approx_count_distinct(t) FROM ({rows})"
+    ).fetchall()[0]
+    span: timedelta = last - first
+    told = f"'{time}' goes from {_shown(first)} to {_shown(last)}"
+    if instants < MIN_INSTANTS:
+        return _last_out(f"{told}, with {instants:,} instants, too few for a cut")
+    recent = con.execute(f"SELECT count(*) FROM ({rows}) WHERE t > ?", [last - WEEK]).fetchall()[0][0]
+    share = 0.1
+    if span >= LONG and recent >= WEEKS_EVENTS:
+        share = min(0.1, max(0.01, round(recent / num, 2)))
+    return _by_time(con, rows, share, told)
+
+
+def _given(events: Table) -> str:
+    """The column that says the split; "" where there is none."""
+    for name, column in events.columns.items():
+        values = {str(value) for value, _ in column.top}
+        if {"train", "test"} <= values <= {"train", "valid", "test"} and not column.nulls:
+            return name
+    return ""
+
+
+def _by_time(con: duckdb.DuckDBPyConnection, rows: str, share: float, told: str) -> Split:
+    cuts = con.execute(f"SELECT quantile_disc(t, [{1 - 2 * share:.4f}, {1 - share:.4f}]) FROM ({rows})").fetchall()[0][
+        0
+    ]
+    warm = con.execute(
+        f"SELECT avg((f < ?)::INTEGER) FROM (SELECT t, min(t) OVER (PARTITION BY u) AS f FROM ({rows})) WHERE t >= ?",
+        [cuts[1], cuts[1]],
+    ).fetchall()[0][0]
+    warm = float(warm or 0.0)
+    if warm < WARM:
+        split = _last_out(f"{told}; cut in time, {warm:.0%} of the test events would be of users with events before")
+        split.doubts.append(("is the cut in time what matters, with mostly new users?", 'by = "time"'))
+        return split
+    why = [
+        f"{told}: valid begins at about {_shown(cuts[0])}, test at {_shown(cuts[1])};",
+        f"{warm:.0%} of the test events are of users with events before",
+    ]
+    return Split(['by = "time"', f"valid_fraction = {share:g}", f"test_fraction = {share:g}"], why)
+
+
+def _last_out(why: str) -> Split:
+    return Split(['by = "leave_last_out"'], [f"{why}: the last event of each user is test, the one before it valid"])
+
+
+def _shown(instant: datetime) -> str:
+    return instant.isoformat(sep=" ", timespec="minutes").removesuffix(" 00:00")

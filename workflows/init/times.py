@@ -1,0 +1,124 @@
+"""Whether a column holds instants, and in which unit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workflows.tables.check import FLOATS, INTEGERS
+from workflows.tables.csv_types import Settled, Use, settle
+from workflows.tables.instants import LARGEST, NS_PER, ORDER_BELOW
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Time", "time_of"]
+
+FIRST_S, LAST_S = 631_152_000, 2_051_222_400  # of the years 1990 to 2034
+FORMATS = {
+    "%m %d, %Y": "09 13, 2009",
+    "%a %b %d %H:%M:%S %z %Y": "Wed Mar 22 11:37:04 -0700 2017",
+    "%b %d, %Y": "Nov 5, 2011",
+    "%B %d, %Y": "November 5, 2011",
+    "%d %b %Y, %H:%M": "31 Jan 2024, 12:30",
+    "%d %b %Y %H:%M": "31 Jan 2024 12:30",
+    "%d %b %Y": "31 Jan 2024",
+    "%d-%b-%Y": "31-Jan-2024",
+    "%Y%m%d%H%M%S": "20240131123000",
+    "%Y%m%d": "20240131",
+}
+
+
+class Time(msgspec.Struct, frozen=True):
+    """How a column holds instants.
+
+    Attributes:
+        unit: "datetime", "date", "s", "ms", "us", "ns", or "order" of small integers.
+        sql: a TIMESTAMP of it.
+        reason: why a config cannot name the column as it is; empty where it can.
+        cast: the SQL that a converted column gets; empty where it stays.
+    """
+
+    unit: str
+    sql: str
+    reason: str = ""
+    cast: str = ""
+
+
+def time_of(
+    con: duckdb.DuckDBPyConnection, relation: str, name: str, kind: str, low: object, high: object
+) -> Time | None:
+    """The instants of a column; none where its values are no such.
+
+    Args:
+        con: the connection, in the zone UTC.
+        relation: its rows.
+        name: of the column.
+        kind: its DuckDB type; texts stand as they are written.
+        low: its smallest value.
+        high: its largest value.
+    """
+    column = quoted(name)
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return Time("date" if kind == "DATE" else "datetime", f"{column}::TIMESTAMP")
+    if kind in INTEGERS or kind in FLOATS:
+        return _of_number(con, relation, column, kind, float(str(low)), float(str(high)))
+    if kind == "VARCHAR":
+        return _of_text(con, relation, name)
+    return None
+
+
+def _of_number(
+    con: duckdb.DuckDBPyConnection, relation: str, column: str, kind: str, low: float, high: float
+) -> Time | None:
+    if 19_000_101 <= low <= high <= 21_001_231 and kind in INTEGERS:
+        found = _parsed(con, relation, f"{column}::VARCHAR", "%Y%m%d")
+        return found or Time("order", "")
+    if high < ORDER_BELOW:
+        return Time("order", "") if kind in INTEGERS and low >= 0 else None
+    for unit, limit in LARGEST.items():
+        seconds = NS_PER["s"] // NS_PER[unit]
+        if high <= limit and low / seconds >= FIRST_S and high / seconds <= LAST_S:
+            if kind in FLOATS and unit != "s":
+                reason = f"its {column} are epoch {unit} as floats"
+                return Time(unit, f"to_timestamp({column} / {seconds})::TIMESTAMP", reason, f"{column}::BIGINT")
+            return Time(unit, f"to_timestamp({column} / {seconds})::TIMESTAMP")
+    return None
+
+
+def _of_text(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Time | None:
+    column = quoted(name)
+    rows = con.execute(f"SELECT {column} FROM {relation} WHERE {column} IS NOT NULL LIMIT 50").fetchall()
+    if not all(any(sign.isdigit() for sign in str(row[0])) and len(str(row[0])) <= 40 for row in rows):
+        return None
+    found = settle(con, relation, [Use(name, "timestamp", "")])[0]
+    if isinstance(found, Settled) and found.type in ("DATE", "TIMESTAMP", "TIMESTAMP_NS"):
+        return Time("date" if found.type == "DATE" else "datetime", f"({found.sql})::TIMESTAMP")
+    if isinstance(found, Settled) and found.type == "BIGINT":
+        return _epoch_text(con, relation, column)
+    for form in FORMATS:
+        if parsed := _parsed(con, relation, column, form):
+            return parsed
+    return None
+
+
+def _epoch_text(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> Time | None:
+    """Integers that stand as text, as JSON has large ones."""
+    number = f"TRY_CAST({column} AS BIGINT)"
+    low, high = con.execute(f"SELECT min({number}), max({number}) FROM {relation}").fetchall()[0]
+    found = _of_number(con, relation, number, "BIGINT", float(low), float(high))
+    if not found or found.unit == "order":
+        return None
+    return msgspec.structs.replace(found, reason=f"its {column} are numbers written as text", cast=found.cast or number)
+
+
+def _parsed(con: duckdb.DuckDBPyConnection, relation: str, column: str, form: str) -> Time | None:
+    sql = f"try_strptime({column}, '{form}')::TIMESTAMP"
+    count, read = con.execute(f"SELECT count({column}), count({sql}) FROM {relation}").fetchall()[0]
+    if read < count:
+        return None
+    is_date = "%H" not in form
+    reason = f"its {column} are written as {FORMATS[form]}"
+    return Time("date" if is_date else "datetime", sql, reason, f"{sql}::DATE" if is_date else sql)
