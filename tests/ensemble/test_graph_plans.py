@@ -79,7 +79,9 @@ GRAPHS = {
 
 @pytest.mark.triton
 @pytest.mark.slow
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize(
+    "graph", [name if name == "with_promotion" else pytest.param(name, marks=pytest.mark.long) for name in GRAPHS]
+)
 def test_a_changed_graph_is_what_both_layouts_and_a_published_version_serve(world, standard, tmp_path, graph):
     import tritonclient.grpc as grpc
 

@@ -68,7 +68,7 @@ def scores(answer: dict[str, Any]) -> np.ndarray:
 
 @pytest.mark.triton
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", [pytest.param("fused", marks=pytest.mark.long), "ensemble"])
 def test_the_other_python_serves_what_this_one_exported(tmp_path: Path, layout: str) -> None:
     python = other_python(".venv-serve")
     run, config = make_run(tmp_path / "run")

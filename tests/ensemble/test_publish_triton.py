@@ -19,7 +19,7 @@ from workflows.core.errors import RequestError, ServingError
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", ["fused", pytest.param("ensemble", marks=pytest.mark.long)])
 def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
     import tritonclient.grpc as grpc
 

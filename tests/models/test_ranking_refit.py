@@ -70,7 +70,8 @@ def test_a_refit_goes_over_more_rows_from_the_best_epoch_on(run, training_exampl
     assert both.num_rows == train.num_rows + valid.num_rows
 
 
-@pytest.mark.parametrize("training_examples", ["sampled", pytest.param("impressions", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("training_examples", ["sampled", "impressions"])
 def test_a_training_killed_in_both_of_its_phases_ends_as_an_unbroken_one(run, training_examples, monkeypatch):
     """To the last bit, whatever is drawn; with tables whose prior counts what was seen so far."""
     import models.ranking.fit as fit

@@ -147,6 +147,7 @@ def test_another_log_is_refused(served, tmp_path):
     assert f"the log in {tmp_path} ends at 0: it is another log; give the one of their server" in said
 
 
+@pytest.mark.long
 def test_following_makes_new_slates_until_it_is_stopped(served):
     stranger = 123_456_789
     process = subprocess.Popen(served.words("refresh", "--follow"), env=served.environment, stderr=subprocess.PIPE)
