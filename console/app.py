@@ -8,18 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.form import UserForm
+from console.item_page import item_page
+from console.overview_page import overview_page
+from console.page import MissingPage, Page
+from console.request_pages import request_page, requests_page
 from console.site import Site
-from console.user_page import Page, user_page
+from console.user_page import user_page
 from ensemble.html_pages import STYLE, html_pages
 from workflows.core.errors import CascadeError
 
@@ -27,8 +32,9 @@ __all__ = ["LOOPBACK", "application"]
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-# The pages of the navigation, by their address.
-PAGES = (("/user", "User"),)
+# The pages of the navigation, by their address; the latter are of MON.
+PAGES = (("/", "Overview"), ("/user", "User"), ("/item", "Item"))
+OF_MON = (("/requests", "Request log"),)
 # Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -75,7 +81,13 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     pages = html_pages(HERE / "templates", {"number": _number, "percent": _percent, "count": _count})
 
     def rendered(page: Page, address: str) -> Response:
-        values = {"pages": PAGES, "address": address, "target": site.target.name, "said": "", **page.values}
+        values = {
+            "pages": PAGES if site.monitor is None else PAGES + OF_MON,
+            "address": address,
+            "target": site.target.name,
+            "said": "",
+            **page.values,
+        }
         return HTMLResponse(pages.get_template(page.template).render(values), page.status)
 
     def shown(made: Callable[[Request], Page]) -> Callable[[Request], Response]:
@@ -86,6 +98,9 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
 
     def refused(request: Request, error: Exception) -> Response:
         return failed(request, 503, str(error))
+
+    def missing(request: Request, error: Exception) -> Response:
+        return failed(request, 404, str(error))
 
     def wrong_address(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -99,14 +114,31 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", lambda request: RedirectResponse("/user")),
+            Route("/", shown(lambda request: overview_page(site))),
             Route("/user", shown(lambda request: user_page(site, UserForm.of(request.query_params)))),
+            Route("/item", shown(lambda request: item_page(site, request.query_params.get("id", "").strip()))),
+            Route("/requests", shown(lambda request: requests_page(site))),
+            Route("/request", shown(lambda request: _request(site, request.query_params))),
             Route("/static/pages.css", lambda request: FileResponse(STYLE)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(Headers), Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts])],
-        exception_handlers={CascadeError: refused, HTTPException: wrong_address, Exception: broken},
+        exception_handlers={
+            MissingPage: missing,
+            CascadeError: refused,
+            HTTPException: wrong_address,
+            Exception: broken,
+        },
     )
+
+
+def _request(site: Site, query: QueryParams) -> Page:
+    """The page of a logged request, as an address names it."""
+    user = query.get("user", "1")
+    if not user.isascii() or not user.isdigit():
+        raise MissingPage(f"user {user!r} is no place in a request: the users are counted from 1 on")
+    name, item = query.get("id", "").strip(), query.get("item", "").strip()
+    return request_page(site, name, again=query.get("again", "") == "1", item=item, user=int(user))
 
 
 def _number(value: float) -> str:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from console import charts
 from console.catalogue import Catalogue
 from console.form import NAMES, UserForm
+from console.page import Page
 from console.site import Open, Site
 from operations.why.answer import Answer
 from operations.why.funnel import Funnel, Shown
@@ -17,7 +18,7 @@ from operations.why.question import RawQuestion, UnknownItem
 from operations.why.table import then
 from workflows.core.errors import RequestError
 
-__all__ = ["Page", "user_page"]
+__all__ = ["user_page"]
 
 # Times that the chain runs without an item of the history: more would take longer than a page may.
 MOST_LEFT_OUT = 16
@@ -29,27 +30,13 @@ PATHS = {
 }
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page before it is rendered.
-
-    Attributes:
-        template: its file.
-        values: what the template names.
-        status: HTTP status.
-    """
-
-    template: str
-    values: dict[str, Any]
-    status: int = 200
-
-
 def user_page(site: Site, asked: UserForm) -> Page:
     """The page of what an address asks; what is wrong with it is a sentence on the page."""
     with site.chain() as chain:
         values: dict[str, Any] = {
             "known": chain.catalogue.known,
             "asked": asked,
+            "explained": asked.item,
             "chain": chain,
             "spec": chain.explainer.nodes.spec,
         }

@@ -1,0 +1,157 @@
+"""The Item page: what is known of an item, what is near it, and how often it is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from console.catalogue import Catalogue, Named
+from console.page import Page
+from console.site import Open, Site
+from operations.folder import parquet_files
+from operations.why.question import UnknownItem, row_of
+from runtime.index.allowed import are_set
+from runtime.index.eligible import ELIGIBLE_FILE
+from runtime.step import load_array
+
+__all__ = ["Exposure", "exposure_of", "item_page"]
+
+NEAREST = 10
+# Slates of the latest day that exposure is counted in, at most.
+MOST_SLATES = 200_000
+
+
+class Exposure(NamedTuple):
+    """How often an item is shown; of the latest logged day.
+
+    Attributes:
+        day: YYYY-MM-DD.
+        num_slates: that were looked at.
+        share: of the slates that hold the item.
+        mean_place: in those, from 1 on; 0: in none.
+    """
+
+    day: str
+    num_slates: int
+    share: float
+    mean_place: float
+
+
+def item_page(site: Site, item: str) -> Page:
+    """The page of an item by its raw id."""
+    with site.chain() as chain:
+        if not item:
+            return Page("item.html.j2", {"asked": "", "row": None, "problem": ""})
+        try:
+            row = row_of(item, chain.explainer.nodes.spec, chain.explainer.ids)
+        except UnknownItem as error:
+            return Page("item.html.j2", {"asked": item, "row": None, "problem": str(error)}, 404)
+        values = {"asked": item, "row": row, "problem": "", "said": f"item {item}", **_values(chain, row)}
+        values["exposure"] = None
+        if site.monitor is not None:
+            values["exposure"] = exposure_of(site.monitor, chain.explainer.served.version, row)
+        return Page("item.html.j2", values)
+
+
+def _values(chain: Open, row: int) -> dict[str, Any]:
+    folder, catalogue = chain.explainer.served.folder, chain.catalogue
+    rules = chain.explainer.rules
+    return {
+        "item": catalogue.item(row),
+        "columns": catalogue.values(row),
+        "is_eligible": bool(are_set(load_array(folder / ELIGIBLE_FILE), np.array([row]))[0]),
+        "broken": [f"not {met.words}: its {met.column} is {met.value(row)}" for met in rules.broken_by(row)],
+        "num_seen": _num_seen(folder, row),
+        "num_users": chain.explainer.nodes.spec.num_users,
+        "popular_place": _popular_place(folder, row),
+        "num_items": chain.explainer.nodes.spec.num_items,
+        "alike": _alike(folder, row, catalogue),
+        "raises": _neighbours(folder, row, catalogue),
+        "raised_by": _reverse(folder, row, catalogue),
+    }
+
+
+def _num_seen(folder: Path, row: int) -> int:
+    """How many users the export knows to have interacted with the item."""
+    path = folder / "state/seen_rows.npy"
+    return int(np.count_nonzero(load_array(path) == row)) if path.is_file() else 0
+
+
+def _popular_place(folder: Path, row: int) -> int | None:
+    """Its place among what may be shown, the most popular first; None where it is not among them."""
+    path = folder / "popular.npy"
+    if not path.is_file():
+        return None
+    found = np.flatnonzero(load_array(path) == row)
+    return int(found[0]) + 1 if len(found) else None
+
+
+def _alike(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
+    """The items whose embeddings are most like its own."""
+    path = folder / "item_embeddings.npy"
+    if not path.is_file():
+        return []
+    embeddings = load_array(path)
+    return _best(embeddings @ embeddings[row], row, catalogue)
+
+
+def _neighbours(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
+    """The items whose score an interaction with it raises most."""
+    if not (folder / "neighbours/indptr.npy").is_file():
+        return []
+    start, stop = load_array(folder / "neighbours/indptr.npy")[row : row + 2].tolist()
+    rows = load_array(folder / "neighbours/rows.npy")[start:stop]
+    weights = load_array(folder / "neighbours/weights.npy")[start:stop]
+    order = np.lexsort((rows, -weights))[:NEAREST]
+    return [(catalogue.item(int(rows[at])), float(weights[at])) for at in order]
+
+
+def _reverse(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
+    """The items with which an interaction raises its score most."""
+    if not (folder / "neighbours/indptr.npy").is_file():
+        return []
+    places = np.flatnonzero(load_array(folder / "neighbours/rows.npy") == row)
+    weights = load_array(folder / "neighbours/weights.npy")[places]
+    order = np.lexsort((places, -weights))[:NEAREST]
+    owners = np.searchsorted(load_array(folder / "neighbours/indptr.npy"), places[order], side="right") - 1
+    return [(catalogue.item(int(owner)), float(weights[at])) for owner, at in zip(owners, order, strict=True)]
+
+
+def _best(scores: NDArray, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
+    scores = np.array(scores, np.float32)
+    scores[row] = -np.inf
+    first = np.argpartition(-scores, min(NEAREST, len(scores) - 1))[:NEAREST]
+    order = first[np.lexsort((first, -scores[first]))]
+    return [(catalogue.item(int(at)), float(scores[at])) for at in order if at != row]
+
+
+def exposure_of(folder: Path, version: str, row: int) -> Exposure | None:
+    """How often an item was shown by a version on the latest day that it answered; None where it answered nothing.
+
+    Args:
+        folder: MON.
+        version: of the model.
+        row: of the item.
+    """
+    day, num_slates, num_with, places = "", 0, 0, 0
+    for path in parquet_files(folder):
+        if day and (path.parent.name != day or num_slates >= MOST_SLATES):
+            break
+        table = pq.ParquetFile(path).read(["item_rows", "model_version"])
+        table = table.filter(np.asarray(table["model_version"]) == int(version))
+        slates = table["item_rows"].combine_chunks()
+        if not len(slates):
+            continue
+        day = path.parent.name
+        offsets, rows = np.asarray(slates.offsets), np.asarray(slates.values)
+        at = np.flatnonzero(rows == row)
+        num_slates += len(slates)
+        num_with += len(at)
+        places += int((at - offsets[np.searchsorted(offsets, at, side="right") - 1] + 1).sum())
+    if not num_slates:
+        return None
+    return Exposure(day.partition("=")[2], num_slates, num_with / num_slates, places / num_with if num_with else 0.0)
