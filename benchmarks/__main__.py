@@ -15,6 +15,7 @@ from benchmarks.commands.live_quality import live_quality
 from benchmarks.commands.ope import ope
 from benchmarks.commands.preprocess import preprocess
 from benchmarks.commands.request_log import request_log
+from benchmarks.commands.send_gate import send_gate
 from benchmarks.commands.serving import serving
 from benchmarks.commands.signals import signals
 from benchmarks.commands.slate_rules import slate_rules
@@ -31,7 +32,7 @@ app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to R
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, request_log, signals),
     faults,
-    *(live_quality, goals, why, gate, experiments, ope, document, hm_tables),
+    *(live_quality, goals, why, gate, experiments, ope, send_gate, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -17,7 +17,7 @@ PLOTS_FOLDER = "performance"
 WIDTH = 120
 ORDER = (
     *("serving", "stream", "slates", "slate_rules", "soak", "request_log", "signals", "faults"),
-    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "ope"),
+    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "ope", "send_gate"),
 )
 INTRODUCTION = """# Speed
 

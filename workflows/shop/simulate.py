@@ -11,11 +11,25 @@ from workflows.shop.notify import Day, Days, NotifyPolicy, Rule
 from workflows.shop.pushes import NotifyShop
 from workflows.shop.truth import Array
 
-__all__ = ["Line", "Simulation", "lines", "simulate"]
+__all__ = [
+    "LOGGING",
+    "NEVER",
+    "OPENS",
+    "OPTIMUM",
+    "REFERENCE",
+    "SCORE",
+    "Line",
+    "Simulation",
+    "judged",
+    "lines",
+    "play",
+    "simulate",
+]
 
 SCORES = range(8)
 OPEN_CHANCES = (0.05, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.35, 0.4)
-NEVER, OPTIMUM = "never", "optimum, sees all"
+NEVER, LOGGING, REFERENCE, OPTIMUM = "never", "logging rule", "observable reference", "optimum, sees all"
+SCORE, OPENS = "score threshold, tuned on the truth", "P(open) threshold, tuned on the truth"
 
 
 @dataclass(frozen=True)
@@ -71,15 +85,35 @@ def simulate(
     more: Mapping[str, NotifyPolicy] | None = None,
     tick: Callable[[], None] | None = None,
 ) -> Simulation:
+    """Play the known policies, and others, and show what each gains; see `play`."""
+    return judged(shop, num_days, play(shop, num_days, more, tick))
+
+
+def judged(shop: NotifyShop, num_days: int, played: Mapping[str, tuple[Array, Days]]) -> Simulation:
+    """What policies gained that were played."""
+    best, never = (played[name][0] for name in (OPTIMUM, NEVER))
+    table = [_line(name, *outcome, never, best) for name, outcome in played.items()]
+    return Simulation(len(shop.users.type), num_days, shop.seed, shop.optimal_value(), table)
+
+
+def play(
+    shop: NotifyShop,
+    num_days: int,
+    more: Mapping[str, NotifyPolicy] | None = None,
+    tick: Callable[[], None] | None = None,
+) -> dict[str, tuple[Array, Days]]:
     """Play the known policies, and others, with the same users and luck.
 
-    The thresholds are tuned on the truth: each line shows the best of its values, which no real shop could know.
+    The thresholds are tuned on the truth: of their values the best one is kept, which no real shop could know.
 
     Args:
         shop: users and truth.
         num_days: how long.
         more: policies by name, such as a learnt gate.
         tick: called after each policy.
+
+    Returns:
+        Policy -> discounted active days of each user, float64 [U], and what happened.
     """
     played: dict[str, tuple[Array, Days]] = {}
 
@@ -96,17 +130,15 @@ def simulate(
     dynamics, plan = shop.dynamics, shop.plan
     run([(NEVER, Rule(lambda day: np.zeros(len(day.score))))])
     run([("always", Rule(lambda day: np.ones(len(day.score))))])
-    run([("logging rule", shop.logging_rule(explores=False))])
-    run([("", Rule(_least_score(least))) for least in SCORES], "score threshold, tuned on the truth")
+    run([(LOGGING, shop.logging_rule(explores=False))])
+    run([("", Rule(_least_score(least))) for least in SCORES], SCORE)
     opens = [("", Rule(_above(dynamics.open, chance))) for chance in OPEN_CHANCES]
-    run(opens, "P(open) threshold, tuned on the truth")
+    run(opens, OPENS)
     for name, policy in (more or {}).items():
         run([(name, policy)])
-    run([("observable reference", shop.observable_reference())])
+    run([(REFERENCE, shop.observable_reference())])
     run([(OPTIMUM, Rule(_above(plan.advantage, 0.0)))])
-    best, never = (played[name][0] for name in (OPTIMUM, NEVER))
-    table = [_line(name, *outcome, never, best) for name, outcome in played.items()]
-    return Simulation(len(shop.users.type), num_days, shop.seed, shop.optimal_value(), table)
+    return played
 
 
 def lines(simulation: Simulation) -> list[str]:

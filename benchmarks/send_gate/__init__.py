@@ -1,0 +1,1 @@
+"""The send gate in the simulated shop, beside what knows the truth."""
