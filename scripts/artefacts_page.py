@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-__all__ = ["PAGE", "keys_of", "page"]
+__all__ = ["PAGE", "WIDTH", "keys_of", "meanings_of", "page"]
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, TEMPLATE = DOCS / "ARTEFACTS.md", DOCS / "templates" / "ARTEFACTS.md"
@@ -51,7 +51,7 @@ def keys_of(kind: Any, prefix: str = "", shown: dict[Any, str] | None = None) ->
         shown: type -> where its keys are; types are added.
     """
     shown = {} if shown is None else shown
-    meanings, fields = _meanings(kind), _fields(kind)
+    meanings, fields = meanings_of(inspect.getdoc(kind) or ""), _fields(kind)
     for name in fields:
         if name not in meanings:
             raise ValueError(f"the docstring of {kind.__name__} has no line for {name!r} under 'Attributes:'")
@@ -88,13 +88,13 @@ def _fields(kind: Any) -> dict[str, Any]:
     return {name: hints[name] for name in names}
 
 
-def _meanings(kind: Any) -> dict[str, str]:
+def meanings_of(docstring: str) -> dict[str, str]:
     """What the lines under "Attributes:" say of each name; several names may share one."""
-    _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    _, _, section = inspect.cleandoc(docstring).partition("Attributes:\n")
     found: dict[str, str] = {}
     names: list[str] = []
     for line in section.split("\n\n")[0].splitlines():
-        entry = re.match(r"^    ([\w, ]+): (.*)$", line)
+        entry = re.match(r"^    (\w[\w, ]*): (.*)$", line)
         if entry:
             names = entry[1].split(", ")
             found |= dict.fromkeys(names, entry[2])

@@ -26,6 +26,7 @@ class IndexConfig(Section, frozen=True):
         sample_items: larger catalogues are compared on a sample of so many items; the winner is tuned on the whole.
         max_build_s: kinds whose build would take longer, by what the sample took, are left out.
         max_index_mb: kinds whose index would hold more beside the embeddings, in MiB, are left out.
+        device: where lists are learnt and the index is built; "auto": on a GPU where FAISS sees one.
     """
 
     kind: Literal["auto", "exact", "ivf", "ivf_pq", "ivf_fastscan", "hnsw"] = "auto"

@@ -69,6 +69,7 @@ class RankingConfig(Section, frozen=True):
         batch_size: (query, item) rows a step, of each process where several train together.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
+        device: where the ranker is trained; "auto": on a GPU where TensorFlow sees one.
     """
 
     embedding_dim: Count = 32

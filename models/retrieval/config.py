@@ -137,6 +137,7 @@ class TowerConfig(Section, frozen=True):
         share_item_table: whether history and item tower look item ids up in one table.
         label: label column whose positives are trained on; empty: the first label, or every event where there is none.
         seed: of initial weights, dropout and shuffling.
+        device: where the towers are trained; "auto": on a GPU where TensorFlow sees one.
     """
 
     embedding_dim: Count = 64
