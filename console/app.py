@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,12 +21,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.form import UserForm
 from console.item_page import item_page
+from console.monitor_pages import experiment_page, experiments_page, signals_page
 from console.overview_page import overview_page
 from console.page import MissingPage, Page
 from console.request_pages import request_page, requests_page
 from console.site import Site
 from console.user_page import user_page
 from ensemble.html_pages import STYLE, html_pages
+from operations.experiments.page import FOLDER as EXPERIMENTS
+from operations.signals.monitor import date
+from operations.signals.page import FOLDER as SIGNALS
 from workflows.core.errors import CascadeError
 
 __all__ = ["LOOPBACK", "application"]
@@ -33,8 +38,8 @@ __all__ = ["LOOPBACK", "application"]
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 # The pages of the navigation, by their address; the latter are of MON.
-PAGES = (("/", "Overview"), ("/user", "User"), ("/item", "Item"))
-OF_MON = (("/requests", "Request log"),)
+PAGES = (("/", "Overview"), ("/user", "User"), ("/item", "Item"), ("/experiments", "Experiments"))
+OF_MON = (("/requests", "Request log"), ("/signals", "Signals"))
 # Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -78,7 +83,8 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
         site: what the pages are of.
         hosts: names under which it may be asked; another site's name that leads here is refused.
     """
-    pages = html_pages(HERE / "templates", {"number": _number, "percent": _percent, "count": _count})
+    filters = {"number": _number, "percent": _percent, "count": _count, "date": date}
+    pages = html_pages(HERE / "templates", filters, SIGNALS, EXPERIMENTS)
 
     def rendered(page: Page, address: str) -> Response:
         values = {
@@ -119,6 +125,9 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             Route("/item", shown(lambda request: item_page(site, request.query_params.get("id", "").strip()))),
             Route("/requests", shown(lambda request: requests_page(site))),
             Route("/request", shown(lambda request: _request(site, request.query_params))),
+            Route("/signals", shown(lambda request: signals_page(site))),
+            Route("/experiments", shown(lambda request: experiments_page(site))),
+            Route("/experiment", shown(lambda request: experiment_page(site, request.query_params.get("name", "")))),
             Route("/static/pages.css", lambda request: FileResponse(STYLE)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
@@ -142,11 +151,11 @@ def _request(site: Site, query: QueryParams) -> Page:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.3g}%"
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.3g}%" if math.isfinite(value) else "-"
 
 
 def _count(value: int) -> str:

@@ -14,10 +14,10 @@ __all__ = ["STYLE", "html_pages"]
 STYLE = Path(__file__).with_name("pages.css")
 
 
-def html_pages(folder: Path, filters: Mapping[str, Callable[..., Any]]) -> Environment:
-    """The templates of a folder; what they name and nobody gives is an error."""
+def html_pages(folder: Path, filters: Mapping[str, Callable[..., Any]], *others: Path) -> Environment:
+    """The templates of a folder, and of others that they include; what they name and nobody gives is an error."""
     environment = Environment(
-        loader=FileSystemLoader([folder, STYLE.parent]),
+        loader=FileSystemLoader([folder, *others, STYLE.parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ensemble.html_pages import html_pages
 from operations.experiments.look import Compared, History
 from operations.experiments.record import Running
 from operations.experiments.show import is_hidden, verdict
 from workflows.core.disk import writing
 
-__all__ = ["render", "write_page"]
+__all__ = ["FOLDER", "render", "values_of", "write_page"]
 
+FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
 WIDTH, HEIGHT = 600.0, 160.0
 
@@ -30,24 +32,25 @@ def write_page(folder: Path, running: Running, history: History) -> None:
 
 def render(running: Running, history: History) -> str:
     """The page; there is a look."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: f"{value:.3g}"
-    environment.filters["percent"] = lambda value: "" if value is None else f"{100 * value:.3g}%"
+    environment = html_pages(FOLDER, {"number": lambda value: f"{value:.3g}", "percent": _percent})
+    return environment.get_template(TEMPLATE).render(values_of(running, history))
+
+
+def values_of(running: Running, history: History) -> dict[str, Any]:
+    """What experiment_body.html.j2 names; there is a look."""
     taken = history.looks[-1]
-    return environment.get_template(TEMPLATE).render(
-        running=running,
-        history=history,
-        taken=taken,
-        hidden=is_hidden(taken, history),
-        verdict=verdict(running, taken, history),
-        drawings=list(_drawings(running, history)),
-    )
+    return {
+        "running": running,
+        "history": history,
+        "taken": taken,
+        "hidden": is_hidden(taken, history),
+        "verdict": verdict(running, taken, history),
+        "drawings": list(_drawings(running, history)),
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.3g}%"
 
 
 def _drawings(running: Running, history: History) -> Iterator[tuple[str, Markup]]:

@@ -33,6 +33,7 @@ __all__ = [
     "alarms",
     "current",
     "date",
+    "found_before",
     "monitor_once",
     "monitored",
     "read_window",
@@ -111,6 +112,20 @@ def monitor_once(folder: Path, now: float | None = None) -> Found:
             found_now = Found(rows, notes, now, num_new)
             write_page(folder, found_now)
     return found_now
+
+
+def found_before(folder: Path, now: float) -> Found:
+    """What the latest look at MON gave, without a new one.
+
+    Args:
+        folder: MON.
+        now: seconds since 1970.
+
+    Raises:
+        ArtefactError: a file cannot be read.
+    """
+    lacks: dict[str, list[str]] = read_json(folder / LACKS, {})
+    return Found(load(folder), [note for of_version in lacks.values() for note in of_version], now)
 
 
 @contextmanager

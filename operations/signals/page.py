@@ -22,7 +22,9 @@ from operations.timeline.entries import timeline
 if TYPE_CHECKING:
     from operations.signals.monitor import Found
 
-__all__ = ["render", "write_page"]
+__all__ = ["FOLDER", "render", "values_of", "write_page"]
+
+FOLDER = Path(__file__).parent
 
 TEMPLATE, PAGE = "page.html.j2", "index.html"
 SHOWN_DAYS, SHOWN_ENTRIES = 56, 50
@@ -43,27 +45,37 @@ def write_page(folder: Path, found: Found) -> None:
 
 def render(folder: Path, found: Found) -> str:
     """The page."""
+    from operations.signals.monitor import date
+
+    environment = html_pages(FOLDER, {"date": date, "number": _number, "percent": _percent})
+    return environment.get_template(TEMPLATE).render(values_of(folder, found))
+
+
+def values_of(folder: Path, found: Found) -> dict[str, Any]:
+    """What signals_body.html.j2 names."""
     from operations.signals.monitor import alarms, current, date
 
-    environment = html_pages(Path(__file__).parent, {"date": date, "number": _number, "percent": _percent})
     latest, days = current(found.rows), sorted({row.day for row in found.rows})
     happened = timeline(folder)
     age = found.now / 86_400 - days[-1] - 1 if days else 0.0
-    return environment.get_template(TEMPLATE).render(
-        made_at=datetime.fromtimestamp(found.now, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        days=days,
-        age=age,
-        is_stale=age > STALE_DAYS,
-        gaps=[date(day) for before, after in itertools.pairwise(days) for day in range(before + 1, after)],
-        versions=sorted({(row.model_version, row.chain_key[:16]) for row in latest}),
-        notes=[*found.notes, *happened.notes],
-        alarms=[_shown(row, found.rows, folder) for row in alarms(found.rows)],
-        families=[(f, [_shown(r, found.rows, folder) for r in latest if _family(r) == f]) for f in FAMILIES],
-        accepted=accepted(folder),
-        quality=quality_of(folder),
-        happened=happened.entries[: -SHOWN_ENTRIES - 1 : -1],
-        repositories=[shlex.quote(str(place)) for place in happened.repositories],
-    )
+    past: dict[str, list[Row]] = {}
+    for row in found.rows:
+        past.setdefault(row.name, []).append(row)
+    return {
+        "made_at": datetime.fromtimestamp(found.now, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "days": days,
+        "age": age,
+        "is_stale": age > STALE_DAYS,
+        "gaps": [date(day) for before, after in itertools.pairwise(days) for day in range(before + 1, after)],
+        "versions": sorted({(row.model_version, row.chain_key[:16]) for row in latest}),
+        "notes": [*found.notes, *happened.notes],
+        "alarms": [_shown(row, past[row.name], folder) for row in alarms(found.rows)],
+        "families": [(f, [_shown(r, past[r.name], folder) for r in latest if _family(r) == f]) for f in FAMILIES],
+        "accepted": accepted(folder),
+        "quality": quality_of(folder),
+        "happened": happened.entries[: -SHOWN_ENTRIES - 1 : -1],
+        "repositories": [shlex.quote(str(place)) for place in happened.repositories],
+    }
 
 
 def _family(row: Row) -> str:
@@ -71,8 +83,9 @@ def _family(row: Row) -> str:
 
 
 def _shown(row: Row, rows: Sequence[Row], folder: Path) -> dict[str, Any]:
+    """A signal now; the rows are those of its name."""
     kind = KINDS[row.measured.signal]
-    past = [r for r in rows if r.name == row.name and (not kind.of_version or r.chain_key == row.chain_key)]
+    past = [r for r in rows if not kind.of_version or r.chain_key == row.chain_key]
     by_day = {each.day: each for each in sorted(past, key=lambda each: each.num_rows)}
     shown = [by_day[day] for day in sorted(by_day)][-SHOWN_DAYS:]
     return {
