@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ensemble.config_conditions import FilterRule
 from workflows.core.section import Count, Fraction, NonNegative, Section
 
-__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule"]
+__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule", "end_of"]
 
 # Beyond these a draw is the descending order, or takes no notice of it.
 Temperature = Annotated[float, msgspec.Meta(ge=0.001, le=1000.0)]
@@ -27,10 +28,13 @@ class BoostRule(FilterRule, frozen=True):
     Attributes:
         times: factor of the odds (on the path `popularity`, of the popularity); below 1 the items come later.
         add: the same as a number that is added to the logit, or to chain.order.utility where there is one.
+        until: its last day, or the instant at which it ends, such as 2026-12-24 or 2026-12-24T18:00:00, without quotes;
+            UTC where it names no zone. Without: it never ends.
     """
 
     times: Factor | None = None
     add: Finite | None = None
+    until: Any = None
 
 
 class PinRule(Section, frozen=True):
@@ -39,10 +43,12 @@ class PinRule(Section, frozen=True):
     Attributes:
         item: raw id.
         slot: its place, from 1 on.
+        until: see `BoostRule`.
     """
 
     item: int | str
     slot: Count
+    until: Any = None
 
 
 class CapRule(Section, frozen=True):
@@ -52,11 +58,13 @@ class CapRule(Section, frozen=True):
         column: column of the items table.
         most: how many.
         top: among the first so many places; 0: in the whole slate.
+        until: see `BoostRule`.
     """
 
     column: str
     most: Count
     top: NonNegative = 0
+    until: Any = None
 
 
 class FloorRule(FilterRule, frozen=True):
@@ -65,10 +73,12 @@ class FloorRule(FilterRule, frozen=True):
     Attributes:
         least: how many.
         top: among the first so many places; 0: in the whole slate.
+        until: see `BoostRule`.
     """
 
     least: Count
     top: NonNegative = 0
+    until: Any = None
 
 
 class OrderConfig(Section, frozen=True):
@@ -96,3 +106,32 @@ class OrderConfig(Section, frozen=True):
     utility: str = ""
     diversity: Literal["none", "mmr", "dpp"] = "none"
     strength: Fraction = 0.3
+
+
+def end_of(until: Any) -> int:
+    """The first instant at which a rule does not hold any more, nanoseconds since 1970; 0: there is none.
+
+    Args:
+        until: a date, a timestamp, either as text of ISO 8601 (as a recorded config has it), or None.
+
+    Raises:
+        ValueError: it is something else, or before 1970.
+    """
+    if until is None:
+        return 0
+    if isinstance(until, str):
+        until = date.fromisoformat(until) if len(until) <= len("2026-12-24") else _instant(until)
+    if isinstance(until, datetime):
+        end = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
+    elif isinstance(until, date):
+        end = datetime.combine(until + timedelta(days=1), time(), timezone.utc)
+    else:
+        raise ValueError(f"{until!r} is neither a date nor a timestamp")
+    microseconds = (end - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
+    if microseconds <= 0:
+        raise ValueError(f"{until} is before 1970")
+    return microseconds * 1_000
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_conditions import value_problems
-from ensemble.config_order import CapRule, FloorRule, OrderConfig
+from ensemble.config_order import CapRule, FloorRule, OrderConfig, end_of
 from ensemble.export.formula import names_in, parse_formula
 from runtime.spec import ASKED_OF_DRAW, DRAWN
 from workflows.core.errors import ConfigError
@@ -33,7 +33,7 @@ def slate_problems(config: Config) -> Iterator[str]:
     if (chain.boosts or chain.caps or chain.floors) and config.data.source != "shop" and not config.data.items:
         yield "chain.boosts, chain.caps and chain.floors read columns of the items table: give data.items"
     yield from _utility(config)
-    for rule in (_boosts, _pins, _places, _floors):
+    for rule in (_ends, _boosts, _pins, _places, _floors):
         yield from rule(chain)
 
 
@@ -70,6 +70,18 @@ def _utility(config: Config) -> Iterator[str]:
         yield "chain.order.utility is over [ranking.tasks], and there are none; add a table for each, or drop it"
     elif not any(name in config.ranking.tasks for name in names):
         yield f"chain.order.utility = {text!r} names none of the tasks {list(config.ranking.tasks)}; name one"
+
+
+def _ends(chain: ChainConfig) -> Iterator[str]:
+    for key in ("boosts", "pins", "caps", "floors"):
+        for number, rule in enumerate(getattr(chain, key)):
+            try:
+                end_of(rule.until)
+            except ValueError as error:
+                yield (
+                    f"chain.{key}[{number}].until must be a date or a timestamp from 1970 on, such as 2026-12-24 or "
+                    f"2026-12-24T18:00:00 without quotes: {error}"
+                )
 
 
 def _boosts(chain: ChainConfig) -> Iterator[str]:

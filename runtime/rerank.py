@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from runtime.explore import NO_PLACE
 from runtime.slate_rules import SlateRules
-from runtime.slate_spec import BOOSTS_FILE, SlateSpec
+from runtime.slate_spec import SlateSpec
 from runtime.step import load_array
+from runtime.stream.live import now_ns
 
 __all__ = ["BatchRules", "SlateRuler", "greedy"]
 
@@ -31,16 +32,29 @@ class SlateRuler:
 
     def __init__(self, spec: SlateSpec, files: Mapping[str, NDArray]) -> None:
         self.spec, self._files = spec, files
+        self._end = min(spec.ends, default=0)
+        # What follows the rules that are left from then on.
+        self._next = SlateRuler(spec.at(self._end), files) if self._end else None
 
     @classmethod
     def open(cls, spec: SlateSpec, folder: Path) -> SlateRuler:
         """Open the files in a compiled chain."""
         return cls(spec, {name: load_array(folder / name) for name in spec.files})
 
-    def boosts(self, rows: NDArray) -> NDArray[np.float32]:
-        """What is added to the utilities of some items [B, C]; padding is any."""
-        found: NDArray[np.float32] = self._files[BOOSTS_FILE][rows]
-        return found
+    def now(self) -> SlateRuler:
+        """That of the rules that have not ended at the instant that the slate is for."""
+        ruler = self
+        if ruler._next is not None:
+            instant = now_ns()
+            while ruler._next is not None and ruler._end <= instant:
+                ruler = ruler._next
+        return ruler
+
+    def boosted(self, utilities: NDArray[np.float32], rows: NDArray) -> NDArray[np.float32]:
+        """The utilities of some items [B, C] with what is added to them; padding is any."""
+        for boost in self.spec.boosts:
+            utilities = utilities + self._files[boost.file][rows]
+        return utilities
 
     def rules(self, rows: NDArray, wanted: NDArray) -> BatchRules:
         """The rules of one batch.

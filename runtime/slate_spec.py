@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-__all__ = ["BOOSTS_FILE", "DPP", "MMR", "VECTORS_FILE", "Cap", "Diversity", "Floor", "Pin", "SlateSpec"]
+__all__ = ["DPP", "MMR", "VECTORS_FILE", "Boost", "Cap", "Diversity", "Floor", "Pin", "SlateSpec"]
 
 MMR, DPP = "mmr", "dpp"
-BOOSTS_FILE, VECTORS_FILE = "order/boosts.npy", "item_embeddings.npy"
+VECTORS_FILE = "item_embeddings.npy"
+
+
+@dataclass(frozen=True)
+class Boost:
+    """What is added to the utilities of items.
+
+    Attributes:
+        file: float32 [N], how much.
+        until: nanoseconds since 1970 at which it ends; 0: never.
+    """
+
+    file: str
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -18,11 +32,13 @@ class Cap:
         file: int32 [N], the code of each item's value; -1: it has none, and no cap.
         most: how many.
         top: among the first so many places; 0: in the whole slate.
+        until: nanoseconds since 1970 at which it ends; 0: never.
     """
 
     file: str
     most: int
     top: int
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,11 +49,13 @@ class Floor:
         file: bool [N], which items are of it.
         least: how many.
         top: among the first so many places; 0: in the whole slate.
+        until: nanoseconds since 1970 at which it ends; 0: never.
     """
 
     file: str
     least: int
     top: int
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,10 +65,12 @@ class Pin:
     Attributes:
         row: of the item.
         slot: its place, from 1 on.
+        until: nanoseconds since 1970 at which it ends; 0: never.
     """
 
     row: int
     slot: int
+    until: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,13 +91,13 @@ class SlateSpec:
     """What a slate must look like.
 
     Attributes:
-        boosted: whether BOOSTS_FILE, float32 [N], is added to the utilities.
+        boosts: all are added to the utilities.
         caps, floors, pins: each is kept as long as the others and the candidates allow it: a pin comes before a cap, a
             cap before a floor, and none leaves a place empty.
         diversity: None: none is asked for.
     """
 
-    boosted: bool = False
+    boosts: tuple[Boost, ...] = ()
     caps: tuple[Cap, ...] = ()
     floors: tuple[Floor, ...] = ()
     pins: tuple[Pin, ...] = ()
@@ -92,8 +112,31 @@ class SlateSpec:
     def files(self) -> tuple[str, ...]:
         """What it opens of the chain."""
         return (
-            *([BOOSTS_FILE] if self.boosted else []),
+            *(boost.file for boost in self.boosts),
             *(cap.file for cap in self.caps),
             *(floor.file for floor in self.floors),
             *([VECTORS_FILE] if self.diversity else []),
         )
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Instants at which some of it ends, ascending, nanoseconds since 1970."""
+        rules: tuple[Boost | Cap | Floor | Pin, ...] = (*self.boosts, *self.caps, *self.floors, *self.pins)
+        return tuple(sorted({rule.until for rule in rules} - {0}))
+
+    def at(self, instant: int) -> SlateSpec:
+        """What is left of it at an instant, nanoseconds since 1970."""
+        return replace(
+            self,
+            boosts=_lasting(self.boosts, instant),
+            caps=_lasting(self.caps, instant),
+            floors=_lasting(self.floors, instant),
+            pins=_lasting(self.pins, instant),
+        )
+
+
+Rule = TypeVar("Rule", Boost, Cap, Floor, Pin)
+
+
+def _lasting(rules: tuple[Rule, ...], instant: int) -> tuple[Rule, ...]:
+    return tuple(rule for rule in rules if not rule.until or rule.until > instant)

@@ -8,28 +8,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.slate_spec import BOOSTS_FILE, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.slate_spec import Boost, Cap, Diversity, Floor, Pin, SlateSpec
 
 __all__ = ["EVERYTHING", "rules_of", "write_values"]
 
 NUM_BRANDS, SHARE_NEW, SHARE_OWN = 20, 0.05, 0.1
-BRAND, NEW, OWN = "order/brand.npy", "order/new.npy", "order/own.npy"
+BRAND, NEW, OWN, BOOSTS = (f"order/{name}.npy" for name in ("brand", "new", "own", "boosts"))
 EVERYTHING = "all of them, with mmr"
 
 
 def rules_of(pinned: NDArray) -> dict[str, SlateSpec]:
     """Rules by name; `pinned` are two item rows that many users can be shown."""
+    boosts = (Boost(BOOSTS),)
     caps, floors = (Cap(BRAND, 2, 10),), (Floor(NEW, 1, 5), Floor(OWN, 2, 0))
     pins = tuple(Pin(int(row), slot) for slot, row in enumerate(pinned, start=2))
     mmr, dpp = (Diversity(kind, 0.5) for kind in ("mmr", "dpp"))
     return {
-        "boosts": SlateSpec(boosted=True),
+        "boosts": SlateSpec(boosts=boosts),
         "two pins": SlateSpec(pins=pins),
         "a cap": SlateSpec(caps=caps),
         "two floors": SlateSpec(floors=floors),
         "mmr": SlateSpec(diversity=mmr),
         "dpp": SlateSpec(diversity=dpp),
-        EVERYTHING: SlateSpec(True, caps, floors, pins, mmr),
+        EVERYTHING: SlateSpec(boosts, caps, floors, pins, mmr),
     }
 
 
@@ -40,7 +41,7 @@ def write_values(folder: Path, num_items: int) -> Mapping[str, NDArray]:
         BRAND: random.integers(-1, NUM_BRANDS, num_items).astype(np.int32),
         NEW: random.random(num_items) < SHARE_NEW,
         OWN: random.random(num_items) < SHARE_OWN,
-        BOOSTS_FILE: np.where(random.random(num_items) < SHARE_OWN, 0.4, 0.0).astype(np.float32),
+        BOOSTS: np.where(random.random(num_items) < SHARE_OWN, 0.4, 0.0).astype(np.float32),
     }
     (folder / "order").mkdir()
     for name, array in values.items():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import log
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,16 +14,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ensemble.config import ChainConfig, Config
-from ensemble.config_order import OrderConfig
+from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
 from ensemble.export.eligibility import column_of, eligible_items, holds
 from runtime.order_spec import Exploration, OrderSpec
-from runtime.slate_spec import BOOSTS_FILE, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.slate_spec import Boost, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.stream.live import now_ns
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
-__all__ = ["check_slates", "order_spec", "slate_files"]
+__all__ = ["check_slates", "ended_rules", "order_spec", "slate_files"]
 
-CAP_FILE, FLOOR_FILE = "order/cap_{}.npy", "order/floor_{}.npy"
+BOOSTS_FILE, CAP_FILE, FLOOR_FILE = "order/boosts_{}.npy", "order/cap_{}.npy", "order/floor_{}.npy"
+Rule = TypeVar("Rule", BoostRule, CapRule, FloorRule, PinRule)
 
 
 def order_spec(run: Run, config: Config, state: Literal["eval", "serve"]) -> OrderSpec | None:
@@ -50,9 +52,20 @@ def slate_files(run: Run, config: Config) -> Mapping[str, Callable[[], NDArray]]
         ConfigError: a rule names a column that the items lack, or a value that its column cannot be compared with.
     """
     items, chain = run.folder("data") / "items.parquet", config.chain
+    ends = {end_of(boost.until) for boost in chain.boosts}
+    boosts = {_boosts_file(end): partial(_boosts, items, chain, end) for end in ends}
     caps = {CAP_FILE.format(n): partial(_codes, items, chain, n) for n in range(len(chain.caps))}
     floors = {FLOOR_FILE.format(n): partial(_kind, items, chain, n) for n in range(len(chain.floors))}
-    return {BOOSTS_FILE: partial(_boosts, items, chain), **caps, **floors}
+    return {**boosts, **caps, **floors}
+
+
+def ended_rules(chain: ChainConfig) -> Iterator[str]:
+    """Keys of rules that have ended, with their end; an export leaves them out."""
+    for key in ("boosts", "pins", "caps", "floors"):
+        lasting = {number for number, _ in _lasting(getattr(chain, key))}
+        for number, rule in enumerate(getattr(chain, key)):
+            if number not in lasting:
+                yield f"chain.{key}[{number}] (until {rule.until})"
 
 
 def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
@@ -63,13 +76,13 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
     """
     files, chain = slate_files(run, config), config.chain
     eligible = eligible_items(run.folder("data") / "items.parquet", config)
-    for number, pin in enumerate(spec.pins):
+    for pin, (number, _) in zip(spec.pins, _lasting(chain.pins), strict=False):
         if not eligible[pin.row] and config.stream is None:
             raise ConfigError(
                 f"chain.pins[{number}].item = {chain.pins[number].item!r} may not be shown: it is out of stock, or "
                 "chain.rules forbid it"
             )
-    for number, cap in enumerate(spec.caps):
+    for cap, (number, _) in zip(spec.caps, _lasting(chain.caps), strict=False):
         codes = files[cap.file]()
         pinned = [int(codes[pin.row]) for pin in spec.pins if not cap.top or pin.slot <= cap.top]
         most = max((pinned.count(code) for code in pinned if code >= 0), default=0)
@@ -78,7 +91,7 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
                 f"chain.pins show {most} items of one {chain.caps[number].column}, of which chain.caps[{number}] "
                 f"allows {cap.most}; drop a pin, or raise the cap"
             )
-    for number, floor in enumerate(spec.floors):
+    for floor, (number, _) in zip(spec.floors, _lasting(chain.floors), strict=False):
         kind, places = files[floor.file](), floor.top or chain.slate_size
         if (count := int((kind & eligible).sum())) < floor.least:
             raise ConfigError(
@@ -94,14 +107,30 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
 
 
 def _slate_spec(run: Run, chain: ChainConfig) -> SlateSpec | None:
+    caps, floors = _lasting(chain.caps), _lasting(chain.floors)
     spec = SlateSpec(
-        boosted=bool(chain.boosts),
-        caps=tuple(Cap(CAP_FILE.format(n), cap.most, cap.top) for n, cap in enumerate(chain.caps)),
-        floors=tuple(Floor(FLOOR_FILE.format(n), floor.least, floor.top) for n, floor in enumerate(chain.floors)),
+        boosts=tuple(Boost(_boosts_file(end), end) for end in _ends_of_boosts(chain)),
+        caps=tuple(Cap(CAP_FILE.format(n), cap.most, cap.top, end_of(cap.until)) for n, cap in caps),
+        floors=tuple(Floor(FLOOR_FILE.format(n), f.least, f.top, end_of(f.until)) for n, f in floors),
         pins=_pins(run, chain),
         diversity=_diversity(chain.order),
     )
     return None if spec == SlateSpec() else spec
+
+
+def _lasting(rules: Sequence[Rule]) -> list[tuple[int, Rule]]:
+    """The rules that have not ended, each with its number in the config."""
+    ends = [end_of(rule.until) for rule in rules]
+    return [(number, rule) for number, rule in enumerate(rules) if not ends[number] or ends[number] > now_ns()]
+
+
+def _ends_of_boosts(chain: ChainConfig) -> list[int]:
+    """Those of the boosts that have not ended, ascending; 0: of those that never end."""
+    return sorted({end_of(boost.until) for _, boost in _lasting(chain.boosts)})
+
+
+def _boosts_file(end: int) -> str:
+    return BOOSTS_FILE.format(end)
 
 
 def _diversity(order: OrderConfig) -> Diversity | None:
@@ -111,12 +140,13 @@ def _diversity(order: OrderConfig) -> Diversity | None:
 
 
 def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:
-    if not chain.pins:
+    pins = _lasting(chain.pins)
+    if not pins:
         return ()
     ids = np.load(run.folder("data") / "ids/items.npy", mmap_mode="r", allow_pickle=False)
     is_text = ids.dtype.kind == "S"
     found = []
-    for number, pin in enumerate(chain.pins):
+    for number, pin in pins:
         wanted = str(pin.item).encode() if is_text else pin.item
         rows = np.flatnonzero(ids == wanted) if is_text or isinstance(wanted, int) else np.zeros(0, np.int64)
         if not len(rows):
@@ -125,14 +155,16 @@ def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:
                 f"chain.pins[{number}].item = {pin.item!r} is not in the catalogue of {len(ids):,} items, whose ids "
                 f"are {kind}"
             )
-        found.append(Pin(int(rows[0]), pin.slot))
+        found.append(Pin(int(rows[0]), pin.slot, end_of(pin.until)))
     return tuple(found)
 
 
-def _boosts(items: Path, chain: ChainConfig) -> NDArray[np.float32]:
-    """What is added to the utility of each item, [N]."""
+def _boosts(items: Path, chain: ChainConfig, end: int) -> NDArray[np.float32]:
+    """What the boosts of one end add to the utility of each item, [N]."""
     total = np.zeros(pq.read_metadata(items).num_rows)
     for number, boost in enumerate(chain.boosts):
+        if end_of(boost.until) != end:
+            continue
         key = f"chain.boosts[{number}]"
         held = holds(column_of(items, boost.column, f"{key}.column"), boost, key)
         total += held * (log(boost.times) if boost.times is not None else boost.add or 0.0)

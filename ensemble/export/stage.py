@@ -52,6 +52,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     from ensemble.export.compile import compile_chain
     from ensemble.export.events_model import write_events_model
     from ensemble.export.layouts import Names, write_layout
+    from ensemble.export.slate_rules import ended_rules
     from ensemble.export.stream_parity import check_stream, steps_of_check
     from ensemble.profile.make import write_profile
 
@@ -59,6 +60,8 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
         require_packages("export: the layout 'merlin' in chain.layouts")
         require_artefacts(run.root)
     console.say("export: on CPU (compiling and checking are numpy, FAISS and ONNX Runtime)")
+    for ended in ended_rules(config.chain):
+        console.say(f"export: {ended} has ended, and is left out")
     chain = folder / "chain"
     plan = compile_chain(run, config, chain, "serve", steps_of_check(run))
     num_checked = _check(run, config, chain)

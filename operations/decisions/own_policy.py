@@ -39,7 +39,7 @@ def check_of_mon(folder: Path, rows: Sequence[Row]) -> None:
         with version_of(chain_of(folder, key), layout, number).opened() as (plan, _):
             # Read as it stands: the version may be of another release.
             order = json.loads((plan / CHAIN_FILE).read_text()).get("order") or {}
-        if any(value for name, value in (order.get("slates") or {}).items() if name != "boosted"):
+        if any(value for name, value in (order.get("slates") or {}).items() if name != "boosts"):
             raise DataError(
                 f"slates of {folder} were drawn by version {number} with pins, caps, floors or diversity, and {WAY_OUT}"
             )

@@ -21,6 +21,7 @@ __all__ = ["Row", "latest", "named", "questions", "rows_in", "rows_of"]
 
 # Users that are asked for together; which others are makes no difference to an answer.
 TOGETHER = 32
+DAY_NS = 86_400 * 10**9
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def questions(rows: Sequence[Row], *, drawn: bool = True) -> Iterator[tuple[list
             "excluded": _padded([values["excluded"] for values in of]),
             "slate_size": [values["slate_size"] for values in of],
             "context": context,
+            "at": of[0]["at"],
         }
         if "live_at" in of[0]:
             question |= {"live_at": of[0]["live_at"], "live_recent": _padded([v["live_recent"] for v in of])}
@@ -142,15 +144,19 @@ def questions(rows: Sequence[Row], *, drawn: bool = True) -> Iterator[tuple[list
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """At most so many together, and of one instant where that counts."""
+    """At most so many together, of one day, as rules of slates end with days; and of one instant where that counts."""
     batch: list[Row] = []
     for row in rows:
-        if batch and (len(batch) == TOGETHER or row.values.get("live_at") != batch[0].values.get("live_at")):
+        if batch and (len(batch) == TOGETHER or _instant(row) != _instant(batch[0])):
             yield batch
             batch = []
         batch.append(row)
     if batch:
         yield batch
+
+
+def _instant(row: Row) -> tuple[int, int | None]:
+    return row.values["at"] // DAY_NS, row.values.get("live_at")
 
 
 def _padded(lists: Sequence[Sequence[int]]) -> list[list[int]]:

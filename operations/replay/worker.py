@@ -72,9 +72,11 @@ def _open(plan_folder: Path, folders: Mapping[str, Path]) -> Callable[[Mapping[s
     last = plan.nodes[-1]
     items = IdMap(load_array((folders.get(last.model) or folders[""]) / "ids/items.npy"), padded=True)
 
+    ends = getattr(getattr(getattr(spec, "order", None), "slates", None), "ends", ())
+
     def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         arrays: dict[str, Any] = {}
-        with _at(question.get("live_at")):
+        with _at(question.get("live_at", question.get("at") if ends else None)):
             nodes[0].encode(arrays, parsed(question, spec))
             for node in nodes[1:]:
                 node.run(arrays)

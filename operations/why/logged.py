@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def explain_logged(
     ((_, asked),) = questions([row])
     question = Question(row_of(item, explainer.nodes.spec, explainer.ids), parsed(asked, explainer.nodes.spec))
     instant = row.values.get("live_at")
-    with nullcontext() if instant is None else at_instant(instant):
+    with at_instant(row.values["at"] if instant is None else instant):
         answer = explainer.answer(question, item=item, user=None)
     return msgspec.structs.replace(answer, notes=[*_notes(row, question.row, answer), *answer.notes])
 

@@ -12,6 +12,7 @@ from runtime.index.allowed import are_set
 from runtime.index.eligible import ELIGIBLE_FILE
 from runtime.sources.base import Found, QueriedUser, Source
 from runtime.spec import ChainSpec
+from runtime.stream.live import now_ns
 
 __all__ = ["Pinned"]
 
@@ -33,6 +34,8 @@ class Pinned(Source):
         slates = None if spec.order is None else spec.order.slates
         pins = sorted(slates.pins if slates else (), key=lambda pin: pin.slot)
         self._pinned = np.array([pin.row for pin in pins], np.int64)
+        # Of the last ones an int64 may be too short: some write the year 2999 for never.
+        self._ends = [pin.until for pin in pins]
         self._keep(self.eligible(folder))
 
     def stock_changed(self, rows: NDArray[np.int64]) -> None:
@@ -41,9 +44,14 @@ class Pinned(Source):
         self._keep(self.live.bitmap)
 
     def _keep(self, bitmap: NDArray[np.uint8]) -> None:
-        self._rows = self._pinned[are_set(bitmap, self._pinned)]
+        self._shown = are_set(bitmap, self._pinned)
 
     def find(self, user: QueriedUser, batch: Mapping[str, NDArray]) -> Found:
-        """Those that are not blocked, each with the score 0."""
-        rows = self._rows[~np.isin(self._rows, user.blocked)]
+        """Those that are not blocked and whose pin has not ended, each with the score 0."""
+        shown = self._shown
+        if any(self._ends):
+            now = now_ns()
+            shown = shown & np.array([not end or end > now for end in self._ends])
+        rows = self._pinned[shown]
+        rows = rows[~np.isin(rows, user.blocked)]
         return rows, np.zeros(len(rows), np.float32)

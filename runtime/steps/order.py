@@ -93,10 +93,11 @@ class Order(Step):
         rows, scores, wanted = batch["candidates"], batch[self._score], batch["num_wanted"]
         size = min(int(wanted.max()), rows.shape[1])
         values = batch[self.key(self._spec)]
-        best = self._sorted(rows, values, size) if self._ruler is None else self._ruled(self._ruler, batch, size)
+        ruler = self._ruler and self._ruler.now()
+        best = self._sorted(rows, values, size) if ruler is None else self._ruled(ruler, batch, size)
         drawn: Arrays = {}
         if self._explore is not None:
-            drawn = self._drawn(self._explore, batch, best)
+            drawn = self._drawn(self._explore, ruler, batch, best)
         in_slate = (best != NO_PLACE) & (np.arange(size) < wanted)
         # Places in the flattened batch: one gather then takes them all.
         best += np.arange(len(rows))[:, None] * rows.shape[1]
@@ -132,22 +133,24 @@ class Order(Step):
 
     def _ruled(self, ruler: SlateRuler, batch: Mapping[str, NDArray], size: int) -> NDArray[np.int64]:
         """Places of the candidates of slates that rules are made for, [B, S]."""
-        rows, utilities = batch["candidates"], self.utilities(batch, slice(None))
+        rows, utilities = batch["candidates"], self._utilities(ruler, batch, slice(None))
         if not ruler.spec.is_stepwise:
             return self._sorted(rows, utilities, size)
         return ruler.ordered(utilities, rows, batch["num_wanted"][:, 0])
 
-    def _drawn(self, explore: Exploration, batch: Mapping[str, NDArray], best: NDArray[np.int64]) -> Arrays:
+    def _drawn(
+        self, explore: Exploration, ruler: SlateRuler | None, batch: Mapping[str, NDArray], best: NDArray[np.int64]
+    ) -> Arrays:
         """What the response says of the draw; the places of drawn slates are put into `best`."""
         keys = draw_keys(batch[DRAW_SEED][:, 0], batch["user_row"][:, 0])
         explored = explore.drawn(keys, batch[DRAW_POLICY][:, 0])
         users, logs = np.flatnonzero(explored), np.zeros(best.shape, np.float32)
         self.sampled = None
         if len(users):
-            rows, utilities = batch["candidates"][users], self.utilities(batch, users)
+            rows, utilities = batch["candidates"][users], self._utilities(ruler, batch, users)
             rules = None
-            if self._ruler is not None and self._ruler.spec.is_stepwise:
-                rules = self._ruler.rules(rows, batch["num_wanted"][users, 0])
+            if ruler is not None and ruler.spec.is_stepwise:
+                rules = ruler.rules(rows, batch["num_wanted"][users, 0])
             draw = sample(utilities, best.shape[1], explore.temperature, keys[users], rows, rules)
             best[users], logs[users] = draw.places, draw.log_propensity
             self.sampled = _spread(users, rows, len(best)), _spread(users, utilities, len(best))
@@ -160,10 +163,15 @@ class Order(Step):
         }
 
     def utilities(self, batch: Mapping[str, NDArray], users: NDArray | slice) -> NDArray[np.float32]:
-        """What the slates of some users are drawn or ordered by, [b, C]; -inf for padding."""
+        """What the slates of some users are drawn or ordered by now, [b, C]; -inf for padding."""
+        return self._utilities(self._ruler and self._ruler.now(), batch, users)
+
+    def _utilities(
+        self, ruler: SlateRuler | None, batch: Mapping[str, NDArray], users: NDArray | slice
+    ) -> NDArray[np.float32]:
         rows, is_popular = batch["candidates"][users], batch["path_code"][users] == POPULARITY
         utilities = utilities_of(rows, batch[self.key(self._spec)][users], is_popular)
-        return utilities + self._ruler.boosts(rows) if self._ruler and self._ruler.spec.boosted else utilities
+        return utilities if ruler is None else ruler.boosted(utilities, rows)
 
     def _probabilities(self, scores: NDArray, is_popular: NDArray) -> NDArray:
         """The scores of logits, [B, S]; those of the popularity path are none."""

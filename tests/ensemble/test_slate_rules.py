@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 
 from ensemble.config import ChainConfig
 from ensemble.config_file import load_config
-from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule
+from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import check_parity
+from ensemble.export.slate_rules import ended_rules
 from runtime.chain import Chain
 from runtime.explore import log_propensities
 from runtime.rerank import SlateRuler
+from runtime.stream.live import at_instant
 from tests.ensemble.oracle import Oracle
 from tests.ensemble.synthetic import UTILITY, item_id, make_run, user_id
 from workflows.core.errors import ConfigError
@@ -96,6 +99,53 @@ def test_a_pinned_item_is_shown_to_everybody_who_may_see_it(tmp_path):
             assert (shown[slot] == item_id(item, False)) == (item not in seen)
     hidden = ask(chain, 3, exclude_item_ids=np.array([[item_id(second, False)]]))["item_id"][0].tolist()
     assert item_id(second, False) not in hidden
+
+
+DAY_NS = 86_400 * 10**9
+CHRISTMAS = 20_812 * DAY_NS  # 2026-12-25
+
+
+def test_a_rule_holds_to_the_end_of_its_last_day(tmp_path):
+    """Of a served chain, without another export; a pinned item then is a candidate like others."""
+    run, config = make_run(tmp_path / "plain")
+    eligible = np.flatnonzero(eligible_items(run.folder("data") / "items.parquet", config))
+    pins = [
+        PinRule(item=item_id(int(eligible[5]), False), slot=2, until=date(2999, 12, 24)),
+        PinRule(item=item_id(int(eligible[40]), False), slot=1, until=datetime(2999, 12, 24, 18)),
+    ]
+    end = PinRule(item=1, slot=1, until=date(2026, 12, 24))
+    assert end_of(end.until) == end_of("2026-12-24") == end_of("2026-12-25T00:00:00Z") == CHRISTMAS
+    _, _, chain = made(tmp_path, pins=pins)
+    first, second = (end_of(pin.until) for pin in pins)
+    assert first - second == 6 * 3600 * 10**9
+    shown = {}
+    for name, instant in (("before", second - 1), ("evening", second), ("after", first)):
+        with at_instant(instant):
+            shown[name] = ask(chain, 10_000)["item_id"][0].tolist()
+    _, _, plain = made(tmp_path / "without")
+    assert shown["before"][:2] == [pins[1].item, pins[0].item]
+    assert shown["evening"][1] == pins[0].item != shown["evening"][0] != pins[1].item
+    assert shown["after"] == ask(plain, 10_000)["item_id"][0].tolist()
+
+
+def test_an_export_leaves_out_what_has_ended(tmp_path):
+    """Also what could not be exported any more: the item of an old campaign is gone, its column too."""
+    ended = date(2001, 2, 3)
+    rules = {
+        "pins": [PinRule(item=3, slot=1, until=ended), PinRule(item=item_id(5, False), slot=1)],
+        "boosts": [BoostRule(column="brand", op="==", value="x", add=1.0, until=ended)],
+        "caps": [CapRule(column="brand", most=1, until=ended)],
+        "floors": [FloorRule(column="price", op="<", value=-100.0, least=1, until="2001-02-03T00:00:00+01:00")],
+    }
+    _, config, chain = made(tmp_path, **rules)
+    slates = chain.spec.order.slates
+    assert [pin.slot for pin in slates.pins] == [1] and not (slates.boosts or slates.caps or slates.floors)
+    assert list(ended_rules(config.chain))[:2] == [
+        "chain.boosts[0] (until 2001-02-03)",
+        "chain.pins[0] (until 2001-02-03)",
+    ]
+    with pytest.raises(ConfigError, match=r"chain\.pins\[1\]\.item = 4 is not in the catalogue"):
+        made(tmp_path / "other", pins=[rules["pins"][0], PinRule(item=4, slot=1)])
 
 
 def test_rules_act_on_what_the_items_are_worth(tmp_path, items):
@@ -236,6 +286,12 @@ max_slate_size = 20
         ("pins = [{item = 1, slot = 21}]", r"chain\.pins\[0\]\.slot = 21 is more than chain\.max_slate_size = 20"),
         ("pins = [{item = 1, slot = 0}]", r"chain\.pins"),
         ("caps = [{column = 'brand', most = 0}]", r"chain\.caps"),
+        (
+            "caps = [{column = 'brand', most = 1, until = 3}]",
+            r"chain\.caps\[0\]\.until must be a date or a timestamp from 1970 on, such as .*: 3 is neither",
+        ),
+        ("pins = [{item = 1, slot = 1, until = 'soon'}]", r"chain\.pins\[0\]\.until must be a date .*'soon'"),
+        ("pins = [{item = 1, slot = 1, until = 1969-01-01}]", r"chain\.pins\[0\]\.until .* is before 1970"),
         ("caps = [{column = 'brand', most = 1, top = 21}]", r"chain\.caps\[0\]\.top = 21 is more than"),
         (
             "floors = [{column = 'price', op = '<', value = 3, least = 4, top = 3}]",

@@ -11,7 +11,8 @@ from scipy.stats import chi2
 
 from runtime.explore import NO_PLACE, log_propensities, sample
 from runtime.rerank import SlateRuler
-from runtime.slate_spec import VECTORS_FILE, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.slate_spec import VECTORS_FILE, Boost, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.stream.live import at_instant
 
 STEP = 2.0**-16
 
@@ -187,6 +188,21 @@ class TestRules:
         floors = (Floor("new", 2, 2), Floor("own", 1, 4))
         pins = (Pin(0, 1),)
         assert slate(SlateSpec(floors=floors, pins=pins), files, range(8), self.UTILITIES, 4) == [0, 6, 1, 5]
+
+    def test_each_rule_ends_when_it_ends(self):
+        spec = SlateSpec(
+            boosts=(Boost("more"), Boost("most", 30)), caps=(Cap("brand", 1, 0, 10),), pins=(Pin(7, 1, 20), Pin(4, 2))
+        )
+        files = {**self.FILES, "more": np.float32([0, 0, 1.5, 0, 0, 0, 0, 0]), "most": np.float32([9] + [0] * 7)}
+        ruler, rows, found = SlateRuler(spec, files), np.arange(8)[None], {}
+        for instant in (9, 10, 20, 30):
+            with at_instant(instant):
+                now = ruler.now()
+            utilities = now.boosted(-np.arange(8, dtype=np.float32)[None], rows)
+            found[instant] = now.ordered(utilities, rows, np.array([4])).tolist()[0]
+        assert found == {9: [7, 4, 0, 5], 10: [7, 4, 0, 2], 20: [0, 4, 2, 1], 30: [0, 4, 2, 1]}
+        assert now.boosted(np.zeros((1, 8), np.float32), rows)[0, 0] == 0
+        assert spec.ends == (10, 20, 30) and ruler.now().spec == spec.at(10**18)
 
     def test_every_slate_keeps_every_rule_that_its_candidates_allow(self):
         random = np.random.default_rng(6)

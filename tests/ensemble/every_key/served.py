@@ -136,6 +136,7 @@ CHAIN = [
             ("floors", "top", "4"),
             ("pins", "item", "2"),
             ("pins", "slot", "3"),
+            *((kind, "until", "2999-12-24") for kind in WRITTEN),
         )
     ),
     Case(listed("boosts", times="", add="1.0"), rules, (listed("boosts"),), of="chain.boosts[N].add"),

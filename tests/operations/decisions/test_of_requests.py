@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ensemble.config_order import BoostRule, CapRule
+from ensemble.config_order import BoostRule, CapRule, PinRule, end_of
 from ensemble.export.stage import export
 from models.ope.config import OpeConfig
 from operations.decisions.ask import choices_of_run
@@ -17,7 +18,7 @@ from operations.decisions.evaluate import Source, evaluate_policy
 from operations.decisions.mon import drawn_slates
 from operations.folder import CHAINS
 from operations.replay.process import started
-from operations.replay.requests import Row
+from operations.replay.requests import Row, questions
 from operations.replay.versions import find_given
 from operations.replay.worker import parsed
 from runtime.chain import Chain
@@ -27,7 +28,7 @@ from runtime.spec import ChainSpec
 from scripts.cli import app
 from tests.ensemble.exploring import TEMPERATURE as DRAWN_AT
 from tests.ensemble.exploring import make_exploring_run
-from tests.ensemble.synthetic import UTILITY
+from tests.ensemble.synthetic import UTILITY, item_id
 from tests.operations.feedback.made import MINUTE, START, World
 from workflows.core.errors import ArtefactError, CascadeError, DataError
 
@@ -123,7 +124,9 @@ def test_the_log_is_its_own_policy(joined):
     assert own.temperature == TEMPERATURE and own.found.diagnostics.outside == 0.0
 
 
-@pytest.mark.parametrize(("slates", "is_refused"), [({"boosted": True}, False), ({"caps": [{"most": 1}]}, True)])
+@pytest.mark.parametrize(
+    ("slates", "is_refused"), [({"boosts": [{"file": "order/boosts.npy"}]}, False), ({"caps": [{"most": 1}]}, True)]
+)
 def test_the_own_policy_of_a_chain_with_rules_is_refused(joined, slates, is_refused):
     """Whatever its propensities say: a cap that hardly bound when the log was drawn binds at another temperature."""
     path = joined.folder / "repository/cascade/1/chain/chain.json"
@@ -194,6 +197,23 @@ def test_choices_are_what_a_chain_that_explores_draws_from(tmp_path, utility):
     scores = np.array(asked["candidate_scores"], np.int32).view(np.float32)
     np.testing.assert_array_equal(scores[rows >= 0], utilities[rows >= 0])
     assert (chain.spec.order.utility == utility) and len(np.unique(scores[0][rows[0] >= 0])) > 5
+
+
+def test_requests_are_asked_again_with_the_rules_of_their_day(tmp_path):
+    run, config = make_exploring_run(tmp_path / "run")
+    pins = [PinRule(item=item_id(5, False), slot=1, until=date(2999, 12, 24))]
+    export(run, msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, pins=pins)))
+    version = find_given(run.root, "fused", "", None)
+    columns = Chain.load(version.folder / "chain").spec.context_columns
+    values = {"user_row": -1, "recent": [], "excluded": [], "slate_size": 5}
+    values |= {CONTEXT + column.name: None for column in columns}
+    end = end_of(pins[0].until)
+    rows = [Row({**values, "at": at}) for at in (end - 2, end - 1, end)]
+    found = []
+    with started(version) as process:
+        for _, question in questions(rows):
+            found += process.ask(question)["item_rows"]
+    assert [slate[0] == 5 for slate in found] == [True, True, False]
 
 
 def test_a_run_whose_slates_follow_rules_is_not_asked_for_a_softmax(tmp_path):
