@@ -97,7 +97,9 @@ class OrderConfig(Section, frozen=True):
         diversity: "mmr": an item loses by its largest cosine to one that is shown; "dpp": by how little of it is new,
             minus the logarithm of what the shown ones do not span; "none".
         strength: of that beside the logit, from 0 to below 1: strength / (1 - strength) is the weight of the loss, in
-            units of the utility where there is one.
+            units of the utility where there is one. "auto": the largest of twenty steps for which slates lose at most
+            max_utility_loss, chosen at the export.
+        max_utility_loss: share of what slates are worth by the models, discounted by place, that diversity may cost.
     """
 
     explore: Literal["none", "softmax"] = "none"
@@ -105,7 +107,8 @@ class OrderConfig(Section, frozen=True):
     share: PositiveShare = 0.05
     utility: str = ""
     diversity: Literal["none", "mmr", "dpp"] = "none"
-    strength: Fraction = 0.3
+    strength: Fraction | Literal["auto"] = 0.3
+    max_utility_loss: Fraction = 0.02
 
 
 def end_of(until: Any) -> int:

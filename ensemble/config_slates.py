@@ -46,6 +46,9 @@ def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
     if order.diversity == "none":
         why = "chain.order.diversity = 'none' takes nothing from an item"
         yield Unused("chain.order.strength", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")
+    if order.diversity == "none" or order.strength != "auto":
+        why = "nothing of [chain.order] is chosen by what it costs"
+        yield Unused("chain.order.max_utility_loss", why, "set diversity and strength = 'auto', or drop it")
 
 
 def _keys(chain: ChainConfig) -> list[str]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from ensemble.config import Config
+from ensemble.config_order import OrderConfig
 from ensemble.export.chain_files import ChainFiles
 from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from ensemble.export.own_modules import own_modules
 from ensemble.export.slate_rules import check_slates, order_spec
+from ensemble.export.strength import chosen_strength
 from ensemble.stream.live import live_spec
 from models.dataset.features import Features, load_features
 from models.index.meta import IndexMeta
@@ -29,6 +33,7 @@ from runtime.plan import Plan
 from runtime.spec import ChainSpec, SourceSpec, Tensor
 from runtime.step import Step
 from runtime.steps.merge import PINNED
+from workflows.core import console
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import Run
@@ -72,6 +77,8 @@ def compile_chain(
     folder.mkdir(parents=True, exist_ok=True)
     for stage in STAGES_READ:
         read_manifest(run.folder(stage))
+    if config.chain.order.diversity != "none" and config.chain.order.strength == "auto":
+        config = _with_strength(run, config, folder)
     features = load_features(run)
     spec = _spec(run, config, features, state, replayed=replayed)
     spec.save(folder)
@@ -87,6 +94,26 @@ def compile_chain(
     if own_modules(plan):
         check_steps(run, folder, plan)
     return plan
+
+
+def _with_strength(run: Run, config: Config, folder: Path) -> Config:
+    """The config with the strength that is as large as it may be."""
+    order = config.chain.order
+    plain = msgspec.structs.replace(order, diversity="none", explore="none")
+    with tempfile.TemporaryDirectory(prefix=".strength-", dir=folder.parent) as scratch:
+        chain = Path(scratch) / "chain"
+        compile_chain(run, _ordered(config, plain), chain, "eval")
+        vectors = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
+        found = chosen_strength(chain, np.asarray(vectors), order.diversity, order.max_utility_loss)
+    console.say(
+        f"chain.order.strength: {found.strength:g}, by slates of {found.num_users:,} users: mean cosine "
+        f"{found.likeness[0]:.3f} without diversity, {found.likeness[1]:.3f} with it, worth {found.loss:.2%} less"
+    )
+    return _ordered(config, msgspec.structs.replace(order, strength=found.strength))
+
+
+def _ordered(config: Config, order: OrderConfig) -> Config:
+    return msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, order=order))
 
 
 def _spec(

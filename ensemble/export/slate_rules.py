@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ensemble.config import ChainConfig, Config
 from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
 from ensemble.export.eligibility import column_of, eligible_items, holds
+from ensemble.export.strength import weight_of
 from runtime.order_spec import Exploration, OrderSpec
 from runtime.slate_spec import Boost, Cap, Diversity, Floor, Pin, SlateSpec
 from runtime.stream.live import now_ns
@@ -134,9 +135,9 @@ def _boosts_file(end: int) -> str:
 
 
 def _diversity(order: OrderConfig) -> Diversity | None:
-    if order.diversity == "none":
+    if order.diversity == "none" or order.strength == "auto":  # compile_chain puts a number for it
         return None
-    return Diversity(order.diversity, order.strength / (1 - order.strength))
+    return Diversity(order.diversity, weight_of(order.strength))
 
 
 def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:

@@ -188,6 +188,29 @@ def test_diversity_makes_a_slate_of_less_alike_items(tmp_path, diversity):
     assert after < before - 0.1
 
 
+@pytest.mark.parametrize("diversity", ["mmr", "dpp"])
+def test_a_strength_is_as_large_as_what_it_may_cost(tmp_path, diversity, capsys):
+    """By a loop over the slates of the served chain: the chosen strength costs at most so much, the next one more."""
+    order = OrderConfig(diversity=diversity, strength="auto", max_utility_loss=0.1)
+    run, config, _ = made(tmp_path / "auto", caps=RULES["caps"], order=order)
+    said = " ".join(capsys.readouterr().err.split())
+    compile_chain(run, config, tmp_path / "chain", "eval")
+    chosen = Chain.load(tmp_path / "chain").spec.order.slates.diversity.weight
+    strength = round(chosen / (1 + chosen), 6)
+    assert 0 < strength < 0.95 and f"chain.order.strength: {strength:g}, by slates of 60 users" in " ".join(
+        said.split()
+    )
+    worth = {}
+    for each in (None, strength, strength + 0.05):
+        own = OrderConfig() if each is None else OrderConfig(diversity=diversity, strength=each)
+        each_config = msgspec.structs.replace(config, chain=ChainConfig(**SIZES, caps=RULES["caps"], order=own))
+        compile_chain(run, each_config, tmp_path / f"chain{each}", "eval")
+        chain = Chain.load(tmp_path / f"chain{each}")
+        slates = [ask(chain, row)["score"][0] for row in range(60)]
+        worth[each] = sum(float(score) / math.log2(place + 2) for slate in slates for place, score in enumerate(slate))
+    assert 1 - worth[strength] / worth[None] <= 0.1 < 1 - worth[strength + 0.05] / worth[None]
+
+
 def test_the_merlin_graph_and_a_batch_give_the_same(tmp_path):
     from ensemble.graph import chain as drawn_chain
     from ensemble.graph import request_table
@@ -313,6 +336,8 @@ max_slate_size = 20
         ("layouts = ['fused', 'merlin']\ncaps = [{column = 'brand', most = 1}]", r"chain\.layouts has 'merlin'"),
         ("order.strength = 0.5", r"chain\.order\.strength"),
         ("order.diversity = 'mmr'\norder.strength = 1.0", r"chain\.order\.strength"),
+        ("order.diversity = 'mmr'\norder.strength = 'most'", r"chain\.order\.strength"),
+        ("order.diversity = 'mmr'\norder.max_utility_loss = 0.1", r"chain\.order\.max_utility_loss"),
     ],
 )
 def test_conflicts_are_found_when_the_config_is_read(tmp_path, rules, sentence):

@@ -119,6 +119,7 @@ CHAIN = [
     Case("chain.order.share=0.7", chain, EXPLORING),
     Case("chain.order.diversity=mmr", chain, SMALL),
     Case("chain.order.strength=0.5", chain, (*SMALL, "chain.order.diversity=dpp")),
+    Case("chain.order.max_utility_loss=0.5", chain, (*SMALL, "chain.order.diversity=mmr", "chain.order.strength=auto")),
     *(
         Case(listed(kind, **{key: value}), rules, (listed(kind),), of=f"chain.{kind}[N].{key}")
         for kind, key, value in (
