@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from scripts.block import block, unblock
@@ -12,6 +14,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
+from scripts.examples import EXAMPLES, EXIT_CODES, panel_of
 from scripts.experiment import experiment
 from scripts.export import export
 from scripts.export_send_gate import export_send_gate
@@ -23,6 +26,7 @@ from scripts.init import init
 from scripts.log import log
 from scripts.monitor import monitor
 from scripts.monitor_files import monitor_files
+from scripts.needs import command_name
 from scripts.notify import notify
 from scripts.prepare import prepare
 from scripts.recommend import recommend
@@ -52,18 +56,23 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog=EXIT_CODES,
 )
-COMMANDS = (
+PLACES = {name: place for place, name in enumerate(EXAMPLES)}
+COMMANDS: tuple[Callable[..., None], ...] = (
     *(init, run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, console, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
     *(simulate, train_send_gate, export_send_gate, notify, tables, doctor, demo),
 )
-for command in COMMANDS:
-    app.command(command.__name__.replace("_", "-"))(command)
+for command in sorted(COMMANDS, key=lambda one: PLACES[command_name(one.__name__)]):
+    name = command_name(command.__name__)
+    app.command(name, rich_help_panel=panel_of(name), epilog=f"Example: {EXAMPLES[name]}")(command)
 for group in (events, stream, slates, log, experiment):
-    app.add_typer(group)
+    for one in group.registered_commands:
+        one.epilog = f"Example: {EXAMPLES[f'{group.info.name} {one.name}']}"
+    app.add_typer(group, rich_help_panel=panel_of(str(group.info.name)))
 
 
 def main() -> None:

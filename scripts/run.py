@@ -68,7 +68,12 @@ def run(
     with console.timed("run"):
         all_stages(*resolve(config, out, overrides), publish, force)
     console.say(f"report: {out / 'report' / 'index.html'}")
-    console.say(f"serve it: cascade serve {shlex.quote(str(out))}")
+    name = shlex.quote(str(out))
+    console.say(f"look at its slates: cascade console {name}")
+    console.say(f"serve it: cascade serve {name}")
+    if publish is None:
+        stage = f"--config {shlex.quote(str(config))} --out {name}"
+        console.say(f"release it: cascade export {stage} --publish triton_repo")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""The commands by what one does with them, and an example of each, for `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["EXAMPLES", "EXIT_CODES", "panel_of"]
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 an expected error, said in one sentence, or a check that found something; 2 a command line "
+    "that cannot be read, or (replay) requests that cannot be asked again; 3 not now: HOLD, an alarm, no number; 4 no: "
+    "REJECT, every variant withdrawn; 130 stopped by Ctrl-C, what is finished is kept; 141 nobody reads the output. "
+    "A traceback is a bug."
+)
+STAGE = "--config shop.toml --out runs/shop"
+PANELS: Mapping[str, Mapping[str, str]] = {
+    "Start": {
+        "init": "init events.csv items.csv users.csv --out shop.toml",
+        "run": f"run {STAGE}",
+        "demo": "demo",
+        "doctor": "doctor --for serve",
+    },
+    "Train, stage by stage": {
+        "prepare": f"prepare {STAGE}",
+        "train-retrieval": f"train-retrieval {STAGE} --set retrieval.embedding_dim=64",
+        "fit-neighbours": f"fit-neighbours {STAGE}",
+        "fit-sources": f"fit-sources {STAGE}",
+        "build-index": f"build-index {STAGE}",
+        "train-ranking": f"train-ranking {STAGE}",
+        "evaluate": f"evaluate {STAGE} --baselines",
+        "export": f"export {STAGE} --publish triton_repo",
+        "search": f"search {STAGE} --param 'retrieval.temperature=loguniform(0.05, 0.5)' --trials 20",
+        "tables": "tables runs/shop runs/other --column recall@10",
+    },
+    "Serve": {
+        "serve": "serve runs/shop --http-port 8000",
+        "recommend": "recommend --url localhost:8001 --user-id 17 --user-id 42 --json",
+        "reload": "reload --url localhost:8001",
+        "rollback": "rollback triton_repo --reason 'wrong prices'",
+        "block": "block sku-17 --repo triton_repo --reason 'recalled'",
+        "unblock": "unblock sku-17 --repo triton_repo",
+        "events send": "events send today.jsonl --url localhost:8001",
+        "stream status": "stream status runs/shop",
+        "stream replay": "stream replay runs/shop --check",
+        "stream audit": "stream audit runs/shop",
+        "stream backfill": "stream backfill runs/shop --days 30",
+        "stream compact": "stream compact runs/shop --keep-days 400",
+        "stream forget": "stream forget 17 runs/shop",
+        "stream rebuild": "stream rebuild runs/shop",
+        "stream run": "stream run runs/shop --source kafka://broker/events --store redis://state",
+        "slates build": "slates build runs/shop --cache lmdb:slates",
+        "slates refresh": "slates refresh runs/shop --cache lmdb:slates --follow",
+        "slates status": "slates status --cache lmdb:slates",
+    },
+    "Watch": {
+        "console": "console runs/shop --monitor mon",
+        "why": "why sku-17 runs/shop --user-id 42",
+        "log collect": "log collect log --out mon",
+        "log verify": "log verify log",
+        "log check": "log check mon",
+        "log import": "log import obd.csv --out logged",
+        "log prune": "log prune mon --days 90",
+        "log forget": "log forget mon --user-id 42",
+        "log renew-salt": "log renew-salt log",
+        "replay": "replay mon --last 1000",
+        "feedback": "feedback mon --events events.parquet",
+        "monitor": "monitor mon --once",
+        "monitor-files": "monitor-files prometheus",
+        "timeline": "timeline triton_repo --last 20",
+    },
+    "Decide": {
+        "gate": "gate runs/new --against triton_repo",
+        "shadow": "shadow mon --run runs/new",
+        "retrain": "retrain --config shop.toml --out runs --publish triton_repo",
+        "evaluate-policy": "evaluate-policy mon --policy runs/new",
+        "experiment check": "experiment check --config experiment.toml",
+        "experiment start": "experiment start prices --config experiment.toml --repo triton_repo",
+        "experiment status": "experiment status prices --log mon",
+        "experiment advance": "experiment advance prices --log mon",
+        "experiment stop": "experiment stop prices --repo triton_repo",
+        "experiment watch": "experiment watch prices --log mon --repo triton_repo",
+        "simulate": "simulate --days 180",
+        "train-send-gate": "train-send-gate pushes --out gate",
+        "export-send-gate": "export-send-gate gate --publish triton_repo",
+        "notify": "notify gate --candidates today.parquet --log sent",
+    },
+}
+EXAMPLES: Mapping[str, str] = {name: f"cascade {line}" for panel in PANELS.values() for name, line in panel.items()}
+
+
+def panel_of(command: str) -> str:
+    """The panel of a command, or of a group of commands by the first of them."""
+    return next(
+        panel for panel, lines in PANELS.items() if command in lines or any(n.startswith(f"{command} ") for n in lines)
+    )
