@@ -23,6 +23,7 @@ FEW = 12
 LONG = 60
 MAX_CONTEXT = 1_000
 MOSTLY = 0.95
+OWN = 0.7  # values to a row, from which a value says little more than the id
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ def _of_text(con: duckdb.DuckDBPyConnection, table: Table, column: Column) -> Fe
 
 
 def _of_codes(table: Table, column: Column, what: str) -> Feature:
-    if column.distinct > 0.5 * (table.num_looked - column.nulls) and table.num_looked > 2 * FEW:
+    if column.distinct > OWN * (table.num_looked - column.nulls) and table.num_looked > 2 * FEW:
         return Feature("", f"{what}, hardly a value of which comes twice")
     if column.distinct > MANY:
         return Feature('{ kind = "hashed" }', f"{what}, too many values for a vocabulary")

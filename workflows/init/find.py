@@ -18,7 +18,7 @@ from workflows.init.opening import open_tables
 from workflows.init.page import Findings
 from workflows.init.profile import Table, look
 from workflows.init.roles import Given, Sketch, sketch_of
-from workflows.init.split import split_of
+from workflows.init.split import given_split, split_of
 from workflows.init.words import ITEM, STOCK, USER, plain_name, rank
 from workflows.tables.check import FLOATS, INTEGERS
 from workflows.tables.database import database
@@ -113,6 +113,7 @@ def _mixed(sketch: Sketch, column: str, entity: Entity | None) -> str:
 
 
 def _perhaps_context(events: Table, but: Sequence[str]) -> list[str]:
+    but = [*but, given_split(events)]
     return [
         name
         for name, column in events.columns.items()

@@ -39,7 +39,7 @@ def labels_of(events: Table, but: Iterable[str]) -> Labels:
     """
     columns = {name: column for name, column in events.columns.items() if name not in set(but)}
     if name := _first(columns, RATING, _is_rating):
-        return _of_rating(columns[name])
+        return _of_rating(columns[name], events.num_looked)
     if kind := _first(columns, EVENT_KIND, _is_kind):
         found = _of_kinds(columns[kind])
         found.columns += [name for name in columns if rank(name, COUNTS) is not None]
@@ -85,7 +85,7 @@ def _is_like(value: str, words: Sequence[str]) -> bool:
     return any(word in plain_name(value) for word in words)
 
 
-def _of_rating(column: Column) -> Labels:
+def _of_rating(column: Column, num_rows: int) -> Labels:
     high, low = float(str(column.high)), float(str(column.low))
     least = next((cut for top, cut in ((5.0, 4.0), (10.0, 8.0)) if high <= top), round(0.8 * high))
     least = least if high > 2 else high
@@ -94,7 +94,11 @@ def _of_rating(column: Column) -> Labels:
         f"'{column.name}' goes from {low:g} to {high:g}: {least:g} and more is liked, all that is rated counts as seen"
     )
     doubt = f"is a rating of {least:g} a like? Without labels every row counts as one, whatever the rating."
-    return Labels(f"{{ liked = {liked}, rated = {rated} }}", why, [column.name], [(doubt, "# no labels")])
+    doubts = [(doubt, "# no labels")]
+    if column.nulls:
+        share = f"{column.nulls / num_rows:.1%} of the rows have no '{column.name}'"
+        doubts.append((f"{share}, so these labels leave them out: do they count as likes?", "# no labels"))
+    return Labels(f"{{ liked = {liked}, rated = {rated} }}", why, [column.name], doubts)
 
 
 def _of_kinds(column: Column) -> Labels:

@@ -15,12 +15,13 @@ from workflows.init.labels import Labels
 from workflows.init.profile import Table
 from workflows.init.roles import Sketch
 from workflows.init.split import Split
+from workflows.tables.check import FLOATS, INTEGERS
 
 __all__ = ["Findings", "page", "questions"]
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 MAX_SHOWN = 100
-TYPES = {"BIGINT": "integer", "DOUBLE": "number", "VARCHAR": "text", "BOOLEAN": "boolean"}
+TYPES = {"VARCHAR": "text"} | dict.fromkeys(INTEGERS, "integer") | dict.fromkeys(FLOATS, "number")
 
 
 class Findings(msgspec.Struct):

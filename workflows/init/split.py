@@ -14,7 +14,7 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Split", "split_of"]
+__all__ = ["Split", "given_split", "split_of"]
 
 WARM = 0.25  # of the test events, those whose user has events before; with fewer there is little to measure
 LONG = timedelta(days=90)
@@ -46,7 +46,7 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
         user: column of the users.
         time: column of the instants.
     """
-    if given := _given(events):
+    if given := given_split(events):
         why = [f"'{given}' says which events are train, valid and test"]
         return Split(['by = "column"', f"column = {json.dumps(given, ensure_ascii=False)}"], why)
     found = events.columns[time].time if time else None
@@ -70,7 +70,7 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
     return _by_time(con, rows, share, told)
 
 
-def _given(events: Table) -> str:
+def given_split(events: Table) -> str:
     """The column that says the split; "" where there is none."""
     for name, column in events.columns.items():
         values = {str(value) for value, _ in column.top}
