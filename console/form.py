@@ -41,6 +41,7 @@ class UserForm:
         without: items that the user is to have had nothing to do with.
         slate_size: as typed; empty: the chain's own.
         item: that is to be explained; empty: none.
+        is_thorough: whether also by how many candidates the item would be one, which takes some seconds.
     """
 
     user: str = ""
@@ -50,6 +51,7 @@ class UserForm:
     without: tuple[str, ...] = ()
     slate_size: str = ""
     item: str = ""
+    is_thorough: bool = False
 
     @classmethod
     def of(cls, query: Query) -> UserForm:
@@ -64,6 +66,7 @@ class UserForm:
             without=_lines(query.getlist("without")),
             slate_size=query.get("size", "").strip(),
             item=query.get("item", "").strip(),
+            is_thorough=query.get("thorough", "") == "1",
         )
 
     @property
@@ -98,7 +101,11 @@ class UserForm:
 
     def explaining(self, item: str) -> str:
         """The address that explains an item too."""
-        return f"{replace(self, item=item).address()}#why"
+        return f"{replace(self, item=item, is_thorough=False).address()}#why"
+
+    def thorough(self) -> str:
+        """The address that also says how many candidates it would take."""
+        return f"{replace(self, is_thorough=True).address()}#why"
 
     def clicking(self, item: str) -> str:
         """The address at which the user has interacted with an item just now."""
@@ -122,7 +129,7 @@ class UserForm:
         pairs = [("user", self.user), *((CONTEXT + name, value) for name, value in self.context.items())]
         for name, items in (("recent", self.recent), ("exclude", self.excluded), ("without", self.without)):
             pairs += [(name, item) for item in items]
-        pairs += [("size", self.slate_size), ("item", self.item)]
+        pairs += [("size", self.slate_size), ("item", self.item), ("thorough", "1" if self.is_thorough else "")]
         return f"/user?{urlencode([(name, value) for name, value in pairs if value])}"
 
 

@@ -77,7 +77,7 @@ def request_page(site: Site, request_id: str, *, again: bool = False, item: str 
     first = min(row.values["attempt"] for row in rows)
     kept = sorted((row for row in rows if row.values["attempt"] == first), key=lambda row: row.values["position"])
     values: dict[str, Any] = {"request": kept[0].values, "when": _when(kept[0].values["at"]), "problem": ""}
-    values |= {"answer": None, "explained": item, "replayed": None, "then": then, "user": user}
+    values |= {"answer": None, "explained": item, "replayed": None, "then": then, "user": user, "thorough": ""}
     status = 200
     with site.chain() as chain:
         values["known"] = chain.catalogue.known

@@ -16,6 +16,7 @@ from operations.why.answer import Answer
 from operations.why.funnel import Funnel, Shown
 from operations.why.question import RawQuestion, UnknownItem
 from operations.why.table import then
+from operations.why.way import INDEX, MERGE, SOURCES
 from workflows.core.errors import RequestError
 
 __all__ = ["user_page"]
@@ -53,7 +54,9 @@ def user_page(site: Site, asked: UserForm) -> Page:
             status, values["note"] = 404, _unknown(chain, asked)
         if asked.item:
             try:
-                values["answer"] = _answer(chain, asked)
+                values["answer"] = answer = _answer(chain, asked)
+                can_count = answer.outcome.lost_at in (INDEX, SOURCES, MERGE) and not asked.is_thorough
+                values["thorough"] = asked.thorough() if can_count else ""
             except RequestError as error:
                 values["problem"], status = str(error), _status(error)
         return Page("user.html.j2", values, status)
@@ -77,7 +80,7 @@ def _answer(chain: Open, asked: UserForm) -> Answer:
     question = RawQuestion(
         asked.item, request.user, request.context, request.recent, request.excluded, request.slate_size
     )
-    return chain.explainer.asked(question, MOST_LEFT_OUT, without=asked.without)
+    return chain.explainer.asked(question, MOST_LEFT_OUT, without=asked.without, counts_candidates=asked.is_thorough)
 
 
 def _unknown(chain: Open, asked: UserForm) -> str:

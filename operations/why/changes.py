@@ -21,7 +21,12 @@ __all__ = ["changes_of"]
 
 
 def changes_of(
-    asking: Asking, rules: Rules, lost_at: str, deep: Mapping[int, Standing | None], seen_counts: bool
+    asking: Asking,
+    rules: Rules,
+    lost_at: str,
+    deep: Mapping[int, Standing | None],
+    seen_counts: bool,
+    counts_candidates: bool = True,
 ) -> Iterator[Change]:
     """What would have changed the answer.
 
@@ -31,6 +36,8 @@ def changes_of(
         lost_at: where the item is lost.
         deep: where it stands in the sources, by their place.
         seen_counts: whether seen items are not shown.
+        counts_candidates: whether to look for the fewest candidates with which the item is one, which takes most of the
+            time.
     """
     way = asking.way
     if way.is_blocked:
@@ -41,7 +48,8 @@ def changes_of(
             yield Change("index", "with an exact search", asking.outcome(Changed(spec=exact)))
         if way.is_ranked:
             yield Change("candidate", "were it a candidate, in the place of the last one", as_candidate(way))
-        yield from _with_more_candidates(asking, deep)
+        if counts_candidates:
+            yield from _with_more_candidates(asking, deep)
     elif lost_at == SLATE and way.ordered is not None:
         yield from _with_a_longer_slate(asking, way.ordered.rank)
 

@@ -81,7 +81,12 @@ class Explainer:
         return self._rules
 
     def asked(
-        self, asked: RawQuestion, most_left_out: int = MOST_LEFT_OUT, *, without: Sequence[int | str] = ()
+        self,
+        asked: RawQuestion,
+        most_left_out: int = MOST_LEFT_OUT,
+        *,
+        without: Sequence[int | str] = (),
+        counts_candidates: bool = True,
     ) -> Answer:
         """Answer a question as people put it.
 
@@ -89,6 +94,7 @@ class Explainer:
             asked: the question.
             most_left_out: see `answer`.
             without: raw ids of items that the user is to have had nothing to do with.
+            counts_candidates: see `changes_of`.
 
         Raises:
             UnknownItem: the catalogue lacks the item.
@@ -99,7 +105,12 @@ class Explainer:
         notes = ["the item is blocked (`cascade unblock` lets it be shown again)"] if question.row in blocked else []
         left_out = replace(question, parsed=self._blocked.leave_out(question.parsed))
         found = self.answer(
-            left_out, item=asked.item, user=asked.user, most_left_out=most_left_out, removed=self._rows(without)
+            left_out,
+            item=asked.item,
+            user=asked.user,
+            most_left_out=most_left_out,
+            removed=self._rows(without),
+            counts_candidates=counts_candidates,
         )
         return msgspec.structs.replace(found, notes=[*notes, *found.notes])
 
@@ -145,6 +156,7 @@ class Explainer:
         user: int | str | None,
         most_left_out: int = MOST_LEFT_OUT,
         removed: NDArray = NOTHING,
+        counts_candidates: bool = True,
     ) -> Answer:
         """Answer a question.
 
@@ -154,6 +166,7 @@ class Explainer:
             user: the same of the user; None where a log does not say.
             most_left_out: items of the history that the chain is run without; 0: none, and no change is tried.
             removed: rows of items that the user is to have had nothing to do with.
+            counts_candidates: see `changes_of`.
         """
         with (
             self._state_known(),
@@ -166,7 +179,9 @@ class Explainer:
             lost = lost_at(way, deep)
             steps = steps_of(asking, self.rules, lost, deep)
             tried = (
-                list(changes_of(asking, self.rules, lost, deep, self.nodes.spec.filter_seen)) if most_left_out else []
+                list(changes_of(asking, self.rules, lost, deep, self.nodes.spec.filter_seen, counts_candidates))
+                if most_left_out
+                else []
             )
             history = history_of(asking) if way.is_ranked and not way.is_blocked else []
             left = left_out(asking, history[:most_left_out])

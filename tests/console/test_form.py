@@ -32,6 +32,7 @@ FULL = UserForm(
     without=("4/5",),
     slate_size="6",
     item="?7",
+    is_thorough=True,
 )
 
 
@@ -56,6 +57,7 @@ def test_what_one_can_do_with_an_item() -> None:
     assert then(asked.forgetting("3")) == UserForm("1", recent=("2",), without=("4", "3"))
     assert then(asked.remembering("4")) == UserForm("1", recent=("2", "3"))
     assert then(asked.explaining("9")).item == "9"
+    assert then(asked.thorough()).is_thorough and not then(FULL.explaining("9")).is_thorough
     assert asked.unchanged() == UserForm("1") and asked.is_changed and not UserForm("1", item="2").is_changed
 
 

@@ -98,7 +98,10 @@ def test_why_says_what_cascade_why_says(asks: Asks, exported: tuple[Run, Config]
     for item in (item_id(3, True).decode(), item_id(40, True).decode(), shown(user(asks))[0]):
         words = ["why", item, str(exported[0].root), "--user-id", user_id(USER, True).decode(), "--json"]
         expected = json.loads(CliRunner().invoke(app, words).stdout)
-        said = text_of(user(asks, item=item).body)
+        quick = user(asks, item=item)
+        offers = "How many candidates it would take" in quick.body
+        assert offers == any(change["kind"] == "candidates" for change in expected["changes"])
+        said = text_of(user(asks, item=item, thorough="1").body)
         assert expected["summary"][1:] in said
         for change in expected["changes"]:
             assert change["words"] in said
