@@ -14,7 +14,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
-from scripts.examples import EXAMPLES, EXIT_CODES, panel_of
+from scripts.examples import EXIT_CODES, epilog_of, panel_of, place_of
 from scripts.experiment import experiment
 from scripts.export import export
 from scripts.export_send_gate import export_send_gate
@@ -58,7 +58,6 @@ app = typer.Typer(
     add_completion=False,
     epilog=EXIT_CODES,
 )
-PLACES = {name: place for place, name in enumerate(EXAMPLES)}
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(init, run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
     *(train_ranking, evaluate, export),
@@ -66,12 +65,12 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
     *(simulate, train_send_gate, export_send_gate, notify, tables, doctor, demo),
 )
-for command in sorted(COMMANDS, key=lambda one: PLACES[command_name(one.__name__)]):
+for command in sorted(COMMANDS, key=lambda one: place_of(command_name(one.__name__))):
     name = command_name(command.__name__)
-    app.command(name, rich_help_panel=panel_of(name), epilog=f"Example: {EXAMPLES[name]}")(command)
+    app.command(name, rich_help_panel=panel_of(name), epilog=epilog_of(name))(command)
 for group in (events, stream, slates, log, experiment):
     for one in group.registered_commands:
-        one.epilog = f"Example: {EXAMPLES[f'{group.info.name} {one.name}']}"
+        one.epilog = epilog_of(f"{group.info.name} {one.name}")
     app.add_typer(group, rich_help_panel=panel_of(str(group.info.name)))
 
 

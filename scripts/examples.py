@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["EXAMPLES", "EXIT_CODES", "panel_of"]
+__all__ = ["EXAMPLES", "EXIT_CODES", "epilog_of", "panel_of", "place_of"]
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 an expected error, said in one sentence, or a check that found something; 2 a command line "
@@ -88,8 +88,20 @@ PANELS: Mapping[str, Mapping[str, str]] = {
 EXAMPLES: Mapping[str, str] = {name: f"cascade {line}" for panel in PANELS.values() for name, line in panel.items()}
 
 
-def panel_of(command: str) -> str:
+PLACES = {name: place for place, name in enumerate(EXAMPLES)}
+
+
+def place_of(command: str) -> int:
+    """The place of a command in the help; after the others where it has no example yet."""
+    return PLACES.get(command, len(PLACES))
+
+
+def epilog_of(command: str) -> str | None:
+    """What stands below the help of a command."""
+    return f"Example: {EXAMPLES[command]}" if command in EXAMPLES else None
+
+
+def panel_of(command: str) -> str | None:
     """The panel of a command, or of a group of commands by the first of them."""
-    return next(
-        panel for panel, lines in PANELS.items() if command in lines or any(n.startswith(f"{command} ") for n in lines)
-    )
+    first = f"{command} "
+    return next((panel for panel, lines in PANELS.items() if any(f"{n} ".startswith(first) for n in lines)), None)
