@@ -25,7 +25,7 @@ from operations.experiments.record import Record, Running, Side
 from workflows.core.errors import ArtefactError
 from workflows.shop.laboratory import Shop, draw_visits
 from workflows.shop.play import expect, play
-from workflows.shop.visits import Slates, Visits
+from workflows.shop.visits import Policy, Slates, Visits
 from workflows.shop.world import SECOND_NS
 
 __all__ = ["DAY_NS", "GivenSlates", "between", "last_days", "play_days", "slates_of_report", "true_difference"]
@@ -124,7 +124,7 @@ def between(name: str, control: str, variant: str, started_at: int, *, users: in
 def play_days(
     shop: Shop,
     running: Running,
-    policies: Sequence[GivenSlates],
+    policies: Sequence[Policy],
     visits: Visits,
     seed: int,
     lost: Callable[[Visits], NDArray[np.bool_]] | None = None,
@@ -150,7 +150,7 @@ def play_days(
     return history
 
 
-def true_difference(shop: Shop, policies: Sequence[GivenSlates], visits: Visits) -> float:
+def true_difference(shop: Shop, policies: Sequence[Policy], visits: Visits) -> float:
     """Expected clicks by item shown of the last policy minus those of the first, if each met all visits."""
     ratios = []
     for policy in (policies[0], policies[-1]):
@@ -173,7 +173,7 @@ class _Logged:
         return _Logged(*(values[which] for values in vars(self).values()))
 
 
-def _play(shop: Shop, running: Running, policies: Sequence[GivenSlates], visits: Visits, seed: int) -> _Logged:
+def _play(shop: Shop, running: Running, policies: Sequence[Policy], visits: Visits, seed: int) -> _Logged:
     variant = _assigned(running, shop, visits)
     shown, clicked = np.zeros(len(visits), np.int64), np.zeros(len(visits), np.int64)
     for place, policy in enumerate(policies):

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from operations.notify.folder import batches
-from scripts.cli import app
+from tests.tutorial import follow
 
 PAGE = (Path(__file__).parents[3] / "docs/SEND_GATE.md").read_text()
 TUTORIAL = PAGE.partition("## From a log to a batch")[2].partition("\n## ")[0]
-
-
-def follow(text: str) -> None:
-    """Run the blocks of a page in the current folder."""
-    names: dict[str, Any] = {}
-    for language, code in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
-        if language == "python":
-            exec(code, names)
-        elif language == "toml":
-            Path(code.splitlines()[0].removeprefix("# ")).write_text(code)
-        else:
-            assert language == "console"
-            for line in code.splitlines():
-                program, *words = shlex.split(line)
-                done = CliRunner().invoke(app, words)
-                assert program == "cascade" and done.exit_code == 0, (line, done.output)
 
 
 @pytest.mark.slow
