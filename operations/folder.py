@@ -8,12 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.stream.log.errors import BusyError, LogError
 from runtime.stream.log.lock import FolderLock
 from runtime.stream.log.segments import sync_folder
 from workflows.core.errors import ArtefactError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 __all__ = [
     "CHAINS",
@@ -26,8 +29,10 @@ __all__ = [
     "STATUS",
     "Change",
     "held",
+    "open_parquet",
     "parquet_files",
     "read_json",
+    "readable",
 ]
 
 REQUESTS, CHAINS, PENDING = "requests", "chains", "pending"
@@ -141,6 +146,30 @@ def read_json(path: Path, default: Any) -> Any:
         return default
     except (OSError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be read ({error}); put a copy of it back") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in one sentence that a Parquet file cannot be read.
+
+    Raises:
+        ArtefactError: it is damaged, or gone.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ArtefactError(
+            f"{path} cannot be read ({error}); put a copy of it back, or remove it, and its rows count as never logged"
+        ) from None
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A file of rows whose pages are checked as they are read; to be used where it is `readable`."""
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(path, page_checksum_verification=True)
 
 
 def parquet_files(folder: Path, keys: Sequence[str] | None = None) -> list[Path]:

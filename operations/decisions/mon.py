@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from operations.feedback.schema import JOINED, day_of, file_in
-from operations.folder import STATUS, held, parquet_files
+from operations.folder import STATUS, held, open_parquet, parquet_files, readable
 from operations.replay.replay import chain_of, version_of
 from operations.replay.requests import Row, rows_in
 from workflows.core.errors import DataError
@@ -85,7 +84,8 @@ def _rows(folder: Path, last: int, asked_again: bool) -> tuple[list[Row], int, i
     for path in parquet_files(folder):
         if len(rows) >= last:
             break
-        table = pq.ParquetFile(path).read()
+        with readable(path):
+            table = open_parquet(path).read()
         table = table.filter(pc.and_(pc.is_null(table["error"]), pc.equal(table["attempt"], 1)))
         table = table.filter(pc.greater(table["weight"], 0))
         if asked_again:
@@ -112,7 +112,8 @@ def _labels(folder: Path, rows: Sequence[Row], label: str) -> tuple[set[tuple[by
         path = file_in(folder / JOINED / f"chain={chain}" / f"date={np.datetime64(day, 'D')}")
         if path is None:
             continue
-        table = pq.ParquetFile(path).read(OF_LABELS)
+        with readable(path):
+            table = open_parquet(path).read(OF_LABELS)
         table = table.filter(pc.is_valid(table["label"]))
         seen |= set(pc.unique(table["label"].cast(pa.string())).to_pylist())
         mine = table.filter(pc.equal(table["label"].cast(pa.string()), label))

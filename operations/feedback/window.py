@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from operations.feedback.kept import read_whole
 from operations.feedback.schema import JOINED, file_in
-from operations.folder import REQUESTS
+from operations.folder import REQUESTS, readable
 from operations.log.schema import CONTEXT
 
 __all__ = ["Window", "read_window"]
@@ -98,7 +98,8 @@ def _context(folder: Path, name: str, slate_keys: pa.ChunkedArray) -> dict[str, 
     paths = sorted((folder / REQUESTS / name).glob("[!.]*.parquet"))
     if not paths:  # pruned
         return {}
-    schema = pq.read_schema(paths[0])
+    with readable(paths[0]):
+        schema = pq.read_schema(paths[0])
     kinds = (pa.types.is_string, pa.types.is_integer)
     columns = [field.name for field in schema if field.name.startswith(CONTEXT) and any(k(field.type) for k in kinds)]
     if not columns:

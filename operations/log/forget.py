@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from operations.folder import FORGOTTEN, MISMATCHED, STATUS, Change, held, parquet_files, read_json
+from operations.folder import (
+    FORGOTTEN,
+    MISMATCHED,
+    STATUS,
+    Change,
+    held,
+    open_parquet,
+    parquet_files,
+    read_json,
+    readable,
+)
 from operations.log.chains import drop_unnamed
 from operations.log.collect import collect
 from operations.log.write import write_table
@@ -83,7 +92,8 @@ def names_of(user: str) -> Iterator[bytes]:
 
 def _requests_of(path: Path, keys: list[bytes]) -> list[str]:
     """The ids of a file's requests for some users."""
-    table = pq.ParquetFile(path).read(["request_id", "user_key"])
+    with readable(path):
+        table = open_parquet(path).read(["request_id", "user_key"])
     found: list[str] = table.filter(pc.is_in(table["user_key"], pa.array(keys, pa.binary(16))))[
         "request_id"
     ].to_pylist()
@@ -94,15 +104,16 @@ def _without(change: Change, path: Path, keys: list[bytes]) -> int:
     """Have a file written anew without some users; the number of rows that go."""
     wanted = pa.array(keys, pa.binary(16))
     # One file, without what its folders are named.
-    file = pq.ParquetFile(path)
-    if "user_key" in file.schema_arrow.names:
-        is_theirs = pc.is_in(file.read(["user_key"])["user_key"], value_set=wanted)
-    else:
-        is_theirs = _any_in(file.read(["user_keys"])["user_keys"].combine_chunks(), wanted)
-    num_rows = int(pc.sum(is_theirs).as_py() or 0)
-    if not num_rows:
-        return 0
-    left = file.read().filter(pc.invert(is_theirs))
+    with readable(path):
+        file = open_parquet(path)
+        if "user_key" in file.schema_arrow.names:
+            is_theirs = pc.is_in(file.read(["user_key"])["user_key"], value_set=wanted)
+        else:
+            is_theirs = _any_in(file.read(["user_keys"])["user_keys"].combine_chunks(), wanted)
+        num_rows = int(pc.sum(is_theirs).as_py() or 0)
+        if not num_rows:
+            return 0
+        left = file.read().filter(pc.invert(is_theirs))
     if left.num_rows:
         write_table(left, change.place(path))
     else:

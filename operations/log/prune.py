@@ -6,9 +6,7 @@ import shutil
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from operations.folder import PRUNED, REQUESTS, STATUS, Change, held, parquet_files, read_json
+from operations.folder import PRUNED, REQUESTS, STATUS, Change, held, open_parquet, parquet_files, read_json, readable
 from operations.log.chains import drop_unnamed
 from runtime.log.folder import old_salts
 from workflows.core import console
@@ -59,9 +57,10 @@ def _drop_salts(folder: Path) -> int:
     kept = [salt for log in read_json(folder / STATUS, {})["logs"] for salt in old_salts(Path(log))]
     if not kept:
         return 0
-    used = {
-        name for path in parquet_files(folder) for name in pq.ParquetFile(path).read(["salt_id"])["salt_id"].to_pylist()
-    }
+    used: set[str] = set()
+    for path in parquet_files(folder):
+        with readable(path):
+            used.update(open_parquet(path).read(["salt_id"])["salt_id"].to_pylist())
     unused = [path for path in kept if path.name not in used]
     for path in unused:
         path.unlink()

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from operations.folder import parquet_files
+from operations.folder import open_parquet, parquet_files, readable
 from operations.log.schema import CONTEXT
 from operations.replay.errors import NotReplayableError
 from runtime.ids import NO_ITEM
@@ -62,13 +61,18 @@ def named(folder: Path, request_id: str) -> list[Row]:
 
 
 def rows_of(folder: Path, request_ids: Collection[str]) -> list[Row]:
-    """The rows of the requests that have one of some ids."""
+    """The rows of the requests that have one of some ids.
+
+    Raises:
+        ArtefactError: a file cannot be read.
+    """
     wanted, rows = pa.array(request_ids, pa.string()), []
     for path in parquet_files(folder):
-        file = pq.ParquetFile(path)
-        is_theirs = pc.is_in(file.read(["request_id"])["request_id"], value_set=wanted)
-        if pc.any(is_theirs).as_py():
-            rows += rows_in(file.read().filter(is_theirs))
+        with readable(path):
+            file = open_parquet(path)
+            is_theirs = pc.is_in(file.read(["request_id"])["request_id"], value_set=wanted)
+            if pc.any(is_theirs).as_py():
+                rows += rows_in(file.read().filter(is_theirs))
     return rows
 
 
@@ -81,6 +85,7 @@ def latest(folder: Path, number: int) -> list[Row]:
 
     Raises:
         NotReplayableError: there are none.
+        ArtefactError: a file cannot be read.
     """
     found: list[pa.Table] = []
     day, num_requests = "", 0
@@ -88,7 +93,8 @@ def latest(folder: Path, number: int) -> list[Row]:
         if path.parent.name != day and num_requests >= number:
             break
         day = path.parent.name
-        table = pq.ParquetFile(path).read()
+        with readable(path):
+            table = open_parquet(path).read()
         table = table.filter(pc.is_null(table["error"]))
         num_requests += pc.count_distinct(table["request_id"]).as_py()
         found.append(table)

@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from operations.decisions.mon import drawn_slates
 from operations.folder import MISMATCHED, parquet_files, read_json
 from operations.log.collect import collect, num_open
 from operations.log.forget import forget
 from operations.log.prune import prune
 from operations.log.schema import schema_of
 from operations.log.verify import verify
+from operations.replay.replay import replay
 from operations.signals.monitor import monitor_once
 from operations.timeline.entries import timeline
 from runtime.log.folder import LogSettings, make_log, read_salt, renew_salt
@@ -237,6 +239,16 @@ def test_a_damaged_table_is_told(log, mon):
     path.write_bytes(packed)
     with pytest.raises(ArtefactError, match=r"is damaged .* put a copy of it back, or remove it"):
         verify(mon)
+    readers = [
+        lambda: replay(mon, last=5),
+        lambda: replay(mon, request_id="request-7"),
+        lambda: forget(mon, "1004"),
+        lambda: drawn_slates(mon, "click", 10, asked_again=True),
+    ]
+    for read in readers:
+        with pytest.raises(ArtefactError, match=f"{path} cannot be read .*; put a copy of it back, or remove it, and"):
+            read()
+    assert path.read_bytes() == packed
 
 
 def test_a_user_is_forgotten_whatever_salt_the_rows_have(log, mon):
