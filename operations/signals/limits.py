@@ -4,6 +4,9 @@ A value is out of its limits above max(median + 4 MAD, 1.05 x max) of the latest
 below the same on the other side; the residuals from each weekday's mean take the values' place where the weekdays
 differ beyond chance. It is never out of them by less than three times what chance alone moves it. Two windows in a row
 on the same side are an alarm; its windows teach nothing, and a single one teaches once the next one is within.
+
+A signal with a past of each version's own is judged by the versions before until it has one, where it says how far the
+version is from what it was itself made with: that begins near 0 whatever the version is.
 """
 
 from __future__ import annotations
@@ -69,20 +72,26 @@ class Judged(NamedTuple):
 NONE = Limits(-np.inf, np.inf)
 
 
-def judge(points: Sequence[Point], side: Side, accepted: Collection[int] = ()) -> Iterator[Judged]:
+def judge(
+    points: Sequence[Point], side: Side, accepted: Collection[int] = (), before: Sequence[Point] = ()
+) -> Iterator[Judged]:
     """Walk through a signal's windows; each is judged by those before it alone.
 
     Args:
         points: ascending days.
         side: where it has a limit.
         accepted: days from which on the values are the new normal: what was before them teaches nothing.
+        before: windows within their limits, which judge until there are enough of these; none: nothing does.
     """
     history: deque[Point] = deque(maxlen=MOST_LEARNT)
+    first = max((day for day in accepted if points and day <= points[0].day), default=0)
+    known = deque((point for point in before if point.day >= first), maxlen=MOST_LEARNT)
     outside: list[Point] = []
     direction: State = "ok"
     for point in points:
         if point.day in accepted:
             history.clear()
+            known.clear()
             outside = []
         if not point.is_enough or not np.isfinite(point.value):
             yield Judged(NONE, "no_data", -1)
@@ -90,11 +99,12 @@ def judge(points: Sequence[Point], side: Side, accepted: Collection[int] = ()) -
         if side == "none":
             yield Judged(NONE, "ok", -1)
             continue
-        if len(history) < LEARNT_FROM:
+        teaching = history if len(history) >= LEARNT_FROM else known
+        if len(teaching) < LEARNT_FROM:
             history.append(point)
             yield Judged(NONE, "learning", -1)
             continue
-        limits = learn(history, point, side)
+        limits = learn(teaching, point, side)
         now: State = "high" if point.value > limits.high else "low" if point.value < limits.low else "ok"
         if now == "ok":
             if len(outside) < IN_A_ROW:

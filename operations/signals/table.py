@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from operations.signals.kinds import KINDS, Measured, order_of
-from operations.signals.limits import Point, State, judge
+from operations.signals.limits import Judged, Point, State, judge
 from workflows.core.errors import ArtefactError
 
 __all__ = ["SIGNALS", "Row", "load", "name_of", "rows_of", "save", "with_states"]
@@ -94,8 +94,9 @@ def rows_of(found: Sequence[Measured], day: int, chain_key: str, model_version: 
 def with_states(rows: Sequence[Row], accepted: Mapping[str, Sequence[int]]) -> list[Row]:
     """Judge every row by those before it, ordered by window, version and signal.
 
-    A signal that is compared with a version's profile has a past of that version alone; of the others each window
-    counts once, by the version with the most rows of the log.
+    A signal that is compared with a version's profile has a past of that version alone, and until it has one that of
+    the versions before where it is a distance; of the others each window counts once, by the version with the most rows
+    of the log.
 
     Args:
         rows: in any order.
@@ -106,11 +107,17 @@ def with_states(rows: Sequence[Row], accepted: Mapping[str, Sequence[int]]) -> l
         of = row.chain_key if KINDS[row.measured.signal].of_version else ""
         series[row.name, of][row.day] = row
     judged = []
-    for (name, _), by_day in series.items():
+    past: dict[str, list[Point]] = defaultdict(list)
+    for (name, _), by_day in sorted(series.items(), key=lambda each: min(each[1])):
         ordered = [by_day[day] for day in sorted(by_day)]
         points = [Point(r.day, r.measured.value, r.measured.spread, r.measured.is_enough) for r in ordered]
-        side = KINDS[ordered[0].measured.signal].side
-        for row, found in zip(ordered, judge(points, side, accepted.get(name, ())), strict=True):
+        kind = KINDS[ordered[0].measured.signal]
+        before = [point for point in past[name] if point.day < points[0].day]
+        all_found = list(judge(points, kind.side, accepted.get(name, ()), before))
+        if kind.of_version and kind.side == "high":
+            within = (p for p, found in zip(points, all_found, strict=True) if _is_within(p, found))
+            past[name] = sorted([*past[name], *within])
+        for row, found in zip(ordered, all_found, strict=True):
             judged.append(
                 replace(
                     row,
@@ -121,6 +128,10 @@ def with_states(rows: Sequence[Row], accepted: Mapping[str, Sequence[int]]) -> l
                 )
             )
     return sorted(judged, key=lambda row: (row.day, row.chain_key, order_of(row.measured.signal), row.name))
+
+
+def _is_within(point: Point, found: Judged) -> bool:
+    return found.state in ("ok", "learning") and point.value <= found.limits.high
 
 
 def load(folder: Path) -> list[Row]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from operations.signals.kinds import Measured
 from operations.signals.limits import IN_A_ROW, LEARNT_FROM, Judged, Point, judge
+from operations.signals.table import Row, with_states
 
 SHIFT = 5.0
 
@@ -99,3 +101,30 @@ def test_months_without_a_change_are_quiet() -> None:
         alarms += len({each.since for each in judged if each.state in ("high", "low")})
     # 200 signals for 44 judged days each.
     assert alarms <= 4
+
+
+def test_until_it_has_a_past_of_its_own_a_signal_is_judged_by_that_of_the_versions_before() -> None:
+    before, own = points(steady(20)), points([1.0, SHIFT, SHIFT, 1.0], first=20)
+    assert [judged.state for judged in judge(own, "high", before=before)] == ["ok", "ok", "high", "ok"]
+    assert {judged.state for judged in judge(own, "high", before=before[: LEARNT_FROM - 1])} == {"learning"}
+    # What was before an accepted day teaches nothing, whether that is a day of this version or one before.
+    assert [judged.state for judged in judge(own, "high", {21}, before)] == ["ok", *["learning"] * 3]
+    assert {judged.state for judged in judge(own, "high", {19}, before)} == {"learning"}
+    # With fourteen windows of its own the others count no longer.
+    lower = points([0.1] * LEARNT_FROM + [0.5, 0.5], first=20)
+    assert [judged.state for judged in judge(lower, "high", before=before)][-2:] == ["ok", "high"]
+
+
+def row(day: int, signal: str, value: float, key: str) -> Row:
+    return Row(day, key, 1, Measured(signal, "", value, 0.0, 0.01, 500, 500.0), 500)
+
+
+@pytest.mark.parametrize(("signal", "state"), [("query_drift", "high"), ("coverage", "learning")])
+def test_a_distance_of_a_new_version_has_limits_at_once_and_a_level_has_none(signal: str, state: str) -> None:
+    old = [row(day, signal, 0.1, "old") for day in range(20)]
+    spoilt = [row(day, signal, 5.0, "old") for day in (20, 21)]
+    new = [row(day, signal, 4.0, "new") for day in (22, 23)]
+    judged = with_states([*old, *spoilt, *new], {})
+    assert [each.state for each in judged if each.chain_key == "new"][-1] == state
+    # Its alarm is its own: what was out of its limits has taught nothing, and began with the new version.
+    assert judged[-1].since == (22 if state == "high" else -1)
