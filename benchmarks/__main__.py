@@ -7,6 +7,7 @@ import typer
 from benchmarks.commands.catalogue import catalogue
 from benchmarks.commands.document import document
 from benchmarks.commands.experiments import experiments
+from benchmarks.commands.failures import failures
 from benchmarks.commands.faults import faults
 from benchmarks.commands.gate import gate
 from benchmarks.commands.goals import goals
@@ -31,8 +32,7 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, request_log, signals),
-    faults,
-    *(live_quality, goals, why, gate, experiments, ope, send_gate, document, hm_tables),
+    *(faults, failures, live_quality, goals, why, gate, experiments, ope, send_gate, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -26,7 +26,7 @@ from runtime.request import Parsed
 from runtime.spec import FLOATS, ChainSpec
 from runtime.step import Arrays
 
-__all__ = ["Answer", "Slow", "asked_of", "rows_of"]
+__all__ = ["Answer", "Named", "Slow", "asked_of", "recorder_of", "rows_of"]
 
 BATCH, VERSION = 16, 1
 # Of every request: the process is not measured, since the machine that the benchmark runs on has other work.
@@ -35,16 +35,18 @@ Answer = Callable[[list[Arrays]], list[Arrays]]
 Slow = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-class _Request:
+class Named:
     """What Triton's object says of a request."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def request_id(self) -> str:
+        """Its own."""
         return self._name
 
     def parameters(self) -> str:
+        """One sender for all."""
         return json.dumps({"consumer": "web"})
 
 
@@ -99,10 +101,10 @@ def rows_of(
     """
     folder = repository / f"cascade/{VERSION}/chain"
     chain = Chain.load(folder)
-    recorder = _recorder(chain, folder, LogSettings(scratch / "LOG", 1.0), Served(served[0], VERSION, served[1]))
+    recorder = recorder_of(chain, folder, LogSettings(scratch / "LOG", 1.0), Served(served[0], VERSION, served[1]))
     for first in range(0, len(asked), BATCH):
         batch = list(asked[first : first + BATCH])
-        names = [_Request(f"request-{first + place}") for place in range(len(batch))]
+        names = [Named(f"request-{first + place}") for place in range(len(batch))]
         for _ in range(num_times):
             recorder.answer(partial(_said, chain, batch, answer), names, batch)
     recorder.close()
@@ -121,7 +123,15 @@ def _said(chain: Chain, batch: list[Arrays], answer: Answer) -> list[Arrays | Ba
     return [*answer(answers)]
 
 
-def _recorder(chain: Chain, folder: Path, settings: LogSettings, served: Served) -> Recorder:
+def recorder_of(chain: Chain, folder: Path, settings: LogSettings, served: Served) -> Recorder:
+    """What logs the answers of a chain.
+
+    Args:
+        chain: that answers.
+        folder: of it.
+        settings: of the log, whose folder is made.
+        served: the version.
+    """
     make_log(settings.folder)
     return Recorder(
         settings,
