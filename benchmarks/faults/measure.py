@@ -6,9 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from benchmarks.signals.logged import note_chain, write_day
 from benchmarks.signals.traffic import NUM_GROUPS, Pool, days_of, requests_of
 from ensemble.evaluation.gate_config import GateConfig
 from ensemble.profile.ask import Answers
+from ensemble.profile.make import write_profile
 from ensemble.profile.profile import PROFILE_FILE
 from operations.folder import REQUESTS, STATUS
 from operations.gate.requests import request_rows
@@ -40,6 +43,8 @@ FIRST_DAY, HISTORY, MOST_DAYS, IN_A_ROW = 20_000, 28, 4, 2
 DAY_S, SETTLED_S = 86_400, 3_600
 CHAIN = "fused/cascade/1/chain"
 TWIN = Fault("nothing", "", "")
+# A version of its own with the files of the one before.
+HEALTHY = Fault("nothing, in a new version", "", "", version=lambda chain: None, is_released=True)
 PAGE = "replay_mismatch"
 
 
@@ -51,7 +56,7 @@ class Settings:
         pool: requests that the days of the history are drawn from.
         each: requests of each fault.
         day: requests a day.
-        twins: times that nothing is planted.
+        twins: times that nothing is planted, and as often again in a new version.
         replays: requests of the log that are asked again.
     """
 
@@ -99,7 +104,7 @@ class Outcome(NamedTuple):
 def outcomes(
     run: Run, settings: Settings, faults: Sequence[Fault] = (*FAULTS, *RELEASED, *ALTERED)
 ) -> Iterator[Outcome]:
-    """Plant nothing, then each fault.
+    """Plant nothing twice a twin, the second time in a new version; then each fault.
 
     Args:
         run: of configs/shop.toml, exported.
@@ -116,6 +121,7 @@ def outcomes(
         world = _World(run, export, Path(scratch), settings)
         for number in range(settings.twins):
             yield world.outcome(TWIN, seed=1_000 + number)
+            yield world.outcome(HEALTHY, seed=1_500 + number)
         for number, fault in enumerate(faults):
             yield world.outcome(fault, seed=2_000 + number)
 
@@ -183,8 +189,11 @@ class _World:
         shutil.copytree(self._export, self._scratch / "damaged")
         change(self._scratch / "damaged" / CHAIN)
         if fault.is_released:
-            # As its export would have made it.
-            write_manifest(self._scratch / "damaged", read_manifest(self._scratch / "damaged"))
+            # As its export would have made it, on that day, with the profile of what these files answer.
+            write_profile(self._run, self._scratch / "damaged" / CHAIN)
+            made_at = datetime.fromtimestamp((FIRST_DAY + HISTORY) * DAY_S, timezone.utc).isoformat()
+            manifest = read_manifest(self._scratch / "damaged")
+            write_manifest(self._scratch / "damaged", msgspec.structs.replace(manifest, created_at=made_at))
         return self._scratch / "damaged"
 
     def _pool(self, fault: Fault, export: Path, number: int, seed: int, served: tuple[str, Path]) -> Pool:

@@ -18,12 +18,16 @@ signal at the head of its list, after as many days as it took. *Page* is a repla
 empty slates, errors and latency page by the server's own counters, which are not part of this. *Replay* is what
 `cascade replay MON --last {replays}` says.
 
-Files of a version that are wrong are served twice. *Released*: as a version of its own, as an export that went wrong
-would be; signals that are compared with the version's profile learn anew, so fewer can tell. *Altered*: under the key
-of the whole version, by whose limits they are judged, so that more is found than in a release. The targets count the
-released ones. *Gate* has the rows that reject the released version, asked what the whole version was asked and had
-answered, from logged requests alone. Nothing is planted in the twins. The time that a request takes is set, not
-measured."""
+Files of a version that are wrong are served twice. *Released*: as a version of its own with a profile of its own, as an
+export that went wrong would be. Its live requests are then what its profile says, and levels such as coverage have no
+limits before a past of 14 days, so that its signals can tell little; it is for the gate and for labels to find.
+*Altered*: under the key and the profile of the whole version, by all of whose limits they are judged, which flatters
+the count; a file that is altered after its export is in truth refused by its checksum when it is loaded. The targets
+count the released ones. *Gate* has the rows that reject the released version, asked what the whole version was asked
+and had answered, from logged requests alone: its quality on test users is not measured here. Nothing is planted in the
+twins, every second of which is a new version. The time that a request takes is set, not measured."""
+
+WRONG_EXPORTS = "a version that was exported wrong agrees with its own profile, and its levels have no limits yet"
 
 
 def measure_faults(run: Run, settings: Settings) -> Benchmark:
@@ -37,7 +41,7 @@ def measure_faults(run: Run, settings: Settings) -> Benchmark:
         ArtefactError: the run has no export with a profile.
     """
     found = list(outcomes(run, settings))
-    return result_of(found[: settings.twins], found[settings.twins :], settings)
+    return result_of(found[: 2 * settings.twins], found[2 * settings.twins :], settings)
 
 
 def result_of(twins: Sequence[Outcome], found: Sequence[Outcome], settings: Settings) -> Benchmark:
@@ -99,27 +103,23 @@ def result_of(twins: Sequence[Outcome], found: Sequence[Outcome], settings: Sett
                 "Twins",
                 ["twin", "out of limits", "page", "replay", "gate"],
                 [
-                    [n + 1, ", ".join(o.names) or "none", _yes(o.pages), o.replayed, _gate(o)]
-                    for n, o in enumerate(twins)
+                    [o.fault.name, ", ".join(o.names) or "none", _yes(o.pages), o.replayed, _gate(o)]
+                    for o in twins
                 ],
             ),
         ],
         targets=[
-            judge("faults found, share", _share(counted, _is_found), ">=", 11 / 12),
+            judge("faults found, share", _share(counted, _is_found), ">=", 11 / 12, WRONG_EXPORTS),
             judge("of these in requests, copies and processes, share", _share(others, _is_found), ">=", 11 / 12),
             judge("faults whose family is named first, share", _share(counted, _is_right), ">=", 9 / 12),
-            judge(f"faults found within {IN_A_ROW} days, share", _share(counted, _is_soon), ">=", 0.9),
+            judge(f"faults found within {IN_A_ROW} days, share", _share(counted, _is_soon), ">=", 0.9, WRONG_EXPORTS),
             judge("answers of a process that its files do not give, share that pages on the first day",
                   _share(paging, lambda o: o.pages and o.days == 1), ">=", 1),
             judge("faulty versions that the signals or the gate find, share",
-                  _share(released, lambda o: _is_found(o) or bool(o.gate)), ">=", 5 / 6),
+                  _share(released, lambda o: _is_found(o) or bool(o.gate)), ">=", 5 / 6, WRONG_EXPORTS),
             judge("twins with a page", sum(o.pages for o in twins), "<=", 0),
             judge("twins with an alarm", sum(map(_is_found, twins)), "<=", 0),
             judge("twins that the gate rejects", sum(bool(o.gate) for o in twins), "<=", 0),
-        ],
-        notes=[
-            "A file that was changed after its export is refused by its checksum when the version is asked again or "
-            "loaded, so such faults are found whether or not they move a signal.",
         ],
     )  # fmt: skip
 
@@ -157,7 +157,8 @@ def _signals(outcome: Outcome) -> list[Cell]:
 def _gate(outcome: Outcome) -> str:
     if outcome.gate is None:
         return "no version has it"
-    return "; ".join(outcome.gate) or "nothing"
+    first, others = outcome.gate[:2], len(outcome.gate) - 2
+    return "; ".join(first) + (f"; {others} more" if others > 0 else "") or "nothing"
 
 
 def _yes(value: bool) -> str:
