@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = "docs"
 # File of the repository -> page of the site.
 OUTSIDE = {"CHANGELOG.md": "CHANGELOG.md", "client/README.md": "CLIENT.md", "docker/README.md": "DOCKER.md"}
-OUTSIDE |= {"DECISIONS.md": "DECISIONS.md"}
+OUTSIDE |= {name: name for name in ("DECISIONS.md", "CONTRIBUTING.md", "SECURITY.md")}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1`*\s*$", re.MULTILINE | re.DOTALL)
 # What a browser fetches without being asked.
