@@ -84,7 +84,8 @@ def _by_time(con: duckdb.DuckDBPyConnection, rows: str, share: float, told: str)
         0
     ]
     warm = con.execute(
-        f"SELECT avg((f < ?)::INTEGER) FROM (SELECT t, min(t) OVER (PARTITION BY u) AS f FROM ({rows})) WHERE t >= ?",
+        f"WITH rows AS ({rows}), firsts AS (SELECT u, min(t) AS f FROM rows GROUP BY 1) "
+        "SELECT avg((f < ?)::INTEGER) FROM rows JOIN firsts USING (u) WHERE t >= ?",
         [cuts[1], cuts[1]],
     ).fetchall()[0][0]
     warm = float(warm or 0.0)
