@@ -37,6 +37,7 @@ __all__ = ["Settings", "World", "costs_of", "measure_slate_rules", "result_of"]
 SIZE, TEMPERATURE = 20, 0.3
 IN_CHAIN = ("mmr", "dpp", EVERYTHING)
 TARGET_US, TARGET_GROWTH = 500.0, 0.10
+BUSY = "More programs than cores ran on the machine, which makes every figure larger: compare them with each other."
 SUMMARY = """Slates of {size} places of the candidates of users of an exported run, {num_candidates} a user, with the
 logits of its ranker. The rules are as an operator may set them: two pins, at most two items of one of twenty brands
 among ten places, a new item among five and two of the own brand, diversity at strength 1/3. *A slate*: the rules alone,
@@ -193,6 +194,7 @@ def result_of(
             judge("costliest rule, ordered alone, us a user", _worst(slowest), "<=", TARGET_US, f"{slowest[0]}."),
             judge("p50 through Triton with mmr, growth", growth["mmr"][1], "<=", TARGET_GROWTH),
         ],
+        notes=[BUSY] if load_and_seconds[0] > len(os.sched_getaffinity(0)) else [],
     )
 
 
