@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.compare_page import compare_page
 from console.form import UserForm
 from console.item_page import item_page
 from console.monitor_pages import experiment_page, experiments_page, signals_page
@@ -37,9 +38,10 @@ __all__ = ["LOOPBACK", "application"]
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-# The pages of the navigation, by their address; the latter are of MON.
+# The pages of the navigation, by their address; of MON, and of two chains.
 PAGES = (("/", "Overview"), ("/user", "User"), ("/item", "Item"), ("/experiments", "Experiments"))
 OF_MON = (("/requests", "Request log"), ("/signals", "Signals"))
+OF_TWO = (("/compare", "Compare"),)
 # Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -86,9 +88,11 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     filters = {"number": _number, "percent": _percent, "count": _count, "date": date}
     pages = html_pages(HERE / "templates", filters, SIGNALS, EXPERIMENTS)
 
+    offered = PAGES + (OF_MON if site.monitor is not None else ()) + (OF_TWO if site.beside is not None else ())
+
     def rendered(page: Page, address: str) -> Response:
         values = {
-            "pages": PAGES if site.monitor is None else PAGES + OF_MON,
+            "pages": offered,
             "address": address,
             "target": site.target.name,
             "said": "",
@@ -126,6 +130,7 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             Route("/requests", shown(lambda request: requests_page(site))),
             Route("/request", shown(lambda request: _request(site, request.query_params))),
             Route("/signals", shown(lambda request: signals_page(site))),
+            Route("/compare", shown(lambda request: compare_page(site, UserForm.of(request.query_params)))),
             Route("/experiments", shown(lambda request: experiments_page(site))),
             Route("/experiment", shown(lambda request: experiment_page(site, request.query_params.get("name", "")))),
             Route("/static/pages.css", lambda request: FileResponse(STYLE)),

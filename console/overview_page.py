@@ -19,7 +19,7 @@ from workflows.core.artefacts import MANIFEST_NAME, read_manifest
 from workflows.core.errors import CascadeError
 from workflows.core.run import STAGES
 
-__all__ = ["overview_page"]
+__all__ = ["overview_page", "quality_of"]
 
 NUM_HAPPENED = 15
 NAMES = {"chain": "the whole chain", "popularity": "popularity", "item_knn": "item-item neighbours, tuned"}
@@ -34,7 +34,7 @@ def overview_page(site: Site) -> Page:
             "spec": chain.explainer.nodes.spec,
             "made": _made(chain),
         }
-        values |= {"quality": _quality(chain), "monitored": None, "notes": notes}
+        values |= {"quality": quality_of(chain), "monitored": None, "notes": notes}
         values["happened"] = _happened(site, chain, notes)
         if site.monitor is not None:
             values["monitored"] = _monitored(site.monitor, notes)
@@ -51,7 +51,7 @@ def _made(chain: Open) -> list[tuple[str, str]]:
     return [(folder.name, read_manifest(folder).created_at) for folder in there]
 
 
-def _quality(chain: Open) -> dict[str, Any] | None:
+def quality_of(chain: Open) -> dict[str, Any] | None:
     """Some figures of the report; None without one."""
     root = chain.explainer.served.root
     path = None if root is None else root / "report" / "metrics.json"

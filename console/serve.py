@@ -23,6 +23,7 @@ def console_command(
     run: Path | None = None,
     events: Path | None = None,
     monitor: Path | None = None,
+    beside: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8600,
 ) -> None:
@@ -33,6 +34,7 @@ def console_command(
         run: that a published repository's version was exported from.
         events: folder of live events.
         monitor: MON.
+        beside: a run or repository that it is compared with.
         host: address to listen on.
         port: to listen on; 0: a free one.
 
@@ -40,7 +42,7 @@ def console_command(
         ArtefactError: there is no such chain or folder, or it cannot be opened.
         ServingError: the address cannot be listened on.
     """
-    site = Site(target, run=run, events=events, monitor=monitor)
+    site = Site(target, run=run, events=events, monitor=monitor, beside=beside)
     with listening(host, port) as listener:
         is_local = host in LOOPBACK
         if not is_local:

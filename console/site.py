@@ -66,19 +66,27 @@ class Site:
         run: that a published repository's version was exported from.
         events: folder of live events; None: where `cascade why` finds it.
         monitor: MON; None: none.
+        beside: what it is compared with; None: nothing.
 
     Raises:
         ArtefactError: there is no such chain or folder, or it cannot be opened.
     """
 
     def __init__(
-        self, target: Path, *, run: Path | None = None, events: Path | None = None, monitor: Path | None = None
+        self,
+        target: Path,
+        *,
+        run: Path | None = None,
+        events: Path | None = None,
+        monitor: Path | None = None,
+        beside: Path | None = None,
     ) -> None:
         if monitor is not None and not monitor.is_dir():
             raise ArtefactError(
                 f"--monitor {monitor} is no folder; give the one that `cascade log collect LOG --out {monitor}` makes"
             )
         self.target, self.monitor = target, monitor
+        self.beside = None if beside is None else Site(beside)
         self._run, self._events = run, events
         self._lock = threading.Lock()
         self._open = self._opened()

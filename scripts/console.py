@@ -22,6 +22,9 @@ def console(
     events: Annotated[
         Path | None, typer.Option("--events", help="Folder of live events; else in the run or beside the repository.")
     ] = None,
+    beside: Annotated[
+        Path | None, typer.Option("--beside", metavar="OTHER", help="Run or repository that it is compared with.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on; 0: a free one.")] = 8600,
 ) -> None:
@@ -31,7 +34,7 @@ def console(
     """
     from console.serve import console_command
 
-    console_command(target, run=run, events=events, monitor=monitor, host=host, port=port)
+    console_command(target, run=run, events=events, monitor=monitor, beside=beside, host=host, port=port)
 
 
 if __name__ == "__main__":
