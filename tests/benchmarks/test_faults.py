@@ -127,7 +127,7 @@ def test_targets_count_what_was_found_and_what_was_right() -> None:
     msgspec.json.encode(result)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_release_breaks_is_told_from_what_a_server_does(tmp_path: Path) -> None:
     run, _ = exported_shop(tmp_path / "run")
     (few,) = [fault for fault in RELEASED if "ten items" in fault.name]
