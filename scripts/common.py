@@ -20,12 +20,26 @@ from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import modules_of_this_folder
 from workflows.core.run import Run
 
-__all__ = ["ConfigOption", "ForceOption", "OutOption", "SetOption", "one_sentence_errors", "resolve"]
+__all__ = [
+    "ConfigOption",
+    "ForceOption",
+    "GateArgument",
+    "NotifyConfigOption",
+    "OutOption",
+    "SetOption",
+    "one_sentence_errors",
+    "resolve",
+]
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="TOML file of the data set, see configs/.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Run directory; finished stages in it are reused.")]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set shop.num_items=1000. Repeatable.")
+]
+GateArgument = Annotated[Path, typer.Argument(help="Folder of a learnt send gate, of cascade train-send-gate.")]
+NotifyConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file whose section send_gate.notify counts; without it the defaults."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Run again even when up to date.")]
 

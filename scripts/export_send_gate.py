@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import SetOption, one_sentence_errors
+from scripts.common import GateArgument, NotifyConfigOption, SetOption, one_sentence_errors
 
 __all__ = ["export_send_gate"]
 
 
 @one_sentence_errors
 def export_send_gate(
-    gate: Annotated[Path, typer.Argument(help="Folder of a learnt send gate, of cascade train-send-gate.")],
+    gate: GateArgument,
     publish: Annotated[Path, typer.Option("--publish", help="Model repository of cascade export --publish.")],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="TOML file whose [send_gate.notify] counts; without it the defaults."),
-    ] = None,
+    config: NotifyConfigOption = None,
     overrides: SetOption = [],
 ) -> None:
     """Publish the model cascade_gate; refused where the gate's mean effect is not that of what chance decided."""

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import SetOption, one_sentence_errors
+from scripts.common import GateArgument, NotifyConfigOption, SetOption, one_sentence_errors
 
 __all__ = ["notify"]
 
 
 @one_sentence_errors
 def notify(
-    gate: Annotated[Path, typer.Argument(help="Folder of a learnt send gate, of cascade train-send-gate.")],
+    gate: GateArgument,
     candidates: Annotated[
         Path,
         typer.Option(
@@ -31,10 +31,7 @@ def notify(
     now: Annotated[
         str, typer.Option("--now", metavar="TIME", help="2026-03-01T09:00:00Z or the like; without it the clock's.")
     ] = "",
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="TOML file whose [send_gate.notify] counts; without it the defaults."),
-    ] = None,
+    config: NotifyConfigOption = None,
     overrides: SetOption = [],
 ) -> None:
     """Decide on a batch by gate, budget, caps and quiet hours; what was decided before is answered as it was."""

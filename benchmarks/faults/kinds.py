@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.faults.serving import Answer, Slow
-from benchmarks.signals.defects import DEFECTS
+from benchmarks.signals.defects import DEFECTS, rewrite
 from ensemble.profile.profile import NO_EVENTS, PROFILE_FILE, Profile
 from runtime.request import Parsed
 from runtime.spec import CHAIN_FILE, PATHS, POPULARITY
@@ -66,10 +66,12 @@ class Fault:
 
 def _half_index(chain: Path) -> None:
     """Half of the items cannot be found by their embedding."""
-    path = chain / "item_embeddings.npy"
-    vectors = np.load(path, allow_pickle=False)
-    lost = np.random.default_rng(0).random(len(vectors)) < 0.5
-    np.save(path, np.where(lost[:, None], 0, vectors).astype(vectors.dtype))
+
+    def half(vectors: NDArray) -> NDArray:
+        lost = np.random.default_rng(0).random(len(vectors)) < 0.5
+        return np.where(lost[:, None], 0, vectors).astype(vectors.dtype)
+
+    rewrite(chain / "item_embeddings.npy", half)
 
 
 def _no_filter(chain: Path) -> None:
@@ -81,17 +83,19 @@ def _no_filter(chain: Path) -> None:
 def _other_items(chain: Path) -> None:
     """What the ranker knows of an item is of the item a hundred rows on."""
     for name in ("item_fields", "item_hidden"):
-        path = chain / f"ranker/{name}.npy"
-        np.save(path, np.roll(np.load(path, allow_pickle=False), SHIFT, axis=0))
+        rewrite(chain / f"ranker/{name}.npy", lambda values: np.roll(values, SHIFT, axis=0))
 
 
 def _no_new_items(chain: Path) -> None:
     """The stock says that nothing is left of what nobody had bought when the version was made."""
-    path = chain / "eligible.npy"
-    mask = np.unpackbits(np.load(path, allow_pickle=False), bitorder="little")
     decile = Profile.load(chain / PROFILE_FILE).item_decile
-    mask[: len(decile)] *= decile != NO_EVENTS
-    np.save(path, np.packbits(mask, bitorder="little"))
+
+    def without_new(bits: NDArray) -> NDArray:
+        mask = np.unpackbits(bits, bitorder="little")
+        mask[: len(decile)] *= decile != NO_EVENTS
+        return np.packbits(mask, bitorder="little")
+
+    rewrite(chain / "eligible.npy", without_new)
 
 
 def _each(change: Callable[[Arrays], Arrays]) -> Callable[[Path], Answer]:

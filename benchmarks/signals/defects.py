@@ -18,7 +18,7 @@ from runtime.ids import NO_ITEM, UNKNOWN
 from runtime.request import Parsed
 from workflows.core.run import Run
 
-__all__ = ["DEFECTS", "Defect", "Outcome", "outcomes"]
+__all__ = ["DEFECTS", "Defect", "Outcome", "outcomes", "rewrite"]
 
 FEW_ITEMS = 10
 
@@ -106,17 +106,17 @@ def _other_items(requests: Parsed) -> Parsed:
 
 
 def _no_history(chain: Path) -> None:
-    _rewrite(chain / "state/history.npy", lambda history: np.full_like(history, NO_ITEM))
+    rewrite(chain / "state/history.npy", lambda history: np.full_like(history, NO_ITEM))
 
 
 def _swapped_codes(chain: Path) -> None:
     for path in sorted((chain / "encoders").glob("context.*.codes.npy"))[:1]:
-        _rewrite(path, lambda codes: np.roll(codes, 1))
+        rewrite(path, lambda codes: np.roll(codes, 1))
 
 
 def _lost_feature(chain: Path) -> None:
     path = next(path for path in sorted((chain / "users").glob("*age_group*.npy")))
-    _rewrite(path, np.zeros_like)
+    rewrite(path, np.zeros_like)
 
 
 def _few_eligible(chain: Path) -> None:
@@ -124,7 +124,7 @@ def _few_eligible(chain: Path) -> None:
         mask = np.unpackbits(bits, bitorder="little")
         return np.packbits(mask * (np.cumsum(mask) <= FEW_ITEMS), bitorder="little")
 
-    _rewrite(chain / "eligible.npy", few)
+    rewrite(chain / "eligible.npy", few)
 
 
 def _half_eligible(chain: Path) -> None:
@@ -132,7 +132,7 @@ def _half_eligible(chain: Path) -> None:
         mask = np.unpackbits(bits, bitorder="little")
         return np.packbits(mask * (np.random.default_rng(0).random(len(mask)) < 0.5), bitorder="little")
 
-    _rewrite(chain / "eligible.npy", half)
+    rewrite(chain / "eligible.npy", half)
 
 
 def _doubled(answers: Answers) -> Answers:
@@ -150,7 +150,8 @@ def _swapped_ids(answers: Answers) -> Answers:
     return answers._replace(rows=np.where(answers.rows == NO_ITEM, NO_ITEM, order[answers.rows]))
 
 
-def _rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change an array of a compiled chain where it stands."""
     np.save(path, change(np.load(path, allow_pickle=False)))
 
 
