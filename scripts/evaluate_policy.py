@@ -32,7 +32,8 @@ def evaluate_policy(
     label: Annotated[str, typer.Option("--label", help="What counts as a reward of 1 in joined feedback.")] = "click",
     last: Annotated[int, typer.Option("--last", min=1, help="How many of the latest drawn requests.")] = 50_000,
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file whose [ope] has the limits; without it the usual ones.")
+        Path | None,
+        typer.Option("--config", help="TOML file whose section ope has limits; without it the usual ones."),
     ] = None,
     overrides: SetOption = [],
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON instead of the table.")] = False,

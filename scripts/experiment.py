@@ -27,8 +27,8 @@ __all__ = [
 
 experiment = typer.Typer(name="experiment", help="Two versions side by side.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of [experiments.NAME].")]
-ConfigOption = Annotated[Path, typer.Option("--config", help="TOML file with [experiments.NAME].")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of a section experiments.NAME.")]
+ConfigOption = Annotated[Path, typer.Option("--config", help="TOML file with a section experiments.NAME.")]
 RepoOption = Annotated[Path, typer.Option("--repo", help="Published model repository.")]
 LogOption = Annotated[Path, typer.Option("--log", metavar="MON", help="Folder of `cascade log collect`.")]
 UrlOption = Annotated[

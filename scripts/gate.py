@@ -23,7 +23,8 @@ def gate(
         Path | None, typer.Option("--log", metavar="MON", help="Ask the latest requests of this folder again, too.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file whose [gate] has the limits; without it the usual ones.")
+        Path | None,
+        typer.Option("--config", help="TOML file whose section gate has limits; without it the usual ones."),
     ] = None,
     overrides: SetOption = [],
     json: Annotated[bool, typer.Option("--json", help="Print gate.json instead of the table.")] = False,

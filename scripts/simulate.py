@@ -20,7 +20,7 @@ __all__ = ["simulate"]
 def simulate(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="TOML file whose [shop.notify] counts; without it the defaults."),
+        typer.Option("--config", "-c", help="TOML file whose section shop.notify counts; without it the defaults."),
     ] = None,
     days: Annotated[int, typer.Option("--days", min=1, help="Days to play.")] = 180,
     users: Annotated[int, typer.Option("--users", min=2, help="Users to play with.")] = 6_000,
@@ -28,7 +28,7 @@ def simulate(
     log: Annotated[
         Path | None,
         typer.Option(
-            "--log", metavar="FOLDER", help="Write the decisions of the logging rule there, [shop.notify] days."
+            "--log", metavar="FOLDER", help="Write the logging rule's decisions there, for the days of shop.notify."
         ),
     ] = None,
     gate: Annotated[

@@ -18,7 +18,7 @@ def train_send_gate(
     out: Annotated[Path, typer.Option("--out", help="Where send_gate.json is written.")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="TOML file whose [send_gate] counts; without it the defaults."),
+        typer.Option("--config", "-c", help="TOML file whose section send_gate counts; without it the defaults."),
     ] = None,
     overrides: SetOption = [],
 ) -> None:

@@ -16,7 +16,7 @@ __all__ = ["goals"]
 @one_sentence_errors
 def goals(
     out: OutOption,
-    config: Annotated[Path, typer.Option("--config", help="A shop with [shop.returns] and tasks.")] = Path(
+    config: Annotated[Path, typer.Option("--config", help="A shop with a section shop.returns and tasks.")] = Path(
         "configs/goals.toml"
     ),
     overrides: SetOption = [],

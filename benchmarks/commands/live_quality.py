@@ -16,7 +16,7 @@ __all__ = ["live_quality"]
 @one_sentence_errors
 def live_quality(
     out: OutOption,
-    config: Annotated[Path, typer.Option("--config", help="A shop with [features.stream].")] = Path(
+    config: Annotated[Path, typer.Option("--config", help="A shop with a section features.stream.")] = Path(
         "configs/shop_live.toml"
     ),
     overrides: SetOption = [],

@@ -20,7 +20,7 @@ def slates(
     clicking: Annotated[float, typer.Option(min=1.0, help="Seconds for which they do.")] = 20.0,
     reads: Annotated[int, typer.Option(min=1, help="Slates that are read, one at a time.")] = 20_000,
 ) -> None:
-    """Measure slates of an exported run whose config has [stream]: built, made anew after clicks, and read."""
+    """Measure slates of an exported run whose config has a stream section: built, made anew after clicks, and read."""
     from benchmarks.result import keep
     from benchmarks.slates.measure import Settings, measure_slates
     from workflows.core.run import Run

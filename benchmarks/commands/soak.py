@@ -17,7 +17,7 @@ def soak(
     minutes: Annotated[float, typer.Option(min=2.5, help="For which the server is under load.")] = 60.0,
     load: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of what the clients reach at most.")] = 0.7,
 ) -> None:
-    """Serve an exported run whose config has [stream] under events and requests: no error, nothing lost, no growth."""
+    """Serve an exported run with a stream section under events and requests: no error, nothing lost, no growth."""
     from benchmarks.result import keep
     from benchmarks.stream.soak import measure_soak
     from workflows.core.run import Run

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import typer
+from rich.markup import render
 from typer.core import TyperGroup
 
+from benchmarks.__main__ import app as benchmarks
 from scripts.cli import app
 from scripts.examples import EXAMPLES
 
@@ -41,6 +43,18 @@ def test_an_example_is_a_command_line_of_its_command(name: str) -> None:
     command, arguments = found(words)
     assert command.make_context(name, arguments).params
     assert command.epilog == f"Example: {EXAMPLES[name]}"
+
+
+@pytest.mark.parametrize("program", [ROOT, typer.main.get_command(benchmarks)], ids=["cascade", "benchmarks"])
+def test_help_shows_every_word_of_its_text(program: Any) -> None:
+    """Rich takes words in square brackets for styles and leaves them out."""
+
+    def texts(command: Any) -> list[str]:
+        below = [text for one in getattr(command, "commands", {}).values() for text in texts(one)]
+        return [command.help, command.epilog, *(getattr(param, "help", None) for param in command.params), *below]
+
+    said = [text for text in texts(program) if text]
+    assert len(said) > 20 and [render(text).plain for text in said] == said
 
 
 def test_help_is_grouped_by_what_one_does_and_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
