@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 __all__ = ["STYLE", "html_pages"]
 
-# What all pages share; a template has it by `{% include "pages.css" %}`.
+# What the pages of the console share.
 STYLE = Path(__file__).with_name("pages.css")
 
 
