@@ -81,7 +81,7 @@ def _command(name: str, call: Callable[..., None]) -> str:
         _item(f"`{_name(param, info)}`", _about(param, kind), info.help or "") for param, kind, info in given
     )
     usage = " ".join([name, *arguments, "[OPTIONS]"])
-    return f"\n## {name}\n\n{_paragraphs(inspect.getdoc(call) or '')}\n\n```\n{usage}\n```\n\n{lines}"
+    return f"\n## {name}\n\n{_paragraphs(inspect.getdoc(call) or '')}\n\n```text\n{usage}\n```\n\n{lines}"
 
 
 def _declared(hint: Any) -> tuple[Any, OptionInfo | ArgumentInfo]:
@@ -132,7 +132,7 @@ def _paragraphs(text: str) -> str:
     """Help as Markdown; its indented blocks are code."""
     parts = re.split(r"\n\s*\n", inspect.cleandoc(text.split("\f")[0]))
     return "\n\n".join(
-        f"```\n{textwrap.dedent(part)}\n```" if part.startswith("    ") else _fill(" ".join(part.split()))
+        f"```text\n{textwrap.dedent(part)}\n```" if part.startswith("    ") else _fill(" ".join(part.split()))
         for part in parts
     )
 
