@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.compare_page import compare_page
+from console.events_page import events_page
 from console.form import UserForm
 from console.item_page import item_page
 from console.monitor_pages import experiment_page, experiments_page, signals_page
@@ -39,7 +40,13 @@ __all__ = ["LOOPBACK", "application"]
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 # The pages of the navigation, by their address; of MON, and of two chains.
-PAGES = (("/", "Overview"), ("/user", "User"), ("/item", "Item"), ("/experiments", "Experiments"))
+PAGES = (
+    ("/", "Overview"),
+    ("/user", "User"),
+    ("/item", "Item"),
+    ("/events", "Events"),
+    ("/experiments", "Experiments"),
+)
 OF_MON = (("/requests", "Request log"), ("/signals", "Signals"))
 OF_TWO = (("/compare", "Compare"),)
 # Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
@@ -98,6 +105,8 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             "said": "",
             **page.values,
         }
+        if page.status == 204:
+            return Response(status_code=204)
         return HTMLResponse(pages.get_template(page.template).render(values), page.status)
 
     def shown(made: Callable[[Request], Page]) -> Callable[[Request], Response]:
@@ -127,6 +136,7 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             Route("/", shown(lambda request: overview_page(site))),
             Route("/user", shown(lambda request: user_page(site, UserForm.of(request.query_params)))),
             Route("/item", shown(lambda request: item_page(site, request.query_params.get("id", "").strip()))),
+            Route("/events", shown(lambda request: events_page(site, *_of(request, "user", "after")))),
             Route("/requests", shown(lambda request: requests_page(site))),
             Route("/request", shown(lambda request: _request(site, request.query_params))),
             Route("/signals", shown(lambda request: signals_page(site))),
@@ -144,6 +154,11 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             Exception: broken,
         },
     )
+
+
+def _of(request: Request, *names: str) -> list[str]:
+    """Parameters of an address; those that it lacks are empty."""
+    return [request.query_params.get(name, "").strip() for name in names]
 
 
 def _request(site: Site, query: QueryParams) -> Page:

@@ -63,6 +63,14 @@ class Catalogue:
         except UnknownItem:
             return Named(item, "not in the catalogue")
 
+    def holds(self, item: str) -> bool:
+        """Whether a raw id as text is of the catalogue."""
+        try:
+            row_of(item, self._spec, self._ids)
+        except UnknownItem:
+            return False
+        return True
+
     def values(self, row: int) -> dict[str, str]:
         """What the table knows of an item, by column."""
         if self.table is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from console.catalogue import Catalogue, text
 from console.inputs import ContextInput, context_inputs
-from ensemble.serving.repository import any_repository
+from ensemble.serving.repository import any_repository, events_folder
 from operations.why.explain import Explainer
 from runtime.step import load_array
 from workflows.core.artefacts import MANIFEST_NAME
@@ -108,8 +108,9 @@ class Site:
         return Open(Explainer(self.target, self._run, self._events), stamp)
 
     def _stamp(self) -> tuple[int, ...]:
-        """What changes when another version is served."""
+        """What changes when another version is served, or when the first event comes."""
         repository = any_repository(self.target)
+        events = self._events or events_folder(self.target, repository)
         files = (repository.parent / MANIFEST_NAME, repository / "cascade" / "config.pbtxt")
         found = [path.stat() for path in files if path.is_file()]
-        return tuple(value for each in found for value in (each.st_ino, each.st_mtime_ns))
+        return (events.is_dir(), *(value for each in found for value in (each.st_ino, each.st_mtime_ns)))

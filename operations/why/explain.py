@@ -138,6 +138,11 @@ class Explainer:
         return np.array([row_of(item, self.nodes.spec, self.ids) for item in items], np.int64)
 
     @property
+    def events(self) -> Path | None:
+        """The folder of live events that count; None where there is none."""
+        return self._state
+
+    @property
     def chain(self) -> Chain:
         """What is asked."""
         return self._chain
