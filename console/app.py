@@ -17,15 +17,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.admin import Admin, Refused, Session
+from console.admin_page import admin_page
 from console.compare_page import compare_page
 from console.events_page import events_page
 from console.form import UserForm
+from console.headers import Headers
 from console.item_page import item_page
 from console.monitor_pages import experiment_page, experiments_page, signals_page
 from console.overview_page import overview_page
 from console.page import MissingPage, Page
+from console.posts import posts
 from console.request_pages import request_page, requests_page
 from console.site import Site
 from console.user_page import user_page
@@ -49,74 +52,52 @@ PAGES = (
 )
 OF_MON = (("/requests", "Request log"), ("/signals", "Signals"))
 OF_TWO = (("/compare", "Compare"),)
-# Nothing is fetched from elsewhere, and no other site can show a page in a frame, or read it by a name of its own.
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-}
 
 
-class Headers:
-    """Puts HEADERS on every answer; what is not a file of ours is not kept by a browser.
-
-    Args:
-        app: that answers.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
-        kept = "max-age=3600" if scope.get("path", "").startswith("/static/") else "no-store"
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                named = {**HEADERS, "cache-control": kept}
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *((name.encode(), value.encode()) for name, value in named.items()),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, sent)
-
-
-def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
+def application(site: Site, hosts: Sequence[str] = LOOPBACK, admin: Admin | None = None) -> Starlette:
     """The console of a site.
 
     Args:
         site: what the pages are of.
         hosts: names under which it may be asked; another site's name that leads here is refused.
+        admin: who may change something; None: nobody.
     """
     filters = {"number": _number, "percent": _percent, "count": _count, "date": date}
     pages = html_pages(HERE / "templates", filters, SIGNALS, EXPERIMENTS)
 
     offered = PAGES + (OF_MON if site.monitor is not None else ()) + (OF_TWO if site.beside is not None else ())
 
-    def rendered(page: Page, address: str) -> Response:
+    def rendered(page: Page, request: Request) -> Response:
         values = {
             "pages": offered,
-            "address": address,
+            "address": request.url.path,
             "target": site.target.name,
             "said": "",
+            "admin": None if admin is None else {"csrf": "", "done": ""},
             **page.values,
         }
+        if (session := signed_in(request)) is not None:
+            values["admin"] = {"csrf": session.csrf, "done": session.said}
+            session.said = ""
         if page.status == 204:
             return Response(status_code=204)
         return HTMLResponse(pages.get_template(page.template).render(values), page.status)
 
+    def signed_in(request: Request) -> Session | None:
+        return None if admin is None else admin.session(request)
+
     def shown(made: Callable[[Request], Page]) -> Callable[[Request], Response]:
-        return lambda request: rendered(made(request), request.url.path)
+        return lambda request: rendered(made(request), request)
 
     def failed(request: Request, status: int, sentence: str) -> Response:
-        return rendered(Page("problem.html.j2", {"problem": sentence, "status": status}, status), request.url.path)
+        return rendered(Page("problem.html.j2", {"problem": sentence, "status": status}, status), request)
 
     def refused(request: Request, error: Exception) -> Response:
         return failed(request, 503, str(error))
+
+    def not_made(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return failed(request, error.status, str(error))
 
     def missing(request: Request, error: Exception) -> Response:
         return failed(request, 404, str(error))
@@ -125,6 +106,8 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
         assert isinstance(error, HTTPException)
         if error.status_code == 404:
             return failed(request, 404, f"there is no page {request.url.path}; the pages are listed above")
+        if error.status_code == 405:
+            return failed(request, 405, f"{request.url.path} is a page to look at, and takes no form")
         return failed(request, error.status_code, error.detail)
 
     def broken(request: Request, error: Exception) -> Response:
@@ -143,12 +126,15 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK) -> Starlette:
             Route("/compare", shown(lambda request: compare_page(site, UserForm.of(request.query_params)))),
             Route("/experiments", shown(lambda request: experiments_page(site))),
             Route("/experiment", shown(lambda request: experiment_page(site, request.query_params.get("name", "")))),
+            Route("/admin", shown(lambda request: admin_page(site, is_signed_in=signed_in(request) is not None))),
+            *posts(site, admin),
             Route("/static/pages.css", lambda request: FileResponse(STYLE)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(Headers), Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts])],
         exception_handlers={
             MissingPage: missing,
+            Refused: not_made,
             CascadeError: refused,
             HTTPException: wrong_address,
             Exception: broken,

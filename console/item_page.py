@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from console.catalogue import Catalogue, Named
 from console.page import Page
 from console.site import Open, Site
+from operations.blocks import blocked_now
 from operations.folder import parquet_files
 from operations.why.question import UnknownItem, row_of
 from runtime.index.allowed import are_set
@@ -51,6 +52,7 @@ def item_page(site: Site, item: str) -> Page:
         except UnknownItem as error:
             return Page("item.html.j2", {"asked": item, "row": None, "problem": str(error)}, 404)
         values = {"asked": item, "row": row, "problem": "", "said": f"item {item}", **_values(chain, row)}
+        values["block"] = next((each for each in blocked_now(site.target) if str(each.item_id) == item), None)
         values["exposure"] = None
         if site.monitor is not None:
             values["exposure"] = exposure_of(site.monitor, chain.explainer.served.version, row)

@@ -10,6 +10,7 @@ from typing import Any
 from console.page import Page
 from console.site import Open, Site
 from ensemble.evaluation.tables import was_displayed_by_chance
+from ensemble.publish import older_version
 from operations.log.status import Status
 from operations.signals.kinds import KINDS, diagnosis
 from operations.signals.monitor import alarms, date
@@ -33,6 +34,7 @@ def overview_page(site: Site) -> Page:
             "served": chain.explainer.served,
             "spec": chain.explainer.nodes.spec,
             "made": _made(chain),
+            "can_go_back": older_version(site.target) is not None,
         }
         values |= {"quality": quality_of(chain), "monitored": None, "notes": notes}
         values["happened"] = _happened(site, chain, notes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 
+from console.admin import Admin
 from console.app import LOOPBACK, application
 from console.site import Site
 from workflows.core import console
@@ -24,6 +25,7 @@ def console_command(
     events: Path | None = None,
     monitor: Path | None = None,
     beside: Path | None = None,
+    admin_key: str = "",
     host: str = "127.0.0.1",
     port: int = 8600,
 ) -> None:
@@ -35,6 +37,7 @@ def console_command(
         events: folder of live events.
         monitor: MON.
         beside: a run or repository that it is compared with.
+        admin_key: what people must know to change something; empty: nobody can.
         host: address to listen on.
         port: to listen on; 0: a free one.
 
@@ -47,9 +50,11 @@ def console_command(
         is_local = host in LOOPBACK
         if not is_local:
             console.say(f"the console asks nobody who they are: whoever reaches {host} sees what users did")
+            if admin_key:
+                console.say("the admin key and the sessions travel there as they are: put a proxy with TLS in front")
         shown = f"[{host}]" if ":" in host else host
         console.say(f"console of {target}: http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C stops it)")
-        app = application(site, LOOPBACK if is_local else ("*",))
+        app = application(site, LOOPBACK if is_local else ("*",), Admin(admin_key) if admin_key else None)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False)
         try:
             uvicorn.Server(config).run(sockets=[listener])

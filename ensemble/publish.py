@@ -18,7 +18,7 @@ from ensemble.config import Config
 from ensemble.export.layouts import CONFIG_FILE, MODEL_NAME, Names, fused_config, step_config, tied_config
 from ensemble.export.pbtxt import served_version
 from ensemble.history import note_published, note_withdrawn
-from ensemble.kept_versions import CLAIMS, claimed_keys, note_removed, version_folders
+from ensemble.kept_versions import CLAIMS, claimed_keys, is_published, note_removed, version_folders
 from ensemble.merlin.needs import refuse_to_publish
 from ensemble.publish_events import publish_events_model
 from ensemble.publish_files import NEW, copy_folder, replace_file, sign
@@ -35,7 +35,7 @@ from workflows.core.lock import hold
 from workflows.core.origins import check_origins, why_stale
 from workflows.core.run import Run
 
-__all__ = ["KEPT_VERSIONS", "promote", "publish", "rollback", "withdraw"]
+__all__ = ["KEPT_VERSIONS", "older_version", "promote", "publish", "rollback", "withdraw"]
 
 KEPT_VERSIONS = 3
 WITHDRAWN = ".withdrawn"
@@ -195,27 +195,29 @@ def _check_plan(exported: Path) -> None:
         ) from error
 
 
-def rollback(target: Path, reason: str = "") -> int:
+def rollback(target: Path, reason: str = "", *, instead_of: int | None = None) -> int:
     """Serve the version before the served one again, and withdraw the served one.
 
     Args:
         target: a published model repository.
         reason: why, for people.
+        instead_of: the version that must still be served; None: any.
 
     Returns:
         The number of the version that is served now.
 
     Raises:
-        ArtefactError: `target` holds no published chain, no older version, or the older one was altered.
+        ArtefactError: `target` holds no published chain, no older version, or the older one was altered; or another
+            version than `instead_of` is served by now.
     """
     model = target / MODEL_NAME
     if not (model / CONFIG_FILE).is_file():
         raise ArtefactError(f"{target} holds no published model '{MODEL_NAME}'; give the folder of export --publish")
     with writing("rollback", target), hold(model, writes=["versions"]):
         served = _served(model)
-        # A variant was never what all were served.
-        served_once = set(_versions(model)) - variant_versions(target)
-        older = max((version for version in served_once if version < served), default=None)
+        if instead_of not in (None, served):
+            raise ArtefactError(f"{target} serves version {served} by now, not version {instead_of}: look at it again")
+        older = older_version(target)
         if older is None:
             raise ArtefactError(f"{target} holds no version older than {served}, so there is nothing to roll back to")
         for folder in (model / str(older), *target.glob(f"{MODEL_NAME}_v{older}_*")):
@@ -225,6 +227,17 @@ def rollback(target: Path, reason: str = "") -> int:
         (model / str(served)).rename(model / f".{served}{WITHDRAWN}")
         note_withdrawn(target, served, older, reason)
     return older
+
+
+def older_version(target: Path) -> int | None:
+    """The version that a rollback would serve; None: there is none, or nothing is published there."""
+    model = target / MODEL_NAME
+    if not is_published(target):
+        return None
+    served = _served(model)
+    # A variant was never what all were served.
+    served_once = set(_versions(model)) - variant_versions(target)
+    return max((version for version in served_once if version < served), default=None)
 
 
 def _check_served(target: Path, wanted: int | None) -> None:

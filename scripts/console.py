@@ -25,16 +25,27 @@ def console(
     beside: Annotated[
         Path | None, typer.Option("--beside", metavar="OTHER", help="Run or repository that it is compared with.")
     ] = None,
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--admin-key-file",
+            metavar="FILE",
+            help="Key for those who may block items, take a version back, end an experiment; else CASCADE_CONSOLE_KEY; "
+            "without either nothing can be changed.",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen on; 0: a free one.")] = 8600,
 ) -> None:
     """Show one user's answer step by step, and what the collector saw, as pages in a browser.
 
-    The chain itself answers here, so that no server is needed; nothing is changed.
+    The chain itself answers here, so that no server is needed; nothing is changed by looking.
     """
+    from console.admin import key_of
     from console.serve import console_command
 
-    console_command(target, run=run, events=events, monitor=monitor, beside=beside, host=host, port=port)
+    key = key_of(admin_key_file)
+    console_command(target, run=run, events=events, monitor=monitor, beside=beside, admin_key=key, host=host, port=port)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from console.site import Site
 
@@ -35,10 +36,18 @@ class Asks(NamedTuple):
 
     port: int
 
-    def get(self, address: str, host: str = "localhost") -> Answered:
+    def get(self, address: str, host: str = "localhost", cookie: str = "") -> Answered:
+        return self.send("GET", address, {"host": host, "cookie": cookie})
+
+    def post(self, address: str, form: Mapping[str, str], **headers: str) -> Answered:
+        """Send a form, as a page of the console does where `headers` say nothing else."""
+        plain = {"host": "localhost", "content-type": "application/x-www-form-urlencoded"}
+        return self.send("POST", address, plain | headers, urlencode(form))
+
+    def send(self, method: str, address: str, headers: Mapping[str, str], body: str | None = None) -> Answered:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request("GET", address, headers={"host": host})
+            connection.request(method, address, body, {name: value for name, value in headers.items() if value})
             found = connection.getresponse()
             headers = {name.lower(): value for name, value in found.getheaders()}
             return Answered(found.status, headers, found.read().decode())
@@ -63,15 +72,17 @@ def text_of(body: str) -> str:
 
 
 @contextmanager
-def running(target: Path, **options: Any) -> Iterator[Asks]:
+def running(target: Path, admin_key: str = "", **options: Any) -> Iterator[Asks]:
     """Serve a console for the time of a block."""
     import uvicorn
 
-    from console.app import application
+    from console.admin import Admin
+    from console.app import LOOPBACK, application
     from console.serve import listening
 
     with listening("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(application(Site(target, **options)), log_level="warning", lifespan="off")
+        app = application(Site(target, **options), LOOPBACK, Admin(admin_key) if admin_key else None)
+        config = uvicorn.Config(app, log_level="warning", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
