@@ -1,4 +1,4 @@
-"""Writes docs/COMMANDS.md and docs/CONFIGURATION.md from the code: `python -m scripts.reference_pages`."""
+"""Writes docs/COMMANDS.md, CONFIGURATION.md and PYTHON.md from the code: `python -m scripts.reference_pages`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from ensemble.config import Sections
 from scripts.artefacts_page import WIDTH, meanings_of
 from scripts.cli import app
+from scripts.python_page import python_page
 
 __all__ = ["PAGES", "commands_page", "configuration_page"]
 
@@ -240,7 +241,11 @@ def _fill(text: str, indent: str = "") -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-PAGES = {DOCS / "COMMANDS.md": commands_page, DOCS / "CONFIGURATION.md": configuration_page}
+PAGES = {
+    DOCS / "COMMANDS.md": commands_page,
+    DOCS / "CONFIGURATION.md": configuration_page,
+    DOCS / "PYTHON.md": python_page,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():
