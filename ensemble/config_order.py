@@ -10,7 +10,7 @@ import msgspec
 from ensemble.config_conditions import FilterRule
 from workflows.core.section import Count, Fraction, NonNegative, Section
 
-__all__ = ["BoostRule", "CapRule", "FloorRule", "OrderConfig", "PinRule", "end_of"]
+__all__ = ["BoostRule", "CalibrateRule", "CapRule", "FloorRule", "OrderConfig", "PinRule", "end_of"]
 
 # Beyond these a draw is the descending order, or takes no notice of it.
 Temperature = Annotated[float, msgspec.Meta(ge=0.001, le=1000.0)]
@@ -81,6 +81,19 @@ class FloorRule(FilterRule, frozen=True):
     until: Any = None
 
 
+class CalibrateRule(Section, frozen=True):
+    """Slates whose values of a column are shown in the shares in which their user took them (Steck 2018).
+
+    Attributes:
+        column: column of the items table.
+        strength: of that beside the logit, from 0 to below 1; strength / (1 - strength) weighs, for each place of a
+            slate, the divergence of the slate's shares from those of the user's history.
+    """
+
+    column: str
+    strength: Fraction = 0.3
+
+
 class OrderConfig(Section, frozen=True):
     """The order of slates.
 
@@ -94,11 +107,15 @@ class OrderConfig(Section, frozen=True):
             brackets, such as "0.02*click + buy*(margin*(1-return) - 8*return)": a task's name is 1 where it happens and
             0 where it does not, and slates are ordered, and drawn, by the expectation. Empty: by the ranker's score.
             The response then has `utility` beside `score`, which stays the probability of the label.
-        diversity: "mmr": an item loses by its largest cosine to one that is shown; "dpp": by how little of it is new,
+        diversity: "mmr": an item loses by its largest likeness to one that is shown; "dpp": by how little of it is new,
             minus the logarithm of what the shown ones do not span; "none".
+        alike: columns of the items: two items are alike by the share of these in which they have the same value; empty:
+            by the cosine of their vectors of the item tower, which say who takes an item and not what it is.
         strength: of that beside the logit, from 0 to below 1: strength / (1 - strength) is the weight of the loss, in
             units of the utility where there is one. "auto": the largest of twenty steps for which slates lose at most
             max_utility_loss, chosen at the export.
+        calibrate: a column in whose values slates follow what their users took, as the history that the chain keeps has
+            it; users without one get what they would get without.
         max_utility_loss: share of what slates are worth by the models, discounted by place, that diversity may cost.
     """
 
@@ -107,7 +124,9 @@ class OrderConfig(Section, frozen=True):
     share: PositiveShare = 0.05
     utility: str = ""
     diversity: Literal["none", "mmr", "dpp"] = "none"
+    alike: tuple[str, ...] = ()
     strength: Fraction | Literal["auto"] = 0.3
+    calibrate: CalibrateRule | None = None
     max_utility_loss: Fraction = 0.02
 
 

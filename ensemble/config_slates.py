@@ -30,8 +30,14 @@ def slate_problems(config: Config) -> Iterator[str]:
                 f"data.context names {name!r}, which a request or an answer holds where chain.order.explore is on; "
                 "rename the column, or drop chain.order.explore"
             )
-    if (chain.boosts or chain.caps or chain.floors) and config.data.source != "shop" and not config.data.items:
-        yield "chain.boosts, chain.caps and chain.floors read columns of the items table: give data.items"
+    reads_items = chain.boosts or chain.caps or chain.floors or chain.order.alike or chain.order.calibrate
+    if reads_items and config.data.source != "shop" and not config.data.items:
+        yield (
+            "chain.boosts, chain.caps, chain.floors, chain.order.alike and chain.order.calibrate read columns of the "
+            "items table: give data.items"
+        )
+    for name in sorted(name for name, count in Counter(chain.order.alike).items() if count > 1):
+        yield f"chain.order.alike names {name!r} more than once; name each column once"
     yield from _utility(config)
     for rule in (_ends, _boosts, _pins, _places, _floors):
         yield from rule(chain)
@@ -45,7 +51,8 @@ def unused_by_order(order: OrderConfig) -> Iterator[Unused]:
             yield Unused(f"chain.order.{name}", why, "set chain.order.explore = 'softmax', or drop it")
     if order.diversity == "none":
         why = "chain.order.diversity = 'none' takes nothing from an item"
-        yield Unused("chain.order.strength", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")
+        for name in ("strength", "alike"):
+            yield Unused(f"chain.order.{name}", why, "set chain.order.diversity = 'mmr' or 'dpp', or drop it")
     if order.diversity == "none" or order.strength != "auto":
         why = "nothing of [chain.order] is chosen by what it costs"
         yield Unused("chain.order.max_utility_loss", why, "set diversity and strength = 'auto', or drop it")
@@ -56,6 +63,7 @@ def _keys(chain: ChainConfig) -> list[str]:
     order = chain.order
     rules = {"boosts": chain.boosts, "pins": chain.pins, "caps": chain.caps, "floors": chain.floors}
     keys = {"utility": order.utility, "explore": order.explore != "none", "diversity": order.diversity != "none"}
+    keys["calibrate"] = order.calibrate is not None
     given = {**{f"order.{key}": value for key, value in keys.items()}, **rules}
     return [f"chain.{key}" for key, value in given.items() if value]
 

@@ -56,23 +56,27 @@ class SlateRuler:
             utilities = utilities + self._files[boost.file][rows]
         return utilities
 
-    def rules(self, rows: NDArray, wanted: NDArray) -> BatchRules:
+    def rules(self, rows: NDArray, wanted: NDArray, history: NDArray | None = None) -> BatchRules:
         """The rules of one batch.
 
         Args:
             rows: candidates int32 [B, C]; -1: padding.
             wanted: int [B], places of each slate.
+            history: int32 [B, L], what the users took; see `SlateRules`.
         """
-        slates = zip(rows, wanted.tolist(), strict=True)
-        return BatchRules([SlateRules(self.spec, self._files, own, places) for own, places in slates], rows.shape[1])
+        slates = zip(rows, wanted.tolist(), _each(history, len(rows)), strict=True)
+        return BatchRules([SlateRules(self.spec, self._files, *slate) for slate in slates], rows.shape[1])
 
-    def ordered(self, utilities: NDArray, rows: NDArray, wanted: NDArray) -> NDArray[np.int64]:
+    def ordered(
+        self, utilities: NDArray, rows: NDArray, wanted: NDArray, history: NDArray | None = None
+    ) -> NDArray[np.int64]:
         """The slates that take the best candidate at each place, ties by row.
 
         Args:
             utilities: [B, C]; -inf: never shown.
             rows: candidates int32 [B, C]; -1: padding.
             wanted: int [B], places of each slate.
+            history: see `rules`.
 
         Returns:
             int64 [B, S], places in the candidates; NO_PLACE behind the last of a slate.
@@ -80,8 +84,9 @@ class SlateRuler:
         best = np.full((len(rows), min(int(wanted.max()), rows.shape[1])), NO_PLACE, np.int64)
         by_row = np.argsort(rows, axis=1)  # the first of those that tie is then the one to take
         rows, utilities = np.take_along_axis(rows, by_row, 1), np.take_along_axis(utilities, by_row, 1)
-        for user, places in enumerate(wanted.tolist()):
-            found = greedy(utilities[user], SlateRules(self.spec, self._files, rows[user], places), places)
+        for user, (places, taken) in enumerate(zip(wanted.tolist(), _each(history, len(rows)), strict=True)):
+            rules = SlateRules(self.spec, self._files, rows[user], places, taken)
+            found = greedy(utilities[user], rules, places)
             best[user, : len(found)] = by_row[user, found]
         return best
 
@@ -108,6 +113,11 @@ class BatchRules:
         """The next place shows the candidates at `places`, [B]; NO_PLACE where it shows none."""
         for slate, place in zip(self._slates, places.tolist(), strict=True):
             slate.take(place)
+
+
+def _each(history: NDArray | None, count: int) -> Sequence[NDArray | None]:
+    """That of each user."""
+    return [None] * count if history is None else list(history)
 
 
 def greedy(utilities: NDArray, rules: SlateRules, size: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The rules of one slate, place by place: pins, caps, floors, and what diversity takes from an item's utility."""
+"""The rules of one slate, place by place: pins, caps, floors, and what diversity and calibration do to utilities."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.calibration import calibrated_of
 from runtime.diversity import Similarity, similarity_of
 from runtime.explore import NO_PLACE
 from runtime.ids import NO_ITEM
@@ -23,9 +24,17 @@ class SlateRules:
         files: arrays of the items [N], by file.
         rows: candidates int32 [C]; -1: padding.
         wanted: places of the slate.
+        history: int32 [L], what the user took, as codes of items; read where the spec calibrates.
     """
 
-    def __init__(self, spec: SlateSpec, files: Mapping[str, NDArray], rows: NDArray, wanted: int) -> None:
+    def __init__(
+        self,
+        spec: SlateSpec,
+        files: Mapping[str, NDArray],
+        rows: NDArray,
+        wanted: int,
+        history: NDArray | None = None,
+    ) -> None:
         self._slot, self._wanted = 0, wanted
         self._free: NDArray[np.bool_] = rows != NO_ITEM
         self._pins = _places_of(spec.pins, rows, wanted)
@@ -33,13 +42,17 @@ class SlateRules:
         # Those that must be met first come first.
         floors = sorted(spec.floors, key=lambda floor: (floor.top or len(rows) + 1, floor.least, floor.file))
         self._floors = [_OpenFloor(floor, files[floor.file][rows] & self._free, wanted) for floor in floors]
-        self._similarity: Similarity | None = similarity_of(spec.diversity, files, rows)
+        asked: list[Similarity | None] = [
+            similarity_of(spec.diversity, files, rows, wanted),
+            calibrated_of(spec.calibration, files, rows, history, wanted),
+        ]
+        self._losses = [loss for loss in asked if loss is not None]
         self._narrows = bool(self._pins or self._caps or self._floors)
         self._reopen()
 
     def penalties(self) -> NDArray[np.float64]:
         """float64 [C]; inf for what the place may not show."""
-        lost = None if self._similarity is None else self._similarity.penalties
+        lost = self._lost()
         if not self._narrows:
             return np.zeros(len(self._free)) if lost is None else lost
         allowed = self._allowed()
@@ -52,6 +65,21 @@ class SlateRules:
         self._slot += 1
         if place == NO_PLACE:
             return
+        if self._narrows:
+            self._follow(place)
+        if self._slot < self._wanted:
+            for loss in self._losses:
+                loss.take(place)
+
+    def _lost(self) -> NDArray[np.float64] | None:
+        """What utilities lose by the places so far, [C]; None: nothing."""
+        if not self._losses:
+            return None
+        lost = self._losses[0].penalties
+        return lost + self._losses[1].penalties if len(self._losses) > 1 else lost
+
+    def _follow(self, place: int) -> None:
+        """What caps and floors make of one more item."""
         self._free[place] = False
         self._close(place)
         for cap in self._caps:
@@ -62,8 +90,6 @@ class SlateRules:
             self._reopen()
         for floor in self._floors:
             floor.take(place)
-        if self._similarity is not None and self._slot < self._wanted:
-            self._similarity.take(place)
 
     def _allowed(self) -> NDArray[np.bool_]:
         """What the place may show: a pin comes before a cap, a cap before a floor; none leaves a place empty."""

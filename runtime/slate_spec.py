@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["DPP", "MMR", "VECTORS_FILE", "Boost", "Cap", "Diversity", "Floor", "Pin", "SlateSpec"]
+__all__ = [
+    "DPP",
+    "MMR",
+    "VECTORS_FILE",
+    "Boost",
+    "Calibration",
+    "Cap",
+    "Diversity",
+    "Floor",
+    "Pin",
+    "SlateSpec",
+    "leave_out_defaults",
+]
 
 MMR, DPP = "mmr", "dpp"
 VECTORS_FILE = "item_embeddings.npy"
@@ -78,12 +90,30 @@ class Diversity:
     """What an item loses by being like those that are shown.
 
     Attributes:
-        kind: MMR: the largest cosine to one of them; DPP: minus the logarithm of what is new about it.
+        kind: MMR: the largest likeness to one of them; DPP: minus the logarithm of what is new about it.
         weight: of that, in utility.
+        file: what items are alike by: their vectors, float32 [N, D], or the codes of their values in some columns,
+            int32 [N, M]; -1: it has none.
     """
 
     kind: str
     weight: float
+    file: str = VECTORS_FILE
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How close the values of a slate come to those of what its user took.
+
+    Attributes:
+        weight: of the divergence, in utility and for each place of a slate.
+        file: int32 [N], the code of each item's value; -1: it has none.
+        taken_file: int32 [K], the same by the code that an item has in a history; -1: no item, or one without a value.
+    """
+
+    weight: float
+    file: str
+    taken_file: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +124,8 @@ class SlateSpec:
         boosts: all are added to the utilities.
         caps, floors, pins: each is kept as long as the others and the candidates allow it: a pin comes before a cap, a
             cap before a floor, and none leaves a place empty.
-        diversity: None: none is asked for.
+        diversity: None: items may be as alike as they are.
+        calibration: None: slates do not follow histories.
     """
 
     boosts: tuple[Boost, ...] = ()
@@ -102,11 +133,12 @@ class SlateSpec:
     floors: tuple[Floor, ...] = ()
     pins: tuple[Pin, ...] = ()
     diversity: Diversity | None = None
+    calibration: Calibration | None = None
 
     @property
     def is_stepwise(self) -> bool:
         """Whether what a place may show depends on the places before it."""
-        return bool(self.caps or self.floors or self.pins or self.diversity)
+        return bool(self.caps or self.floors or self.pins or self.diversity or self.calibration)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -115,7 +147,8 @@ class SlateSpec:
             *(boost.file for boost in self.boosts),
             *(cap.file for cap in self.caps),
             *(floor.file for floor in self.floors),
-            *([VECTORS_FILE] if self.diversity else []),
+            *([self.diversity.file] if self.diversity else []),
+            *([self.calibration.file, self.calibration.taken_file] if self.calibration else []),
         )
 
     @property
@@ -133,6 +166,14 @@ class SlateSpec:
             floors=_lasting(self.floors, instant),
             pins=_lasting(self.pins, instant),
         )
+
+
+def leave_out_defaults(record: dict[str, Any]) -> None:
+    """Take from a record of a SlateSpec what earlier releases did not write and this chain does not use."""
+    if record["calibration"] is None:
+        del record["calibration"]
+    if record["diversity"] is not None and record["diversity"]["file"] == VECTORS_FILE:
+        del record["diversity"]["file"]
 
 
 Rule = TypeVar("Rule", Boost, Cap, Floor, Pin)

@@ -11,6 +11,7 @@ from runtime.index.settings import Settings
 from runtime.order_spec import OrderSpec
 from runtime.ranker.spec import RankerSpec
 from runtime.records import from_record, known_keys, read_versioned
+from runtime.slate_spec import leave_out_defaults
 from runtime.stream.features import LiveFeature
 from runtime.stream.spec import StreamSpec
 from runtime.tensor import FLOATS, Tensor
@@ -231,6 +232,8 @@ class ChainSpec:
         record = {"format_version": FORMAT_VERSION, **asdict(self)}
         if self.order is None:  # a chain that sorts has the file that it had before others could do more
             del record["order"]
+        elif self.order.slates is not None:
+            leave_out_defaults(record["order"]["slates"])
         if not self.ranker.tasks:
             del record["ranker"]["tasks"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))

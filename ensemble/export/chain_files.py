@@ -13,7 +13,7 @@ from ensemble.config import Config
 from ensemble.export.eligibility import allowed_items, eligible_items, pack, popularity_order
 from ensemble.export.files import place
 from ensemble.export.query import write_query
-from ensemble.export.slate_rules import slate_files
+from ensemble.export.slate_files import slate_files
 from ensemble.export.worth import worth_of
 from ensemble.stream.catalogue import write_keys
 from models.dataset.features import Features, load_state

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ensemble.config import Config
 from ensemble.config_order import OrderConfig
@@ -18,8 +20,10 @@ from ensemble.export.check_steps import check_steps
 from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from ensemble.export.own_modules import own_modules
-from ensemble.export.slate_rules import check_slates, order_spec
-from ensemble.export.strength import chosen_strength
+from ensemble.export.sample import sample_of
+from ensemble.export.slate_files import codes_of, slate_files
+from ensemble.export.slate_rules import check_slates, diversity_of, order_spec
+from ensemble.export.strength import Chosen, chosen_strength, cosine_of_pairs, same_of_pairs
 from ensemble.stream.live import live_spec
 from models.dataset.features import Features, load_features
 from models.index.meta import IndexMeta
@@ -30,6 +34,7 @@ from models.sources.meta import SourcesMeta
 from models.sources.own import source_step
 from runtime.encoders import Encoder
 from runtime.plan import Plan
+from runtime.slate_spec import VECTORS_FILE
 from runtime.spec import ChainSpec, SourceSpec, Tensor
 from runtime.step import Step
 from runtime.steps.merge import PINNED
@@ -103,13 +108,27 @@ def _with_strength(run: Run, config: Config, folder: Path) -> Config:
     with tempfile.TemporaryDirectory(prefix=".strength-", dir=folder.parent) as scratch:
         chain = Path(scratch) / "chain"
         compile_chain(run, _ordered(config, plain), chain, "eval")
-        vectors = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
-        found = chosen_strength(chain, np.asarray(vectors), order.diversity, order.max_utility_loss)
+        sample = sample_of(chain, "chain.order.strength = 'auto'")
+        vectors = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
+        files = {VECTORS_FILE: vectors, **{name: make() for name, make in slate_files(run, config).items()}}
+        found = chosen_strength(sample, files, partial(diversity_of, order), order.max_utility_loss)
     console.say(
-        f"chain.order.strength: {found.strength:g}, by slates of {found.num_users:,} users: mean cosine "
-        f"{found.likeness[0]:.3f} without diversity, {found.likeness[1]:.3f} with it, worth {found.loss:.2%} less"
+        f"chain.order.strength: {found.strength:g}, by slates of {len(sample.rows):,} users: worth {found.loss:.2%} "
+        f"less; of two items of a slate, {_likeness(run, order, vectors, found)}"
     )
     return _ordered(config, msgspec.structs.replace(order, strength=found.strength))
+
+
+def _likeness(run: Run, order: OrderConfig, vectors: NDArray[np.float32], found: Chosen) -> str:
+    """How alike two items of a slate are without diversity and with it, by everything that is known of it."""
+    items = run.folder("data") / "items.parquet"
+    before, after = (cosine_of_pairs(vectors, slates) for slates in found.slates)
+    said = [f"the cosine by the item tower {before:.3f} without diversity and {after:.3f} with it"]
+    for name in order.alike:
+        codes = codes_of(items, name, "chain.order.alike")
+        before, after = (same_of_pairs(codes, slates) for slates in found.slates)
+        said.append(f"the share with the same {name} {before:.3f} and {after:.3f}")
+    return ", ".join(said)
 
 
 def _ordered(config: Config, order: OrderConfig) -> Config:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from math import log
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
-from ensemble.export.eligibility import column_of, eligible_items, holds
+from ensemble.export.eligibility import eligible_items
+from ensemble.export.slate_files import (
+    ALIKE_FILE,
+    CAP_FILE,
+    FLOOR_FILE,
+    TAKEN_FILE,
+    VALUES_FILE,
+    boosts_file,
+    slate_files,
+)
 from ensemble.export.strength import weight_of
 from runtime.order_spec import Exploration, OrderSpec
-from runtime.slate_spec import Boost, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.slate_spec import VECTORS_FILE, Boost, Calibration, Cap, Diversity, Floor, Pin, SlateSpec
 from runtime.stream.live import now_ns
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
-__all__ = ["check_slates", "ended_rules", "order_spec", "slate_files"]
+__all__ = ["check_slates", "diversity_of", "ended_rules", "order_spec"]
 
-BOOSTS_FILE, CAP_FILE, FLOOR_FILE = "order/boosts_{}.npy", "order/cap_{}.npy", "order/floor_{}.npy"
 Rule = TypeVar("Rule", BoostRule, CapRule, FloorRule, PinRule)
 
 
@@ -44,20 +46,6 @@ def order_spec(run: Run, config: Config, state: Literal["eval", "serve"]) -> Ord
     explores = order.explore == "softmax" and state == "serve"
     found = OrderSpec(Exploration(order.temperature, order.share) if explores else None, order.utility, slates)
     return None if found == OrderSpec() else found
-
-
-def slate_files(run: Run, config: Config) -> Mapping[str, Callable[[], NDArray]]:
-    """The arrays [N] that the rules read, by file, each made when it is asked for.
-
-    Raises (each of them):
-        ConfigError: a rule names a column that the items lack, or a value that its column cannot be compared with.
-    """
-    items, chain = run.folder("data") / "items.parquet", config.chain
-    ends = {end_of(boost.until) for boost in chain.boosts}
-    boosts = {_boosts_file(end): partial(_boosts, items, chain, end) for end in ends}
-    caps = {CAP_FILE.format(n): partial(_codes, items, chain, n) for n in range(len(chain.caps))}
-    floors = {FLOOR_FILE.format(n): partial(_kind, items, chain, n) for n in range(len(chain.floors))}
-    return {**boosts, **caps, **floors}
 
 
 def ended_rules(chain: ChainConfig) -> Iterator[str]:
@@ -110,11 +98,12 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
 def _slate_spec(run: Run, chain: ChainConfig) -> SlateSpec | None:
     caps, floors = _lasting(chain.caps), _lasting(chain.floors)
     spec = SlateSpec(
-        boosts=tuple(Boost(_boosts_file(end), end) for end in _ends_of_boosts(chain)),
+        boosts=tuple(Boost(boosts_file(end), end) for end in _ends_of_boosts(chain)),
         caps=tuple(Cap(CAP_FILE.format(n), cap.most, cap.top, end_of(cap.until)) for n, cap in caps),
         floors=tuple(Floor(FLOOR_FILE.format(n), f.least, f.top, end_of(f.until)) for n, f in floors),
         pins=_pins(run, chain),
         diversity=_diversity(chain.order),
+        calibration=_calibration(chain.order),
     )
     return None if spec == SlateSpec() else spec
 
@@ -130,14 +119,21 @@ def _ends_of_boosts(chain: ChainConfig) -> list[int]:
     return sorted({end_of(boost.until) for _, boost in _lasting(chain.boosts)})
 
 
-def _boosts_file(end: int) -> str:
-    return BOOSTS_FILE.format(end)
-
-
 def _diversity(order: OrderConfig) -> Diversity | None:
     if order.diversity == "none" or order.strength == "auto":  # compile_chain puts a number for it
         return None
-    return Diversity(order.diversity, weight_of(order.strength))
+    return diversity_of(order, order.strength)
+
+
+def diversity_of(order: OrderConfig, strength: float) -> Diversity:
+    """What chain.json says of the diversity of a strength."""
+    return Diversity(order.diversity, weight_of(strength), ALIKE_FILE if order.alike else VECTORS_FILE)
+
+
+def _calibration(order: OrderConfig) -> Calibration | None:
+    if order.calibrate is None:
+        return None
+    return Calibration(weight_of(order.calibrate.strength), VALUES_FILE, TAKEN_FILE)
 
 
 def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:
@@ -158,28 +154,3 @@ def _pins(run: Run, chain: ChainConfig) -> tuple[Pin, ...]:
             )
         found.append(Pin(int(rows[0]), pin.slot, end_of(pin.until)))
     return tuple(found)
-
-
-def _boosts(items: Path, chain: ChainConfig, end: int) -> NDArray[np.float32]:
-    """What the boosts of one end add to the utility of each item, [N]."""
-    total = np.zeros(pq.read_metadata(items).num_rows)
-    for number, boost in enumerate(chain.boosts):
-        if end_of(boost.until) != end:
-            continue
-        key = f"chain.boosts[{number}]"
-        held = holds(column_of(items, boost.column, f"{key}.column"), boost, key)
-        total += held * (log(boost.times) if boost.times is not None else boost.add or 0.0)
-    return total.astype(np.float32)
-
-
-def _codes(items: Path, chain: ChainConfig, number: int) -> NDArray[np.int32]:
-    """A code of each item's value, [N]; -1 for a null."""
-    cap = chain.caps[number]
-    column = column_of(items, cap.column, f"chain.caps[{number}].column")
-    codes = pc.fill_null(column.combine_chunks().dictionary_encode().indices, -1)
-    return np.asarray(codes.to_numpy(zero_copy_only=False), np.int32)
-
-
-def _kind(items: Path, chain: ChainConfig, number: int) -> NDArray[np.bool_]:
-    floor, key = chain.floors[number], f"chain.floors[{number}]"
-    return holds(column_of(items, floor.column, f"{key}.column"), floor, key)

@@ -33,7 +33,7 @@ def check_of_mon(folder: Path, rows: Sequence[Row]) -> None:
         rows: of drawn slates.
 
     Raises:
-        DataError: a chain that drew some of them follows pins, caps, floors or diversity.
+        DataError: a chain that drew some of them follows pins, caps, floors, diversity or calibration.
     """
     for key, layout, number in grouped(rows):
         with version_of(chain_of(folder, key), layout, number).opened() as (plan, _):
@@ -41,7 +41,8 @@ def check_of_mon(folder: Path, rows: Sequence[Row]) -> None:
             order = json.loads((plan / CHAIN_FILE).read_text()).get("order") or {}
         if any(value for name, value in (order.get("slates") or {}).items() if name != "boosts"):
             raise DataError(
-                f"slates of {folder} were drawn by version {number} with pins, caps, floors or diversity, and {WAY_OUT}"
+                f"slates of {folder} were drawn by version {number} with pins, caps, floors, diversity or calibration, "
+                f"and {WAY_OUT}"
             )
 
 
@@ -56,5 +57,6 @@ def check_own_policy(path: Path, log: DecisionLog) -> None:
     if wrong.any():
         raise DataError(
             f"{wrong.sum():,} of {told.sum():,} slates of {path}, {log.request_ids[wrong][0]} for one, were drawn with "
-            f"other chances than its utilities give: pins, caps, floors or diversity decide too, and {WAY_OUT}"
+            f"other chances than its utilities give: pins, caps, floors, diversity or calibration decide too, and "
+            f"{WAY_OUT}"
         )

@@ -111,8 +111,8 @@ def _choices(arrays: Mapping[str, Any], order: Any, last: Any, spec: Any) -> dic
     explore, slates = (getattr(further, name, None) for name in ("explore", "slates"))
     if slates is not None and slates.is_stepwise:
         raise ValueError(
-            "its slates follow pins, caps, floors or diversity, and a softmax of utilities does not give the "
-            "probabilities of such slates; ask a run that is exported without them"
+            "its slates follow pins, caps, floors, diversity or calibration, and a softmax of utilities does not give "
+            "the probabilities of such slates; ask a run that is exported without them"
         )
     rows = batch["candidates"]
     if hasattr(order, "utilities"):

@@ -24,6 +24,7 @@ from runtime.spec import (
     UTILITY,
     ChainSpec,
     Tensor,
+    encoded,
 )
 from runtime.step import Arrays, Step, load_array
 
@@ -67,6 +68,7 @@ class Order(Step):
         order = spec.order or OrderSpec()
         self._explore = order.explore
         self._ruler = None if order.slates is None else SlateRuler.open(order.slates, folder)
+        self._history = _history(spec)
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """The candidates with their scores, the path and the size of the slate."""
@@ -76,6 +78,7 @@ class Order(Step):
             Tensor("path_code", "INT32"),
             Tensor("num_wanted", "INT32"),
             *([Tensor(LIVE_OFFSET, "INT64"), Tensor(LIVE_AGE, "INT64")] if spec.live else []),
+            *([Tensor(name, "INT32", spec.history_length)] if (name := _history(spec)) else []),
             *(_DRAW if spec.explores else ()),
         )
 
@@ -136,7 +139,7 @@ class Order(Step):
         rows, utilities = batch["candidates"], self._utilities(ruler, batch, slice(None))
         if not ruler.spec.is_stepwise:
             return self._sorted(rows, utilities, size)
-        return ruler.ordered(utilities, rows, batch["num_wanted"][:, 0])
+        return ruler.ordered(utilities, rows, batch["num_wanted"][:, 0], self._taken(batch, slice(None)))
 
     def _drawn(
         self, explore: Exploration, ruler: SlateRuler | None, batch: Mapping[str, NDArray], best: NDArray[np.int64]
@@ -150,7 +153,7 @@ class Order(Step):
             rows, utilities = batch["candidates"][users], self._utilities(ruler, batch, users)
             rules = None
             if ruler is not None and ruler.spec.is_stepwise:
-                rules = ruler.rules(rows, batch["num_wanted"][users, 0])
+                rules = ruler.rules(rows, batch["num_wanted"][users, 0], self._taken(batch, users))
             draw = sample(utilities, best.shape[1], explore.temperature, keys[users], rows, rules)
             best[users], logs[users] = draw.places, draw.log_propensity
             self.sampled = _spread(users, rows, len(best)), _spread(users, utilities, len(best))
@@ -161,6 +164,10 @@ class Order(Step):
             "log_propensity": logs,
             "slate_seed": batch[DRAW_SEED],
         }
+
+    def _taken(self, batch: Mapping[str, NDArray], users: NDArray | slice) -> NDArray | None:
+        """The histories of some users, where slates are calibrated to them."""
+        return batch[self._history][users] if self._history else None
 
     def utilities(self, batch: Mapping[str, NDArray], users: NDArray | slice) -> NDArray[np.float32]:
         """What the slates of some users are drawn or ordered by now, [b, C]; -inf for padding."""
@@ -189,6 +196,12 @@ class Order(Step):
 
 
 _DRAW = (Tensor("user_row", "INT32"), Tensor(DRAW_SEED, "INT64"), Tensor(DRAW_POLICY, "INT32"))
+
+
+def _history(spec: ChainSpec) -> str:
+    """The array of the histories that slates are calibrated to; empty: they are not."""
+    slates = None if spec.order is None else spec.order.slates
+    return encoded(spec.history_feature) if slates is not None and slates.calibration is not None else ""
 
 
 def utilities_of(rows: NDArray, scores: NDArray, is_popular: NDArray) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import pytest
 
 from ensemble.config import ChainConfig
 from ensemble.config_file import load_config
-from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
+from ensemble.config_order import BoostRule, CalibrateRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
 from ensemble.export.compile import compile_chain
 from ensemble.export.eligibility import eligible_items
 from ensemble.export.parity import check_parity
@@ -189,6 +189,65 @@ def test_diversity_makes_a_slate_of_less_alike_items(tmp_path, diversity):
 
 
 @pytest.mark.parametrize("diversity", ["mmr", "dpp"])
+def test_items_that_are_alike_by_their_columns_are_spread(tmp_path, diversity, items, capsys):
+    """Of two of a category one comes later; the export says what its strength does to that and to cosines."""
+    order = OrderConfig(diversity=diversity, alike=("category", "in_stock"), strength="auto", max_utility_loss=0.2)
+    _, _, plain = made(tmp_path / "plain")
+    capsys.readouterr()
+    _, _, chain = made(tmp_path / "diverse", order=order)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the cosine by the item tower" in said and "the share with the same category" in said
+    before, after = (
+        [same for row in range(3, 33) for same in _same(ask(each, row)["item_id"][0], items)] for each in (plain, chain)
+    )
+    assert np.mean(after) < 0.7 * np.mean(before)
+
+
+def _same(shown, items):
+    """Of each pair of items of a slate whether they are of one category."""
+    of = dict(zip(items["item_id"], items["category"], strict=True))
+    values = [of[item] for item in shown.tolist()]
+    return [a == b is not None for n, a in enumerate(values) for b in values[:n]]
+
+
+def test_calibrated_slates_are_those_of_a_loop_over_the_oracles_candidates(tmp_path, items):
+    order = OrderConfig(calibrate=CalibrateRule(column="category", strength=0.3))
+    run, _, chain = made(tmp_path, order=order)
+    _, _, plain = made(tmp_path / "without")
+    oracle, differ = Oracle(run.root, chain.spec), 0
+    for row, recent in ((0, ()), (3, (5, 6)), (7, ()), (10_000, (4,)), (10_000, ())):
+        recent_ids = [item_id(item, False) for item in recent]
+        ids, scores, path = oracle.slate(user_id(row, False), recent=recent_ids, size=30)
+        stored = [int(item) for item in oracle.history[row] if item >= 0] if row < 60 else []
+        had = [items["category"][item] for item in [*stored, *recent][-6:]]
+        had = [value for value in had if value is not None]
+        rows = [oracle.items.index(item) for item in ids]
+        logit = {
+            item: math.log(max(score, 1e-9)) if path == "popularity" else math.log(score / (1 - score))
+            for item, score in zip(rows, scores, strict=True)
+        }
+        slate: list[int] = []
+        for _ in range(5):
+            value = {}
+            for item in [item for item in rows if item not in slate]:
+                value[item] = logit[item]
+                if had:
+                    both = [[items["category"][one] for one in shown] for shown in (slate, [*slate, item])]
+                    value[item] += 0.3 / 0.7 * 5 * (_divergence(had, both[0]) - _divergence(had, both[1]))
+            slate.append(min(value, key=lambda item: (-round(value[item], 5), item)))
+        request = {"recent_item_ids": np.array([recent_ids])} if recent else {}
+        shown = ask(chain, row, **request)["item_id"][0].tolist()
+        assert shown == [oracle.items[item] for item in slate]
+        differ += shown != ask(plain, row, **request)["item_id"][0].tolist()
+    assert differ >= 2 and not had
+
+
+def _divergence(had, shown):
+    shares = {value: had.count(value) / len(had) for value in had}
+    return sum(p * math.log(p / (0.99 * shown.count(value) / 5 + 0.01 * p)) for value, p in shares.items())
+
+
+@pytest.mark.parametrize("diversity", ["mmr", "dpp"])
 def test_a_strength_is_as_large_as_what_it_may_cost(tmp_path, diversity, capsys):
     """By a loop over the slates of the served chain: the chosen strength costs at most so much, the next one more."""
     order = OrderConfig(diversity=diversity, strength="auto", max_utility_loss=0.1)
@@ -216,7 +275,8 @@ def test_the_merlin_graph_and_a_batch_give_the_same(tmp_path):
     from ensemble.graph import request_table
     from ensemble.operators.runtime import RepositoryRuntime
 
-    explore = OrderConfig(explore="softmax", share=0.5, diversity="mmr", strength=0.4)
+    calibrate = CalibrateRule(column="category")
+    explore = OrderConfig(explore="softmax", share=0.5, diversity="mmr", strength=0.4, calibrate=calibrate)
     _, _, chain = made(tmp_path, **RULES, order=explore)
     users = [3, 5, 10_000, 8, 0]
     request = {"user_id": np.array([[user_id(row, False)] for row in users]), "seed": np.arange(5)[:, None]}
@@ -259,6 +319,11 @@ def test_the_check_before_an_export_knows_the_rules(tmp_path):
     [
         ({"pins": [PinRule(item=3, slot=1)]}, r"chain\.pins\[0\]\.item = 3 is not in the catalogue"),
         ({"pins": [PinRule(item="x", slot=1)]}, r"chain\.pins\[0\]\.item = 'x' is not in .* integers"),
+        ({"order": OrderConfig(diversity="mmr", alike=("brand",))}, r"chain\.order\.alike = 'brand' is no column"),
+        (
+            {"order": OrderConfig(calibrate=CalibrateRule(column="brand"))},
+            r"chain\.order\.calibrate\.column = 'brand' is no column of the items",
+        ),
         ({"caps": [CapRule(column="brand", most=1)]}, r"chain\.caps\[0\]\.column = 'brand' is no column of the items"),
         (
             {"boosts": [BoostRule(column="price", op="<", value="cheap", add=1.0)]},

@@ -11,16 +11,17 @@ from scipy.stats import chi2
 
 from runtime.explore import NO_PLACE, log_propensities, sample
 from runtime.rerank import SlateRuler
-from runtime.slate_spec import VECTORS_FILE, Boost, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.slate_spec import VECTORS_FILE, Boost, Calibration, Cap, Diversity, Floor, Pin, SlateSpec
 from runtime.stream.live import at_instant
 
 STEP = 2.0**-16
 
 
-def slate(spec, files, rows, utilities, size):
+def slate(spec, files, rows, utilities, size, history=None):
     """One user's slate as item rows."""
     rows, utilities = np.asarray(rows)[None], np.asarray(utilities, float)[None]
-    places = SlateRuler(spec, files).ordered(utilities, rows, np.array([size]))[0]
+    taken = None if history is None else np.asarray(history, np.int32)[None]
+    places = SlateRuler(spec, files).ordered(utilities, rows, np.array([size]), taken)[0]
     return [int(rows[0, place]) for place in places if place >= 0]
 
 
@@ -43,14 +44,14 @@ def mmr_by_loops(utilities, vectors, size, weight):
     return chosen
 
 
-def dpp_by_determinants(utilities, vectors, size, weight):
+def dpp_by_determinants(utilities, vectors, size, weight, likeness=cosine):
     """Each place by the determinant of the whole slate with the item, anew."""
     chosen: list[int] = []
     while len(chosen) < size:
         value = {}
         for j in set(range(len(utilities))) - set(chosen):
             grams = [
-                np.array([[cosine(vectors[a], vectors[b]) for a in items] for b in items])
+                np.array([[1.0 if a == b else likeness(vectors[a], vectors[b]) for a in items] for b in items])
                 for items in (chosen, [*chosen, j])
             ]
             before, after = (np.linalg.det(gram) if len(gram) else 1.0 for gram in grams)
@@ -59,8 +60,78 @@ def dpp_by_determinants(utilities, vectors, size, weight):
     return chosen
 
 
+def same_values(one, other):
+    """Nine tenths of the share of the columns in which two items have the same value."""
+    return 0.9 * sum(a == b >= 0 for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def divergence(shares, shown, size):
+    """KL(p | q) of Steck 2018, of a slate of `size` places of which some are still empty."""
+    return sum(p * math.log(p / (0.99 * shown.count(value) / size + 0.01 * p)) for value, p in shares.items())
+
+
+def calibrated_by_divergence(utilities, values, shares, size, weight):
+    """Each place by what the item takes off the divergence of the whole slate."""
+    chosen: list[int] = []
+    while len(chosen) < size:
+        now = [values[other] for other in chosen]
+        value = {
+            j: utilities[j]
+            + weight * size * (divergence(shares, now, size) - divergence(shares, [*now, values[j]], size))
+            for j in set(range(len(utilities))) - set(chosen)
+        }
+        chosen.append(min(value, key=lambda j: (-value[j], j)))
+    return chosen
+
+
+class TestCalibration:
+    """Shares of a column in slates beside those in histories."""
+
+    def test_each_place_takes_most_off_the_divergence_for_its_utility(self):
+        random = np.random.default_rng(11)
+        spec = SlateSpec(calibration=Calibration(0.4, "values", "taken"))
+        for _ in range(10):
+            values, utilities = random.integers(-1, 5, 40).astype(np.int32), random.normal(size=40)
+            history = [3, 4, 4, 5, 6, 2, 99, 0, 0]  # codes; of 2 nothing is known, 99 is beyond them, 0 is padding
+            files = {"values": values, "taken": np.array([-1, -1, -1, 0, 1, 1, 7], np.int32)}
+            shares = {0: 1 / 5, 1: 3 / 5, 7: 1 / 5}
+            found = slate(spec, files, range(40), utilities, 8, history)
+            assert found == calibrated_by_divergence(utilities.tolist(), values.tolist(), shares, 8, 0.4)
+
+    def test_a_strong_one_shows_the_shares_of_the_history(self):
+        files = {"values": np.repeat(np.int32([0, 1, 2]), 10), "taken": np.int32([-1, 0, 1, 2])}
+        spec = SlateSpec(calibration=Calibration(9.0, "values", "taken"))
+        found = slate(spec, files, range(30), np.linspace(1, 0, 30), 10, [1, 1, 1, 3, 2])
+        assert np.bincount(files["values"][found], minlength=3).tolist() == [6, 2, 2]
+
+    def test_without_a_history_or_a_known_value_slates_are_what_they_were(self):
+        files = {"values": np.int32([0, 1, -1, 0]), "taken": np.int32([-1, -1])}
+        spec = SlateSpec(calibration=Calibration(9.0, "values", "taken"))
+        for history in (None, [], [0, 1, 44]):
+            assert slate(spec, files, range(4), [1, 2, 3, 4], 4, history) == [3, 2, 1, 0]
+
+
 class TestDiversity:
     """MMR and DPP."""
+
+    @pytest.mark.parametrize("kind", ["mmr", "dpp"])
+    def test_items_may_be_alike_by_values_of_columns(self, kind):
+        random = np.random.default_rng(12)
+        codes = random.integers(-1, 4, (25, 2)).astype(np.int32)
+        utilities = random.normal(size=25)
+        spec = SlateSpec(diversity=Diversity(kind, 0.8, "codes"))
+        found = slate(spec, {"codes": codes}, range(25), utilities, 8)
+        if kind == "dpp":
+            assert found == dpp_by_determinants(utilities.tolist(), codes.tolist(), 8, 0.8, same_values)
+            return
+        chosen: list[int] = []
+        for _ in range(8):
+            value = {
+                j: utilities[j] - 0.8 * max((same_values(codes[j], codes[i]) for i in chosen), default=0.0)
+                for j in set(range(25)) - set(chosen)
+            }
+            chosen.append(max(value, key=lambda j: round(value[j], 4)))
+        assert found == chosen
 
     def test_mmr_looks_at_all_that_is_shown_and_not_at_the_last_alone(self):
         vectors = np.array([[0.90, 0.44, 0, 0], [0.88, 0.47, 0, 0], [0.70, 0, 0.71, 0], [0.65, 0, 0, 0.76]], np.float32)
@@ -247,23 +318,30 @@ class TestRules:
 
 @pytest.mark.parametrize("kind", ["mmr", "dpp"])
 class TestDraws:
-    """C = 6, S = 3, with diversity, a cap, a floor and a pin on."""
+    """C = 6, S = 3, with diversity, a cap, a floor and a pin on; with dpp calibration, too."""
 
     UTILITIES = np.array([0.9, 0.4, 0.4, -0.3, 0.0, 1.2])
     FILES = {
         VECTORS_FILE: np.random.default_rng(8).normal(size=(6, 3)).astype(np.float32),
         "brand": np.array([0, 0, 1, 1, 2, 0], np.int32),
         "new": np.array([False, True, False, True, False, False]),
+        "taken": np.array([-1, 0, 1, 2], np.int32),
     }
+    HISTORY = np.array([1, 1, 2, 0], np.int32)
 
     def ruler(self, kind):
         spec = SlateSpec(
-            caps=(Cap("brand", 1, 2),), floors=(Floor("new", 1, 3),), pins=(Pin(4, 2),), diversity=Diversity(kind, 0.7)
+            caps=(Cap("brand", 1, 2),),
+            floors=(Floor("new", 1, 3),),
+            pins=(Pin(4, 2),),
+            diversity=Diversity(kind, 0.7),
+            calibration=Calibration(0.1, "brand", "taken") if kind == "dpp" else None,
         )
         return SlateRuler(spec, self.FILES)
 
     def rules(self, kind, num_slates):
-        return self.ruler(kind).rules(np.tile(np.arange(6), (num_slates, 1)), np.full(num_slates, 3))
+        rows, history = np.tile(np.arange(6), (num_slates, 1)), np.tile(self.HISTORY, (num_slates, 1))
+        return self.ruler(kind).rules(rows, np.full(num_slates, 3), history)
 
     def all_slates(self, kind):
         slates = np.array(list(itertools.permutations(range(6), 3)))
@@ -291,6 +369,6 @@ class TestDraws:
 
     def test_at_a_low_temperature_the_draw_is_the_ordered_slate(self, kind):
         rows = np.arange(6)[None]
-        ordered = self.ruler(kind).ordered(self.UTILITIES[None], rows, np.array([3]))
+        ordered = self.ruler(kind).ordered(self.UTILITIES[None], rows, np.array([3]), self.HISTORY[None])
         draw = sample(self.UTILITIES[None], 3, 0.001, np.array([1]), rows, self.rules(kind, 1))
         assert draw.places.tolist() == ordered.tolist()

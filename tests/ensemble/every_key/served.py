@@ -70,7 +70,8 @@ def listed(kind: str, **keys: str) -> str:
 
 def rules(config: Config, folder: Path) -> Any:
     """What the rules of slates compile into, for items with a number each."""
-    from ensemble.export.slate_rules import order_spec, slate_files
+    from ensemble.export.slate_files import TAKEN_FILE, slate_files
+    from ensemble.export.slate_rules import order_spec
     from workflows.core.run import Run
 
     (folder / "data/ids").mkdir(parents=True)
@@ -78,7 +79,8 @@ def rules(config: Config, folder: Path) -> Any:
     items = pa.table({"item_id": np.arange(1, 13), "number": [float(n % 6) * 3 for n in range(12)]})
     pq.write_table(items, folder / "data/items.parquet")
     spec = order_spec(Run(folder), config, "serve")
-    arrays = [make().tolist() for make in slate_files(Run(folder), config).values()]
+    made = slate_files(Run(folder), config)
+    arrays = [make().tolist() for name, make in made.items() if name != TAKEN_FILE]  # it reads the features
     return spec, arrays
 
 
@@ -119,6 +121,19 @@ CHAIN = [
     Case("chain.order.share=0.7", chain, EXPLORING),
     Case("chain.order.diversity=mmr", chain, SMALL),
     Case("chain.order.strength=0.5", chain, (*SMALL, "chain.order.diversity=dpp")),
+    Case("chain.order.alike=['category']", chain, (*SMALL, "chain.order.diversity=dpp")),
+    Case(
+        "chain.order.calibrate={column='item_id'}",
+        rules,
+        ("chain.order.calibrate={column='number'}",),
+        of="chain.order.calibrate.column",
+    ),
+    Case(
+        "chain.order.calibrate={column='category', strength=0.7}",
+        chain,
+        (*SMALL, "chain.order.calibrate={column='category'}"),
+        of="chain.order.calibrate.strength",
+    ),
     Case("chain.order.max_utility_loss=0.5", chain, (*SMALL, "chain.order.diversity=mmr", "chain.order.strength=auto")),
     *(
         Case(listed(kind, **{key: value}), rules, (listed(kind),), of=f"chain.{kind}[N].{key}")

@@ -98,7 +98,7 @@ def test_the_own_policy_of_a_log_that_was_drawn_with_rules_is_refused(here):
     pq.write_table(pa.table(here), "log.parquet")
     status, said, error = cascade("evaluate-policy", "log.parquet", "--policy", "log.parquet", "--temperature", "2")
     assert status == 1 and "1,500 of 1,500 slates of log.parquet, r0 for one, were drawn with other chances" in error
-    assert "pins, caps, floors or diversity decide too" in error and said == ""
+    assert "pins, caps, floors, diversity or calibration decide too" in error and said == ""
     status, said, _ = cascade("evaluate-policy", "log.parquet", "--policy", "other.parquet", "--temperature", "1")
     assert status in (0, 3) and "other.parquet" in said  # the propensities are right, and another policy is another
 

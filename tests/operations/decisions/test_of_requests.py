@@ -136,7 +136,7 @@ def test_the_own_policy_of_a_chain_with_rules_is_refused(joined, slates, is_refu
         status, said, error = cascade("evaluate-policy", joined.mon, "--policy", joined.mon, "--temperature", "2")
     finally:
         path.write_text(kept)
-    assert ("by version 1 with pins, caps, floors or diversity" in error) == is_refused
+    assert ("by version 1 with pins, caps, floors, diversity or calibration" in error) == is_refused
     assert (status == 1 and not said) if is_refused else "cascade_dr" in said
 
 
@@ -224,5 +224,5 @@ def test_a_run_whose_slates_follow_rules_is_not_asked_for_a_softmax(tmp_path):
     nothing = {"user_row": [3], "recent": [[]], "excluded": [[]], "slate_size": [5]}
     columns = Chain.load(version.folder / "chain").spec.context_columns
     question = {**nothing, "context": {column.name: [None] for column in columns}}
-    with started(version) as process, pytest.raises(CascadeError, match="pins, caps, floors or diversity"):
+    with started(version) as process, pytest.raises(CascadeError, match="pins, caps, floors, diversity or calibration"):
         process.ask({**question, "choices": True})
