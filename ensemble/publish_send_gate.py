@@ -1,6 +1,6 @@
 """The model `cascade_gate` of a published repository: a learnt send gate beside the chain.
 
-A running server keeps the version that it has started with, whose folder stays; the next start takes the new one.
+A running server keeps the version that it has, whose folder stays, until `cascade reload` or its next start.
 """
 
 from __future__ import annotations

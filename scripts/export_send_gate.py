@@ -28,7 +28,11 @@ def export_send_gate(
 
     section = load_overrides(overrides, config).send_gate.notify
     version = publish_send_gate(load_gate(gate), section, publish, utc_now())
-    said = f"serves version {version} of cascade_gate from the next start on" if version else "has this gate already"
+    said = (
+        f"has version {version} of cascade_gate; cascade reload takes it into a running server"
+        if version
+        else "has this gate already"
+    )
     console.say(f"export-send-gate: {publish} {said}")
 
 

@@ -17,12 +17,15 @@ __all__ = ["reload"]
 def reload(
     url: Annotated[str, typer.Option("--url", help="host:port of the gRPC endpoint.")] = "localhost:8001",
 ) -> None:
-    """Load the published version in a running server and unload the steps of others; the key is CASCADE_ADMIN_KEY."""
+    """Load what is published in a running server, the send gate too, and unload old steps; needs CASCADE_ADMIN_KEY."""
     from ensemble.serving.reload import reload_model
     from ensemble.serving.triton import ADMIN_KEY_VARIABLE
 
-    version, unloaded = reload_model(url, os.environ.get(ADMIN_KEY_VARIABLE, ""))
-    console.say(f"reload: {url} serves version {version}; unloaded: {', '.join(unloaded) or 'nothing'}")
+    found = reload_model(url, os.environ.get(ADMIN_KEY_VARIABLE, ""))
+    gate = f" and version {found.gate} of cascade_gate" if found.gate else ""
+    console.say(
+        f"reload: {url} serves version {found.version}{gate}; unloaded: {', '.join(found.unloaded) or 'nothing'}"
+    )
 
 
 if __name__ == "__main__":

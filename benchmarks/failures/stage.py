@@ -95,7 +95,7 @@ class Stage:
     def reload(self) -> str:
         """Have the server take what is published; what `cascade reload` says."""
         try:
-            version, _ = reload_model(self.server.grpc_url, self.server.admin_key)
+            version = reload_model(self.server.grpc_url, self.server.admin_key).version
         except CascadeError as error:
             return str(error)
         return f"version {version} is served"

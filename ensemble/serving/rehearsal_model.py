@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class TritonPythonModel:
                 verify(folder)
                 open_model(folder)
             check_events(folders)
+            open_beside(repository())
             error = None
         except BaseException as raised:
             error = f"{type(raised).__name__}: {raised}"
@@ -59,6 +61,21 @@ def published(models: Path) -> list[Path]:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder.relative_to(models)} is missing")
     return [folder for folder in folders if (folder / "model.py").is_file()]
+
+
+def open_beside(models: Path) -> None:
+    """Open the send gate, where the repository has one, with the code that was published with it."""
+    config = models / "cascade_gate" / "config.pbtxt"
+    if not config.is_file():
+        return
+    found = re.search(r"versions:\s*\[\s*(\d+)", config.read_text())
+    folder = config.parent / (found[1] if found else "1")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder.relative_to(models)} is missing")
+    verify(folder)
+    for name in [name for name in sys.modules if name.split(".")[0] == "runtime"]:
+        del sys.modules[name]
+    open_model(folder)
 
 
 def verify(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade_client import parse_url
 from ensemble.serving.client_errors import as_ours
@@ -11,16 +11,32 @@ from ensemble.serving.control import ModelControl
 from ensemble.serving.rehearsal import rehearse
 from ensemble.serving.repository import MODEL_NAME, STEP_MODEL
 from runtime.log.identity import VERSION_MODEL
+from runtime.send_gate.spec import GATE_MODEL
 from workflows.core.errors import CascadeError, ServingError
 
-__all__ = ["TIMEOUT_S", "reload_model"]
+__all__ = ["TIMEOUT_S", "Reloaded", "reload_model"]
 
 TIMEOUT_S = 300.0
 
 
-def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tuple[str, list[str]]:
+class Reloaded(NamedTuple):
+    """What a server serves after a reload.
+
+    Attributes:
+        version: of the model `cascade`.
+        gate: the version of the send gate; "" where there is none.
+        unloaded: names of the models that were unloaded.
+    """
+
+    version: str
+    gate: str
+    unloaded: list[str]
+
+
+def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> Reloaded:
     """Load the model `cascade` again, over gRPC, then unload the step models of every other version.
 
+    The send gate beside it is loaded as well, where the repository has one, also by a server that started without it.
     A version that cannot be loaded changes nothing: it is opened in a process of its own first, and the server goes on
     with the one it has. Requests that are under way in an old step are answered before Triton removes it.
 
@@ -30,7 +46,7 @@ def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tupl
         timeout_s: longest wait for one call.
 
     Returns:
-        The version that is served now, and the names of the models that were unloaded.
+        What is served now.
 
     Raises:
         ServingError: no server answered, not in time, it speaks HTTP only here, or the key is not the server's.
@@ -50,13 +66,23 @@ def reload_model(url: str, admin_key: str, timeout_s: float = TIMEOUT_S) -> tupl
         except CascadeError:
             _restore(control, before)
             raise
-        return _served(control), _unload_others(control)
+        _load_gate(control)
+        return Reloaded(_served(control), _served(control, GATE_MODEL), _unload_others(control))
 
 
-def _served(control: ModelControl) -> str:
-    """The version of `cascade` that is served; "" for none."""
-    versions = [each.version for each in control.index() if (each.model, each.state) == (MODEL_NAME, "READY")]
+def _served(control: ModelControl, model: str = MODEL_NAME) -> str:
+    """The version of a model that is served; "" for none."""
+    versions = [each.version for each in control.index() if (each.model, each.state) == (model, "READY")]
     return versions[0] if versions else ""
+
+
+def _load_gate(control: ModelControl) -> None:
+    """Load the send gate, if the repository has one: Triton lists a model of it that was never loaded, too.
+
+    Triton goes on with the version that it has where the new one cannot be loaded.
+    """
+    if any(each.model == GATE_MODEL for each in control.index()):
+        control.load(GATE_MODEL)
 
 
 def _restore(control: ModelControl, before: Mapping[str, Any] | None) -> None:

@@ -78,7 +78,7 @@ class Servers:
     def reload(self) -> None:
         """Have all of them take the published version."""
         for url in self._urls:
-            version, _ = reload_model(url, self._key)
+            version = reload_model(url, self._key).version
             console.say(f"experiment: {url} serves version {version} to all")
 
     @contextmanager

@@ -18,6 +18,7 @@ from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish
 from ensemble.publish_send_gate import publish_send_gate
+from ensemble.serving.reload import reload_model
 from ensemble.serving.repository import find_repository, has_send_gate
 from ensemble.serving.triton import TritonServer
 from models.send_gate.check import Check
@@ -25,7 +26,7 @@ from models.send_gate.config import NotifyConfig
 from tests.ensemble.synthetic import make_run, user_id
 from tests.operations.notify.made import GATE, advantage
 from workflows.core.artefacts import verify
-from workflows.core.errors import ArtefactError, DataError
+from workflows.core.errors import ArtefactError, DataError, RequestError
 
 CONFIG, AT = NotifyConfig(explore=0.5), "2026-03-02T12:00:00+00:00"
 
@@ -112,3 +113,37 @@ def test_a_server_decides_beside_its_chain(target):
         status, refused = ask(server.http_url, score=[1.0], send_price=[1e400])
         assert status == 400 and "send_price" in refused["error"]
         assert client.recommend([user_id(3, False)])[0].item_ids
+        check_reload(server, target)
+
+
+def check_reload(server: TritonServer, target: Path) -> None:
+    """A running server takes the next gate, and keeps the one it has where the next cannot be loaded."""
+
+    def propensity() -> list[float]:
+        return list(ask(server.http_url, score=[2.0], decision_id=["push-1"])[1]["propensity"])
+
+    assert publish_send_gate(GATE, NotifyConfig(explore=0.2), target, AT) == 2
+    assert propensity() == [0.75]
+    assert reload_model(server.grpc_url, server.admin_key) == ("1", "2", [])
+    assert propensity() == [0.9]
+    assert publish_send_gate(GATE, NotifyConfig(explore=0.4), target, AT) == 3
+    (target / "cascade_gate/3/gate.json").write_text("altered")
+    with pytest.raises(RequestError, match=r"3/gate\.json does not match its checksum in the manifest"):
+        reload_model(server.grpc_url, server.admin_key)
+    (target / "cascade_gate/3/manifest.json").unlink()
+    with pytest.raises(RequestError, match=r"cannot be opened.* JSONDecodeError"):
+        reload_model(server.grpc_url, server.admin_key)
+    assert propensity() == [0.9]
+    assert publish_send_gate(GATE, NotifyConfig(explore=0.6), target, AT) == 4
+    assert reload_model(server.grpc_url, server.admin_key).gate == "4"
+    assert propensity() == [0.7]
+
+
+@pytest.mark.triton
+@pytest.mark.long
+def test_a_server_that_started_without_a_gate_takes_the_first(target):
+    with TritonServer(target) as server:
+        assert reload_model(server.grpc_url, server.admin_key).gate == ""
+        publish_send_gate(GATE, CONFIG, target, AT)
+        assert reload_model(server.grpc_url, server.admin_key).gate == "1"
+        assert ask(server.http_url, score=[2.0])[1]["send"] == [True]

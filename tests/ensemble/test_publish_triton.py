@@ -50,7 +50,7 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
         try:
             for change, version in ((lambda: publish(run, config, target, layout), 2), (lambda: rollback(target), 1)):
                 assert change() == version
-                served, unloaded = reload_model(server.grpc_url, server.admin_key)
+                served, _, unloaded = reload_model(server.grpc_url, server.admin_key)
                 assert served == str(version)
                 index = client.get_model_repository_index(headers=server.admin_headers).models
                 ready = {(model.name, model.version) for model in index if model.state == "READY"}
