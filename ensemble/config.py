@@ -24,7 +24,9 @@ from workflows.shop.config import ShopConfig
 from workflows.stream.config import StreamConfig
 from workflows.tables.config import DataConfig, SplitConfig
 
-__all__ = ["ChainConfig", "Config", "FilterRule", "Sections"]
+__all__ = ["ChainConfig", "Config", "FilterRule", "OnnxSteps", "Sections"]
+
+OnnxSteps = Literal["python", "onnxruntime", "tensorrt"]
 
 
 class ChainConfig(Section, frozen=True):
@@ -35,7 +37,10 @@ class ChainConfig(Section, frozen=True):
         slate_size: S, items returned unless the request asks for another number.
         max_slate_size: the largest a request may ask for; at most num_candidates.
         max_batch_size: users in one request or one dynamic batch.
-        instances: processes that serve the chain, each on one thread; 0: as many as the machine that exports has cores.
+        instances: processes that serve the chain, each on one thread; 0: as many as the machine that exports has cores,
+            on GPUs one each.
+        device: where Triton finds and ranks candidates: "gpu" needs CuPy in the server, and answers on the CPU without.
+        queue_delay_us: microseconds that a request to a GPU waits for others, whose users are then answered together.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
         rules: eligibility rules on item columns; together with the stock they must leave at least one item.
@@ -48,7 +53,8 @@ class ChainConfig(Section, frozen=True):
         layouts: which repository layouts export writes: "fused", "ensemble" or both, and beside them "merlin", the
             reference in Merlin Systems' own operators, which needs TensorFlow where it is served.
         onnx_steps: which Triton backend runs the ONNX steps of the ensemble layout: "python" (the Python backend with
-            onnxruntime inside, runs everywhere) or "onnxruntime" (Triton's own backend, in the official images).
+            onnxruntime inside, runs everywhere), "onnxruntime" (Triton's own backend, in the official images) or
+            "tensorrt" (the same, compiled by TensorRT on a GPU).
     """
 
     num_candidates: Count = 200
@@ -56,6 +62,8 @@ class ChainConfig(Section, frozen=True):
     max_slate_size: Count = 100
     max_batch_size: Count = 64
     instances: NonNegative = 0
+    device: Literal["cpu", "gpu"] = "cpu"
+    queue_delay_us: NonNegative = 0
     max_list_length: Count = 20_000
     filter_seen: bool = True
     rules: list[FilterRule] = []
@@ -66,7 +74,7 @@ class ChainConfig(Section, frozen=True):
     caps: list[CapRule] = []
     floors: list[FloorRule] = []
     layouts: tuple[Literal["fused", "ensemble", "merlin"], ...] = ("fused", "ensemble")
-    onnx_steps: Literal["python", "onnxruntime"] = "python"
+    onnx_steps: OnnxSteps = "python"
 
     @property
     def product_layouts(self) -> tuple[Literal["fused", "ensemble"], ...]:

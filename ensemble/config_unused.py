@@ -34,6 +34,8 @@ def unused_keys(config: Config) -> Iterator[Unused]:
     yield from unused_by_order(config.chain.order)
     if "ensemble" not in config.chain.layouts:
         yield Unused("chain.onnx_steps", "chain.layouts lacks 'ensemble', the layout of steps", "drop it")
+    if config.chain.device == "cpu":
+        yield Unused("chain.queue_delay_us", "chain.device = 'cpu', where nobody waits for company", "drop it")
     if config.sources.fallback != "popularity":
         why = f"sources.fallback = {config.sources.fallback!r} serves users of whom nothing is known"
         yield Unused("stream.popular_by", why, "drop one of the two")

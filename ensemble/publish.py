@@ -271,8 +271,7 @@ def _write_fused(exported: Path, fresh: Path, version: int) -> None:
 
 def _write_ensemble(exported: Path, fresh: Path, target: Path, config: Config, version: int) -> None:
     """The version folder, and the step models: each built aside and renamed into the repository when whole."""
-    on_onnxruntime = config.chain.onnx_steps == "onnxruntime"
-    names, old_names = Names(version, f"{MODEL_NAME}_v{version}", on_onnxruntime), Names()
+    names, old_names = Names(version, f"{MODEL_NAME}_v{version}", config.chain.onnx_steps), Names()
     copy_folder(_only_version(exported, MODEL_NAME), fresh)
     spec, plan = ChainSpec.load(fresh), Plan.load(fresh)
     for model in plan.models:

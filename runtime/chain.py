@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import Arrays, RequestStep, Step
 
-__all__ = ["Chain", "OpenNode", "Sampled", "open_nodes", "parse_all"]
+__all__ = ["Chain", "OpenNode", "Place", "Sampled", "open_nodes", "parse_all"]
 
 # Item rows and utilities, int32 and float32 [B, C].
 Sampled = tuple[NDArray, NDArray]
+# The nodes and the steps that run in their place on another device, not opened; see `runtime.device.plan`.
+Place = Callable[[Sequence[Node], ChainSpec], Sequence[tuple[Node, Step]]]
 
 
 class OpenNode:
@@ -29,10 +31,11 @@ class OpenNode:
         node: of a plan.
         folder: a compiled chain, or the part of it that the node's files are in.
         spec: its chain.json.
+        step: not opened, in the place of the node's own.
     """
 
-    def __init__(self, node: Node, folder: Path, spec: ChainSpec) -> None:
-        self.name, self.step = node.name, node.make()
+    def __init__(self, node: Node, folder: Path, spec: ChainSpec, step: Step | None = None) -> None:
+        self.name, self.step = node.name, step or node.make()
         self.step.open(folder, spec)
         self._reads, self._gives = tuple(node.reads.items()), tuple(node.gives.items())
 
@@ -50,9 +53,17 @@ class OpenNode:
             arrays[array] = results[name]
 
 
-def open_nodes(nodes: Sequence[Node], folder: Path, spec: ChainSpec) -> list[OpenNode]:
-    """Open nodes of a plan, in their order."""
-    return [OpenNode(node, folder, spec) for node in nodes]
+def open_nodes(nodes: Sequence[Node], folder: Path, spec: ChainSpec, place: Place | None = None) -> list[OpenNode]:
+    """Open nodes of a plan, in their order.
+
+    Args:
+        nodes: of the whole plan, or of one of its models.
+        folder: what they open.
+        spec: the chain's sizes.
+        place: where they run; None: on the CPU.
+    """
+    steps = [(node, None) for node in nodes] if place is None else place(nodes, spec)
+    return [OpenNode(node, folder, spec, step) for node, step in steps]
 
 
 class Chain:
@@ -61,6 +72,7 @@ class Chain:
     Args:
         folder: what `ensemble.export.compile.compile_chain` wrote.
         spec: instead of its chain.json.
+        place: where its steps run; None: on the CPU.
 
     Attributes:
         blocked: items that `recommend_many` never shows; a server has them, nobody else.
@@ -70,10 +82,10 @@ class Chain:
     blocked: BlockedItems | None = None
     parsed: Sequence[Parsed | BadRequest] = ()
 
-    def __init__(self, folder: Path, spec: ChainSpec | None = None) -> None:
+    def __init__(self, folder: Path, spec: ChainSpec | None = None, place: Place | None = None) -> None:
         self.spec = spec or ChainSpec.load(folder)
         self.plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else standard_plan(self.spec)
-        self.nodes = open_nodes(self.plan.nodes, folder, self.spec)
+        self.nodes = open_nodes(self.plan.nodes, folder, self.spec, place)
         self._response = [(t.name, self.plan.nodes[-1].gives[t.name]) for t in self.plan.response(self.spec)]
         self._one_at_a_time = threading.Lock()
 

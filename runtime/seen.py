@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from numpy.typing import NDArray
 
 from runtime.step import load_array
@@ -32,3 +33,11 @@ class SeenItems:
         if user_row < 0:
             return self._rows[:0]
         return self._rows[self._indptr[user_row] : self._indptr[user_row + 1]]
+
+    def of_many(self, user_rows: NDArray) -> tuple[NDArray[np.int64], NDArray]:
+        """The same of users int [B]: the place of the user and the item row of each interaction, by place, by row."""
+        known = np.flatnonzero(user_rows >= 0)
+        starts = self._indptr[user_rows[known]]
+        counts = self._indptr[user_rows[known] + 1] - starts
+        entries = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        return np.repeat(known, counts), self._rows[entries]

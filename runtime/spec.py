@@ -35,6 +35,7 @@ __all__ = [
     "SEED",
     "UTILITY",
     "ChainSpec",
+    "Instances",
     "LiveSpec",
     "SourceSpec",
     "Tensor",
@@ -75,6 +76,21 @@ CANDIDATE_UTILITY, UTILITY = "candidate_utility", "utility"
 def encoded(name: str) -> str:
     """The name of a model input between two steps."""
     return ENCODED + name
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The processes of a Triton model.
+
+    Attributes:
+        count: of them; on a GPU, of each.
+        device: "cpu" or "gpu".
+        queue_delay_us: microseconds that a request waits for others on a GPU.
+    """
+
+    count: int = 1
+    device: str = "cpu"
+    queue_delay_us: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,8 @@ class ChainSpec:
         ranker: its inputs and shape.
         live: where users' live events count; None: a chain that knows what it was exported with.
         order: what the last step does besides sorting by score; None: nothing.
+        device: where the heavy steps run, "cpu" or "gpu".
+        queue_delay_us: of a request on a GPU.
     """
 
     num_items: int
@@ -173,6 +191,13 @@ class ChainSpec:
     ranker: RankerSpec
     live: LiveSpec | None = None
     order: OrderSpec | None = None
+    device: str = "cpu"
+    queue_delay_us: int = 0
+
+    @property
+    def instances(self) -> Instances:
+        """The processes of the whole chain, or of one of its heavy steps."""
+        return Instances(self.num_instances, self.device, self.queue_delay_us)
 
     @property
     def explores(self) -> bool:
@@ -234,6 +259,8 @@ class ChainSpec:
             del record["order"]
         elif self.order.slates is not None:
             leave_out_defaults(record["order"]["slates"])
+        if self.device == "cpu":
+            del record["device"], record["queue_delay_us"]
         if not self.ranker.tasks:
             del record["ranker"]["tasks"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))

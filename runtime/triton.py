@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
-from runtime.chain import Chain, Sampled, open_nodes, parse_all
+from runtime.chain import Chain, Place, Sampled, open_nodes, parse_all
 from runtime.errors import BadRequest, ServerFault
 from runtime.plan import WIDTH, Plan
 from runtime.request import Parsed, join, pad_columns
@@ -40,6 +40,7 @@ class PartModel:
         folder: what the nodes open.
         spec: the chain's sizes.
         blocked: items that are never shown; the part that reads the request leaves them out.
+        place: where the nodes run; None: on the CPU.
 
     Attributes:
         blocked: as given.
@@ -48,11 +49,17 @@ class PartModel:
     """
 
     def __init__(
-        self, model: str, plan: Plan, folder: Path, spec: ChainSpec, blocked: BlockedItems | None = None
+        self,
+        model: str,
+        plan: Plan,
+        folder: Path,
+        spec: ChainSpec,
+        blocked: BlockedItems | None = None,
+        place: Place | None = None,
     ) -> None:
         self.blocked = blocked
         self.parsed: Sequence[Parsed | BadRequest] = ()
-        self._nodes = open_nodes(plan.of_model(model), folder, spec)
+        self._nodes = open_nodes(plan.of_model(model), folder, spec, place)
         self._inputs, self._outputs = plan.boundary(model, spec)
         first = self._nodes[0].step
         self.request_step = first if isinstance(first, RequestStep) else None
@@ -127,7 +134,7 @@ class TritonPythonModel:
         self._outputs = [Tensor(t["name"], t["data_type"].removeprefix("TYPE_")) for t in config["output"]]
         # Triton names the model's folder; the others are beside it.
         blocked = BlockedItems.of_server(Path(args["model_repository"]).parent, folder, pb_utils.Logger.log_error)
-        opened = _open(step, folder, blocked)
+        opened = _open(step, folder, blocked, self._place(args))
         self._answer: AnswerMany = opened.recommend_many if isinstance(opened, Chain) else opened.answer
         self._recorder: Any = None
         if os.environ.get(LOG_VARIABLE):
@@ -146,6 +153,15 @@ class TritonPythonModel:
         """Write what the log still has to."""
         if self._recorder is not None:
             self._recorder.close()
+
+    def _place(self, args: Mapping[str, str]) -> Place | None:
+        """The GPU of this instance, where it has one."""
+        if args.get("model_instance_kind") != "GPU":
+            return None
+        # A server without a GPU loads nothing of it.
+        from runtime.device.plan import place_on
+
+        return place_on(int(args["model_instance_device_id"]), self._pb.Logger.log_warn)
 
     def _open_log(self, args: Mapping[str, str], step: str, opened: Chain | PartModel, folder: Path) -> Any:
         """The log of this process; None for a part between the first and the last."""
@@ -180,12 +196,12 @@ class TritonPythonModel:
         return self._pb.InferenceResponse(tensors)
 
 
-def _open(name: str, folder: Path, blocked: BlockedItems | None) -> Chain | PartModel:
+def _open(name: str, folder: Path, blocked: BlockedItems | None, place: Place | None) -> Chain | PartModel:
     if name == WHOLE_CHAIN:
-        chain = Chain.load(folder)
+        chain = Chain(folder, place=place)
         chain.blocked = blocked
         return chain
-    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder), blocked)
+    return PartModel(name, Plan.load(folder), folder, ChainSpec.load(folder), blocked, place)
 
 
 def _dtype(tensor: Tensor) -> type[np.generic]:

@@ -164,7 +164,7 @@ def _spec(
         slate_size=chain.slate_size,
         max_slate_size=chain.max_slate_size,
         max_batch_size=chain.max_batch_size,
-        num_instances=chain.instances or len(os.sched_getaffinity(0)),
+        num_instances=chain.instances or (1 if chain.device == "gpu" else len(os.sched_getaffinity(0))),
         max_list_length=chain.max_list_length,
         filter_seen=chain.filter_seen,
         user_features=tuple(map(_tensor, schema.side("user"))),
@@ -180,6 +180,8 @@ def _spec(
         ranker=RankingMeta.load(run.folder("ranking")).spec,
         live=live,
         order=order,
+        device=chain.device,
+        queue_delay_us=chain.queue_delay_us if chain.device == "gpu" else 0,
     )
 
 

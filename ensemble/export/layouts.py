@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import runtime
+from ensemble.config import OnnxSteps
 from ensemble.export.files import place
 from ensemble.export.pbtxt import EnsembleStep, ensemble_config, onnx_config, python_config
 from ensemble.profile.profile import PROFILE_FILE
 from ensemble.publish_files import CONFIG_FILE
 from runtime.plan import Node, Plan
-from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec
+from runtime.spec import CHAIN_FILE, ENCODED, ChainSpec, Instances
 from runtime.triton import CHAIN_FOLDER, WHOLE_CHAIN
 
 __all__ = [
@@ -54,12 +55,12 @@ class Names:
     Attributes:
         version: of the model `cascade`.
         prefix: of the step models; a published ensemble puts its version in, so that each version owns its steps.
-        on_onnxruntime: whether steps that are an ONNX graph run on Triton's own onnxruntime backend.
+        onnx_steps: what runs the steps that are an ONNX graph, see `ensemble.config.ChainConfig`.
     """
 
     version: int = 1
     prefix: str = MODEL_NAME
-    on_onnxruntime: bool = False
+    onnx_steps: OnnxSteps = "python"
 
     def step(self, model: str) -> str:
         """Name of the Triton model of a part of the plan; its version is always STEP_VERSION."""
@@ -69,9 +70,8 @@ class Names:
 def fused_config(spec: ChainSpec, plan: Plan, names: Names) -> str:
     """config.pbtxt of the model that runs the whole chain."""
     response = plan.response(spec)
-    return python_config(
-        MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size, spec.request, response, spec.num_instances
-    )
+    head = (MODEL_NAME, WHOLE_CHAIN, names.version, spec.max_batch_size)
+    return python_config(*head, spec.request, response, spec.instances)
 
 
 def step_config(spec: ChainSpec, plan: Plan, model: str, names: Names) -> str:
@@ -81,11 +81,12 @@ def step_config(spec: ChainSpec, plan: Plan, model: str, names: Names) -> str:
         step = node.make()
         # The graph knows its inputs by their own names, not by those between steps.
         inputs = tuple(replace(tensor, name=_plain(tensor.name)) for tensor in step.inputs(spec))
-        return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, step.outputs(spec))
+        on_tensorrt = names.onnx_steps == "tensorrt"
+        return onnx_config(name, STEP_VERSION, spec.max_batch_size, inputs, step.outputs(spec), on_tensorrt=on_tensorrt)
     reads, gives = plan.boundary(model, spec)
     is_heavy = any(node.make().is_heavy for node in plan.of_model(model))
-    num_instances = spec.num_instances if is_heavy else 1
-    return python_config(name, model, STEP_VERSION, spec.max_batch_size, reads, gives, num_instances)
+    instances = spec.instances if is_heavy else Instances()
+    return python_config(name, model, STEP_VERSION, spec.max_batch_size, reads, gives, instances)
 
 
 def tied_config(spec: ChainSpec, plan: Plan, names: Names) -> str:
@@ -189,14 +190,14 @@ def own_source(module: str) -> tuple[Path, Path]:
 def runtime_sources() -> Iterator[tuple[Path, Path]]:
     """The files of the package `runtime`, each with its path under lib/."""
     root = Path(str(runtime.__file__)).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for path in root.rglob("*") if path.suffix in (".py", ".cu")):
         yield path, Path(runtime.__name__) / path.relative_to(root)
 
 
 def _onnx_node(plan: Plan, model: str, names: Names) -> Node | None:
     """The one node of a model that Triton's onnxruntime backend runs."""
     nodes = plan.of_model(model)
-    return nodes[0] if names.on_onnxruntime and len(nodes) == 1 and nodes[0].make().graph_file else None
+    return nodes[0] if names.onnx_steps != "python" and len(nodes) == 1 and nodes[0].make().graph_file else None
 
 
 def _prefix(spec: ChainSpec, plan: Plan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime.spec import Tensor
+from runtime.spec import Instances, Tensor
 
 __all__ = [
     "EnsembleStep",
@@ -18,6 +18,13 @@ __all__ = [
 ]
 
 VERSION_LINE = "version_policy { specific { versions: [ %d ] } }"
+# In whole float32: the parity that export checked holds.
+TENSORRT = (
+    "optimization { execution_accelerators { gpu_execution_accelerator [ {",
+    '  name: "tensorrt" parameters { key: "precision_mode" value: "FP32" }',
+    "} ] } }",
+)
+ONE_PROCESS = Instances()
 TRITON_TYPES = {"BYTES": "TYPE_STRING"}
 
 
@@ -45,19 +52,16 @@ def python_config(
     max_batch_size: int,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    num_instances: int = 1,
+    instances: Instances = ONE_PROCESS,
 ) -> str:
-    """A Python-backend model that runs `step`, in `num_instances` processes."""
+    """A Python-backend model that runs `step`."""
     return "\n".join(
         [
             *_head(name, version, max_batch_size),
             'backend: "python"',
             *_tensors("input", inputs, ragged=True),
             *_tensors("output", outputs),
-            *_batching(),
-            "# chain.instances: processes, each on one thread: with more, ONNX Runtime, FAISS and BLAS would fight for",
-            "# the cores. One a core by default: while some compute, the others' requests are parsed and sent.",
-            f"instance_group [ {{ kind: KIND_CPU count: {num_instances} }} ]",
+            *_placed(instances),
             f'parameters {{ key: "step" value {{ string_value: "{step}" }} }}',
             "",
         ]
@@ -102,7 +106,13 @@ def gate_config(
 
 
 def onnx_config(
-    name: str, version: int, max_batch_size: int, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    name: str,
+    version: int,
+    max_batch_size: int,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    *,
+    on_tensorrt: bool = False,
 ) -> str:
     """An ONNX model on Triton's own backend, on the GPU where there is one."""
     return "\n".join(
@@ -113,6 +123,7 @@ def onnx_config(
             *_tensors("output", outputs),
             *_batching(),
             "instance_group [ { kind: KIND_AUTO count: 1 } ]",
+            *(TENSORRT if on_tensorrt else ()),
             "",
         ]
     )
@@ -161,6 +172,22 @@ def _head(name: str, version: int, max_batch_size: int) -> list[str]:
         "# Named, not `latest`: a version is served once this file says so, and rollback is this line.",
         VERSION_LINE % version,
         f"max_batch_size: {max_batch_size}",
+    ]
+
+
+def _placed(instances: Instances) -> list[str]:
+    if instances.device == "gpu":
+        return [
+            "# chain.queue_delay_us: a request waits so long for company; a GPU answers many users in the time of one.",
+            f"dynamic_batching {{ max_queue_delay_microseconds: {instances.queue_delay_us} }}",
+            "# chain.instances: processes a GPU, each with its own copy of the items.",
+            f"instance_group [ {{ kind: KIND_GPU count: {instances.count} }} ]",
+        ]
+    return [
+        *_batching(),
+        "# chain.instances: processes, each on one thread: with more, ONNX Runtime, FAISS and BLAS would fight for",
+        "# the cores. One a core by default: while some compute, the others' requests are parsed and sent.",
+        f"instance_group [ {{ kind: KIND_CPU count: {instances.count} }} ]",
     ]
 
 

@@ -70,7 +70,7 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
         console.say(f"export: stream features of {num_rows} training examples are what the live state gives")
         compared["num_rows_compared"] = num_rows
     write_profile(run, chain)
-    names = Names(on_onnxruntime=config.chain.onnx_steps == "onnxruntime")
+    names = Names(onnx_steps=config.chain.onnx_steps)
     for layout in config.chain.product_layouts:
         write_layout(chain, plan, folder / layout, layout, names)
         write_events_model(chain, folder / layout)

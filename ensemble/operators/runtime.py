@@ -10,6 +10,7 @@ from merlin.dag.runtime import Runtime
 from merlin.systems.dag.ensemble import Ensemble
 from merlin.table import TensorTable
 
+from ensemble.config import OnnxSteps
 from ensemble.export.layouts import Names, write_layout
 from ensemble.merlin.executor import MemoExecutor
 from ensemble.operators.operator import ChainOperator
@@ -25,15 +26,14 @@ class RepositoryRuntime(Runtime):
 
     Args:
         layout: "fused": one Python-backend model runs every operator; "ensemble": each operator is a model.
-        onnx_steps: "onnxruntime" puts steps that are an ONNX graph on Triton's own backend, in the ensemble layout.
+        onnx_steps: "onnxruntime" and "tensorrt" put steps that are an ONNX graph on Triton's own backend, in the
+            ensemble layout.
     """
 
-    def __init__(
-        self, layout: Literal["fused", "ensemble"] = "fused", onnx_steps: Literal["python", "onnxruntime"] = "python"
-    ) -> None:
+    def __init__(self, layout: Literal["fused", "ensemble"] = "fused", onnx_steps: OnnxSteps = "python") -> None:
         super().__init__()
         self.layout = layout
-        self.names = Names(on_onnxruntime=onnx_steps == "onnxruntime")
+        self.names = Names(onnx_steps=onnx_steps)
 
     def transform(self, graph: Graph, transformable: TensorTable) -> TensorTable:
         """Answer one request, as `ensemble.graph.request_table` fills it up."""

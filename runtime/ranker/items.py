@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,7 @@ class GatheredItems:
         dots: NDArray[np.float32],
         last: NDArray[np.float32],
     ) -> None:
+        self._features = features
         self._categorical = [f for f in features if f.kind == "categorical"]
         self._continuous = [f.name for f in features if f.kind == "continuous"]
         self._values = {f.name: values[f.name] for f in features}
@@ -98,9 +99,21 @@ class GatheredItems:
         self._bottom, self._dots, self._last = bottom, dots, last
         self._pairs = np.triu_indices(len(self._categorical) + 1, k=1)
 
+    def mapped(self, put: Callable[[NDArray], Any]) -> GatheredItems:
+        """The same over other arrays, such as those of a GPU.
+
+        Args:
+            put: an array -> the other array; contiguous.
+        """
+        values, tables = ({name: put(array) for name, array in of.items()} for of in (self._values, self._tables))
+        bottom = [(put(kernel), put(bias)) for kernel, bias in self._bottom]
+        return GatheredItems(self._features, values, tables, bottom, put(self._dots), put(self._last))
+
     def __call__(self, rows: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See ItemParts."""
-        fields = np.empty((len(rows), len(self._categorical) + 1, len(self._last)), np.float32)
+        # NumPy's functions take the arrays of a GPU as well, see `mapped`.
+        shape = (len(rows), len(self._categorical) + 1, len(self._last))
+        fields: NDArray = np.empty_like(self._last, shape=shape)
         for position, feature in enumerate(self._categorical):
             fields[:, position] = self._embed(feature, rows)
         fields[:, -1] = self._dense(rows)
@@ -124,7 +137,7 @@ class GatheredItems:
         """The bottom MLP: float32 [C, D]; ReLU between its layers."""
         columns = [self._values[name][rows] for name in self._continuous]
         columns = [values[:, None] if values.ndim == 1 else values for values in columns]
-        value = np.concatenate(columns, axis=1) if columns else np.ones((1, 1), np.float32)
+        value = np.concatenate(columns, axis=1) if columns else np.ones_like(self._last[:1, :1])
         for number, (kernel, bias) in enumerate(self._bottom):
             value = (np.maximum(value, 0.0) if number else value) @ kernel + bias
         return value

@@ -55,6 +55,9 @@ class Merge(Step):
     Args:
         sources: a record each: "step" and "settings" of the source, "weight", "quota".
         fallback: the name of the source for users of whom nothing is known.
+
+    Attributes:
+        sources: made, not opened.
     """
 
     name = "merge"
@@ -63,32 +66,32 @@ class Merge(Step):
 
     def __init__(self, sources: list[dict[str, Any]], fallback: str) -> None:
         super().__init__(sources=sources, fallback=fallback)
-        self._sources = [make_source(record["step"], record["settings"]) for record in sources]
+        self.sources = [make_source(record["step"], record["settings"]) for record in sources]
         self._weights = np.array([record["weight"] for record in sources], np.float64)
         self._quotas = [int(record["quota"]) for record in sources]
         # Queried for every user; the others serve only users of whom nothing is known.
-        self._queried = [number for number, source in enumerate(self._sources) if not source.only_unknown]
-        names = [source.name for source in self._sources]
+        self._queried = [number for number, source in enumerate(self.sources) if not source.only_unknown]
+        names = [source.name for source in self.sources]
         self._fallback, self._pinned = names.index(fallback), names.index(PINNED) if PINNED in names else None
 
     def inputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """What the sources gave, the query and the path."""
-        found = [tensor for source in self._sources for tensor in source.outputs(spec)]
+        found = [tensor for source in self.sources for tensor in source.outputs(spec)]
         return (Tensor("query", "FP32", spec.embedding_dim), Tensor("path_code", "INT32"), *found)
 
     def outputs(self, spec: ChainSpec) -> tuple[Tensor, ...]:
         """`candidates`, item rows padded with -1, best first; the merged score and those that the ranker sees."""
-        names = (RETRIEVAL_SCORE, *(source.score_name for source in self._sources if source.score_name))
+        names = (RETRIEVAL_SCORE, *(source.score_name for source in self.sources if source.score_name))
         scores = [Tensor(name, "FP32", spec.num_candidates) for name in names]
         return (Tensor("candidates", "INT32", spec.num_candidates), *scores)
 
     def files(self, spec: ChainSpec) -> tuple[str, ...]:
         """What the sources need to score the items of others."""
-        return tuple(name for number in self._queried for name in self._sources[number].scorer_files(spec))
+        return tuple(name for number in self._queried for name in self.sources[number].scorer_files(spec))
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`."""
-        self._scorers = {number: self._sources[number].scorer(folder, spec) for number in self._queried}
+        self._scorers = {number: self.sources[number].scorer(folder, spec) for number in self._queried}
         self._place = np.full(spec.num_items, -1, np.int64)
         self._marked = np.zeros(spec.num_items, np.float32)
         self._count = spec.num_candidates
@@ -98,24 +101,29 @@ class Merge(Step):
         paths = batch["path_code"][:, 0].tolist()
         candidates = np.full((len(paths), self._count), NO_ITEM, np.int32)
         merged = np.zeros(candidates.shape, np.float32)
-        seen = {n: np.zeros(candidates.shape, np.float32) for n in self._queried if self._sources[n].score_name}
+        seen = {n: np.zeros(candidates.shape, np.float32) for n in self._queried if self.sources[n].score_name}
         for user, path in enumerate(paths):
             if path == POPULARITY:
-                rows, values = self._given(batch, self._fallback, user)
-                rows, values = rows[: self._count], values[: self._count]
-                if self._pinned is not None:
-                    rows, values = _with_pinned(rows, values, self._given(batch, self._pinned, user)[0], self._count)
+                rows, values = self._of_fallback(batch, user)
             else:
                 rows, values, scores = self._merge(batch, user)
                 for number, of_source in seen.items():
                     of_source[user, : len(rows)] = scores[number]
             candidates[user, : len(rows)], merged[user, : len(rows)] = rows, values
-        named = {self._sources[number].score_name: scores for number, scores in seen.items()}
+        named = {self.sources[number].score_name: scores for number, scores in seen.items()}
         return {"candidates": candidates, RETRIEVAL_SCORE: merged, **named}
+
+    def _of_fallback(self, batch: Mapping[str, NDArray], user: int) -> tuple[NDArray, NDArray]:
+        """Candidates and scores of a user of whom nothing is known."""
+        rows, values = self._given(batch, self._fallback, user)
+        rows, values = rows[: self._count], values[: self._count]
+        if self._pinned is None:
+            return rows, values
+        return _with_pinned(rows, values, self._given(batch, self._pinned, user)[0], self._count)
 
     def _given(self, batch: Mapping[str, NDArray], number: int, user: int) -> tuple[NDArray, NDArray]:
         """Rows and scores that a source gave for a user, without the padding."""
-        name = self._sources[number].name
+        name = self.sources[number].name
         rows = real(batch[f"{name}_items"][user]).astype(np.int64)
         return rows, batch[f"{name}_scores"][user, : len(rows)]
 
@@ -157,7 +165,7 @@ class Merge(Step):
             known[number] = places[places >= 0], scores[places >= 0]
         self._place[rows] = -1
         merged, by_number = self._score(batch["query"][user], rows, given, known)
-        return merged, {self._sources[number].name: scores for number, scores in by_number.items()}
+        return merged, {self.sources[number].name: scores for number, scores in by_number.items()}
 
     def _score(
         self,
@@ -169,7 +177,7 @@ class Merge(Step):
         """Merged scores and those by source; `known` are the places among the rows that a source gave, and scores."""
         scores, total = {}, np.zeros(len(rows))
         for number in self._queried:
-            if self._sources[number].is_sparse:
+            if self.sources[number].is_sparse:
                 scores[number] = quantise(self._looked_up(rows, *given[number]), SCORE_STEP)
             else:
                 scores[number] = self._dense(number, *known[number], rows, query)
@@ -187,7 +195,7 @@ class Merge(Step):
 
     def _brought(self, number: int, rows: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
         """The items and scores of a source that join the union; of those that tie for the last places, the first."""
-        if not self._sources[number].is_sparse:
+        if not self.sources[number].is_sparse:
             return rows, scores
         positive = scores > 0
         if not positive.all():

@@ -24,7 +24,7 @@ from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN, ranker_parts
 from runtime.stream.item_windows import ItemWindows
 from runtime.stream.items import key_files
 
-__all__ = ["RANKING_STEP", "WORTH_FILE", "Rank", "reads_items", "reads_windows"]
+__all__ = ["RANKING_STEP", "WORTH_FILE", "Rank", "Users", "encoded_items", "reads_items", "reads_windows"]
 
 ITEM_ID = "item_id"
 # A slice where all users are meant: it copies nothing.
@@ -147,7 +147,7 @@ class FactoredScorer:
     """The factored DLRM."""
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
-        self._weights = load_weights(folder / "ranker", _encoded_items(folder, spec) if reads_items(spec) else None)
+        self._weights = load_weights(folder / "ranker", encoded_items(folder, spec) if reads_items(spec) else None)
         self._shape = (-1, spec.ranker.num_query_fields, spec.ranker.field_dim)
 
     def __call__(self, batch: Mapping[str, NDArray], users: Users, rows: NDArray, pair: NDArray) -> NDArray[np.float32]:
@@ -161,7 +161,7 @@ class PlainScorer:
 
     def __init__(self, folder: Path, spec: ChainSpec) -> None:
         self._graph = OnnxGraph(folder / "ranker/ranker.onnx")
-        self._items = _encoded_items(folder, spec)
+        self._items = encoded_items(folder, spec)
         self._query = [(name, encoded(name)) for name in spec.ranker.query_inputs]
         self._tasks = (len(spec.ranker.tasks),) if spec.ranker.tasks else ()
 
@@ -202,5 +202,6 @@ def reads_items(spec: ChainSpec) -> bool:
     return not spec.ranker.factored or spec.ranker.item_parts == GATHERED
 
 
-def _encoded_items(folder: Path, spec: ChainSpec) -> dict[str, NDArray]:
+def encoded_items(folder: Path, spec: ChainSpec) -> dict[str, NDArray]:
+    """The items as the ranker reads them, by the name of the model input."""
     return {name: load_array(folder / "items" / f"{name}.npy") for name in spec.ranker.item_inputs}

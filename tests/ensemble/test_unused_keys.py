@@ -116,6 +116,7 @@ BY_CONFIG = [
         "ranking.bottom has no effect, since no feature is continuous",
     ),
     (SHOP, ["chain.layouts=['fused']", "chain.onnx_steps=python"], "chain.layouts lacks 'ensemble'"),
+    (SHOP, ["chain.queue_delay_us=300"], "chain.device = 'cpu'"),
     (SHOP, ["evaluate.baselines.names=['ease']"], "set it to true, as evaluate --baselines does"),
     (SHOP, ["evaluate.baselines.ease_up_to_items=9"], "evaluate.baselines.use = false"),
     (

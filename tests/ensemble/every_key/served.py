@@ -158,6 +158,8 @@ CHAIN = [
     Case(listed("boosts", times="", add="1.0"), rules, (listed("boosts"),), of="chain.boosts[N].add"),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
+    Case("chain.device=gpu", repository, SMALL),
+    Case("chain.queue_delay_us=300", repository, (*SMALL, "chain.device=gpu")),
 ]
 
 

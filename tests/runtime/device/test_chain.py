@@ -1,0 +1,93 @@
+"""A chain whose heavy steps run on a device gives the slates of the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ensemble.config import ChainConfig
+from ensemble.export.compile import compile_chain
+from runtime.chain import Chain
+from runtime.device.device import Device, stand_in
+from runtime.device.plan import on_device
+from runtime.device.rank import DeviceRank
+from runtime.device.retrieve import Retrieve
+from tests.ensemble.synthetic import UTILITY, item_id, make_run, user_id
+from tests.runtime.device.emulated import compiler, emulated
+
+NUM_ITEMS, NUM_USERS = 300, 60
+VARIANTS: dict[str, dict[str, Any]] = {
+    "stored item parts": {},
+    "gathered item parts, text ids": {"gathered": True, "text_ids": True},
+    "a plain ranker": {"factored": False},
+    "tasks": {"utility": UTILITY},
+    "weights and quotas of further sources": {"further": True},
+    "seen items shown again": {"chain": ChainConfig(num_candidates=30, slate_size=5, filter_seen=False)},
+    "more candidates than items": {"chain": ChainConfig(num_candidates=400, slate_size=5)},
+}
+
+
+@pytest.fixture(scope="module", params=["NumPy", "CUDA on a processor"])
+def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Device:
+    if request.param == "NumPy":
+        return stand_in()
+    if compiler() is None:
+        pytest.skip("there is no g++ to compile the kernels with")
+    return emulated(tmp_path_factory.mktemp("kernels"))
+
+
+def chains(folder: Path, device: Device) -> tuple[Chain, Chain, list[str]]:
+    reasons: list[str] = []
+
+    def place(nodes: Any, spec: Any) -> Any:
+        steps, said = on_device(nodes, spec, device)
+        reasons.extend(said)
+        return steps
+
+    return Chain(folder), Chain(folder, place=place), reasons
+
+
+def requests(text_ids: bool, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """Of one user and of many: known and not, with and without recent items, with hidden items, of several sizes."""
+    rng, kind = np.random.default_rng(seed), object if text_ids else np.int64
+    asked = []
+    for count in (1, 3, 40):
+        users = [user_id(row, text_ids) for row in rng.integers(0, NUM_USERS + 5, count)]
+        request = {"user_id": np.array(users, kind)[:, None]}
+        if count != 3:
+            request["recent_item_ids"] = _items(rng, (count, 4), kind, text_ids)
+            request["slate_size"] = rng.integers(1, 12, (count, 1)).astype(np.int32)
+        if count != 1:
+            request["exclude_item_ids"] = _items(rng, (count, 20), kind, text_ids)
+        asked.append(request)
+    return asked
+
+
+def _items(rng: np.random.Generator, shape: tuple[int, int], kind: Any, text_ids: bool) -> np.ndarray:
+    rows = rng.integers(0, NUM_ITEMS, shape)
+    return np.array([[item_id(row, text_ids) for row in of_user] for of_user in rows.tolist()], kind)
+
+
+def same(here: dict[str, np.ndarray], there: dict[str, np.ndarray]) -> None:
+    assert here["item_id"].tolist() == there["item_id"].tolist()
+    assert here["path"].tolist() == there["path"].tolist()
+    np.testing.assert_array_equal(here["num_items"], there["num_items"])
+    np.testing.assert_allclose(here["score"], there["score"], atol=2e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_slates_are_those_of_the_cpu(tmp_path: Path, device: Device, variant: str) -> None:
+    settings = VARIANTS[variant]
+    run, config = make_run(tmp_path / "run", num_users=NUM_USERS, num_items=NUM_ITEMS, **settings)
+    compile_chain(run, config, tmp_path / "chain", "serve")
+    cpu, chain, reasons = chains(tmp_path / "chain", device)
+    kinds = [type(node.step) for node in chain.nodes]
+    assert Retrieve in kinds and (DeviceRank in kinds) == ("factored" not in settings)
+    assert bool(reasons) == ("factored" in settings) and all("not factored" in reason for reason in reasons)
+    for request in requests(settings.get("text_ids", False)):
+        same(cpu.recommend(request), chain.recommend(request))
+    paths = cpu.recommend(requests(settings.get("text_ids", False))[2])["path"]
+    assert len(set(paths.ravel().tolist())) > 1
