@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from console.admin import Admin, Refused, Session
 from console.admin_page import admin_page
+from console.audience import Audience
 from console.compare_page import compare_page
 from console.events_page import events_page
 from console.form import UserForm
@@ -65,6 +66,7 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK, admin: Admin | None
     filters = {"number": _number, "percent": _percent, "count": _count, "date": date}
     pages = html_pages(HERE / "templates", filters, SIGNALS, EXPERIMENTS)
 
+    audience = Audience(site.chain)
     offered = PAGES + (OF_MON if site.monitor is not None else ()) + (OF_TWO if site.beside is not None else ())
 
     def rendered(page: Page, request: Request) -> Response:
@@ -118,7 +120,7 @@ def application(site: Site, hosts: Sequence[str] = LOOPBACK, admin: Admin | None
         routes=[
             Route("/", shown(lambda request: overview_page(site))),
             Route("/user", shown(lambda request: user_page(site, UserForm.of(request.query_params)))),
-            Route("/item", shown(lambda request: item_page(site, request.query_params.get("id", "").strip()))),
+            Route("/item", shown(lambda request: item_page(site, audience, *_of(request, "id")))),
             Route("/events", shown(lambda request: events_page(site, *_of(request, "user", "after")))),
             Route("/requests", shown(lambda request: requests_page(site))),
             Route("/request", shown(lambda request: _request(site, request.query_params))),

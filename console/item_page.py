@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from console.audience import Audience
 from console.catalogue import Catalogue, Named
 from console.page import Page
+from console.reach import reach_of
 from console.site import Open, Site
 from operations.blocks import blocked_now
 from operations.folder import parquet_files
@@ -42,8 +45,8 @@ class Exposure(NamedTuple):
     mean_place: float
 
 
-def item_page(site: Site, item: str) -> Page:
-    """The page of an item by its raw id."""
+def item_page(site: Site, audience: Audience, item: str) -> Page:
+    """The page of an item by its raw id; `audience` works out who gets it."""
     with site.chain() as chain:
         if not item:
             return Page("item.html.j2", {"asked": "", "row": None, "problem": ""})
@@ -52,6 +55,8 @@ def item_page(site: Site, item: str) -> Page:
         except UnknownItem as error:
             return Page("item.html.j2", {"asked": item, "row": None, "problem": str(error)}, 404)
         values = {"asked": item, "row": row, "problem": "", "said": f"item {item}", **_values(chain, row)}
+        values["reach"] = reach_of(chain, audience.of(chain), row)
+        values["again"] = f"/item?{urlencode({'id': item})}"
         values["block"] = next((each for each in blocked_now(site.target) if str(each.item_id) == item), None)
         values["exposure"] = None
         if site.monitor is not None:

@@ -30,8 +30,9 @@ from operations.why.trace import lost_at, steps_of, summary_of
 from runtime.blocked import BLOCKED_VARIABLE, BlockedItems
 from runtime.chain import Chain
 from runtime.errors import PlanError
+from runtime.request import Parsed
 from runtime.spec import LIVE_OFFSET, PATHS
-from runtime.step import load_array
+from runtime.step import Arrays, load_array
 from runtime.stream.live import AWAY, events_in, without_live_state
 from runtime.stream.redis_url import STORE_VARIABLE
 from workflows.core import console
@@ -133,6 +134,16 @@ class Explainer:
             shortened(self.nodes, parsed, self._rows(without)) as (nodes, shorter),
         ):
             return funnel_of(ran(nodes, shorter, self._blocked.rows()), self.rules, self.ids)
+
+    @property
+    def blocked(self) -> NDArray:
+        """Rows of the items that are blocked for all, ascending."""
+        return self._blocked.rows()
+
+    def run(self, parsed: Parsed) -> Arrays:
+        """All arrays of a checked request, of any users; blocked items are left out."""
+        self._blocked.rows()
+        return self.nodes.run(self._blocked.leave_out(parsed))
 
     def _rows(self, items: Sequence[int | str]) -> NDArray:
         return np.array([row_of(item, self.nodes.spec, self.ids) for item in items], np.int64)
