@@ -20,6 +20,7 @@ from operations.notify.folder import (
     DECISIONS,
     FRESH,
     add_batch,
+    batches,
     check_users,
     decided_before,
     latest_pace,
@@ -136,7 +137,8 @@ def _decided(
     if pace is not None and at_us < pace.at_us:
         raise DataError(
             f"--now is {now.isoformat()}, and the latest batch in {log} is of "
-            f"{datetime.fromtimestamp(pace.at_us / 1e6, now.tzinfo).isoformat()}; decide in the order of time"
+            f"{datetime.fromtimestamp(pace.at_us / 1e6, now.tzinfo).isoformat()}; decide in the order of time. If "
+            f"that one is wrong, move {batches(log)[-1]} away, and give none of its candidates again that was sent"
         )
     clocks = Clocks(now, candidates.zones, config)
     advantage = _advantage(gate, candidates)
