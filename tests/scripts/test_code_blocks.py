@@ -38,6 +38,8 @@ COMMAND: dict[str, Any] = {"cascade": typer.main.get_command(app), "benchmarks":
 # A span of prose that begins with the name of the program and is no command line.
 NO_LINE = re.compile(r"cascade (=|COMMAND\b|--help\b)|.*\.\.\.")
 FOUND = all_blocks()
+# Python that needs no server and no run; what does is followed by a test of its page.
+RUN = [("docs/ADD_A_METRIC.md", 0), ("docs/EXPERIMENTS.md", 1), ("docs/EXPERIMENTS.md", 2), ("docs/ADD_A_SOURCE.md", 0)]
 
 
 def of(*languages: str) -> Any:
@@ -116,6 +118,13 @@ def test_a_python_block_compiles_and_what_it_imports_of_ours_is_there(block: Blo
             module = importlib.import_module(node.module)
             missing = [name.name for name in node.names if not hasattr(module, name.name)]
             assert not [name for name in missing if not _is_module(f"{node.module}.{name}")]
+
+
+@pytest.mark.parametrize(("page", "place"), RUN)
+def test_a_python_block_that_needs_nothing_else_runs(page: str, place: int) -> None:
+    exec(
+        [block.code for block in FOUND if block.place.startswith(f"{page}:") and block.language == "python"][place], {}
+    )
 
 
 def _is_module(name: str) -> bool:

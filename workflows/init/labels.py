@@ -12,6 +12,7 @@ from workflows.init.words import COUNTS, EVENT_KIND, FLAGS, KINDS, RATING, SHOWN
 __all__ = ["Labels", "labels_of"]
 
 MAX_KINDS = 60
+TRUE_OR_FALSE = ({"0", "1", "0.0", "1.0", "true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 
 
 class Labels(msgspec.Struct):
@@ -78,7 +79,7 @@ def _is_kind(column: Column) -> bool:
 
 def _is_flag(column: Column) -> bool:
     values = {str(value).lower() for value, _ in column.top}
-    return column.nulls == 0 and values <= {"0", "1", "0.0", "1.0", "true", "false"}
+    return column.nulls == 0 and any(values <= words for words in TRUE_OR_FALSE)
 
 
 def _is_like(value: str, words: Sequence[str]) -> bool:
@@ -122,7 +123,7 @@ def _of_kinds(column: Column) -> Labels:
 
 def _of_flags(flags: Sequence[str], events: Table) -> Labels:
     quoted = ", ".join(f'"{name}"' for name in flags)
-    why = "columns of 0 and 1; the first one is what the models predict, all of them count as seen"
+    why = "columns of 0 and 1, or of yes and no; the first one is what the models predict, all of them count as seen"
     doubts = [(f"is '{flags[0]}' what slates are to earn? Put that first.", f"labels = [{quoted}]")]
     return Labels(f"[{quoted}]", why, list(flags), doubts if len(flags) > 1 else [])
 

@@ -11,6 +11,7 @@ from workflows.core.errors import DataError
 from workflows.init.entities import MIN_SHARE, Entity, best_entity
 from workflows.init.merged import together, with_user_of, with_whole_orders
 from workflows.init.profile import Column, Table
+from workflows.init.times import nearly_time
 from workflows.init.words import ITEM, ITEM_TABLES, RATING, TIME, USER, USER_TABLES, rank, words_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def sketch_of(con: duckdb.DuckDBPyConnection, tables: Sequence[Table], given: Gi
     if users is not None and users.share < MIN_SHARE:
         unused.append(users.table)
         users = None
-    return Sketch(events, user, choices[place], _time(events, given) or None, items, users, unused, doubts)
+    time = _time(events, given) or None
+    doubts += [] if time else _broken_times(con, events)
+    return Sketch(events, user, choices[place], time, items, users, unused, doubts)
 
 
 def _check_given(tables: Sequence[Table], given: Given) -> None:
@@ -180,6 +183,14 @@ def _time(table: Table, given: Given) -> str:
         elif column.time and column.time.unit not in ("order",) and column.nulls == 0:
             found.append((3, False, 0, name))
     return min(found)[-1] if found else ""
+
+
+def _broken_times(con: duckdb.DuckDBPyConnection, events: Table) -> list[tuple[str, str]]:
+    """A question for each column that would be the time but for some of its values."""
+    named = [name for name, column in events.columns.items() if column.is_text and rank(name, TIME) is not None]
+    broken = {name: nearly_time(con, events.looked, name) for name in named}
+    advice = "Correct or empty them, and call this again; without a time, quality is measured on each user's last row"
+    return [(f"is '{name}' the time? {words}. {advice}.", "") for name, words in broken.items() if words]
 
 
 def _check_joined(events: Table, item: str, items: Entity | None, unused: Sequence[Table]) -> None:

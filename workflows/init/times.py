@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workflows.tables.check import FLOATS, INTEGERS
-from workflows.tables.csv_types import Settled, Use, settle
+from workflows.tables.csv_types import Bad, Settled, Use, settle
 from workflows.tables.instants import LARGEST, NS_PER, ORDER_BELOW
 from workflows.tables.source import quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Time", "time_of"]
+__all__ = ["Time", "nearly_time", "time_of"]
 
 FIRST_S, LAST_S = 631_152_000, 2_051_222_400  # of the years 1990 to 2034
+MAX_WRONG = 0.2  # of a column's values, for it to be one of times with mistakes
 FORMATS = {
     "%m %d, %Y": "09 13, 2009",
     "%a %b %d %H:%M:%S %z %Y": "Wed Mar 22 11:37:04 -0700 2017",
@@ -68,6 +69,21 @@ def time_of(
     if kind == "VARCHAR":
         return _of_text(con, relation, name)
     return None
+
+
+def nearly_time(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> str:
+    """What keeps a column of texts from being read as times, in some words; "" where most of them are none."""
+    column = quoted(name)
+    found = settle(con, relation, [Use(name, "timestamp", "")])[0]
+    if not isinstance(found, Bad):
+        return ""
+    valued, wrong, example = con.execute(
+        f"SELECT count({column}), count(*) FILTER ({found.condition}), any_value({column}) FILTER ({found.condition}) "
+        f"FROM {relation}"
+    ).fetchall()[0]
+    if not 0 < wrong <= MAX_WRONG * valued:
+        return ""
+    return f"{wrong:,} of its {valued:,} values cannot be read, such as {example!r}: expected {found.wanted}"
 
 
 def _of_number(

@@ -103,3 +103,13 @@ def test_no_column_of_a_time_is_said_and_the_order_of_the_rows_stands_for_it(tmp
         "no column says when an event was, so the order of the rows stands for it: the last event of each user is "
         "test, the one before it valid"
     ]
+
+
+def test_a_time_with_mistakes_is_asked_for_with_the_value_at_fault(tmp_path):
+    rows = [f"u{k % 7},i{k % 5},{1 + k % 28:02}/03/2026 10:{k % 60:02}" for k in range(200)]
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,Date", *rows[:99], "u1,i1,n/a", *rows[99:]]) + "\n")
+    found = find_out([str(tmp_path / "events.csv")], Given(), tmp_path / "config_tables")
+    [(question, _)] = found.sketch.doubts
+    assert found.sketch.time is None
+    assert question.startswith("is 'Date' the time? 1 of its 201 values cannot be read, such as 'n/a': expected ")
+    assert "Correct or empty them, and call this again" in question

@@ -138,3 +138,17 @@ def test_the_same_tables_give_the_same_bytes(tmp_path, monkeypatch):
         text = written(tmp_path / name, monkeypatch, "yoochoose")[2]
         files.append((text, Path("config_tables/events.parquet").read_bytes()))
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("words", [("no", "Yes"), ("N", "Y"), ("f", "t")])
+def test_yes_and_no_are_labels(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"u{k % 7},i{k % 5},{1_700_000_000 + k},{words[k % 3 == 0]}" for k in range(300)]
+    Path("events.csv").write_text("\n".join(["user,item,timestamp,Purchased", *rows]) + "\n")
+    found = find_out(["events.csv"], Given(), Path("config_tables"))
+    assert found.labels.value == '["Purchased"]' and not found.left_context
+    Path("config.toml").write_text(page(found, "config.toml", "cascade init events.csv"), encoding="utf-8")
+    config = load_config(Path("config.toml"))
+    prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
+    events = duckdb.sql("SELECT count(*), sum(CAST(Purchased AS INT)) FROM 'run/data/*/part_*.parquet'")
+    assert events.fetchall() == [(300, 100)]
