@@ -191,6 +191,17 @@ def test_the_python_example_of_the_readme_runs(server: TritonServer) -> None:
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [["17", "known_user"], ["42", "known_user"]]
 
 
+def test_the_python_examples_of_the_client_run(server: TritonServer, tmp_path: Path) -> None:
+    found = re.findall(r"```python\n(.*?)```", (ROOT / "client/README.md").read_text(), re.DOTALL)
+    asks = [code for code in found if "client.send(" not in code]
+    code = "\n".join(asks).replace("localhost:8001", server.grpc_url).replace("timeout_s=0.5", "timeout_s=30")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}", "CASCADE_EVENTS": ""}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(asks) == 3 and done.stdout.splitlines()[0].startswith("17 known_user ["), done.stdout
+
+
 def _retrain(runs: Path, target: Path, *more: str) -> subprocess.Popen[str]:
     given = ["retrain", "--config", "configs/smoke.toml", "--out", str(runs), "--publish", str(target), *more]
     command = [sys.executable, "-c", "from scripts.cli import main; main()", *given]
