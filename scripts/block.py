@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
 from workflows.core import console
+from workflows.core.errors import RequestError
+from workflows.core.shown import print_json
 
 __all__ = ["block", "unblock"]
 
@@ -25,14 +27,20 @@ def block(
     repo: RepoOption = Path("triton_repo"),
     reason: ReasonOption = "",
     cache: CacheOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Show items in no slate any more; running servers know within a second. Without an item, list those blocked."""
     from operations.blocks import blocked_now
 
     if items:
+        if json:
+            raise RequestError("--json prints the items that are blocked: name none, or drop it")
         _change(repo, items, reason, cache, block=True)
         return
     blocked = blocked_now(repo)
+    if json:
+        print_json([{"at": one.at, "item_id": one.item_id, "reason": one.reason} for one in blocked])
+        return
     for one in blocked:
         print("\t".join([one.at, str(one.item_id), one.reason]))
     if not blocked:

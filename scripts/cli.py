@@ -14,7 +14,7 @@ from scripts.doctor import doctor
 from scripts.evaluate import evaluate
 from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
-from scripts.examples import EXIT_CODES, epilog_of, panel_of, place_of
+from scripts.examples import EXIT_CODES_LINE, epilog_of, panel_of, place_of
 from scripts.experiment import experiment
 from scripts.export import export
 from scripts.export_send_gate import export_send_gate
@@ -55,8 +55,7 @@ app = typer.Typer(
     help="Event tables in, ranked slates out of Triton.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
-    epilog=EXIT_CODES,
+    epilog=EXIT_CODES_LINE,
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(init, run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),

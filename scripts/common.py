@@ -24,6 +24,7 @@ __all__ = [
     "ConfigOption",
     "ForceOption",
     "GateArgument",
+    "JsonOption",
     "NotifyConfigOption",
     "OutOption",
     "SetOption",
@@ -35,6 +36,9 @@ ConfigOption = Annotated[Path, typer.Option("--config", help="TOML file of the d
 OutOption = Annotated[Path, typer.Option("--out", help="Run directory; finished stages in it are reused.")]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set shop.num_items=1000. Repeatable.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON, the same data, and nothing else on standard output.")
 ]
 GateArgument = Annotated[Path, typer.Argument(help="Folder of a learnt send gate, of cascade train-send-gate.")]
 NotifyConfigOption = Annotated[

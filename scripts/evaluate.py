@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from ensemble.config import Config
-from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.common import ConfigOption, ForceOption, JsonOption, OutOption, SetOption, one_sentence_errors, resolve
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
+from workflows.core.shown import print_json
 
 __all__ = ["evaluate", "evaluate_stage"]
 
@@ -39,12 +40,21 @@ def evaluate(
     force: ForceOption = False,
     baselines: BaselinesOption = False,
     peers: RenamedOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Measure the chain, retrieval alone and the baselines; write the report."""
+    """Measure the chain, retrieval alone and the baselines; write the report.
+
+    With --json standard output has report/metrics.json.
+    """
     if peers:
         raise ConfigError("--peers is now --baselines; rename it")
     given = [*overrides, *(["evaluate.baselines.use=true"] if baselines else [])]
-    evaluate_stage(*resolve(config, out, given), force)
+    run, resolved = resolve(config, out, given)
+    evaluate_stage(run, resolved, force)
+    if json:
+        from ensemble.evaluation.metrics_file import read_metrics
+
+        print_json(read_metrics(run.folder("report")))
 
 
 if __name__ == "__main__":

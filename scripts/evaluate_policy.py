@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from models.ope.config import OpeConfig
-from scripts.common import SetOption, one_sentence_errors
+from scripts.common import JsonOption, SetOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 __all__ = ["NO_NUMBER", "evaluate_policy"]
 
@@ -36,7 +36,7 @@ def evaluate_policy(
         typer.Option("--config", help="TOML file whose section ope has limits; without it the usual ones."),
     ] = None,
     overrides: SetOption = [],
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON instead of the table.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Say what a policy would have earned a slate, with an interval, from slates that were drawn with known chances.
 
@@ -47,8 +47,10 @@ def evaluate_policy(
     from operations.decisions.show import lines
 
     found = evaluate(Source(path, label, last), policy, _section(config, overrides), temperature)
-    as_json = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
-    typer.echo(as_json if json else "\n".join(lines(found)))
+    if json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(lines(found)))
     if found.found.refusal:
         raise typer.Exit(NO_NUMBER)
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["EXAMPLES", "EXIT_CODES", "epilog_of", "panel_of", "place_of"]
+__all__ = ["EXAMPLES", "EXIT_CODES", "EXIT_CODES_LINE", "epilog_of", "panel_of", "place_of"]
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 an expected error, said in one sentence, or a check that found something; 2 a command line "
-    "that cannot be read, or (replay) requests that cannot be asked again; 3 not now: HOLD, an alarm, no number; 4 no: "
-    "REJECT, every variant withdrawn; 130 stopped by Ctrl-C, what is finished is kept; 141 nobody reads the output. "
-    "A traceback is a bug."
+# Status of a process -> what it means, of every command.
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "an expected error, said in one sentence, or a check that found something",
+    2: "a command line that cannot be read, or (replay) requests that cannot be asked again",
+    3: "not now: HOLD, an alarm, no number",
+    4: "no: REJECT, every variant withdrawn",
+    130: "stopped by Ctrl-C, what is finished is kept",
+    141: "nobody reads the output",
+}
+EXIT_CODES_LINE = (
+    "Exit codes: " + "; ".join(f"{code} {words}" for code, words in EXIT_CODES.items()) + ". A traceback is a bug."
 )
-STAGE = "--config shop.toml --out runs/shop"
+# As they stand they work behind `make demo`, but for those that name files of yours or a second run.
+STAGE = "--config configs/demo.toml --out runs/demo"
 PANELS: Mapping[str, Mapping[str, str]] = {
     "Start": {
-        "init": "init events.csv items.csv users.csv --out shop.toml",
+        "init": "init events.csv items.csv users.csv --out mine.toml",
         "run": f"run {STAGE}",
         "demo": "demo",
         "doctor": "doctor --for serve",
@@ -30,31 +38,31 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "evaluate": f"evaluate {STAGE} --baselines",
         "export": f"export {STAGE} --publish triton_repo",
         "search": f"search {STAGE} --param 'retrieval.temperature=loguniform(0.05, 0.5)' --trials 20",
-        "tables": "tables runs/shop runs/other --column recall@10",
+        "tables": "tables runs/demo runs/shop --column recall@10",
     },
     "Serve": {
-        "serve": "serve runs/shop --http-port 8000",
+        "serve": "serve runs/demo --log log",
         "recommend": "recommend --url localhost:8001 --user-id 17 --user-id 42 --json",
         "reload": "reload --url localhost:8001",
         "rollback": "rollback triton_repo --reason 'wrong prices'",
-        "block": "block sku-17 --repo triton_repo --reason 'recalled'",
-        "unblock": "unblock sku-17 --repo triton_repo",
+        "block": "block 7531 --repo triton_repo --reason 'recalled'",
+        "unblock": "unblock 7531 --repo triton_repo",
         "events send": "events send today.jsonl --url localhost:8001",
-        "stream status": "stream status runs/shop",
-        "stream replay": "stream replay runs/shop --check",
-        "stream audit": "stream audit runs/shop",
-        "stream backfill": "stream backfill runs/shop --days 30",
-        "stream compact": "stream compact runs/shop --keep-days 400",
-        "stream forget": "stream forget 17 runs/shop",
-        "stream rebuild": "stream rebuild runs/shop",
-        "stream run": "stream run runs/shop --source kafka://broker/events --store redis://state",
-        "slates build": "slates build runs/shop --cache lmdb:slates",
-        "slates refresh": "slates refresh runs/shop --cache lmdb:slates --follow",
+        "stream status": "stream status runs/demo",
+        "stream replay": "stream replay runs/demo --check",
+        "stream audit": "stream audit runs/demo",
+        "stream backfill": "stream backfill runs/demo --days 30",
+        "stream compact": "stream compact runs/demo --keep-days 400",
+        "stream forget": "stream forget 17 runs/demo",
+        "stream rebuild": "stream rebuild runs/demo",
+        "stream run": "stream run runs/demo --source kafka://broker/events --store redis://state",
+        "slates build": "slates build runs/demo --cache lmdb:slates",
+        "slates refresh": "slates refresh runs/demo --cache lmdb:slates --follow",
         "slates status": "slates status --cache lmdb:slates",
     },
     "Watch": {
-        "console": "console runs/shop --monitor mon",
-        "why": "why sku-17 runs/shop --user-id 42",
+        "console": "console runs/demo",
+        "why": "why 7531 runs/demo --user-id 42",
         "log collect": "log collect log --out mon",
         "log verify": "log verify log",
         "log check": "log check mon",
@@ -63,16 +71,16 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "log forget": "log forget mon --user-id 42",
         "log renew-salt": "log renew-salt log",
         "replay": "replay mon --last 1000",
-        "feedback": "feedback mon --events events.parquet",
+        "feedback": "feedback mon --events runs/demo/events",
         "monitor": "monitor mon --once",
         "monitor-files": "monitor-files prometheus",
         "timeline": "timeline triton_repo --last 20",
     },
     "Decide": {
-        "gate": "gate runs/new --against triton_repo",
-        "shadow": "shadow mon --run runs/new",
-        "retrain": "retrain --config shop.toml --out runs --publish triton_repo",
-        "evaluate-policy": "evaluate-policy mon --policy runs/new",
+        "gate": "gate runs/shop --against triton_repo",
+        "shadow": "shadow mon --run runs/demo",
+        "retrain": "retrain --config configs/demo.toml --out retrained --publish triton_repo",
+        "evaluate-policy": "evaluate-policy mon --policy runs/demo",
         "experiment check": "experiment check --config experiment.toml",
         "experiment start": "experiment start prices --config experiment.toml --repo triton_repo",
         "experiment status": "experiment status prices --log mon",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.common import SetOption, one_sentence_errors
+from scripts.common import JsonOption, SetOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 if TYPE_CHECKING:
     from operations.experiments.release import Servers
@@ -43,17 +44,26 @@ def group() -> None:
 
 @experiment.command("check")
 @one_sentence_errors
-def experiment_check(config: ConfigOption, repo: RepoOption = Path("triton_repo"), overrides: SetOption = []) -> None:
+def experiment_check(
+    config: ConfigOption,
+    repo: RepoOption = Path("triton_repo"),
+    overrides: SetOption = [],
+    json: JsonOption = False,
+) -> None:
     """Say which users each stage would have, and whether there is room beside the experiments that run."""
     from ensemble.config_file import load_config
-    from operations.experiments.plan import lines, planned
+    from operations.experiments.plan import lines, planned, stages_of
     from operations.experiments.record import Record, read_record
 
     loaded = load_config(config, overrides)
     record = read_record(repo) if repo.is_dir() else Record()
-    for name in loaded.experiments:
-        running = next((each for each in record.experiments if each.name == name), None)
-        for line in lines(running or planned(loaded, name, record), loaded.holdout.share):
+    running = {one.name: one for one in record.experiments}
+    plans = [running.get(name) or planned(loaded, name, record) for name in loaded.experiments]
+    if json:
+        print_json([stages_of(plan, loaded.holdout.share) for plan in plans])
+        return
+    for plan in plans:
+        for line in lines(plan, loaded.holdout.share):
             typer.echo(line)
 
 
@@ -90,7 +100,7 @@ def experiment_status(
     acknowledge: Annotated[
         str, typer.Option("--acknowledge", metavar="REASON", help="Show what differs though users were lost.")
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print the look as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Look at an experiment; writes MON/experiments/NAME.html."""
     import msgspec
@@ -101,7 +111,7 @@ def experiment_status(
     running, history, taken = look_at(log, repo, name, acknowledge)
     if json:
         shown = msgspec.structs.replace(taken, metric=[], guardrails=[]) if is_hidden(taken, history) else taken
-        typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+        print_json(shown)
         return
     for line in lines(running, taken, history):
         typer.echo(line)

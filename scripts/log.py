@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 __all__ = ["log", "log_check", "log_collect", "log_forget", "log_import", "log_prune", "log_renew_salt", "log_verify"]
 
@@ -75,16 +76,20 @@ def log_check(
     ],
     label: Annotated[str, typer.Option("--label", help="What counts as a reward of 1 in joined feedback.")] = "click",
     last: Annotated[int, typer.Option("--last", min=1, help="How many of the latest drawn requests.")] = 50_000,
+    json: JsonOption = False,
 ) -> None:
     """Check that a log of drawn slates can tell what another policy would have earned; see docs/OFF_POLICY.md.
 
     Exit status 0: every row can be used; 1: the log cannot, or some rows are left out.
     """
-    from operations.decisions.check import lines
+    from operations.decisions.check import checked, lines
     from operations.decisions.evaluate import Source, log_at
 
-    found = log_at(Source(path, label, last))
-    typer.echo("\n".join(lines(found)))
+    found = checked(log_at(Source(path, label, last)))
+    if json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(lines(found)))
     if found.refused:
         raise typer.Exit(1)
 

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
 from workflows.core.errors import ConfigError
+from workflows.core.shown import print_json
 
 __all__ = ["Action", "monitor"]
 
@@ -45,15 +46,18 @@ def monitor(
     log: Annotated[
         list[Path] | None, typer.Option("--log", help="LOG of a server that is to be counted before it is collected.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Measure each day of collected requests that has ended, and write MON/signals.parquet and MON/ops/index.html.
 
     Without --once it looks every ten minutes until SIGTERM. Alone, it says which signals are out of their limits. With
     --port Prometheus can read the signals, and who asks how much.
     """
+    if json and not (action is None and once):
+        raise ConfigError("monitor: --json prints what --once finds; give --once too, or drop it")
     if action is None:
         if port is None:
-            _look(path, once)
+            _look(path, once, as_json=json)
             return
         if once:
             raise ConfigError("monitor: --once looks once and --port goes on; give one of them")
@@ -103,8 +107,9 @@ def _serve(path: Path, host: str, port: int, logs: list[Path]) -> None:
             stop.wait(EVERY_S if not problem else AGAIN_S)
 
 
-def _look(path: Path, once: bool) -> None:
-    from operations.signals.monitor import alarms, monitor_once, say_found
+def _look(path: Path, once: bool, *, as_json: bool) -> None:
+    from operations.signals.monitor import alarms, current, monitor_once, say_found
+    from operations.signals.show import as_row
 
     stop = threading.Event()
     for signum in () if once else (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +120,8 @@ def _look(path: Path, once: bool) -> None:
         if is_first or found.num_new:
             say_found(path, found)
         is_first = False
+        if as_json:
+            print_json({"notes": found.notes, "signals": [as_row(row) for row in current(found.rows)]})
         if once and alarms(found.rows):
             raise typer.Exit(ALARM_STATUS)
         if once or stop.wait(EVERY_S):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
+from workflows.core.shown import print_json
+
+if TYPE_CHECKING:
+    from operations.replay.replay import Replayed
 
 __all__ = ["replay"]
 
@@ -27,6 +32,7 @@ def replay(
         int | None, typer.Option("--version", min=1, help="Version to ask instead of the one that answered.")
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run directory or model repository to ask instead.")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Ask logged requests again and compare items, bits of scores and paths.
 
@@ -49,21 +55,42 @@ def replay(
         raise typer.Exit(NOT_REPLAYABLE) from None
     for why, number in found.left_out.items():
         console.say(f"replay: {number:,} requests were left out: {why}")
+    if json:
+        print_json(_figures(found))
+    else:
+        typer.echo("\n".join(_lines(path, found)))
+    if found.differing:
+        raise typer.Exit(1)
+
+
+def _figures(found: Replayed) -> dict[str, Any]:
+    return {
+        "num_requests": found.num_requests,
+        "num_identical": found.num_requests - len(found.differing) - len(found.rounded),
+        "num_rounded": len(found.rounded),
+        "num_differing": len(found.differing),
+        "overlap": found.overlap,
+        "versions": found.versions,
+        "left_out": found.left_out,
+        "differing": [{"request_id": name, "what": one.what} for (name, _), one in found.differing.items()],
+    }
+
+
+def _lines(path: Path, found: Replayed) -> Iterator[str]:
     if not found.num_requests:
-        typer.echo(f"no request of {path} differed when it was asked last")
+        yield f"no request of {path} differed when it was asked last"
         return
     for (name, _), difference in [*found.differing.items()][:SHOWN]:
-        typer.echo(f"{name}: {difference.what}")
+        yield f"{name}: {difference.what}"
     same = found.num_requests - len(found.differing) - len(found.rounded)
-    typer.echo(f"{same:,} of {found.num_requests:,} requests are identical, bit for bit: {', '.join(found.versions)}")
+    yield f"{same:,} of {found.num_requests:,} requests are identical, bit for bit: {', '.join(found.versions)}"
     if found.rounded:
-        typer.echo(
+        yield (
             f"{len(found.rounded):,} have the same slates and scores that differ in rounding: another processor, ONNX "
             "Runtime or NumPy answers here"
         )
     if found.differing:
-        typer.echo(f"{len(found.differing):,} differ; {found.overlap:.1%} of the items are the same")
-        raise typer.Exit(1)
+        yield f"{len(found.differing):,} differ; {found.overlap:.1%} of the items are the same"
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 __all__ = ["shadow"]
 
@@ -21,7 +21,7 @@ def shadow(
     category: Annotated[
         str, typer.Option("--category", help="Column of the items; without it the one called category, if any.")
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print shadow.json instead of the table.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Ask logged requests of a candidate, and show what would change; writes RUN/shadow.json.
 
@@ -31,8 +31,10 @@ def shadow(
     from operations.shadow.shadow import shadow as compare
 
     found = compare(path, run, last, category)
-    as_json = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
-    typer.echo(as_json if json else "\n".join(lines(found)))
+    if json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(lines(found)))
 
 
 if __name__ == "__main__":

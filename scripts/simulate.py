@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 if TYPE_CHECKING:
     from workflows.shop.notify import Day, NotifyPolicy
@@ -35,7 +35,7 @@ def simulate(
         Path | None,
         typer.Option("--gate", metavar="FOLDER", help="A learnt send gate, of cascade train-send-gate, to play too."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Play policies of when to notify and when not, side by side, and show what each gains of what could be gained.
 
@@ -56,8 +56,10 @@ def simulate(
     more = {"learnt send gate": _policy(gate)} if gate is not None else {}
     with console.progress("simulated policies", total=7 + len(more), unit="policies") as bar:
         found = play(shop, days, more, tick=lambda: bar.advance(bar.task_ids[0]))
-    as_json = msgspec.json.format(msgspec.json.encode(found.as_dict()), indent=1).decode()
-    typer.echo(as_json if json else "\n".join(lines(found)))
+    if json:
+        print_json(found.as_dict())
+    else:
+        typer.echo("\n".join(lines(found)))
 
 
 def _policy(folder: Path) -> NotifyPolicy:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
 from scripts.recommend import pair
 
 __all__ = ["slates", "slates_build", "slates_refresh", "slates_status"]
@@ -89,11 +89,12 @@ def slates_status(
     events: Annotated[
         Path | None, typer.Option("--events", help="Folder of live events, run or repository, to compare with.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Say which version a cache has, how many slates, how old they are, and how far the refresh is."""
     from ensemble.slates.status import print_status
 
-    print_status(cache, events)
+    print_status(cache, events, as_json=json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
 
 __all__ = [
     "stream",
@@ -38,11 +38,13 @@ StoreOption = Annotated[
 
 @stream.command("status")
 @one_sentence_errors
-def stream_status(path: FolderArgument, source: SourceOption = None, store: StoreOption = None) -> None:
+def stream_status(
+    path: FolderArgument, source: SourceOption = None, store: StoreOption = None, json: JsonOption = False
+) -> None:
     """Say how far the log and the states are, what they hold, and whether a server writes them."""
     from ensemble.stream.status import print_status
 
-    print_status(path, source, store)
+    print_status(path, source, store, as_json=json)
 
 
 @stream.command("replay")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.common import one_sentence_errors
+from scripts.common import JsonOption, one_sentence_errors
+from workflows.core.shown import print_json
 
 __all__ = ["tables"]
 
@@ -16,10 +17,14 @@ __all__ = ["tables"]
 def tables(
     runs: Annotated[list[Path], typer.Argument(help="Run directories with a report.")],
     column: Annotated[list[str], typer.Option("--column", help="Metric such as recall@10; repeatable.")] = [],
+    json: JsonOption = False,
 ) -> None:
-    """Print each run's metrics, differences with win, tie or loss, what was tuned, and how several runs differ."""
+    """Print each run's metrics, differences with win, tie or loss, what was tuned, and how several runs differ.
+
+    With --json: run -> the content of its report/metrics.json, of the sources the columns alone.
+    """
     from ensemble.evaluation.markdown import report_text
-    from ensemble.evaluation.metrics_file import read_metrics
+    from ensemble.evaluation.metrics_file import columns_of, read_metrics
     from ensemble.evaluation.spread import spread_table
     from workflows.core import console
     from workflows.core.origins import why_stale
@@ -29,8 +34,11 @@ def tables(
     for root in runs:
         if (reason := why_stale(root, ["report"])) is not None:
             console.say(f"tables: {reason}")
-        print(report_text(root.name, found[str(root)], column))
-    if len(found) > 1:
+        if not json:
+            print(report_text(root.name, found[str(root)], column))
+    if json:
+        print_json({root: columns_of(metrics, column) for root, metrics in found.items()})
+    elif len(found) > 1:
         print(spread_table(found, column))
 
 

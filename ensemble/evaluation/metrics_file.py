@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from workflows.core.errors import ArtefactError
 
-__all__ = ["path_of_today", "read_metrics"]
+__all__ = ["columns_of", "path_of_today", "read_metrics"]
 
 RENAMED = {"peers": "baselines", "best_peer": "best_baseline"}
 
@@ -31,6 +32,22 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if isinstance(ranker := metrics.get("ranker"), dict):
         metrics["ranker"] = _of_today(ranker)
     return _of_today(metrics)
+
+
+def columns_of(metrics: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """The content of metrics.json with some metrics of the sources and their differences alone.
+
+    Args:
+        metrics: the whole content.
+        columns: names such as "recall@10"; empty: all.
+    """
+    if not columns:
+        return dict(metrics)
+    found = dict(metrics)
+    for part in ("sources", "chain_minus", "retrieval_minus"):
+        tables = metrics.get(part, {})
+        found[part] = {source: {name: of[name] for name in columns if name in of} for source, of in tables.items()}
+    return found
 
 
 def path_of_today(path: str) -> str:

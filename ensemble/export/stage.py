@@ -11,6 +11,7 @@ import msgspec
 
 from ensemble.config import ChainConfig, Config
 from ensemble.merlin.needs import MERLIN, require_artefacts, require_packages
+from models.index.meta import IndexMeta
 from workflows.core import console
 from workflows.core.artefacts import Manifest, fingerprint_of
 from workflows.core.run import Run, run_stage
@@ -63,7 +64,9 @@ def _write(run: Run, config: Config, folder: Path) -> Mapping[str, Any]:
     for ended in ended_rules(config.chain):
         console.say(f"export: {ended} has ended, and is left out")
     chain = folder / "chain"
-    plan = compile_chain(run, config, chain, "serve", steps_of_check(run))
+    num_items = IndexMeta.load(run.folder("index")).num_items
+    with console.step("export: compile", None, num_items, "items"):
+        plan = compile_chain(run, config, chain, "serve", steps_of_check(run))
     num_checked = _check(run, config, chain)
     compared = {"num_users_compared": num_checked}
     if num_rows := check_stream(run, chain):

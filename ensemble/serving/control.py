@@ -172,7 +172,8 @@ def _clear_errors(address: Address, model: str, timeout_s: float) -> Iterator[No
             if "protocol is restricted" not in str(error.message()):
                 raise
             raise ServingError(
-                f"the server at {address} refused the admin key; set CASCADE_ADMIN_KEY as it was set there"
+                f"the server at {address} refused the admin key; set CASCADE_ADMIN_KEY as it was set where the "
+                "server was started, and start a server with one where none was set"
             ) from error
 
 

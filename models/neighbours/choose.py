@@ -17,6 +17,7 @@ from models.neighbours.counts import recent_matrix
 from models.neighbours.weights import Weights, spread
 from models.retrieval.validation import ValidationSet
 from runtime.neighbours import Recency
+from workflows.core import console
 
 __all__ = ["Choice", "ValidationUsers", "choose", "ndcg"]
 
@@ -92,7 +93,8 @@ def choose(weights: Weights, users: ValidationUsers, config: NeighboursConfig) -
     def best(name: str, values: Sequence[float], scores_of: Callable[[float], Scores]) -> float:
         if len(values) == 1 or not len(users.valid):
             return values[0]
-        found = [ndcg(users.valid, scores_of(value), config.validation_cutoff) for value in values]
+        with console.step(f"neighbours: choose {name}", None, len(values), "values"):
+            found = [ndcg(users.valid, scores_of(value), config.validation_cutoff) for value in values]
         measured.extend({name: v, "ndcg": round(q, 5)} for v, q in zip(values, found, strict=True))
         return values[int(np.argmax(found))]
 

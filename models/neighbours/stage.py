@@ -47,7 +47,9 @@ def _fit(run: Run, config: NeighboursConfig, folder: Path) -> Mapping[str, Any]:
     from models.neighbours.weights import fit_weights
 
     announce("fit-neighbours", Device("cpu", "sparse counts and small systems, which need no GPU"))
-    weights = fit_weights(load_state(run, "train"), config, config.l2, config.walk_powers)
+    state = load_state(run, "train")
+    with console.step("neighbours: relate the items", None, len(state.popularity), "items"):
+        weights = fit_weights(state, config, config.l2, config.walk_powers)
     choice = choose(weights, _validation_users(run, config), config)
     num_entries = {"train": _write(weights, choice, choice.ridge, choice.walk, config.longest_list, folder / "train")}
     del weights  # the largest thing here

@@ -76,7 +76,8 @@ class Trainer:
             return {"query": towers.query({f.name: inputs[f.name] for f in towers.query_features})}
 
         path = folder / "query_tower.onnx"
-        with full_float32():
+        num_items = self._task.features.num_items
+        with full_float32(), console.step(f"retrieval: write {folder.name}/", None, num_items, "items"):
             np.save(folder / "item_embeddings.npy", embed_items(towers, self._task.features))
             export_onnx(query, feature_widths(towers.query_features), path)
             difference = check_parity(path, query, random_inputs(towers.query_features, PARITY_ROWS))
@@ -89,6 +90,6 @@ class Trainer:
 
     def save_models(self, folder: Path) -> None:
         """Write both towers as Keras SavedModels."""
-        with plain(folder) as target:
+        with plain(folder) as target, console.step("retrieval: save both towers", None, 2, "models"):
             self._towers.query.save(target / "query_tower", include_optimizer=False)
             self._towers.item.save(target / "item_tower", include_optimizer=False)

@@ -108,10 +108,11 @@ def _choose(
                 raise ConfigError(f"sources.fallback = '{fit.name}' cannot be fitted: {found}")
             records[fit.name] = SourceRecord(step=fit.step, weight=0.0, quota=0.0, skipped=found)
             continue
-        recalls = [float(users.alone(one).mean()) if len(users.users) else 0.0 for one in found]
-        settings[fit.name] = int(np.argmax(recalls))
-        fitted = found[settings[fit.name]]
-        chosen, measured = _place(config, place, users, placed, fitted, before, spread)
+        with console.step(f"sources: try {fit.name}", None, len(users.users), "users"):
+            recalls = [float(users.alone(one).mean()) if len(users.users) else 0.0 for one in found]
+            settings[fit.name] = int(np.argmax(recalls))
+            fitted = found[settings[fit.name]]
+            chosen, measured = _place(config, place, users, placed, fitted, before, spread)
         if not chosen.is_empty:
             placed.append((fitted, chosen))
             before = users.recall(placed)

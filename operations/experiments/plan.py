@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ensemble.config import Config
 from ensemble.config_experiments import ExperimentConfig
 from operations.experiments.record import Record, Running, Side
 from workflows.core.errors import CascadeError, ConfigError
 
-__all__ = ["lines", "planned"]
+__all__ = ["lines", "planned", "stages_of"]
 
 
 def planned(config: Config, name: str, record: Record) -> Running:
@@ -58,14 +59,26 @@ def planned(config: Config, name: str, record: Record) -> Running:
     )
 
 
-def lines(running: Running, held_out: float) -> Iterator[str]:
-    """What each stage has of the users."""
+def stages_of(running: Running, held_out: float) -> dict[str, Any]:
+    """What each stage has of the users: shares of all of them by variant."""
     traffic = (running.end - running.start) * (1 - held_out)
-    yield f"experiment {running.name}: layer {running.layer}, {traffic:.4g} of the users at the last stage"
-    for place, share in enumerate(running.stages):
-        parts = ", ".join(f"{side.name} {100 * traffic * share * side.weight:.3g}%" for side in running.variants)
-        mark = " <- now" if place == running.stage else ""
-        yield f"  stage {place + 1}: {parts}{mark}"
+    return {
+        "name": running.name,
+        "layer": running.layer,
+        "traffic": traffic,
+        "stage": running.stage + 1,
+        "stages": [{side.name: traffic * share * side.weight for side in running.variants} for share in running.stages],
+    }
+
+
+def lines(running: Running, held_out: float) -> Iterator[str]:
+    """The same in words."""
+    found = stages_of(running, held_out)
+    yield f"experiment {running.name}: layer {running.layer}, {found['traffic']:.4g} of the users at the last stage"
+    for place, shares in enumerate(found["stages"], 1):
+        parts = ", ".join(f"{name} {100 * share:.3g}%" for name, share in shares.items())
+        mark = " <- now" if place == found["stage"] else ""
+        yield f"  stage {place}: {parts}{mark}"
 
 
 def _sides(wanted: ExperimentConfig) -> Iterator[Side]:

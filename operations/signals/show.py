@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,24 @@ from operations.signals.table import Row, load
 from operations.signals.version import Version, find_version
 from workflows.core.errors import ArtefactError
 
-__all__ = ["show"]
+__all__ = ["as_row", "show"]
 
 NUM_DAYS, NUM_BINS = 14, 10
+
+
+def as_row(row: Row) -> dict[str, Any]:
+    """A signal of a window as `cascade monitor --json` prints it; a limit that there is none of is null."""
+    return {
+        "name": row.name,
+        "day": date(row.day),
+        "value": row.measured.value,
+        "limit_low": row.limit_low,
+        "limit_high": row.limit_high,
+        "state": row.state,
+        "since": date(row.since) if row.is_alarm else None,
+        "model_version": row.model_version,
+        "num_rows": row.num_rows,
+    }
 
 
 def show(folder: Path, name: str) -> Iterator[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from operations.why.answer import Answer
 from operations.why.explain import Explainer
 from operations.why.logged import explain_logged
 from operations.why.question import RawQuestion
 from operations.why.table import print_answer
+from workflows.core.shown import print_json
 
 __all__ = ["why_command", "why_logged"]
 
@@ -61,6 +60,6 @@ def why_logged(
 
 def _print(answer: Answer, *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(answer), indent=1).decode())
+        print_json(answer)
     else:
         print_answer(answer)

@@ -121,6 +121,9 @@ def test_the_tables_of_a_report_of_an_older_release_are_those_of_today(tmp_path,
     assert printed[0] == printed[1]
     assert "| EASE | l2 = 200.0 | 1 | 0 | 0.0 |" in printed[0]
     assert "| LightGBM | num_leaves = 7 | 0.7000 | 0.6000 | +0.1000" in printed[0]
+    tables([folder.parent], ["ndcg@10"], json=True)
+    found = json.loads(capsys.readouterr().out)[str(folder.parent)]
+    assert found["sources"]["ease"] == {"ndcg@10": values["ndcg@10"]} and found["baselines"]["ease"] == tuned
 
 
 def test_a_report_that_cannot_be_read_is_one_sentence(tmp_path):

@@ -44,6 +44,8 @@ def test_the_page_is_there_before_anything_was_collected_and_ends_with_sigterm(t
 def test_options_that_do_not_go_together_and_a_taken_port_are_refused(tmp_path) -> None:
     refused = CliRunner().invoke(app, ["monitor", str(tmp_path), "--once", "--port", "0"])
     assert refused.exit_code == 1 and "give one of them" in refused.stderr
+    refused = CliRunner().invoke(app, ["monitor", str(tmp_path), "--json"])
+    assert (refused.exit_code, refused.stdout) == (1, "") and "give --once too" in refused.stderr
 
 
 def test_the_files_are_written(tmp_path) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from ensemble.config import Sections
 from scripts.cli import app
-from scripts.reference_pages import PAGES, commands_page, configuration_page
+from scripts.commands_page import commands_page
+from scripts.configuration_page import configuration_page
+from scripts.reference_pages import PAGES
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

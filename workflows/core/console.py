@@ -152,8 +152,11 @@ def _bar(description: str, total: float | None, unit: str) -> Progress:
 
 def _line(task: Task) -> str:
     unit, rate = task.fields["unit"], task.completed / max(task.elapsed or 0.0, 1e-9)
-    of = f" of {task.total:,.0f}" if task.total is not None and not task.finished else ""
-    return f"{task.description}: {task.completed:,.0f}{of} {unit}, {rate:,.0f} {unit}/s"
+    said = f"{task.description}: {task.completed:,.0f}"
+    if task.total is None or task.finished:
+        return f"{said} {unit}, {rate:,.0f} {unit}/s"
+    left = f", {duration((task.total - task.completed) / rate)} left" if rate else ""
+    return f"{said} of {task.total:,.0f} {unit}, {rate:,.0f} {unit}/s{left}"
 
 
 @contextmanager

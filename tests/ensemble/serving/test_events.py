@@ -225,6 +225,9 @@ def test_a_file_is_sent_row_by_row_and_the_state_is_what_the_log_makes(
     assert "records of the live state are those of the log, to the byte" in capsys.readouterr().err
     print_status(run)
     assert re.search(r"a server writes it *│ yes", capsys.readouterr().out)
+    print_status(run, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["is_written"] and [state["num_events"] for state in found["states"]] == [found["num_events"]]
 
 
 def test_a_file_goes_on_where_it_was_stopped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -117,6 +118,9 @@ def test_the_status_says_what_is_there(new_cache: Callable[[], str], capsys: pyt
     print_status(url, None)
     said = " ".join(capsys.readouterr().out.split())
     assert "3.cc" in said and "3 of 6 items" in said and "0 have expired" in said
+    print_status(url, None, as_json=True)
+    found = json.loads(capsys.readouterr().out)["slates"]
+    assert (found["version"], found["num_slates"], found["num_items"], found["num_expired"]) == ("3.cc", 3, 6, 0)
 
 
 @pytest.mark.service("valkey")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,6 +139,11 @@ def test_status_audit_and_replay_look_at_the_topic_and_its_state(product: Produc
     with product.state().read() as reading:
         kinds = [key[:1] for key in reading.every_key()]
     assert f"{kinds.count(USER)} users, {kinds.count(ITEM)} items" in said and "geheim" not in said
+    status, said = product.run("status", "--json")
+    found = json.loads(said)
+    assert status == 0 and sum(found["positions"]) == found["num_messages"] == 300 and "geheim" not in said
+    assert found["num_behind"] == [0] * PARTITIONS and found["is_same"]
+    assert (found["num_users"], found["num_items"]) == (kinds.count(USER), kinds.count(ITEM))
     status, said = product.run("audit")
     assert status == 0 and "values of the live state are those of the topic, 0 differ" in said
     status, said = product.run("replay", "--check")

@@ -121,6 +121,10 @@ def test_a_check_says_what_the_log_holds(here):
     status, said, _ = cascade("log", "check", "log.parquet")
     assert status == 0 and "1 have propensities that a softmax of it does not give" in said and "r3 for one" in said
     assert "1 further slates were not drawn by chance" in said
+    status, said, _ = cascade("log", "check", "log.parquet", "--json")
+    found = json.loads(said)
+    assert (status, found["num_slates"], found["num_fixed"], found["num_slots"]) == (0, 1_499, 1, 3)
+    assert (found["num_unexplained"], found["unexplained_request"], found["refused"]) == (1, "r3", [])
     del here["candidate_scores"]
     pq.write_table(pa.table(here), "log.parquet")
     assert "does not say what the slates were chosen from" in cascade("log", "check", "log.parquet")[1]

@@ -16,7 +16,7 @@ from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish
 from operations.experiments import release
-from operations.experiments.plan import lines, planned
+from operations.experiments.plan import lines, planned, stages_of
 from operations.experiments.record import Record, Running, read_record
 from operations.experiments.release import Servers, keep, start, stop, to_stage, withdraw_variant
 from operations.experiments.watch import look_at
@@ -217,6 +217,8 @@ def test_weights_are_shares() -> None:
         (0.9, pytest.approx(0.905)),
     ]
     assert "stage 2: a 4%, b 0.5%, c 0.5% <- now" in "\n".join(lines(found, 0.0))
+    shown = stages_of(found, 0.0)
+    assert shown["stage"] == 2 and shown["stages"][1] == pytest.approx({"a": 0.04, "b": 0.005, "c": 0.005})
 
 
 TABLE = """

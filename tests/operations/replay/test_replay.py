@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from ensemble.kept_versions import note_removed
 from operations.folder import parquet_files
@@ -19,6 +20,7 @@ from operations.replay.replay import replay
 from runtime.blocked import BlockedItems
 from runtime.log.folder import LogSettings
 from runtime.log.identity import Served, chain_key
+from scripts.cli import app
 from tests.operations.repository import answer_some, publish_golden
 from tests.runtime.log.made import GOLDEN, Process, Request, ask
 from workflows.core.errors import ArtefactError
@@ -62,6 +64,10 @@ def test_the_latest_requests_are_asked_and_no_more(served):
     found = replay(served / "MON", last=7)
     assert found.num_requests == 7
     assert found.versions == ["version 2 (fused)"]
+    done = CliRunner().invoke(app, ["replay", str(served / "MON"), "--last", "7", "--json"])
+    shown = json.loads(done.stdout)
+    assert (done.exit_code, shown["num_identical"], shown["num_differing"]) == (0, 7, 0)
+    assert shown["versions"] == found.versions and shown["differing"] == []
 
 
 def test_one_request_of_several_users(served):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from ensemble.export.stage import export
 from ensemble.profile.ask import ask, open_chain
 from ensemble.profile.profile import PROFILE_FILE
 from operations.signals.accepted import accept
-from operations.signals.monitor import Found, alarms, current, monitor_once
-from operations.signals.show import show
+from operations.signals.monitor import Found, alarms, current, date, monitor_once
+from operations.signals.show import as_row, show
 from operations.signals.table import SIGNALS, load
 from runtime.ids import UNKNOWN
 from runtime.request import Parsed
@@ -27,6 +28,7 @@ from runtime.stream.log.lock import FolderLock
 from scripts.cli import app
 from tests.ensemble.synthetic import make_run
 from workflows.core.errors import ArtefactError
+from workflows.core.shown import as_json
 
 FIRST, NUM_DAYS, NUM = 20_000, 16, 400
 DAY_S = 86_400
@@ -126,6 +128,9 @@ def test_a_change_is_named_with_its_first_day_and_where_to_look(world: World) ->
     lines = list(show(world.mon, "column_psi:device"))
     assert any(line.split() == ["0.00%", "100.00%", "other", "values"] for line in lines)
     assert any("other values" in line for line in show(world.mon, "other_share:device"))
+    first = json.loads(as_json(as_row(out[0])))
+    assert (first["name"], first["value"], first["limit_low"]) == ("other_share:device", 1.0, None)
+    assert first["since"] == date(FIRST + NUM_DAYS) and first["state"] == "high"
 
 
 def test_a_server_that_does_not_say_what_its_files_say_comes_first(world: World) -> None:
