@@ -31,12 +31,21 @@ def model_stages(run: Run, config: Config, force: bool) -> None:
         stage(run, config, force)
 
 
-def all_stages(run: Run, config: Config, publish: Path | None, force: bool) -> None:
-    """All stages in order, with a config that is already checked; nobody else writes a stage meanwhile."""
+def all_stages(run: Run, config: Config, publish: Path | None, force: bool, *, measures: bool = True) -> None:
+    """All stages in order, with a config that is already checked; nobody else writes a stage meanwhile.
+
+    Args:
+        run: the run directory.
+        config: already checked.
+        publish: a model repository that gets the export; None: none does.
+        force: run again even what is up to date.
+        measures: False leaves the evaluation to a later call, which no other stage waits for.
+    """
     _check_own(config)
     with hold(run.root, writes=STAGES):
         model_stages(run, config, force)
-        evaluate_stage(run, config, force)
+        if measures:
+            evaluate_stage(run, config, force)
         export_stage(run, config, publish, force)
 
 

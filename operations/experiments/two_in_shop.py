@@ -29,14 +29,14 @@ __all__ = ["decided_and_refused"]
 
 CONTROL, VARIANT = "retrieval", "chain"
 DAYS, SLATE_SIZE, SEED = 6, 10, 1
-DESKTOP = DEVICES.index("desktop")
+MOBILE = DEVICES.index("mobile")
 
 
 def decided_and_refused(run: Run, config: Config) -> Iterator[str]:
     """Play both with the slates of the report, keep them in report/experiments/, and say what came of them.
 
     Users of the simulated shop meet the slates of the chain, or those that retrieval alone orders. In the second
-    experiment the variant's page does not load on desktops, so that these visits are missing from its log.
+    experiment the variant's page does not load on mobiles, so that these visits are missing from its log.
 
     Args:
         run: its report is finished.
@@ -56,7 +56,7 @@ def decided_and_refused(run: Run, config: Config) -> Iterator[str]:
         yield f"none of the users with slates comes in the last {DAYS} days: no experiment was played"
         return
     started_at = int(visits.at[0]) // DAY_NS * DAY_NS
-    for name, lost in (("ranker", None), ("ranker-lost", _on_desktops)):
+    for name, lost in (("ranker", None), ("ranker-lost", _on_mobiles)):
         running = between(name, CONTROL, VARIANT, started_at, users=len(visits) // 2)
         history = play_days(shop, running, policies, visits, SEED, lost)
         save(report, running, history)
@@ -66,8 +66,8 @@ def decided_and_refused(run: Run, config: Config) -> Iterator[str]:
             yield f"  the truth, which only a simulated shop knows: {100 * truth:+.2f} points"
 
 
-def _on_desktops(visits: Visits) -> NDArray[np.bool_]:
-    return np.asarray(visits.device == DESKTOP)
+def _on_mobiles(visits: Visits) -> NDArray[np.bool_]:
+    return np.asarray(visits.device == MOBILE)
 
 
 def _lines(running: Running, history: History, *, is_broken: bool) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _lines(running: Running, history: History, *, is_broken: bool) -> Iterator[s
     users = " and ".join(f"{count:,} of {side.name}" for count, side in zip(taken.users, running.variants, strict=True))
     asked = f"do users click more on slates of the {variant.name} than on those of {control.name} alone?"
     if is_broken:
-        asked = f"the same, but the page of the {variant.name} does not load on desktops"
+        asked = f"the same, but the page of the {variant.name} does not load on mobiles"
     yield f"experiment {running.name}: {asked}"
     yield f"  {len(history.looks)} days, users: {users}"
     if is_hidden(taken, history):
