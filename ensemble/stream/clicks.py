@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from cascade_client import CascadeClient, Id
 from ensemble.serving.client_errors import as_ours
 from workflows.core import console
@@ -28,13 +30,16 @@ def click(url: str, user_id: str, slate_size: int) -> None:
         user: Id = user_id if client.inputs.get("user_id") == "BYTES" else int(user_id)
         before = client.recommend([user], slate_size=slate_size)[0].item_ids
         clicked = before[:NUM_CLICKS]
+        clicked_at = time.perf_counter()
         outcomes = client.send([{"user_id": user, "item_id": item} for item in clicked])
         if refused := [outcome.reason for outcome in outcomes if outcome.status == "refused"]:
             raise ServingError(f"the server did not take the clicks: {refused[0]}")
         after = client.recommend([user], slate_size=slate_size)[0].item_ids
+        took_ms = 1000 * (time.perf_counter() - clicked_at)
     console.say(f"demo: user {user_id} is shown {_shown(before)}")
     console.say(f"demo: user {user_id} clicks on {_shown(clicked)}")
-    console.say(f"demo: user {user_id} is shown {_shown(after)}")
+    num_new = len({*after} - {*before})
+    console.say(f"demo: {took_ms:.0f} ms later user {user_id} is shown {_shown(after)} ({num_new} of {len(after)} new)")
 
 
 def _shown(items: list[Id]) -> str:
