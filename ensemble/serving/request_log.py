@@ -7,7 +7,7 @@ from pathlib import Path
 from ensemble.kept_versions import claim, is_published
 from ensemble.merlin.needs import is_merlin
 from ensemble.serving.repository import MODEL_NAME, served_number
-from runtime.log.folder import LogSettings, make_log
+from runtime.log.folder import LogSettings, check_columns, make_log
 from runtime.log.usage import MOST_CONSUMERS
 from runtime.spec import CHAIN_FILE, ChainSpec
 from runtime.stream.log.errors import LogError
@@ -42,8 +42,8 @@ def prepare_log(settings: LogSettings, repository: Path) -> None:
     if is_merlin(repository):
         raise ServingError("--log was given, and the layout 'merlin' logs nothing; serve the layout fused or ensemble")
     _check_release(repository)
-    _check_columns(settings, repository)
     try:
+        check_columns(settings, _columns(repository))
         make_log(settings.folder)
     except LogError as error:
         raise ServingError(str(error)) from error
@@ -66,12 +66,7 @@ def _check_release(repository: Path) -> None:
         )
 
 
-def _check_columns(settings: LogSettings, repository: Path) -> None:
-    """A column that is misspelt would be logged."""
+def _columns(repository: Path) -> set[str]:
+    """Context columns of the served version."""
     chains = (repository / MODEL_NAME).glob(f"{served_number(repository)}/**/{CHAIN_FILE}")
-    there = {column.name for path in chains for column in ChainSpec.load(path.parent).context_columns}
-    for name in settings.dropped:
-        if name not in there:
-            raise ServingError(
-                f"--log-drop-context names '{name}', expected one of {', '.join(sorted(there)) or 'none'}"
-            )
+    return {column.name for path in chains for column in ChainSpec.load(path.parent).context_columns}

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from runtime.log.usage import MOST_CONSUMERS
 from runtime.stream.log.errors import LogError
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "SHARE_VARIABLE",
     "LogSettings",
     "Salt",
+    "check_columns",
     "log_settings",
     "make_log",
     "old_salts",
@@ -99,7 +102,7 @@ def log_settings() -> LogSettings | None:
     """What the variables say; None: nothing is logged.
 
     Raises:
-        LogError: the share is none.
+        LogError: the share is none, or too many consumers are named.
     """
     folder = os.environ.get(FOLDER_VARIABLE, "")
     if not folder:
@@ -112,7 +115,29 @@ def log_settings() -> LogSettings | None:
     if not 0 <= share <= 1:
         raise LogError(f"the share of requests to log must be from 0 to 1, got {text!r} in {SHARE_VARIABLE}")
     consumers, dropped = (_names(os.environ.get(name, "")) for name in (CONSUMERS_VARIABLE, DROPPED_VARIABLE))
+    if len(consumers) > MOST_CONSUMERS:
+        raise LogError(
+            f"{CONSUMERS_VARIABLE} names {len(consumers)}, expected at most {MOST_CONSUMERS}: name those that matter"
+        )
     return LogSettings(Path(folder), share, consumers, dropped)
+
+
+def check_columns(settings: LogSettings, there: Collection[str]) -> None:
+    """Refuse to drop a column that is misspelt: the one that was meant would be logged.
+
+    Args:
+        settings: how requests are logged.
+        there: the context columns of the chain.
+
+    Raises:
+        LogError: one of `settings.dropped` is none of them.
+    """
+    for name in settings.dropped:
+        if name not in there:
+            raise LogError(
+                f"the context column '{name}' is not to be logged (--log-drop-context, {DROPPED_VARIABLE}), expected "
+                f"one of {', '.join(sorted(there)) or 'none'}"
+            )
 
 
 def make_log(folder: Path) -> None:

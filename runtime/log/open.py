@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.blocked import BlockedItems
-from runtime.chain import Sampled
+from runtime.chain import Sampled, Shown
 from runtime.errors import BadRequest
-from runtime.log.folder import log_settings, make_log
+from runtime.log.folder import check_columns, log_settings, make_log
 from runtime.log.identity import served_chain
 from runtime.log.recorder import Recorder
 from runtime.plan import PLAN_FILE, WIDTH, Plan
@@ -33,6 +33,7 @@ def open_recorder(
     blocked: BlockedItems | None,
     parsed: Callable[[], Sequence[Parsed | BadRequest]],
     sampled: Callable[[], Sampled | None],
+    shown: Callable[[], Shown | None],
 ) -> Recorder | None:
     """The recorder of a process that reads requests, gives answers, or both; None for one that does neither.
 
@@ -46,9 +47,10 @@ def open_recorder(
         blocked: items that it leaves out of every request.
         parsed: gives the checked requests of the last answers.
         sampled: gives what the slates of the last answers were drawn from.
+        shown: gives the rows of the slates of the last answers.
 
     Raises:
-        LogError: the settings, the salt or the item ids cannot be read.
+        LogError: the settings, the salt or the item ids cannot be read, or a column is dropped that is not there.
     """
     settings, spec = log_settings(), ChainSpec.load(folder)
     plan = Plan.load(folder) if (folder / PLAN_FILE).exists() else standard_plan(spec)
@@ -58,7 +60,8 @@ def open_recorder(
     gives_answer = is_whole or step == last.model
     if settings is None or not (first or gives_answer):
         return None
-    # In the image of Triton alone, nobody has made it before the server started.
+    # In the image of Triton alone, nobody has looked at the settings or made the folder before the server started.
+    check_columns(settings, {column.name for column in spec.context_columns})
     make_log(settings.folder)
     try:
         return Recorder(
@@ -70,6 +73,7 @@ def open_recorder(
             blocked=blocked,
             parsed=parsed,
             sampled=sampled,
+            shown=shown,
             answer_names=answers if gives_answer else {},
             wanted_name="slate_size" if is_whole else last.reads.get(WIDTH, ""),
             layout="fused" if is_whole else "ensemble",

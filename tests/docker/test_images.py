@@ -16,6 +16,7 @@ import yaml
 
 from ensemble.serving.arguments import ADMIN_HEADER, server_arguments
 from ensemble.serving.binary import TritonBinary
+from runtime.log.folder import LogSettings
 
 TOP = Path(__file__).parents[2]
 DOCKER = TOP / "docker"
@@ -139,18 +140,43 @@ def test_the_gpu_image_starts_triton_with_the_settings_of_cascade_serve(
 def test_compose_trains_publishes_and_serves_what_was_published() -> None:
     compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
     services = compose["services"]
-    assert set(services) == {"train", "serve", "serve-cpu"}
-    for service in services.values():
-        assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    assert set(services) == {"train", "serve", "serve-cpu", "collect", "front"}
+    for name, service in services.items():
+        if "build" not in service and name != "collect":
+            continue
+        # What collects is in the image of training.
+        build = services["train" if name == "collect" else name]["build"]
+        assert (DOCKER / build["context"] / build["dockerfile"]).is_file()
         for mount in service["volumes"]:
             source = mount.split(":")[0]
-            assert source in compose["volumes"] or (DOCKER / source).resolve() == TOP / "triton_repo"
+            assert source in compose["volumes"] or (DOCKER / source).resolve() in (TOP / "triton_repo", TOP / "mon")
     assert services["serve"]["depends_on"] == {"train": {"condition": "service_completed_successfully"}}
     assert "--publish" in services["train"]["command"]
     assert all(port.startswith("127.0.0.1:") for name in ("serve", "serve-cpu") for port in services[name]["ports"])
     assert all(
         "--config" not in word or (TOP / "configs" / "shop.toml").is_file() for word in services["train"]["command"]
     )
+
+
+def test_both_serving_images_log_where_the_collector_reads() -> None:
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    variables = LogSettings(Path("/log")).variables()
+    for name in ("serve", "serve-cpu"):
+        environment = services[name]["environment"]
+        assert {*variables} <= {*environment}
+        assert all(environment[variable] == f"${{{variable}:-}}" for variable in variables if "SHARE" not in variable)
+        assert environment["CASCADE_LOG_SHARE"] == f"${{CASCADE_LOG_SHARE:-{LogSettings.share}}}"
+        assert "log:/log" in services[name]["volumes"]
+        last = dict(stages(f"Dockerfile.{name}")[-1])
+        assert re.search(r"mkdir /events /log && chown 1000:1000 /events /log", last["RUN"])
+    collector = services["collect"]
+    assert collector["image"] == services["train"]["image"]
+    assert collector["command"] == ["log", "collect", "/log", "--out", "/mon", "--follow"]
+    places = [mount.split(":")[:2] for mount in collector["volumes"]]
+    assert ["log", "/log"] in places
+    # Segments name the repository by its place in the server, where the collector must find it.
+    assert ["../triton_repo", "/models"] in places
+    assert all(":ro" not in mount for mount in collector["volumes"])
 
 
 @pytest.mark.parametrize("script", sorted(DOCKER.glob("*.sh")), ids=lambda path: path.name)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ensemble.serving.arguments import server_arguments
 from ensemble.serving.binary import TritonBinary
 from ensemble.serving.request_log import prepare_log, settings_of
 from runtime.log.folder import LogSettings
+from scripts.cli import app
 from tests.operations.repository import publish_golden
 from workflows.core.errors import ServingError
 
@@ -45,6 +48,23 @@ def test_settings_of_a_command_line(tmp_path):
         settings_of(tmp_path, 0.1, ",".join(map(str, range(51))), "")
 
 
+def test_what_the_images_say_by_variables_is_what_the_command_takes(tmp_path, monkeypatch):
+    given = LogSettings(tmp_path, 0.25, ("web", "app"), ("device",))
+    for name, value in given.variables().items():
+        monkeypatch.setenv(name, value)
+    found = []
+    monkeypatch.setattr("ensemble.serving.server.serve", lambda *_, request_log, **others: found.append(request_log))
+    CliRunner().invoke(app, ["serve", str(tmp_path)])
+    assert found == [given]
+    CliRunner().invoke(app, ["serve", str(tmp_path), "--log-share", "1"])
+    assert found[1] == replace(given, share=1.0)
+    # Compose gives what is not set as nothing.
+    for name in given.variables():
+        monkeypatch.setenv(name, "")
+    CliRunner().invoke(app, ["serve", str(tmp_path), "--log", str(tmp_path)])
+    assert found[2] == LogSettings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
@@ -63,7 +83,7 @@ def test_a_log_whose_secret_is_none_is_refused(tmp_path, harm, sentence):
 
 def test_a_column_that_no_request_has_is_refused(tmp_path):
     publish_golden(tmp_path / "published", 1)
-    with pytest.raises(ServingError, match=r"--log-drop-context names 'devise', expected one of device, hour, temp"):
+    with pytest.raises(ServingError, match=r"column 'devise' is not to be logged .*expected one of device, hour, temp"):
         prepare_log(LogSettings(tmp_path / "LOG", dropped=("devise",)), tmp_path / "published")
 
 

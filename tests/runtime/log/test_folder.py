@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runtime.log.folder import LogSettings, log_settings, make_log, read_salt, renew_salt, salts
+from runtime.log.folder import LogSettings, check_columns, log_settings, make_log, read_salt, renew_salt, salts
 from runtime.stream.log.errors import LogError
 from tests.runtime.log.made import segment
 
@@ -84,3 +84,16 @@ def test_settings_go_by_way_of_variables(monkeypatch, tmp_path):
         log_settings()
     monkeypatch.setenv("CASCADE_LOG", "")
     assert log_settings() is None
+
+
+def test_settings_that_cannot_be_right_are_refused_in_an_image_too(tmp_path, monkeypatch):
+    names = tuple(f"consumer-{number}" for number in range(51))
+    for name, value in LogSettings(tmp_path, consumers=names).variables().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LogError, match="CASCADE_LOG_CONSUMERS names 51, expected at most 50"):
+        log_settings()
+    check_columns(LogSettings(tmp_path, dropped=("device",)), ["hour", "device"])
+    with pytest.raises(LogError, match=r"'devise' is not to be logged .*, expected one of device, hour$"):
+        check_columns(LogSettings(tmp_path, dropped=("devise",)), ["hour", "device"])
+    with pytest.raises(LogError, match="expected one of none"):
+        check_columns(LogSettings(tmp_path, dropped=("devise",)), [])
