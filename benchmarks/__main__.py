@@ -22,6 +22,7 @@ from benchmarks.commands.signals import signals
 from benchmarks.commands.slate_rules import slate_rules
 from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
+from benchmarks.commands.soak_operations import soak_operations
 from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
 from benchmarks.commands.why import why
@@ -31,8 +32,22 @@ __all__ = ["app"]
 
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
-    *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, request_log, signals),
-    *(faults, failures, live_quality, goals, why, gate, experiments, ope, send_gate, document, hm_tables),
+    *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, soak_operations),
+    *(
+        request_log,
+        signals,
+        faults,
+        failures,
+        live_quality,
+        goals,
+        why,
+        gate,
+        experiments,
+        ope,
+        send_gate,
+        document,
+        hm_tables,
+    ),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "open_files", "private_bytes", "resident_bytes"]
+__all__ = ["cpu_seconds", "num_threads", "open_files", "private_bytes", "resident_bytes"]
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/PID/stat behind the name in parentheses, counted from the state.
-PARENT, UTIME, STIME = 1, 11, 12
+PARENT, UTIME, STIME, THREADS = 1, 11, 12, 17
 
 
 def cpu_seconds(pid: int) -> float:
@@ -44,6 +44,12 @@ def private_bytes(pid: int) -> dict[str, int]:
 def open_files(pid: int) -> int:
     """File descriptors of the tree."""
     return sum(_num_files(member) for member in _tree(pid, _all_stats()))
+
+
+def num_threads(pid: int) -> int:
+    """Threads of the tree."""
+    stats = _all_stats()
+    return sum(int(stats[member][THREADS]) for member in _tree(pid, stats))
 
 
 def _all_stats() -> dict[int, list[str]]:

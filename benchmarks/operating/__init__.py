@@ -1,0 +1,1 @@
+"""All of operations side by side for a long time: what leaks, is lost, or is wrong."""
