@@ -16,10 +16,12 @@ from runtime.spec import ChainSpec
 from runtime.standard import standard_plan
 from runtime.step import Arrays, RequestStep, Step
 
-__all__ = ["Chain", "OpenNode", "Place", "Sampled", "open_nodes", "parse_all"]
+__all__ = ["Chain", "OpenNode", "Place", "Sampled", "Shown", "open_nodes", "parse_all"]
 
 # Item rows and utilities, int32 and float32 [B, C].
 Sampled = tuple[NDArray, NDArray]
+# Item rows and where they are in a slate, int32 and bool [B, S].
+Shown = tuple[NDArray, NDArray]
 # The nodes and the steps that run in their place on another device, not opened; see `runtime.device.plan`.
 Place = Callable[[Sequence[Node], ChainSpec], Sequence[tuple[Node, Step]]]
 
@@ -127,6 +129,11 @@ class Chain:
     def sampled(self) -> Sampled | None:
         """What the last slates were drawn from, see `runtime.steps.order.Order`."""
         return getattr(self.nodes[-1].step, "sampled", None)
+
+    @property
+    def shown(self) -> Shown | None:
+        """The rows of the last slates, see `runtime.steps.order.Order`."""
+        return getattr(self.nodes[-1].step, "shown", None)
 
     @property
     def request_step(self) -> RequestStep:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
-from runtime.chain import Chain, Place, Sampled, open_nodes, parse_all
+from runtime.chain import Chain, Place, Sampled, Shown, open_nodes, parse_all
 from runtime.errors import BadRequest, ServerFault
 from runtime.plan import WIDTH, Plan
 from runtime.request import Parsed, join, pad_columns
@@ -71,6 +71,11 @@ class PartModel:
     def sampled(self) -> Sampled | None:
         """What the last slates were drawn from, where this part draws them."""
         return getattr(self._nodes[-1].step, "sampled", None)
+
+    @property
+    def shown(self) -> Shown | None:
+        """The rows of the last slates, where this part makes them."""
+        return getattr(self._nodes[-1].step, "shown", None)
 
     def answer(self, requests: Sequence[Mapping[str, NDArray]]) -> list[Answer]:
         """Run the nodes on all requests together; only the first step of the chain can refuse one."""
@@ -175,6 +180,7 @@ class TritonPythonModel:
                 blocked=opened.blocked,
                 parsed=lambda: opened.parsed,
                 sampled=lambda: opened.sampled,
+                shown=lambda: opened.shown,
             )
         except OSError as error:
             raise self._pb.TritonModelException(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from runtime.step import Arrays
 from runtime.stream.live import without_live_state
 from workflows.core.run import Run
 
-__all__ = ["Load", "Question", "questions_of"]
+__all__ = ["Load", "Question", "questions_of", "without_item"]
 
 ASKERS, PAUSE_S, TIMEOUT_S = 2, 0.01, 5.0
 EVENTS_TOGETHER = 5
@@ -74,17 +74,38 @@ def questions_of(run: Run, chain: Path, number: int, seed: int, *, is_unknown: b
         requests.user_row[:] = UNKNOWN
     asked = asked_of(requests, users, chain, opened.spec)
     found = []
-    for arrays, answer in zip(asked, opened.recommend_many(asked), strict=True):
-        if isinstance(answer, BadRequest):
-            raise answer
-        shown = int(answer["num_items"][0, 0])
+    for arrays, (items, scores, path) in zip(asked, _answers(opened, asked), strict=True):
         given = {name: [_plain(value) for value in values[0]] for name, values in arrays.items()}
         user, recent = given.pop("user_id")[0], given.pop("recent_item_ids", None)
         named = {"context": given} | ({} if recent is None else {"recent_item_ids": [recent]})
-        items = [_plain(item) for item in answer["item_id"][0, :shown]]
-        path = answer["path"][0, 0].decode()
-        found.append(Question(user, named, items, answer["score"][0, :shown], path, arrays))
+        found.append(Question(user, named, items, scores, path, arrays))
     return found
+
+
+def without_item(questions: Sequence[Question], chain: Path, item: int | str) -> list[Question]:
+    """The same requests, with the slates that are right while an item is blocked.
+
+    Args:
+        questions: whose slates are those of no blocked item.
+        chain: compiled.
+        item: raw id.
+    """
+    with without_live_state():
+        opened = Chain.load(chain)
+    ids = np.array([[item.encode()]], object) if isinstance(item, str) else np.array([[item]], np.int64)
+    asked = [{**question.arrays, "exclude_item_ids": ids} for question in questions]
+    answers = zip(questions, _answers(opened, asked), strict=True)
+    return [question._replace(items=items, scores=scores, path=path) for question, (items, scores, path) in answers]
+
+
+def _answers(chain: Chain, asked: Sequence[Arrays]) -> Iterator[tuple[list[int | str], NDArray[np.float32], str]]:
+    """Raw ids, scores and path of the slates of requests of one user each."""
+    for answer in chain.recommend_many(asked):
+        if isinstance(answer, BadRequest):
+            raise answer
+        shown = int(answer["num_items"][0, 0])
+        items = [_plain(item) for item in answer["item_id"][0, :shown]]
+        yield items, answer["score"][0, :shown], answer["path"][0, 0].decode()
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -32,13 +32,13 @@ from runtime.stream.log.reader import read_log
 from workflows.core import console
 from workflows.core.run import Run
 
-__all__ = ["SERVED", "Outcome", "excused", "outcomes", "theatre_of"]
+__all__ = ["SERVED", "Missing", "Outcome", "missing", "outcomes", "theatre_of"]
 
 T = TypeVar("T")
 NUM_QUESTIONS, NUM_SENDERS, SEED = 200, 100, 0
 SETTLE_S = 1.5
-# What was answered this long before a process was killed may not be in the log: it is written each 50 ms, by a thread.
-UNWRITTEN_S, LATER_S = 1.0, 0.5
+# An answer may arrive this long after the process that gave it was killed.
+LATER_S = 0.5
 STRANGERS = "users whom the chain does not know alone"
 
 
@@ -62,6 +62,22 @@ SERVED: dict[str, Callable[[Stage], str]] = {
 }
 
 
+class Missing(NamedTuple):
+    """Answers that are not in the log.
+
+    Attributes:
+        at_ends: that whatever ended a process took with it.
+        reach_ms: how long before such an end the earliest of them was answered.
+        left_out: that the log counts as left out.
+        unexplained: the others.
+    """
+
+    at_ends: int = 0
+    reach_ms: float = 0.0
+    left_out: int = 0
+    unexplained: int = 0
+
+
 class Outcome(NamedTuple):
     """What came of a failure.
 
@@ -72,8 +88,7 @@ class Outcome(NamedTuple):
         wrong: slates that are not those of the version's files.
         acknowledged: events that the server said it has.
         lost: of them, in no file afterwards.
-        unlogged: answers that are not in the log.
-        excused: of them, answered a second before a kill, or counted as left out.
+        missing: answers that are not in the log.
         twice: rows of the log that are there already.
         pause_s: the longest time without an answer; None: nothing was served.
         is_well: whether all is answered in the end.
@@ -86,8 +101,7 @@ class Outcome(NamedTuple):
     wrong: int
     acknowledged: int
     lost: int
-    unlogged: int
-    excused: int
+    missing: Missing
     twice: int
     pause_s: float | None
     is_well: bool
@@ -158,8 +172,7 @@ def _served(theatre: Theatre, name: str, do: Callable[[Stage], str], scratch: Pa
         len(load.wrong),
         len(load.acknowledged),
         len(load.acknowledged - kept),
-        len(unlogged),
-        excused(load, unlogged, stage.killed_at, mon),
+        missing(load, unlogged, stage.killed_at, mon),
         len(found) - len(set(found)),
         load.longest_pause_s,
         is_well,
@@ -175,8 +188,8 @@ def _event_ids(events: Path) -> set[str]:
     return {name.decode() for frame in read_log(events) for name in frame.events.event_id.tolist()}
 
 
-def excused(load: Load, unlogged: set[str], killed_at: list[float], mon: Path) -> int:
-    """How many of the answers that are not in the log need not be.
+def missing(load: Load, unlogged: set[str], killed_at: Sequence[float], mon: Path) -> Missing:
+    """Why answers are not in the log.
 
     Args:
         load: that got them.
@@ -184,13 +197,31 @@ def excused(load: Load, unlogged: set[str], killed_at: list[float], mon: Path) -
         killed_at: instants at which a process was killed.
         mon: the collected log, which counts what was left out.
     """
-    soon = {name for name in unlogged for at in killed_at if at - UNWRITTEN_S <= load.answered[name] <= at + LATER_S}
     counts: dict[str, int] = read_json(mon / STATUS, {})["counts"]
     dropped = sum(number for name, number in counts.items() if name.startswith("dropped_"))
-    return len(soon) + min(dropped, len(unlogged) - len(soon))
+    # Before the first end that came after; seconds, negative ones of answers that were on their way.
+    before = [at - load.answered[name] for name in unlogged for at in _next_end(killed_at, load.answered[name])]
+    without_end = len(unlogged) - len(before)
+    left_out = min(dropped, without_end)
+    return Missing(len(before), 1000 * max(before, default=0.0), left_out, without_end - left_out)
+
+
+def _next_end(killed_at: Sequence[float], answered_at: float) -> list[float]:
+    """The first end after an answer; none where there is none."""
+    return sorted(at for at in killed_at if answered_at <= at + LATER_S)[:1]
 
 
 def _offline(name: str, came: Came) -> Outcome:
     return Outcome(
-        name, came.answered, {}, came.wrong, 0, 0, came.missing, 0, came.twice, None, came.is_well, came.said
+        name,
+        came.answered,
+        {},
+        came.wrong,
+        0,
+        0,
+        Missing(unexplained=came.missing),
+        came.twice,
+        None,
+        came.is_well,
+        came.said,
     )

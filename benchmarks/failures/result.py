@@ -12,14 +12,16 @@ from benchmarks.result import Benchmark, Cell, Table, command_line, judge
 __all__ = ["measure_failures", "result_of"]
 
 CELL = 110
-COLUMNS = ["what happens", "answered", "errors", "wrong slates", "events", "lost", "unlogged", "excused", "pause, s"]
+MISSING = ("with a process", "ms", "left out", "?")
+COLUMNS = ["what happens", "answered", "errors", "wrong", "events", "lost", *MISSING, "pause, s"]
 SUMMARY = """Something breaks while a real Triton on loopback is asked. It serves a published version, is guarded as
 `cascade serve` guards it, logs every request and takes events. Two clients that try nothing again ask for slates whose
 right items, scores and paths are known from the version's files; another one sends events of other users. *Errors* got
-no slate. *Lost* are events that the server had acknowledged and that are in no file afterwards. *Unlogged* are answers
-that are not in the collected log, but for those of the second before a process was killed and those that the log itself
-counts as left out, which are *excused*. The last four have no server: the chain's code answers and logs in one process,
-and all of its requests are asked again."""
+no slate. *Lost* are events that the server had acknowledged and that are in no file afterwards. The others
+are answers that are not in the collected log: *with a process* those that its end took with it, which were answered at
+most so many *ms* before; *left out* those that the log counts as such; *?* those that nothing explains. The last four
+have no server: the chain's code answers and logs in one process, and all of its requests are asked again."""
+REACH_MS = 50.0
 
 
 def measure_failures(theatre: Theatre, only: str = "") -> Benchmark:
@@ -42,6 +44,7 @@ def result_of(found: Sequence[Outcome], only: str = "") -> Benchmark:
         found: one each.
         only: what their names hold.
     """
+    missed = [outcome.missing for outcome in found]
     return Benchmark(
         name="failures",
         title="Failures",
@@ -59,7 +62,9 @@ def result_of(found: Sequence[Outcome], only: str = "") -> Benchmark:
         targets=[
             judge("wrong slates", sum(o.wrong for o in found), "<=", 0),
             judge("acknowledged events that are lost", sum(o.lost for o in found), "<=", 0),
-            judge("answers that are neither logged nor excused", sum(o.unlogged - o.excused for o in found), "<=", 0),
+            judge("answers that are not logged and that nothing explains", sum(m.unexplained for m in missed), "<=", 0),
+            judge("records that an end takes with it, ms before it", max((m.reach_ms for m in missed), default=0.0),
+                  "<=", REACH_MS),
             judge("rows of the log that are there twice", sum(o.twice for o in found), "<=", 0),
             judge("failures after which not all is well", sum(not o.is_well for o in found), "<=", 0),
         ],
@@ -70,7 +75,8 @@ def _row(outcome: Outcome) -> list[Cell]:
     o = outcome
     errors = ", ".join(f"{number} {name}" for name, number in sorted(o.errors.items())) or "none"
     pause = None if o.pause_s is None else round(o.pause_s, 1)
-    return [o.failure, o.answered, errors, o.wrong, o.acknowledged, o.lost, o.unlogged - o.excused, o.excused, pause]
+    missed: list[Cell] = [o.missing.at_ends, round(o.missing.reach_ms), o.missing.left_out, o.missing.unexplained]
+    return [o.failure, o.answered, errors, o.wrong, o.acknowledged, o.lost, *missed, pause]
 
 
 def _parts(outcome: Outcome) -> list[str]:

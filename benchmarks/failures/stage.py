@@ -64,7 +64,7 @@ class Stage:
         server: the real one.
         counters: of what its guard had to do.
         disk: folder of the request log and of the events.
-        killed_at: instants of the monotonic clock at which something was killed.
+        killed_at: instants of the monotonic clock at which something was killed, or was seen to have ended.
         load: the clients; set once they ask.
     """
 

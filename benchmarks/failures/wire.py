@@ -33,7 +33,9 @@ def ask_too_much(stage: Stage) -> str:
     users = {"name": "user_id", "datatype": _kind(stage), "shape": [TOO_MANY_USERS, 1]}
     users["data"] = [stage.theatre.questions[0].user] * TOO_MANY_USERS
     many = _post(stage.server, json.dumps({"inputs": [users]}).encode())
-    return f"{many}; {_post(stage.server, b'[' * BODY_BYTES)}"
+    brackets = _post(stage.server, b"[" * BODY_BYTES)
+    stage.killed_at.append(time.monotonic())
+    return f"{many}; {brackets}"
 
 
 def ask_slowly(stage: Stage) -> str:

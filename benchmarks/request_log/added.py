@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.serving.questions import Questions
-from runtime.chain import Chain
+from runtime.chain import Chain, Shown
 from runtime.log.folder import LogSettings, make_log
 from runtime.log.identity import Served
 from runtime.log.recorder import Recorder
@@ -63,17 +63,19 @@ def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Ad
     """
     chain = Chain.load(chain_folder)
     asked = [questions.batch(number, 1) for number in range(BLOCK)]
-    answers, parsed = [], []
+    answers, parsed, shown = [], [], []
     for request in asked:
         answers.append(chain.recommend_many([request]))
         parsed.append(chain.parsed)
-    recorders = [_recorder(chain, chain_folder, scratch / str(share), share) for share in SHARES]
+        shown.append(chain.shown)
+    rows: list[Shown | None] = [None]
+    recorders = [_recorder(chain, chain_folder, scratch / str(share), share, rows) for share in SHARES]
     times: list[list[float]] = [[] for _ in range(1 + len(SHARES))]
     for block in range(BLOCKS):
 
         def log(recorder: Recorder, requests: list[_Request]) -> None:
-            for request, arrays, checked, answer in zip(requests, asked, parsed, answers, strict=True):
-                chain.parsed = checked
+            for request, arrays, checked, answer, known in zip(requests, asked, parsed, answers, shown, strict=True):
+                chain.parsed, rows[0] = checked, known
                 recorder.answer(lambda answer=answer: answer, [request], [arrays])  # type: ignore[misc]
 
         times[0].append(_cpu_us(lambda: [chain.recommend_many([arrays]) for arrays in asked]))
@@ -85,7 +87,7 @@ def measure_added(chain_folder: Path, questions: Questions, scratch: Path) -> Ad
     return Added(min(times[0]), tuple(min(values) for values in times[1:]))
 
 
-def _recorder(chain: Chain, folder: Path, log: Path, share: float) -> Recorder:
+def _recorder(chain: Chain, folder: Path, log: Path, share: float, rows: list[Shown | None]) -> Recorder:
     make_log(log)
     return Recorder(
         LogSettings(log, share),
@@ -94,6 +96,7 @@ def _recorder(chain: Chain, folder: Path, log: Path, share: float) -> Recorder:
         chain.spec,
         request_step=chain.request_step,
         parsed=lambda: chain.parsed,
+        shown=lambda: rows[0],
         answer_names={tensor.name: tensor.name for tensor in chain.spec.response},
         layout="fused",
         step="chain",

@@ -20,6 +20,8 @@ from pathlib import Path
 __all__ = ["clean", "remove_shared_memory", "supervise"]
 
 POLL_S = 0.2
+# Processes of models may go on so long when the command ended by itself: what waits for the log is written each 40 ms.
+LAST_WRITES_S = 0.2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,10 +43,12 @@ def supervise(starter_pid: int, grace_s: float, scratch: Path, command: list[str
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_own_group)
     try:
-        while child.poll() is None and os.getppid() == starter_pid:
+        while not (has_ended := _has_ended(child.pid)) and os.getppid() == starter_pid:
             arrived = signal.sigtimedwait(WATCHED, POLL_S)
             if arrived is not None and arrived.si_signo != signal.SIGCHLD:
                 break
+        if has_ended:
+            time.sleep(LAST_WRITES_S)
         status = _end(child, grace_s)
         return status if status >= 0 else 128 - status
     finally:
@@ -70,6 +74,11 @@ def _own_group() -> None:
     os.setpgid(0, 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has; it stays there, for the processes of models end once they see that it is gone."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end(child: subprocess.Popen, grace_s: float) -> int:

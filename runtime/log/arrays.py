@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ __all__ = ["DTYPES", "OBJECT", "PackedArray", "parts_of", "read_arrays"]
 ARRAY = struct.Struct("<BBBII")
 DTYPES = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<f8", "u1", "O")))
 CODES = {dtype.newbyteorder("="): code for code, dtype in enumerate(DTYPES)}
+LETTERS = {dtype.char: code for code, dtype in enumerate(DTYPES)}
 ITEM_BYTES = tuple(dtype.itemsize for dtype in DTYPES)
 OBJECT = len(DTYPES) - 1
 IS_LITTLE = sys.byteorder == "little"
@@ -62,18 +63,27 @@ class PackedArray(NamedTuple):
         return _head(name, self.code, (self.num_users, self.width)[: self.dimensions]), self.packed
 
 
-def parts_of(name: str, array: NDArray) -> tuple[bytes, bytes]:
-    """The parts of a record that are an array: copies of its bytes.
+def parts_of(arrays: Mapping[str, NDArray]) -> list[bytes]:
+    """The parts of a record that are arrays: copies of their bytes.
 
     Args:
-        name: of the array.
-        array: [B] or [B, W] of int32, int64, float32, float64, uint8, or objects of None, int, bytes, float.
+        arrays: by name, each [B] or [B, W] of int32, int64, float32, float64, uint8, or objects of None, int, bytes,
+            float.
     """
-    code = CODES.get(array.dtype, OBJECT)
-    head = _head(name, code, array.shape)
-    if code == OBJECT:
-        return head, b"".join(map(_pack_value, array.reshape(-1).tolist()))
-    return head, array.tobytes() if IS_LITTLE else array.astype(DTYPES[code]).tobytes()
+    parts = []
+    for name, array in arrays.items():
+        dtype = array.dtype
+        # The letter of a dtype is looked up faster than it, and names it where it is the machine's own.
+        code = LETTERS.get(dtype.char)
+        if code is None or not dtype.isnative:
+            code = CODES.get(dtype, OBJECT)
+        parts.append(_head(name, code, array.shape))
+        if code == OBJECT:
+            values = array.reshape(-1).tolist()
+            parts.append(_pack_value(values[0]) if len(values) == 1 else b"".join(map(_pack_value, values)))
+        else:
+            parts.append(array.tobytes() if IS_LITTLE else array.astype(DTYPES[code]).tobytes())
+    return parts
 
 
 def read_arrays(body: bytes, start: int, number: int) -> dict[str, PackedArray]:

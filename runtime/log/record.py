@@ -111,10 +111,7 @@ def pack_record(fields: Fields, texts: Texts, arrays: Mapping[str, NDArray]) -> 
         texts: request_id, consumer, trace and error.
         arrays: by name, see `runtime.log.arrays.parts_of`; what is written of them is a copy.
     """
-    parts: list[bytes] = []
-    for name, array in arrays.items():
-        parts += parts_of(name, array)
-    return _framed(fields, texts, len(arrays), parts)
+    return _framed(fields, texts, len(arrays), parts_of(arrays))
 
 
 def frame(kind: int, body: bytes) -> bytes:
@@ -124,12 +121,8 @@ def frame(kind: int, body: bytes) -> bytes:
 
 def _framed(fields: Fields, texts: Texts, num_arrays: int, parts: Sequence[bytes]) -> bytes:
     kind, key, wall, mono, service_us, batch, reason = fields
-    packed = [_text(text) for text in texts]
+    packed = [text.encode("utf-8", "replace")[:LONGEST] if text else b"" for text in texts]
     head = LAYOUT.pack(
         key, wall, mono, min(service_us, MOST_US), min(batch, MOST_USERS), reason, *map(len, packed), num_arrays
     )
     return frame(kind, b"".join([head, *packed, *parts]))
-
-
-def _text(text: str) -> bytes:
-    return text.encode("utf-8", "replace")[:LONGEST] if text else b""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.blocked import BlockedItems
-from runtime.chain import Sampled
+from runtime.chain import Sampled, Shown
 from runtime.errors import BadRequest, ServerFault
 from runtime.ids import IdMap
 from runtime.log.folder import LogSettings, read_salt
@@ -59,6 +59,7 @@ class Recorder:
         blocked: items that it leaves out of every request.
         parsed: gives the checked requests of the last answers, which are checked again where it does not know them.
         sampled: gives what the slates of the last answers were drawn from.
+        shown: gives the rows of the slates of the last answers, which are looked up where it does not know them.
         answer_names: the response's array -> its name here, where this process gives the answer.
         wanted_name: the array here that says how many items each slate was to have, where the request says it.
         layout: "fused" or "ensemble".
@@ -80,6 +81,7 @@ class Recorder:
         blocked: BlockedItems | None = None,
         parsed: Callable[[], Sequence[Parsed | BadRequest]] = tuple,
         sampled: Callable[[], Sampled | None] = lambda: None,
+        shown: Callable[[], Shown | None] = lambda: None,
         answer_names: Mapping[str, str],
         wanted_name: str = "slate_size",
         layout: str,
@@ -89,7 +91,7 @@ class Recorder:
         self._settings, self._say = settings, say
         self._salt, self._limit = read_salt(settings.folder), limit_of(settings.share)
         self._request_step, self._blocked, self._answer_names = request_step, blocked, dict(answer_names)
-        self._sampled = sampled
+        self._sampled, self._shown = sampled, shown
         self._parsed, self._reads, self._is_live = parsed, request_step is not None, spec.live is not None
         self._path, self._number, self._offset = (
             self._answer_names.get(name, "") for name in ("path", "num_items", OFFSET)
@@ -166,10 +168,10 @@ class Recorder:
         # Where they failed together, they were answered one by one.
         checked = known if len(known) == len(requests) else [None] * len(requests)
         at = (now + ended - started, ended, service_us, sum(len(next(iter(each.values()), ())) for each in arrays))
-        drawn = _of_each(self._sampled(), answers)
+        drawn, shown = _of_each(self._sampled(), answers), _of_each(self._shown(), answers)
         for place, found in enumerate(chosen):
             if found is not None:
-                answered = (answers[place], drawn[place])
+                answered = (answers[place], drawn[place], shown[place])
                 self._log(found, said[place], at, arrays[place], checked[place], answered, now)
 
     def _use(
@@ -224,7 +226,7 @@ class Recorder:
         at: tuple[int, int, int, int],
         inputs: Mapping[str, NDArray],
         parsed: Parsed | BadRequest | None,
-        answer: tuple[Answer, Sampled | None],
+        answer: tuple[Answer, Sampled | None, Shown | None],
         now: int,
     ) -> None:
         """Hand a record to the writer as bytes.
@@ -232,14 +234,14 @@ class Recorder:
         They are copies: what waits then holds no array that a step may write to again, or that is a part of a whole
         batch, and takes no more memory than the writer counts.
         """
-        (request_id, key, reason), (parameters, consumer), (answered, drawn) = chosen, said, answer
+        (request_id, key, reason), (parameters, consumer), (answered, drawn, shown) = chosen, said, answer
         trace = str(parameters[TRACE]) if TRACE in parameters else ""
         if isinstance(answered, BadRequest):
             # One row stands for all of its users.
             arrays = experiments(_experiment(parameters).partition(",")[0], 1) if self._reads else {}
             packed = pack_record((WHOLE, key, *at, reason), (request_id, consumer, trace, str(answered)), arrays)
         else:
-            arrays = self._arrays(inputs, parsed, answered, drawn, now)
+            arrays = self._arrays(inputs, parsed, answered, drawn, shown, now)
             if self._reads and (label := _experiment(parameters)):
                 arrays |= experiments(label, len(inputs["user_id"]))
             packed = pack_record((self._kind, key, *at, reason), (request_id, consumer, trace, ""), arrays)
@@ -279,6 +281,7 @@ class Recorder:
         parsed: Parsed | BadRequest | None,
         answered: Arrays,
         drawn: Sampled | None,
+        shown: Shown | None,
         now: int,
     ) -> Arrays:
         arrays: Arrays = {}
@@ -290,7 +293,7 @@ class Recorder:
                 parsed = parsed if self._blocked is None else self._blocked.leave_out(parsed)
             arrays.update(request_arrays(parsed, now, self._settings.dropped))
         if self._items is not None:
-            arrays.update(answer_arrays(answered, self._answer_names, self._items, drawn))
+            arrays.update(answer_arrays(answered, self._answer_names, self._items, drawn, shown))
         return arrays
 
     def _make_header(self) -> dict[str, Any]:
@@ -309,15 +312,17 @@ def explored_by(spec: ChainSpec) -> dict[str, Any]:
     return {"temperature": spec.order.explore.temperature}
 
 
-def _of_each(sampled: Sampled | None, answers: Sequence[Answer]) -> Sequence[Sampled | None]:
-    """What the slates of each request were drawn from; None for one of which no slate was."""
-    if sampled is None:
+def _of_each(made: Sampled | Shown | None, answers: Sequence[Answer]) -> Sequence[Sampled | Shown | None]:
+    """What belongs to the slates of each request; None for one of which nothing does."""
+    if made is None:
         return [None] * len(answers)
     sizes = [0 if isinstance(answer, BadRequest) else len(next(iter(answer.values()))) for answer in answers]
     # Where they failed together, they were answered one by one.
-    if sum(sizes) != len(sampled[0]):
+    if sum(sizes) != len(made[0]):
         return [None] * len(answers)
-    rows, values = (np.split(each, np.cumsum(sizes)[:-1]) for each in sampled)
+    if len(answers) == 1:
+        return [made]
+    rows, values = (np.split(each, np.cumsum(sizes)[:-1]) for each in made)
     return [(own, rest) if (own >= 0).any() else None for own, rest in zip(rows, values, strict=True)]
 
 

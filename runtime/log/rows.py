@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.ids import IdMap
+from runtime.ids import NO_ITEM, IdMap
 from runtime.log.folder import KEY_BYTES, Salt
 from runtime.log.sampling import users_of
 from runtime.request import Parsed
@@ -37,6 +37,7 @@ A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms", "policy")
 # What each user is in, as who asks says: "experiment=variant", of several with ";" between them; empty: none.
 EXPERIMENT = "experiment"
 LONGEST_LABEL = 512
+NO_ROW = np.int32(NO_ITEM)
 
 
 def user_keys(salt: Salt, ids: NDArray) -> NDArray[np.uint8]:
@@ -65,7 +66,7 @@ def request_arrays(parsed: Parsed, now: int, dropped: Collection[str]) -> Arrays
         if name not in dropped:
             arrays[CONTEXT + name] = values
     if parsed.live is not None:
-        arrays[LIVE_AT], arrays[LIVE_RECENT] = np.full(len(parsed.user_row), now, np.int64), parsed.live.recent
+        arrays[LIVE_AT], arrays[LIVE_RECENT] = np.array([now] * len(parsed.user_row), np.int64), parsed.live.recent
     if parsed.drawn is not None:
         arrays["seed"], arrays[FORCED_POLICY] = parsed.drawn.seeds, parsed.drawn.policy
     return arrays
@@ -76,6 +77,7 @@ def answer_arrays(
     names: Mapping[str, str],
     items: IdMap,
     sampled: tuple[NDArray, NDArray] | None = None,
+    shown: tuple[NDArray, NDArray] | None = None,
 ) -> Arrays:
     """What was answered; raw item ids become rows, -1 is padding.
 
@@ -84,8 +86,16 @@ def answer_arrays(
         names: the response's array -> its name in the answer.
         items: raw ids.
         sampled: item rows and utilities that slates were drawn from, see `runtime.steps.order.Order`.
+        shown: the rows of the slates, at least as wide, and where they hold; looked up where they are not known.
     """
-    arrays = {"item_rows": items.rows("item_id", answer[names["item_id"]]), "score": answer[names["score"]]}
+    given = answer[names["item_id"]]
+    if shown is None:
+        rows = items.rows("item_id", given)
+    else:
+        known, kept = shown
+        width = given.shape[1]
+        rows = np.where(kept[:, :width], known[:, :width], NO_ROW)
+    arrays = {"item_rows": rows, "score": answer[names["score"]]}
     for name in A_VALUE_EACH:
         if name in names:
             arrays[name] = answer[names[name]][:, 0]

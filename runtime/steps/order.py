@@ -50,10 +50,12 @@ class Order(Step):
     Attributes:
         sampled: what the last call drew from: item rows and utilities, int32 and float32 [B, C], rows of -1 for users
             whose slate was not drawn; None where it drew none.
+        shown: the slates of the last call: int32 [B, S] item rows, and bool [B, S] where they hold.
     """
 
     name = "order"
     sampled: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
+    shown: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None
 
     def __init__(self, score: str = RANKING_SCORE, is_logit: bool = True) -> None:
         super().__init__(score=score, is_logit=is_logit)
@@ -106,6 +108,7 @@ class Order(Step):
         best += np.arange(len(rows))[:, None] * rows.shape[1]
         rows, shown = rows.take(best), scores.take(best)  # (B, S)
         kept = (rows != NO_ITEM) & in_slate
+        self.shown = rows, kept
         worth = {UTILITY: values.take(best) * kept} if self._spec.utility else {}
         shown = self._probabilities(shown, batch["path_code"] == POPULARITY) * kept
         live = {"stream_offset": batch[LIVE_OFFSET], "state_age_ms": batch[LIVE_AGE]} if self._spec.live else {}

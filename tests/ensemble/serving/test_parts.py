@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -169,3 +170,29 @@ def test_serving_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_processes_of_a_command_that_has_ended_may_write_what_they_have(tmp_path: Path) -> None:
+    written, scratch = tmp_path / "written", tmp_path / "scratch"
+    scratch.mkdir()
+    writes = (
+        "import os, pathlib, sys, time\n"
+        "first = os.getppid()\n"
+        "print(flush=True)\n"
+        "while os.getppid() == first: time.sleep(0.001)\n"
+        f"pathlib.Path({str(written)!r}).touch()\n"
+        "time.sleep(600)\n"
+    )
+    ends = (
+        "import os, signal, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {writes!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    waits = (
+        "import os, sys; from pathlib import Path; from ensemble.serving import supervisor as s; s.LAST_WRITES_S = 2.0;"
+        f"sys.exit(s.supervise(os.getppid(), 1.0, Path({str(scratch)!r}), [sys.executable, '-c', {ends!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", waits], check=False)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert written.exists()

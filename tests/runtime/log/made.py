@@ -52,6 +52,7 @@ class Process:
         variant: of the golden chains.
         served: what it is.
         blocked: items that it never shows.
+        knows_rows: whether the chain says which rows its slates are; else they are looked up.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Process:
         variant: str = "exact",
         served: Served | None = None,
         blocked: BlockedItems | None = None,
+        *,
+        knows_rows: bool = True,
     ) -> None:
         make_log(settings.folder)
         folder = GOLDEN / variant / "chain"
@@ -74,6 +77,7 @@ class Process:
             request_step=self.chain.request_step,
             blocked=blocked,
             parsed=lambda: self.chain.parsed,
+            shown=lambda: self.chain.shown if knows_rows else None,
             answer_names={name: name for name in names},
             layout="fused",
             step="chain",

@@ -94,6 +94,40 @@ def test_requests_of_a_batch_are_logged_each_for_itself(tmp_path):
         assert each.array("score").tobytes() == np.ascontiguousarray(answer["score"]).tobytes()
 
 
+@pytest.mark.parametrize("together", [1, 2, 6])
+def test_rows_that_the_chain_knows_are_those_that_are_looked_up(tmp_path, together):
+    few = {"slate_size": np.array([[2], [5], [3]], np.int32)}
+    nothing_left = {"exclude_item_ids": np.arange(7, 200)[None]}
+    asked = [ask(0), ask(1, 3, **few), ask(2, 1, **nothing_left), (Request("refused"), {"user_id": np.zeros((1, 2))})]
+    asked += [ask(4, 2), ask(5, 1, slate_size=np.array([[4]], np.int32))]
+    found = []
+    for name, knows_rows in (("known", True), ("looked up", False)):
+        process = Process(LogSettings(tmp_path / name, 1.0), knows_rows=knows_rows)
+        for start in range(0, len(asked), together):
+            process.answer(*map(list, zip(*asked[start : start + together], strict=True)))
+        process.close()
+        assert not process.said
+        (path,) = ready_segments(tmp_path / name)
+        found.append([each.arrays.get("item_rows") for each in read_segment(path).records])
+    assert found[0] == found[1]
+    assert sum(rows is not None for rows in found[0]) == 5
+
+
+def test_rows_of_a_batch_that_failed_together_are_those_of_each_answer(tmp_path):
+    process = Process(LogSettings(tmp_path, 1.0))
+    asked = [ask(number) for number in range(3)]
+
+    def one_by_one():
+        return [process.chain.recommend_many([arrays])[0] for _, arrays in asked]
+
+    answers = process.recorder.answer(one_by_one, *map(list, zip(*asked, strict=True)))
+    process.close()
+    (path,) = ready_segments(tmp_path)
+    rows = [each.array("item_rows").tolist() for each in read_segment(path).records]
+    ids = [answer["item_id"] for answer in answers]
+    assert rows == [np.where(each < 0, -1, (each - 7) // 3).tolist() for each in ids]
+
+
 def test_a_fault_of_the_log_costs_no_answer(tmp_path, monkeypatch):
     process = Process(LogSettings(tmp_path, 1.0))
     monkeypatch.setattr(process.recorder, "_arrays", lambda *_: 1 / 0)

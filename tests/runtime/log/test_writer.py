@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from runtime.log.folder import make_log
@@ -126,3 +129,26 @@ def test_a_log_that_is_gone_is_counted(log):
     writer.add(record(1).pack())
     writer.close()
     assert writer.counts == {"dropped_disk": 1}
+
+
+def test_what_waits_is_written_at_once_when_the_process_that_started_this_one_ends(log):
+    writes = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from runtime.log import writer\n"
+        "from tests.runtime.log.made import HEADER_OF, record\n"
+        "writer.FLUSH_S = 600\n"
+        f"log = writer.Writer(Path({str(log)!r}), lambda: HEADER_OF, print)\n"
+        "log.add(record(7).pack())\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    ends = (
+        "import os, signal, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {writes!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", ends], stdin=subprocess.PIPE):
+        eventually(lambda: any(read_segment(path).records for path in (log / "open").glob("*.open")))
+    eventually(lambda: ids_in(log) == ["request-7"])
