@@ -30,6 +30,7 @@ class Device:
         kernels: (D, M, whether embeddings are float16) -> what computes on embeddings of chunks [D, M].
         to_host: an array of the device -> NumPy's.
         free_bytes: memory that is free now.
+        wait: until everything that was started is done.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Device:
     kernels: Callable[[int, int, bool], Kernels]
     to_host: Callable[[Any], NDArray]
     free_bytes: Callable[[], int]
+    wait: Callable[[], None] = lambda: None
 
     def put(self, array: NDArray, dtype: Any = None) -> Any:
         """Copy an array to the device, contiguous."""
@@ -67,7 +69,9 @@ def cupy_device(number: int = 0) -> Device:
         pool = cupy.get_default_memory_pool()
         return int(cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
 
-    return Device(properties["name"].decode(), cupy, _compiled(cupy), cupy.asnumpy, free)
+    return Device(
+        properties["name"].decode(), cupy, _compiled(cupy), cupy.asnumpy, free, cupy.cuda.Device(number).synchronize
+    )
 
 
 def _compiled(cupy: Any) -> Callable[[int, int, bool], Kernels]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from runtime.device.device import Device
 from runtime.device.neighbours import DeviceNeighbours, Reached
-from runtime.device.search import DeviceSearch, Hidden
+from runtime.device.search import DeviceSearch, Hidden, blocks
 from runtime.device.users import Seen, counts_of, hidden_from, seen_by
 from runtime.ids import NO_ITEM
 from runtime.index.eligible import ELIGIBLE_FILE, LiveEligible
@@ -69,7 +69,7 @@ class Retrieve(Merge):
         self._seen, self._filter_seen = SeenItems(folder), spec.filter_seen
         self._live = LiveEligible(folder, spec) if spec.live_stock else None
         eligible = load_array(folder / ELIGIBLE_FILE) if self._live is None else self._live.bitmap
-        self._search = DeviceSearch(device, load_array(folder / EMBEDDINGS_FILE), eligible)
+        self._search = DeviceSearch(device, blocks(device, load_array(folder / EMBEDDINGS_FILE)), eligible)
         self._kernels, self._lists = self._search.kernels, None
         if NEIGHBOURS in self._names:
             self._lists = DeviceNeighbours(device, self._kernels, NeighbourLists.load(folder / "neighbours"))
@@ -108,7 +108,7 @@ class Retrieve(Merge):
         scores, total = {}, xp.zeros(rows.shape)
         for number in self._queried:
             scores[number] = self._scores(number, queries, items, reached)
-            total += self._weights[number] * scores[number].astype(np.float64)
+            total += float(self._weights[number]) * scores[number].astype(np.float64)
         merged = quantise(total, MERGED_STEP)
         values = xp.where(is_item, merged, -np.inf).astype(np.float32)
         if any(self._quotas):
@@ -194,7 +194,7 @@ def _content(device: Device, known: NDArray, vectors: NDArray) -> Callable[[Any,
     """Inner products with the vectors of some items, 0 for the others."""
     if not len(known):
         return lambda queries, users, items: device.xp.zeros(items.shape, np.float32)
-    search = DeviceSearch(device, vectors, np.zeros(0, np.uint8))
+    search = DeviceSearch(device, blocks(device, vectors), np.zeros(0, np.uint8))
     rows = device.put(known, np.int64)
 
     def scores(queries: Any, users: Any, items: Any) -> Any:

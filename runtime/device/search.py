@@ -16,7 +16,7 @@ from runtime.device.device import Device
 from runtime.device.kernels import CHUNK, GROUP, MOST_SELECTED, TILE_ITEMS, TILE_USERS, ScoredItems
 from runtime.index.allowed import pack_rows
 
-__all__ = ["MARGIN", "DeviceSearch", "Found", "Hidden", "blocks"]
+__all__ = ["MARGIN", "DeviceSearch", "Found", "Hidden", "blocks", "chunking"]
 
 # Groups beyond the wanted ones: the maxima may be added up in another order than the scores.
 MARGIN = 16
@@ -60,9 +60,8 @@ class DeviceSearch:
 
     Args:
         device: what computes.
-        embeddings: float32 [N, D] by item_row, D a multiple of 8; may be memory-mapped.
+        embeddings: as `blocks` gives them, D a multiple of 8.
         eligible: uint8 [ceil(N / 8)], one bit an item, lowest first; copied.
-        dtype: float32, or float16 for half of the memory; products are added up in float32 either way.
 
     Attributes:
         bitmap: what may be shown, an array of the device.
@@ -72,19 +71,15 @@ class DeviceSearch:
         ValueError: D is no multiple of 8.
     """
 
-    def __init__(
-        self, device: Device, embeddings: NDArray[np.float32], eligible: NDArray[np.uint8], dtype: Any = np.float32
-    ) -> None:
-        num_items, dim = embeddings.shape
+    def __init__(self, device: Device, embeddings: Any, eligible: NDArray[np.uint8]) -> None:
+        chunks, dim, size = embeddings.shape
         if dim % 8:
             raise ValueError(f"embeddings of {dim} dimensions: the kernels of a GPU take multiples of 8")
-        self.device, self.num_items = device, num_items
-        self._blocks = blocks(device, embeddings, dtype)
-        chunks, _, size = self._blocks.shape
+        self.device, self._blocks = device, embeddings
         self._bitmap = np.zeros(chunks * size // 8, np.uint8)
         self._bitmap[: len(eligible)] = eligible
         self.bitmap = device.put(self._bitmap)
-        self.kernels = device.kernels(dim, size, np.dtype(dtype) == np.float16)
+        self.kernels = device.kernels(dim, size, embeddings.dtype == np.float16)
 
     def flip(self, rows: NDArray[np.int64]) -> None:
         """Let items be shown that were not, and the other way round; rows distinct, ascending."""
@@ -166,20 +161,34 @@ class DeviceSearch:
                 self.kernels.maxima_of_tiles(queries[part], items, out[part])
             return
         for number, chunk in enumerate(self._blocks):
-            scores = self.device.xp.matmul(queries, chunk.astype(np.float32, copy=False))
+            scores = self.device.xp.ascontiguousarray(queries @ chunk.astype(np.float32, copy=False))
             self.kernels.maxima_of_scores(scores, items, number * chunk.shape[1], out)
 
 
 def blocks(device: Device, embeddings: NDArray[np.float32], dtype: Any = np.float32) -> Any:
-    """Embeddings [N, D] -> [K, D, M] on the device, chunks of M items with zeros after the last."""
+    """Embeddings as the kernels read them.
+
+    Args:
+        device: where they are copied to.
+        embeddings: float32 [N, D] by item_row; may be memory-mapped.
+        dtype: float32, or float16 for half of the memory; products are added up in float32 either way.
+
+    Returns:
+        [K, D, M] on the device: chunks of M items, zeros after the last item.
+    """
     num_items, dim = embeddings.shape
-    size = min(CHUNK, -(-max(num_items, 1) // TILE_ITEMS) * TILE_ITEMS)
-    chunks = -(-max(num_items, 1) // size)
+    chunks, size = chunking(num_items)
     out = device.xp.zeros((chunks, dim, size), dtype)
     for number in range(chunks):
         part = device.put(embeddings[number * size : (number + 1) * size], np.float32)
         out[number, :, : len(part)] = part.T
     return out
+
+
+def chunking(num_items: int) -> tuple[int, int]:
+    """K and M of the chunks of N items."""
+    size = min(CHUNK, -(-max(num_items, 1) // TILE_ITEMS) * TILE_ITEMS)
+    return -(-max(num_items, 1) // size), size
 
 
 def _touched(hidden: Hidden, num_groups: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -1,0 +1,73 @@
+"""Run the parts one after the other, each in a process of its own with its own time limit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_check.parts import PARTS, Part
+from benchmarks.gpu_check.table import table
+
+RESULT, TABLE = "gpu.json", "gpu.md"
+
+
+def main() -> int:
+    """The result is written after each part, so that a run which is cut off leaves what it had."""
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {"device": options.device, "scale": options.scale, "parts": {}}
+    for part in PARTS:
+        if options.only and part.name not in options.only:
+            continue
+        record["parts"][part.name] = said = _run(part, options)
+        print(f"{part.name}: {said.get('error') or 'done'} in {said['seconds']:.0f} s", flush=True)
+        (options.out / RESULT).write_text(json.dumps(record, indent=1))
+        (options.out / TABLE).write_text(table(record))
+    print((options.out / TABLE).read_text())
+    return int(any("error" in said for said in record["parts"].values()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/gpu_check"), help="where gpu.json and gpu.md go")
+    parser.add_argument("--carried", type=Path, default=Path("build/gpu_check"), help="what `prepare` made")
+    parser.add_argument("--device", choices=["cupy", "numpy"], default="cupy", help="numpy: a rehearsal without a GPU")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the catalogues, for a rehearsal")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256, 2048], help="users a call")
+    parser.add_argument("--only", nargs="*", metavar="PART", help=f"of {', '.join(part.name for part in PARTS)}")
+    return parser.parse_args()
+
+
+def _run(part: Part, options: argparse.Namespace) -> dict[str, Any]:
+    """What a part found, or why it found nothing."""
+    started = time.monotonic()
+    given = {name: getattr(options, name) for name in ("device", "scale", "batches")}
+    given |= {"carried": str(options.carried), **part.settings}
+    command = [sys.executable, "-m", "benchmarks.gpu_check.parts", part.name, json.dumps(given)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=part.limit_s, check=False)
+        said = _last(done.stdout)
+        if done.returncode:
+            said["error"] = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+            said["trace"] = done.stderr[-3000:]
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout or b""
+        said = _last(output.decode() if isinstance(output, bytes) else output)
+        said["error"] = f"took more than {part.limit_s} s"
+    return {**said, "seconds": time.monotonic() - started}
+
+
+def _last(output: str) -> dict[str, Any]:
+    """The last line that a part printed: each holds all that it has found so far."""
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Exact search with filters: correctness against a plain product, and speed by the size of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.gpu_check.machine import bandwidth, matrix_rate
+from benchmarks.gpu_check.parts import Settings, device_of
+from benchmarks.gpu_check.timing import timed
+from runtime.device.device import Device
+from runtime.device.search import DeviceSearch, Hidden, chunking
+
+__all__ = ["hidden_items", "measure"]
+
+DIM, COUNT, SEEN, ELIGIBLE = 64, 200, 50, 0.8
+# Users whose answers are compared with a product of everything, and how far scores may be apart.
+CHECKED, TOLERANCE = 4, 4e-6
+SEED = 1
+
+
+def measure(settings: Settings) -> Iterator[dict[str, Any]]:
+    """float32 first, then float16."""
+    device, rng = device_of(settings), np.random.default_rng(SEED)
+    num_items = int(settings["num_items"] * settings["scale"])
+    rates = {"copy": bandwidth(device, settings["scale"]), "matrix": matrix_rate(device, settings["scale"])}
+    eligible = np.packbits(rng.random(num_items) < ELIGIBLE, bitorder="little")
+    queries = rng.normal(size=(max(CHECKED, *settings["batches"]), DIM)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    hidden = hidden_items(rng, len(queries), num_items)
+    found: dict[str, Any] = {"num_items": num_items}
+    for dtype in (np.float32, np.float16):
+        array = _embeddings(device, num_items, dtype)
+        search = DeviceSearch(device, array, eligible)
+        name = np.dtype(dtype).name
+        found[name] = {"checked": _checked(device, search, array, queries, eligible, hidden, num_items), "batches": {}}
+        yield found
+        for users in settings["batches"]:
+            times = _timed(device, search, queries[:users], hidden.of(0, users))
+            seconds = times["p50_ms"] / 1e3
+            # A search reads every embedding once: that alone takes this share of the time.
+            times["share_of_bandwidth"] = array.nbytes / rates["copy"] / seconds
+            times["share_of_matrix_rate"] = 2.0 * num_items * DIM * users / rates["matrix"] / seconds
+            found[name]["batches"][str(users)] = times
+            yield found
+        del search, array
+
+
+def _timed(device: Device, search: DeviceSearch, queries: NDArray[np.float32], hidden: Hidden) -> dict[str, float]:
+    return timed(device, lambda: search.nearest(queries, hidden, COUNT), len(queries))
+
+
+def hidden_items(rng: np.random.Generator, num_users: int, num_items: int) -> Hidden:
+    """Items that each of some users must not see."""
+    rows = np.sort(rng.integers(0, num_items, (num_users, SEEN)), axis=1)
+    is_new = np.diff(rows, axis=1, prepend=-1) > 0
+    starts = np.concatenate([[0], np.cumsum(is_new.sum(axis=1))])
+    return Hidden(starts.astype(np.int64), rows[is_new].astype(np.int32))
+
+
+def _embeddings(device: Device, num_items: int, dtype: Any) -> Any:
+    """Random vectors of length one, made on the device chunk by chunk."""
+    xp, (chunks, size) = device.xp, chunking(num_items)
+    out = xp.zeros((chunks, DIM, size), dtype)
+    random = xp.random.RandomState(SEED)
+    for number in range(chunks):
+        filled = min(num_items - number * size, size)
+        part = random.normal(size=(DIM, filled)).astype(np.float32)
+        part /= xp.sqrt((part * part).sum(axis=0))
+        out[number, :, :filled] = part
+    return out
+
+
+def _checked(
+    device: Device,
+    search: DeviceSearch,
+    array: Any,
+    queries: NDArray[np.float32],
+    eligible: NDArray[np.uint8],
+    hidden: Hidden,
+    num_items: int,
+) -> dict[str, float]:
+    """How the best of some users differ from those of a plain product."""
+    found = search.nearest(queries[:CHECKED], hidden.of(0, CHECKED), COUNT)
+    rows, scores = device.to_host(found.rows), device.to_host(found.scores)
+    asked = device.put(queries[:CHECKED])
+    products = [device.to_host(asked @ chunk.astype(np.float32)) for chunk in array]
+    everything = np.concatenate(products, axis=1)[:, :num_items]
+    everything[:, ~np.unpackbits(eligible, bitorder="little", count=num_items).astype(bool)] = -np.inf
+    shared, apart = 0, 0.0
+    for user in range(CHECKED):
+        everything[user, hidden.rows[hidden.starts[user] : hidden.starts[user + 1]]] = -np.inf
+        best = np.argpartition(-everything[user], COUNT)[:COUNT]
+        shared += len(np.intersect1d(best, rows[user]))
+        apart = max(apart, float(np.abs(np.sort(everything[user, best])[::-1] - scores[user]).max()))
+    if apart > TOLERANCE:
+        raise SystemExit(f"scores are {apart:.2g} apart from a plain product, more than {TOLERANCE:.2g}")
+    return {"users": CHECKED, "scores_apart": apart, "share_of_items": shared / (CHECKED * COUNT)}

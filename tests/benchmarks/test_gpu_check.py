@@ -1,0 +1,59 @@
+"""The check of a GPU machine, rehearsed with NumPy in the place of a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu_check.parts import PARTS
+from benchmarks.gpu_check.table import table
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--device", "numpy", "--scale", "0.003", "--batches", "1", "2")
+
+
+def check(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "scripts/gpu_check.sh"), "--out", str(out), "--carried", str(out), *more]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable}, check=False
+    )
+
+
+@pytest.mark.slow
+def test_every_part_of_a_rehearsal_has_a_result(tmp_path: Path) -> None:
+    parts = [part.name for part in PARTS if part.name not in ("tests", "towers", "search 10M", "whole 10M")]
+    done = check(tmp_path, *SMALL, "--only", *parts)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert list(found) == parts and not [said for said in found.values() if "error" in said]
+    assert found["search 100k"]["float32"]["checked"]["share_of_items"] > 0.99
+    assert found["whole 1M"]["ranked_rows_per_s"] > 0 and "skipped" in found["chain"]
+    assert "A rehearsal" in (tmp_path / "gpu.md").read_text()
+
+
+def test_without_a_gpu_each_part_says_why(tmp_path: Path) -> None:
+    done = check(tmp_path, "--only", "machine")
+    assert done.returncode == 1
+    said = json.loads((tmp_path / "gpu.json").read_text())["parts"]["machine"]["error"]
+    assert "CuPy" in said
+
+
+def test_parts_fit_into_eight_minutes() -> None:
+    assert sum(part.limit_s for part in PARTS) <= 480
+
+
+def test_a_run_that_was_cut_off_has_a_table() -> None:
+    times = {"p50_ms": 0.125, "p99_ms": 0.25, "users_per_s": 256_000.0, "share_of_bandwidth": 0.61}
+    batches = {"batches": {"32": {**times, "share_of_matrix_rate": 0.2}}}
+    parts = {
+        "machine": {"name": "a card", "seconds": 1.0, "error": "took more than 30 s"},
+        "search 1M": {"float32": batches, "seconds": 50.0, "error": "took more than 50 s"},
+        "whole 1M": {"seconds": 0.0, "error": "no memory"},
+    }
+    text = table({"device": "cupy", "scale": 1.0, "parts": parts})
+    assert "| 1M float32 | 32 | 0.125 | 256,000 | 61% / 20% |" in text and "rehearsal" not in text
