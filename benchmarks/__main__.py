@@ -19,6 +19,7 @@ from benchmarks.commands.request_log import request_log
 from benchmarks.commands.send_gate import send_gate
 from benchmarks.commands.serving import serving
 from benchmarks.commands.signals import signals
+from benchmarks.commands.slate_quality import slate_quality
 from benchmarks.commands.slate_rules import slate_rules
 from benchmarks.commands.slates import slates
 from benchmarks.commands.soak import soak
@@ -40,6 +41,7 @@ COMMANDS = (
         failures,
         live_quality,
         goals,
+        slate_quality,
         why,
         gate,
         experiments,

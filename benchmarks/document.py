@@ -16,8 +16,8 @@ RESULTS_FOLDER = "benchmarks"
 PLOTS_FOLDER = "performance"
 WIDTH = 120
 ORDER = (
-    *("serving", "stream", "slates", "slate_rules", "soak", "soak_operations", "request_log"),
-    *("signals", "faults", "failures"),
+    *("serving", "stream", "slates", "slate_rules", "slate_quality", "soak", "soak_operations"),
+    *("request_log", "signals", "faults", "failures"),
     *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "ope", "send_gate"),
 )
 INTRODUCTION = """# Speed

@@ -68,15 +68,18 @@ class CapRule(Section, frozen=True):
 
 
 class FloorRule(FilterRule, frozen=True):
-    """At least `least` items for which `column` `op` `value` holds, as far as there are so many candidates.
+    """At least so many items for which `column` `op` `value` holds: in each slate, or a share over all slates.
 
     Attributes:
-        least: how many.
+        least: how many a slate shows, as far as it has so many candidates.
+        share: of the places of all slates, on average: what is added to the utility of the items is learnt at the
+            export, on users that it is not measured on. One of the two is given.
         top: among the first so many places; 0: in the whole slate.
         until: see `BoostRule`.
     """
 
-    least: Count
+    least: Count | None = None
+    share: PositiveShare | None = None
     top: NonNegative = 0
     until: Any = None
 
@@ -91,7 +94,7 @@ class CalibrateRule(Section, frozen=True):
     """
 
     column: str
-    strength: Fraction = 0.3
+    strength: Fraction = 0.05
 
 
 class OrderConfig(Section, frozen=True):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_conditions import value_problems
-from ensemble.config_order import CapRule, FloorRule, OrderConfig, end_of
+from ensemble.config_floors import floor_problems
+from ensemble.config_order import OrderConfig, end_of
 from ensemble.export.formula import names_in, parse_formula
 from runtime.spec import ASKED_OF_DRAW, DRAWN
 from workflows.core.errors import ConfigError
@@ -39,7 +40,7 @@ def slate_problems(config: Config) -> Iterator[str]:
     for name in sorted(name for name, count in Counter(chain.order.alike).items() if count > 1):
         yield f"chain.order.alike names {name!r} more than once; name each column once"
     yield from _utility(config)
-    for rule in (_ends, _boosts, _pins, _places, _floors):
+    for rule in (_ends, _boosts, _pins, _places, floor_problems):
         yield from rule(chain)
 
 
@@ -128,40 +129,3 @@ def _places(chain: ChainConfig) -> Iterator[str]:
     for key, place in named:
         if place > chain.max_slate_size:
             yield f"{key} = {place} is more than chain.max_slate_size = {chain.max_slate_size}"
-
-
-def _floors(chain: ChainConfig) -> Iterator[str]:
-    for number, floor in enumerate(chain.floors):
-        places = floor.top or chain.slate_size
-        if floor.least > places:
-            where = f"top = {floor.top}" if floor.top else f"chain.slate_size = {places}"
-            yield f"chain.floors[{number}].least = {floor.least} is more than {where} has places"
-        for other, cap in enumerate(chain.caps):
-            if (most := _most(cap, floor)) is not None and most < floor.least:
-                yield (
-                    f"chain.floors[{number}] wants at least {floor.least} items with {floor.column} {floor.op} "
-                    f"{floor.value!r}, of which chain.caps[{other}] lets {most} be shown; change one of the two"
-                )
-    yield from _together(chain)
-
-
-def _most(cap: CapRule, floor: FloorRule) -> int | None:
-    """How many items of a floor a cap lets its places show; None where it says nothing of them."""
-    if cap.column != floor.column or floor.op not in ("==", "in") or (cap.top and not 0 < floor.top <= cap.top):
-        return None
-    return cap.most * (len(set(map(str, floor.value))) if isinstance(floor.value, list) else 1)
-
-
-def _together(chain: ChainConfig) -> Iterator[str]:
-    """Floors on different values of one column that want more places than there are."""
-    equal = [(n, floor) for n, floor in enumerate(chain.floors) if floor.op == "=="]
-    for column in dict.fromkeys(floor.column for _, floor in equal):
-        for end in sorted({floor.top or chain.slate_size for _, floor in equal}):
-            largest: dict[str, tuple[int, int]] = {}
-            for number, floor in equal:
-                if floor.column == column and (floor.top or chain.slate_size) <= end:
-                    largest[str(floor.value)] = max(largest.get(str(floor.value), (0, 0)), (floor.least, number))
-            wanted = sum(least for least, _ in largest.values())
-            if len(largest) > 1 and wanted > end and all(least <= end for least, _ in largest.values()):
-                numbers = ", ".join(f"chain.floors[{number}]" for _, number in largest.values())
-                yield f"{numbers} want {wanted} items with different {column} among {end} places; ask for fewer"

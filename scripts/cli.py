@@ -18,6 +18,7 @@ from scripts.examples import EXIT_CODES_LINE, epilog_of, panel_of, place_of
 from scripts.experiment import experiment
 from scripts.export import export
 from scripts.export_send_gate import export_send_gate
+from scripts.exposure import exposure
 from scripts.feedback import feedback
 from scripts.fit_neighbours import fit_neighbours
 from scripts.fit_sources import fit_sources
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(init, run, prepare, train_retrieval, fit_neighbours, fit_sources, build_index),
-    *(train_ranking, evaluate, export),
+    *(train_ranking, evaluate, export, exposure),
     *(search, serve, reload, recommend, rollback, gate, shadow, retrain, replay, why, console, block, unblock),
     *(monitor, monitor_files, timeline, feedback, evaluate_policy),
     *(simulate, train_send_gate, export_send_gate, notify, tables, doctor, demo),

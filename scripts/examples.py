@@ -37,6 +37,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "train-ranking": f"train-ranking {STAGE}",
         "evaluate": f"evaluate {STAGE} --baselines",
         "export": f"export {STAGE} --publish triton_repo",
+        "exposure": f"exposure {STAGE} --column brand",
         "search": f"search {STAGE} --param 'retrieval.temperature=loguniform(0.05, 0.5)' --trials 20",
         "tables": "tables runs/demo runs/shop --column recall@10",
     },
@@ -59,6 +60,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "slates build": "slates build runs/demo --cache lmdb:slates",
         "slates refresh": "slates refresh runs/demo --cache lmdb:slates --follow",
         "slates status": "slates status --cache lmdb:slates",
+        "slates allot": "slates allot runs/shop --units units.csv --out slates.parquet",
     },
     "Watch": {
         "console": "console runs/demo",

@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Needs] = {
     "build-index": Needs("export", ("tables", "runtime")),
     "evaluate": Needs("evaluate", ("tables", "measuring", "runtime")),
     "export": Needs("export", ("tables", "runtime")),
+    "exposure": Needs("export", ("tables", "runtime")),
     "serve": Needs("serve", ("runtime", "client")),
     "recommend": Needs("serve", ("client",)),
     "why": Needs("export", ("tables", "runtime")),
@@ -119,6 +120,7 @@ COMMANDS: Mapping[str, Needs] = {
     "notify": Needs("evaluate", ("tables",)),
     "slates build": Needs("export,serve", ("client", "live", "tables")),
     "slates refresh": Needs("export,serve", ("client", "live", "tables")),
+    "slates allot": Needs("export", ("tables", "runtime")),
     "slates status": Needs("serve", ("client", "live")),
 }
 

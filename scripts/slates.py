@@ -12,7 +12,7 @@ import typer
 from scripts.common import JsonOption, one_sentence_errors
 from scripts.recommend import pair
 
-__all__ = ["slates", "slates_build", "slates_refresh", "slates_status"]
+__all__ = ["slates", "slates_allot", "slates_build", "slates_refresh", "slates_status"]
 
 slates = typer.Typer(name="slates", help="Slates in a cache that web servers read.", no_args_is_help=True)
 
@@ -95,6 +95,32 @@ def slates_status(
     from ensemble.slates.status import print_status
 
     print_status(cache, events, as_json=json)
+
+
+@slates.command("allot")
+@one_sentence_errors
+def slates_allot(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory with an export of the layout fused.")],
+    units: Annotated[
+        Path, typer.Option("--units", help="CSV or Parquet: item_id, units, and the warehouse where there are several.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file that is written: user_id, rank, item_id, score.")],
+    warehouse: Annotated[
+        str, typer.Option("--warehouse", metavar="COLUMN", help="Of the users and of --units: who delivers to whom.")
+    ] = "",
+    shows_per_unit: Annotated[
+        float, typer.Option("--shows-per-unit", min=1e-6, help="Slates that may show one unit: few who see it buy.")
+    ] = 1.0,
+) -> None:
+    """Write slates of all users that show no item more often than there are units of it.
+
+    Each limited item gets a price, so that it goes to users for whom it is worth most beside what else they could be
+    shown; users then take turns, and what is gone is shown to nobody more.
+    """
+    from ensemble.slates.allotted import allot
+    from workflows.core.run import Run
+
+    allot(Run(run), units, out, warehouse=warehouse, shows_per_unit=shows_per_unit)
 
 
 if __name__ == "__main__":

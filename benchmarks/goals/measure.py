@@ -24,7 +24,7 @@ from models.metrics.classification import auc
 from models.ranking.scores import ranking_scores, task_scores
 from workflows.core.run import Run
 
-__all__ = ["measure_goals"]
+__all__ = ["measure_goals", "warm_queries"]
 
 Train = Callable[[Run, Config], None]
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ def measure_goals(out: Path, config: Config, config_name: str, num_queries: int,
     _share_stages(several, single)
     train(single, alone)
     setting = open_setting(several, config)
-    queries = _warm(random_instants(several, setting, config, num_queries), setting)
+    queries = warm_queries(random_instants(several, setting, config, num_queries), setting)
     found = {
         BY_UTILITY: _slates(several, config, setting, queries),
         BY_CLICK: _slates(several, clicks, setting, queries),
@@ -129,7 +129,7 @@ def _share_stages(done: Run, other: Run) -> None:
             shutil.copytree(done.folder(stage), other.folder(stage))
 
 
-def _warm(queries: Queries, setting: Setting) -> Queries:
+def warm_queries(queries: Queries, setting: Setting) -> Queries:
     """The users who had seen something before the test split."""
     kept = np.flatnonzero([len(setting.state.seen(int(row))) > 0 for row in queries.user_rows])
     context = {name: values.take(kept) for name, values in queries.context.items()}

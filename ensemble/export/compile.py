@@ -21,6 +21,7 @@ from ensemble.export.files import place
 from ensemble.export.graph import plan_of
 from ensemble.export.own_modules import own_modules
 from ensemble.export.sample import sample_of
+from ensemble.export.share_floors import NUM_LEARNERS, priced, without_shares
 from ensemble.export.slate_files import codes_of, slate_files
 from ensemble.export.slate_rules import check_slates, diversity_of, order_spec
 from ensemble.export.strength import Chosen, chosen_strength, cosine_of_pairs, same_of_pairs
@@ -84,6 +85,8 @@ def compile_chain(
         read_manifest(run.folder(stage))
     if config.chain.order.diversity != "none" and config.chain.order.strength == "auto":
         config = _with_strength(run, config, folder)
+    if any(floor.share is not None for floor in config.chain.floors):
+        config = _with_prices(run, config, folder)
     features = load_features(run)
     spec = _spec(run, config, features, state, replayed=replayed)
     spec.save(folder)
@@ -107,8 +110,8 @@ def _with_strength(run: Run, config: Config, folder: Path) -> Config:
     plain = msgspec.structs.replace(order, diversity="none", explore="none")
     with tempfile.TemporaryDirectory(prefix=".strength-", dir=folder.parent) as scratch:
         chain = Path(scratch) / "chain"
-        compile_chain(run, _ordered(config, plain), chain, "eval")
-        sample = sample_of(chain, "chain.order.strength = 'auto'")
+        compile_chain(run, _ordered(without_shares(config), plain), chain, "eval")
+        sample = sample_of(run, chain, "chain.order.strength = 'auto'")
         vectors = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
         files = {VECTORS_FILE: vectors, **{name: make() for name, make in slate_files(run, config).items()}}
         found = chosen_strength(sample, files, partial(diversity_of, order), order.max_utility_loss)
@@ -117,6 +120,15 @@ def _with_strength(run: Run, config: Config, folder: Path) -> Config:
         f"less; of two items of a slate, {_likeness(run, order, vectors, found)}"
     )
     return _ordered(config, msgspec.structs.replace(order, strength=found.strength))
+
+
+def _with_prices(run: Run, config: Config, folder: Path) -> Config:
+    """The config with a boost in the place of each floor that is a share over all slates."""
+    plain = msgspec.structs.replace(config.chain.order, explore="none")
+    with tempfile.TemporaryDirectory(prefix=".prices-", dir=folder.parent) as scratch:
+        chain = Path(scratch) / "chain"
+        compile_chain(run, _ordered(without_shares(config), plain), chain, "eval")
+        return priced(run, config, sample_of(run, chain, "chain.floors.share", NUM_LEARNERS))
 
 
 def _likeness(run: Run, order: OrderConfig, vectors: NDArray[np.float32], found: Chosen) -> str:

@@ -80,7 +80,7 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
                 f"chain.pins show {most} items of one {chain.caps[number].column}, of which chain.caps[{number}] "
                 f"allows {cap.most}; drop a pin, or raise the cap"
             )
-    for floor, (number, _) in zip(spec.floors, _lasting(chain.floors), strict=False):
+    for floor, (number, _) in zip(spec.floors, _least_floors(chain), strict=False):
         kind, places = files[floor.file](), floor.top or chain.slate_size
         if (count := int((kind & eligible).sum())) < floor.least:
             raise ConfigError(
@@ -96,11 +96,11 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
 
 
 def _slate_spec(run: Run, chain: ChainConfig) -> SlateSpec | None:
-    caps, floors = _lasting(chain.caps), _lasting(chain.floors)
+    caps, floors = _lasting(chain.caps), _least_floors(chain)
     spec = SlateSpec(
         boosts=tuple(Boost(boosts_file(end), end) for end in _ends_of_boosts(chain)),
         caps=tuple(Cap(CAP_FILE.format(n), cap.most, cap.top, end_of(cap.until)) for n, cap in caps),
-        floors=tuple(Floor(FLOOR_FILE.format(n), f.least, f.top, end_of(f.until)) for n, f in floors),
+        floors=tuple(Floor(FLOOR_FILE.format(n), f.least or 0, f.top, end_of(f.until)) for n, f in floors),
         pins=_pins(run, chain),
         diversity=_diversity(chain.order),
         calibration=_calibration(chain.order),
@@ -112,6 +112,11 @@ def _lasting(rules: Sequence[Rule]) -> list[tuple[int, Rule]]:
     """The rules that have not ended, each with its number in the config."""
     ends = [end_of(rule.until) for rule in rules]
     return [(number, rule) for number, rule in enumerate(rules) if not ends[number] or ends[number] > now_ns()]
+
+
+def _least_floors(chain: ChainConfig) -> list[tuple[int, FloorRule]]:
+    """The floors of each slate that have not ended; those that are shares over all slates are boosts by now."""
+    return [(number, floor) for number, floor in _lasting(chain.floors) if floor.least is not None]
 
 
 def _ends_of_boosts(chain: ChainConfig) -> list[int]:

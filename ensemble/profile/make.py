@@ -24,7 +24,15 @@ from workflows.core import console
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
 
-__all__ = ["HISTORY_LENGTH", "NUM_DIRECTIONS", "NUM_QUERIES", "make_profile", "newest_event", "write_profile"]
+__all__ = [
+    "HISTORY_LENGTH",
+    "NUM_DIRECTIONS",
+    "NUM_QUERIES",
+    "held_out_events",
+    "make_profile",
+    "newest_event",
+    "write_profile",
+]
 
 # Events whose contexts are counted; users asked for slates as known ones, and on each other path.
 MOST_EVENTS, NUM_QUERIES, NUM_OF_PATH = 200_000, 1_000, 200
@@ -60,7 +68,7 @@ def make_profile(run: Run, folder: Path) -> Profile:
     """
     chain = open_chain(folder)
     spec = chain.spec
-    split, events = _events(run, [column.name for column in spec.context_columns])
+    split, events = held_out_events(run, [column.name for column in spec.context_columns])
     state = load_state(run, "serve")
     queries = _queries(spec, events, state)
     known = ask(chain, queries)
@@ -84,7 +92,7 @@ def make_profile(run: Run, folder: Path) -> Profile:
     )
 
 
-def _events(run: Run, columns: list[str]) -> tuple[str, pa.Table]:
+def held_out_events(run: Run, columns: list[str]) -> tuple[str, pa.Table]:
     """At most MOST_EVENTS events, evenly spaced over the first split of valid and train that has any."""
     for split in ("valid", "train"):
         paths = sorted((run.folder("data") / split).glob("*.parquet"))

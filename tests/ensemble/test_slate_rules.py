@@ -50,6 +50,10 @@ def ask(chain: Chain, row: int, **more: Any) -> dict[str, np.ndarray]:
     return chain.recommend({"user_id": np.array([[user_id(row, False)]]), **more})
 
 
+# The context of the only event of the run, in which an export asks for the slates that it chooses by.
+EVENT = {"device": np.array([[b"phone"]], object), "hour": np.array([[3]]), "temperature": np.array([[20.0]])}
+
+
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: Any) -> dict[str, list]:
     run, _ = make_run(tmp_path_factory.mktemp("items") / "run")
@@ -265,7 +269,7 @@ def test_a_strength_is_as_large_as_what_it_may_cost(tmp_path, diversity, capsys)
         each_config = msgspec.structs.replace(config, chain=ChainConfig(**SIZES, caps=RULES["caps"], order=own))
         compile_chain(run, each_config, tmp_path / f"chain{each}", "eval")
         chain = Chain.load(tmp_path / f"chain{each}")
-        slates = [ask(chain, row)["score"][0] for row in range(60)]
+        slates = [ask(chain, row, **EVENT)["score"][0] for row in range(60)]
         worth[each] = sum(float(score) / math.log2(place + 2) for slate in slates for place, score in enumerate(slate))
     assert 1 - worth[strength] / worth[None] <= 0.1 < 1 - worth[strength + 0.05] / worth[None]
 
@@ -324,6 +328,11 @@ def test_the_check_before_an_export_knows_the_rules(tmp_path):
             {"order": OrderConfig(calibrate=CalibrateRule(column="brand"))},
             r"chain\.order\.calibrate\.column = 'brand' is no column of the items",
         ),
+        (
+            {"floors": [FloorRule(column="price", op="<", value=-100.0, share=0.1)]},
+            r"chain\.floors\[0\]\.share = 0\.1, and of the places of slates at most 0 can show items of its kind",
+        ),
+        ({"floors": [FloorRule(column="brand", op="==", value=1, share=0.1)]}, r"floors\[0\]\.column = 'brand' is no"),
         ({"caps": [CapRule(column="brand", most=1)]}, r"chain\.caps\[0\]\.column = 'brand' is no column of the items"),
         (
             {"boosts": [BoostRule(column="price", op="<", value="cheap", add=1.0)]},
@@ -363,6 +372,23 @@ max_slate_size = 20
         ),
         ("boosts = [{column = 'price', op = '<', value = 3, times = -2}]", r"chain\.boosts.*times"),
         ("boosts = [{column = 'price', op = 'in', value = 3, times = 2}]", r"chain\.boosts\[0\]\.value must be a list"),
+        (
+            "floors = [{column = 'price', op = '<', value = 3}]",
+            r"chain\.floors\[0\] needs one of least and share, got none",
+        ),
+        (
+            "floors = [{column = 'price', op = '<', value = 3, least = 1, share = 0.1}]",
+            r"floors\[0\] needs one of least and share, got both",
+        ),
+        (
+            "floors = [{column = 'brand', op = '==', value = 'a', share = 0.6}]\ncaps = [{column = 'brand', most = 2}]",
+            r"floors\[0\] wants at least 3 items of 5 with brand == 'a', of which chain\.caps\[0\] lets 2 be shown",
+        ),
+        (
+            "floors = [{column = 'brand', op = '==', value = 'a', share = 0.6}, "
+            "{column = 'brand', op = '==', value = 'b', share = 0.5}]",
+            r"chain\.floors\[0\], chain\.floors\[1\] want 1\.1 of the places for different brand, and there is 1",
+        ),
         (
             "pins = [{item = 1, slot = 2}, {item = 2, slot = 2}]",
             r"pins\[0\] and .*pins\[1\] have the same slot, 2",

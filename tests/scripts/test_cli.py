@@ -29,7 +29,7 @@ def test_every_command_of_the_readme_exists() -> None:
     stages = "prepare train-retrieval fit-neighbours fit-sources build-index train-ranking evaluate export"
     served = (
         "serve recommend reload rollback gate shadow retrain replay why console block unblock monitor "
-        "monitor-files timeline feedback evaluate-policy"
+        "monitor-files timeline feedback evaluate-policy exposure"
     )
     wanted = f"init run {stages} search {served} simulate train-send-gate export-send-gate notify tables doctor demo"
     assert sorted(COMMANDS) == sorted(wanted.split())

@@ -58,6 +58,7 @@ ARGUMENTS |= {f"slates {name}": ["RUN", "--cache", "lmdb:cache"] for name in ("b
 ARGUMENTS |= {"log collect": ["RUN", "--out", "RUN"], "log forget": ["RUN", "--user-id", "7"]}
 ARGUMENTS["log import"] = ["RUN", "--out", "RUN"]
 ARGUMENTS["simulate"] = []
+ARGUMENTS["exposure"] = [*STAGE, "--column", "brand"]
 ARGUMENTS["init"] = ["log.csv"]
 ARGUMENTS["train-send-gate"] = ["log", "--out", "gate"]
 ARGUMENTS["export-send-gate"] = ["gate", "--publish", "RUN"]
@@ -71,6 +72,7 @@ ARGUMENTS |= {"experiment check": ["--config", "RUN"], "experiment start": ["e",
 ARGUMENTS |= {f"experiment {name}": ["e", "--log", "RUN", "--repo", "RUN"] for name in ("status", "advance", "watch")}
 ARGUMENTS["experiment stop"] = ["e", "--repo", "RUN"]
 ARGUMENTS["slates status"] = ["--cache", "lmdb:cache"]
+ARGUMENTS["slates allot"] = ["RUN", "--units", "units.csv", "--out", "slates.parquet"]
 
 
 def bare(folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:

@@ -84,6 +84,13 @@ def rules(config: Config, folder: Path) -> Any:
     return spec, arrays
 
 
+def price(config: Config, folder: Path) -> Any:
+    """What a floor that is a share over all slates becomes."""
+    chain(config, folder)
+    return np.load(folder / "chain/order/boosts_0.npy").tolist()
+
+
+SHARE = "chain.floors=[{{column='price', op='<', value=-0.5, share={}}}]"
 RULE = (rule(),)
 SMALL = tuple(f"chain.{each}" for each in ("num_candidates=30", "slate_size=5", "max_slate_size=20"))
 SMALL = (*SMALL, "evaluate.cutoffs=[5, 10]")
@@ -155,6 +162,7 @@ CHAIN = [
             *((kind, "until", "2999-12-24") for kind in WRITTEN),
         )
     ),
+    Case(SHARE.format(0.6), price, (*SMALL, SHARE.format(0.4)), of="chain.floors[N].share"),
     Case(listed("boosts", times="", add="1.0"), rules, (listed("boosts"),), of="chain.boosts[N].add"),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
