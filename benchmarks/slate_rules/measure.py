@@ -24,7 +24,7 @@ from runtime.ranker.blas import one_thread
 from runtime.request import join
 from runtime.rerank import SlateRuler
 from runtime.slate_spec import VECTORS_FILE, SlateSpec
-from runtime.spec import POPULARITY, ChainSpec
+from runtime.spec import POPULARITY, ChainSpec, encoded
 from runtime.step import load_array
 from runtime.steps.order import Order, utilities_of
 from runtime.stream.live import without_live_state
@@ -40,7 +40,8 @@ TARGET_US, TARGET_GROWTH = 500.0, 0.10
 BUSY = "More programs than cores ran on the machine, which makes every figure larger: compare them with each other."
 SUMMARY = """Slates of {size} places of the candidates of users of an exported run, {num_candidates} a user, with the
 logits of its ranker. The rules are as an operator may set them: two pins, at most two items of one of twenty brands
-among ten places, a new item among five and two of the own brand, diversity at strength 1/3. *A slate*: the rules alone,
+among ten places, a new item among five and two of the own brand, diversity at strength 1/3 by the vectors of the item
+tower or by two columns of twenty values, brands in the shares of the user's history. *A slate*: the rules alone,
 ordered or drawn by softmax, one user at a time and in batches; the time of a core, the median of the quickest round.
 *The whole chain*: one user a request, by the clock, chains with and without rules in turn, in one process and through a
 Triton each (layout fused, gRPC)."""
@@ -60,11 +61,13 @@ class World(NamedTuple):
     Attributes:
         rows: candidates int32 [U, C].
         utilities: float32 [U, C].
+        history: int32 [U, L], codes of items that the users took.
         files: arrays of the items, by file.
     """
 
     rows: NDArray[np.int32]
     utilities: NDArray[np.float32]
+    history: NDArray[np.int32]
     files: Mapping[str, NDArray]
 
 
@@ -106,38 +109,39 @@ def _candidates(folder: Path, spec: ChainSpec, values: Mapping[str, NDArray], nu
     chain = Chain(folder, spec)
     order, reads = chain.nodes[-1].step, chain.plan.nodes[-1].reads
     assert isinstance(order, Order)
-    found: list[tuple[NDArray, NDArray]] = []
+    found: list[tuple[NDArray, NDArray, NDArray]] = []
     for request in requests(folder, num_users):
         arrays: dict[str, NDArray] = {}
         chain.nodes[0].encode(arrays, join([chain.request_step.parse(request)]))
         for node in chain.nodes[1:-1]:
             node.run(arrays)
         rows, scores, path = (arrays[reads[name]] for name in ("candidates", order.key(spec), "path_code"))
-        found.append((rows, utilities_of(rows, scores, path == POPULARITY)))
-    rows, utilities = (np.concatenate(part) for part in zip(*found, strict=True))
+        history = arrays[encoded(spec.history_feature)]
+        found.append((rows, utilities_of(rows, scores, path == POPULARITY), history))
+    rows, utilities, history = (np.concatenate(part) for part in zip(*found, strict=True))
     if rows.shape[1] <= SIZE:
         raise ArtefactError(f"the chain has {rows.shape[1]} candidates, and slates of {SIZE} places need more of them")
-    return World(rows, utilities, {**values, VECTORS_FILE: load_array(folder / VECTORS_FILE)})
+    return World(rows, utilities, history, {**values, VECTORS_FILE: load_array(folder / VECTORS_FILE)})
 
 
 def costs_of(spec: SlateSpec, world: World, batch: int, rounds: int) -> list[float]:
     """Microseconds of a core a user: ordered alone and in a batch, drawn alone and in a batch."""
     ruler = SlateRuler(spec, world.files)
 
-    def order(rows: NDArray, utilities: NDArray) -> None:
+    def order(rows: NDArray, utilities: NDArray, history: NDArray) -> None:
         values = ruler.boosted(utilities, rows)
         if spec.is_stepwise:
-            ruler.ordered(values, rows, np.full(len(rows), SIZE))
+            ruler.ordered(values, rows, np.full(len(rows), SIZE), history)
 
-    def draw(rows: NDArray, utilities: NDArray) -> None:
+    def draw(rows: NDArray, utilities: NDArray, history: NDArray) -> None:
         values = ruler.boosted(utilities, rows)
-        rules = ruler.rules(rows, np.full(len(rows), SIZE)) if spec.is_stepwise else None
+        rules = ruler.rules(rows, np.full(len(rows), SIZE), history) if spec.is_stepwise else None
         sample(values, SIZE, TEMPERATURE, np.arange(len(rows)), rows, rules)
 
     return [_cost(make, world, size, rounds) for make in (order, draw) for size in (1, batch)]
 
 
-def _cost(make: Callable[[NDArray, NDArray], None], world: World, size: int, rounds: int) -> float:
+def _cost(make: Callable[[NDArray, NDArray, NDArray], None], world: World, size: int, rounds: int) -> float:
     """The median of the quickest round: what else the machine runs takes caches and clock of this core, too."""
     medians = []
     for _ in range(rounds):
@@ -145,7 +149,7 @@ def _cost(make: Callable[[NDArray, NDArray], None], world: World, size: int, rou
         for start in range(0, len(world.rows) - size + 1, size):
             part = slice(start, start + size)
             before = time.thread_time()
-            make(world.rows[part], world.utilities[part])
+            make(world.rows[part], world.utilities[part], world.history[part])
             took.append((time.thread_time() - before) / size)
         medians.append(float(np.median(took)))
     return min(medians) * 1e6

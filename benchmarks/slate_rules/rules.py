@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.slate_spec import Boost, Cap, Diversity, Floor, Pin, SlateSpec
+from runtime.encoders import FIRST
+from runtime.slate_spec import Boost, Calibration, Cap, Diversity, Floor, Pin, SlateSpec
 
 __all__ = ["EVERYTHING", "rules_of", "write_values"]
 
 NUM_BRANDS, SHARE_NEW, SHARE_OWN = 20, 0.05, 0.1
-BRAND, NEW, OWN, BOOSTS = (f"order/{name}.npy" for name in ("brand", "new", "own", "boosts"))
+BRAND, NEW, OWN, BOOSTS, ALIKE, TAKEN = (
+    f"order/{name}.npy" for name in ("brand", "new", "own", "boosts", "alike", "taken")
+)
 EVERYTHING = "all of them, with mmr"
 
 
@@ -30,15 +33,21 @@ def rules_of(pinned: NDArray) -> dict[str, SlateSpec]:
         "two floors": SlateSpec(floors=floors),
         "mmr": SlateSpec(diversity=mmr),
         "dpp": SlateSpec(diversity=dpp),
+        "dpp, by two columns": SlateSpec(diversity=Diversity("dpp", 0.5, ALIKE)),
+        "calibrated": SlateSpec(calibration=Calibration(0.05, BRAND, TAKEN)),
         EVERYTHING: SlateSpec(boosts, caps, floors, pins, mmr),
     }
 
 
 def write_values(folder: Path, num_items: int) -> Mapping[str, NDArray]:
-    """Brands, new and own items and boosts, by file of a chain."""
+    """Brands, new and own items, boosts and what is read of histories, by file of a chain."""
     random = np.random.default_rng(3)
+    brands = random.integers(-1, NUM_BRANDS, num_items).astype(np.int32)
     values = {
-        BRAND: random.integers(-1, NUM_BRANDS, num_items).astype(np.int32),
+        BRAND: brands,
+        ALIKE: np.stack([brands, brands[::-1]], axis=1),
+        # An item of each code, as far as there are codes.
+        TAKEN: np.concatenate([np.full(FIRST, -1, np.int32), brands]),
         NEW: random.random(num_items) < SHARE_NEW,
         OWN: random.random(num_items) < SHARE_OWN,
         BOOSTS: np.where(random.random(num_items) < SHARE_OWN, 0.4, 0.0).astype(np.float32),

@@ -15,7 +15,7 @@ def test_each_rule_is_measured_on_slates_that_keep_it(tmp_path):
     vectors = random.normal(size=(600, 8)).astype(np.float32)
     files = {**write_values(tmp_path, 600), VECTORS_FILE: vectors}
     rows = np.stack([random.permutation(600)[:60] for _ in range(4)]).astype(np.int32)
-    world = World(rows, random.normal(size=rows.shape).astype(np.float32), files)
+    world = World(rows, random.normal(size=rows.shape).astype(np.float32), random.integers(0, 600, (4, 9)), files)
     rules = rules_of(rows[0, :2])
     for spec in rules.values():
         assert min(costs_of(spec, world, 2, 1)) > 0
