@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.slate_spec import Calibration
 
-__all__ = ["ALPHA", "Calibrated", "calibrated_of"]
+__all__ = ["Calibrated", "calibrated_of", "divergence"]
 
 ALPHA = 0.01
 # Padding, null and what is out of vocabulary have codes of items below any of a known item.
@@ -78,3 +78,18 @@ class Calibrated:
         share = self._shares[code]
         before = (1 - ALPHA) * self._shown[code] / self._wanted + ALPHA * share
         return -self._scale * share * log(1 + (1 - ALPHA) / self._wanted / before)
+
+
+def divergence(had: NDArray, shown: NDArray) -> float:
+    """KL(p | q) of the values of a history from those of a slate; NaN where there is no value or no slate.
+
+    Args:
+        had: codes of the history; -1: no value.
+        shown: those of the slate.
+    """
+    values, counts = np.unique(had[had >= 0], return_counts=True)
+    if not len(values) or not len(shown):
+        return float("nan")
+    shares = counts / counts.sum()
+    of_slate = (shown == values[:, None]).mean(axis=1)
+    return float((shares * np.log(shares / ((1 - ALPHA) * of_slate + ALPHA * shares))).sum())

@@ -13,11 +13,11 @@ from ensemble.evaluation.truth import TRUTH_FILE, true_probability
 from ensemble.export.slate_files import codes_of
 from ensemble.export.strength import cosine_of_pairs, same_of_pairs
 from models.dataset.features import load_state
-from runtime.calibration import ALPHA
+from runtime.calibration import divergence
 from workflows.core.run import Run
 from workflows.shop.truth import Truth
 
-__all__ = ["Judge", "Judged", "divergence"]
+__all__ = ["Judge", "Judged"]
 
 Floats = NDArray[np.float64]
 BLOCK = 128
@@ -81,18 +81,3 @@ class Judge:
     def _values(self, *rows: NDArray) -> list[NDArray]:
         """Codes of the items of a history and of a slate."""
         return [self._codes[some[some >= 0]] for some in rows]
-
-
-def divergence(had: NDArray, shown: NDArray) -> float:
-    """KL(p | q) of the values of a history from those of a slate; NaN where there is no value or no slate.
-
-    Args:
-        had: codes of the history; -1: no value.
-        shown: those of the slate.
-    """
-    values, counts = np.unique(had[had >= 0], return_counts=True)
-    if not len(values) or not len(shown):
-        return float("nan")
-    shares = counts / counts.sum()
-    of_slate = (shown == values[:, None]).mean(axis=1)
-    return float((shares * np.log(shares / ((1 - ALPHA) * of_slate + ALPHA * shares))).sum())

@@ -19,6 +19,7 @@ from ensemble.evaluation.off_policy import measure_off_policy
 from ensemble.evaluation.random_display import measure_random_display
 from ensemble.evaluation.report import print_summary, write_report
 from ensemble.evaluation.setting import Setting, open_setting
+from ensemble.evaluation.slate_notes import slate_notes
 from ensemble.evaluation.slices import measure_slices
 from ensemble.evaluation.sources import ask_all
 from ensemble.evaluation.tables import INFORMED
@@ -133,6 +134,7 @@ def measure(run: Run, config: Config, setting: Setting, answers: dict[str, Slate
         )
     columns = {s: measure_source(answer, queries, setting.state, cutoffs) for s, answer in answers.items()}
     notes = _add_share_of_best(run, config, setting, answers, columns, cutoffs)
+    notes += slate_notes(run, config, queries, setting.state, answers["chain"].rows)
     by_chance = _random_display(config, setting, answers, cutoffs, resamples)
     return metrics | {
         **({"random_display": by_chance} if by_chance else {}),

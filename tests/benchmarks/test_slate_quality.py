@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.slate_quality.judged import Judged, divergence
+from benchmarks.slate_quality.judged import Judged
 from benchmarks.slate_quality.measure import tables_of
 from ensemble.export.strength import cosine_of_pairs, same_of_pairs
 from models.metrics.bootstrap import Resamples
+from runtime.calibration import divergence
 
 
 def test_a_divergence_is_the_sum_over_the_values_of_the_history():

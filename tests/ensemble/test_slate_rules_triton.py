@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ensemble.config import ChainConfig
-from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule
+from ensemble.config_order import BoostRule, CalibrateRule, CapRule, FloorRule, OrderConfig, PinRule
 from ensemble.export.compile import compile_chain
 from ensemble.export.stage import export
 from ensemble.serving.repository import find_repository
@@ -30,8 +30,18 @@ def exported(tmp_path_factory):
         boosts=[BoostRule(column="price", op="<", value=0.0, times=3.0)],
         pins=[PinRule(item=item_id(40, False), slot=2)],
         caps=[CapRule(column="category", most=1)],
-        floors=[FloorRule(column="price", op="<", value=-1.0, least=1, top=3)],
-        order=OrderConfig(diversity="mmr", strength=0.4, explore="softmax", share=0.5),
+        floors=[
+            FloorRule(column="price", op="<", value=-1.0, least=1, top=3),
+            FloorRule(column="price", op=">", value=0.5, share=0.2),
+        ],
+        order=OrderConfig(
+            diversity="dpp",
+            strength=0.4,
+            alike=("category", "in_stock"),
+            calibrate=CalibrateRule(column="category", strength=0.2),
+            explore="softmax",
+            share=0.5,
+        ),
     )
     config = msgspec.structs.replace(config, chain=chain)
     export(run, config)
