@@ -30,12 +30,17 @@ STOP = "# Ctrl-C"
 class Reader:
     """Follows pages one after the other, with a server for those that start one.
 
+    Args:
+        apart: whether each command is a process of its own, as in a shell; what opens the state of live events has to
+            be. In this process a command is some seconds faster.
+
     Attributes:
         names: what the Python blocks have made, which share it.
         said: what the commands printed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart: bool = False) -> None:
+        self._apart = apart
         self.names: dict[str, Any] = {}
         self.said = ""
         self._server: subprocess.Popen[str] | None = None
@@ -101,9 +106,9 @@ class Reader:
         if self._server is not None and "--url" not in words and _asks_a_server(words):
             words = [*words, "--url", self._addresses["localhost:8001"]]
         wanted = STATUS.search(line)
-        done = CliRunner().invoke(app, words)
-        self.said += done.output
-        assert done.exit_code == (int(wanted[1]) if wanted else 0), (line, done.output, done.exception)
+        status, output = _in_a_process(words) if self._apart else _here(words)
+        self.said += output
+        assert status == (int(wanted[1]) if wanted else 0), (line, output)
 
     def _serve(self, words: list[str]) -> None:
         self.stop()
@@ -112,7 +117,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+            env=_environment(),
         )
         urls = ready_urls(self._server)
         places = [url.partition("://")[2].removesuffix("/metrics") for url in urls]
@@ -126,9 +131,9 @@ class Reader:
 
 
 @contextmanager
-def reading() -> Iterator[Reader]:
+def reading(apart: bool = False) -> Iterator[Reader]:
     """A reader of some pages; what was started is stopped at the end."""
-    reader = Reader()
+    reader = Reader(apart)
     try:
         yield reader
     finally:
@@ -144,6 +149,24 @@ def follow(text: str) -> tuple[dict[str, Any], str]:
     with reading() as reader:
         said = reader.follow(text)
         return reader.names, said
+
+
+def _here(words: list[str]) -> tuple[int, str]:
+    """Status and output of a command."""
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.output if done.exception is None else f"{done.output}{done.exception!r}"
+
+
+def _in_a_process(words: list[str]) -> tuple[int, str]:
+    command = [sys.executable, "-c", "from scripts.cli import main; main()", *words]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(), check=False
+    )
+    return done.returncode, done.stdout
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "300", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
 
 
 def _asks_a_server(words: list[str]) -> bool:

@@ -90,13 +90,19 @@ def _same_tables(candidate: Candidate, served: ServedVersion) -> Run | None:
         return None
     other = Run(served.run)
     try:
-        same = read_manifest(other.folder("data")).content == read_manifest(candidate.run.folder("data")).content
+        same = _tables(other) == _tables(candidate.run)
         as_published = read_manifest(other.folder("repo")).fingerprint == served.manifest.fingerprint
         fresh = why_stale(other.root, ["report", "repo"]) is None
         other.require("report")
     except (ArtefactError, OSError):
         return None
     return other if same and as_published and fresh else None
+
+
+def _tables(run: Run) -> dict[str, str]:
+    """The prepared tables, by their checksums; which of their columns the models read is in config.json alone."""
+    files = read_manifest(run.folder("data")).files
+    return {file.path: file.sha256 for file in files if file.path != "config.json"}
 
 
 def _by_reports(candidate: Candidate, other: Run, limits: GateConfig) -> Compared:

@@ -143,7 +143,8 @@ def _gathered(repository: Path, folder: Path, version: str, target: Path) -> Pat
 def _is_other_code(library: Path) -> bool:
     """Whether the repository's copy of the package `runtime` is not that of this release."""
     here = {name: _digest(source) for source, name in runtime_sources()}
-    there = {p.relative_to(library): _digest(p) for p in (library / "runtime").rglob("*.py")}
+    files = (path for path in (library / "runtime").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    there = {path.relative_to(library): _digest(path) for path in files}
     return here != there
 
 

@@ -23,6 +23,8 @@ PAGES += [
     f"{folder}/{sorted((SITE / folder).glob('*.html'))[0].name}" for folder in ("experiments", "decisions") if PAGES
 ]
 SERIOUS = ("serious", "critical")
+WIDTHS = (390, 768, 1280, 1920)
+IN_BOTH = ("index.html", "COMMANDS.html", "REALTIME.html", "PERFORMANCE.html")
 pytestmark = [
     pytest.mark.service("browser"),
     pytest.mark.slow,
@@ -52,30 +54,35 @@ def axe() -> str:
     return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
-def test_no_page_is_wider_than_the_window(chromium: Any, width: int) -> None:
-    page = chromium.new_page(viewport={"width": width, "height": 900})
-    wide, problems = [], []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda asked: problems.append(asked.url) if not asked.url.startswith("file:") else None)
-    for name in PAGES:
-        page.goto(f"file://{SITE / name}")
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            wide.append(name)
-    page.close()
-    assert not wide and not [each for each in problems if not each.startswith(("data:", "blob:"))]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(chromium: Any, scheme: str) -> None:
-    script, found = axe(), []
-    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+@pytest.fixture(scope="module")
+def found(chromium: Any) -> dict[str, list[str]]:
+    """Each page is opened once: what is wider than its window, what was asked of other places, what axe found."""
+    script, seen = axe(), {"wide": [], "asked": [], "errors": [], "axe": []}
+    context = chromium.new_context(bypass_csp=True, reduced_motion="reduce")
     page = context.new_page()
+    page.on("pageerror", lambda error: seen["errors"].append(f"{page.url}: {error}"))
+    page.on("request", lambda asked: seen["asked"].append(asked.url) if is_elsewhere(asked.url) else None)
     for name in PAGES:
         page.goto(f"file://{SITE / name}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if (is_wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+                seen["wide"].append(f"{name}: {is_wide} at {width}")
         page.evaluate(script)
-        violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        serious = [each for each in violations if each["impact"] in SERIOUS]
-        found += [f"{name}: {each['id']}: {each['nodes'][0]['html'][:160]}" for each in serious]
+        for scheme in ("light", "dark") if name in IN_BOTH else ("light",):
+            page.emulate_media(color_scheme=scheme)
+            violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            serious = [each for each in violations if each["impact"] in SERIOUS]
+            seen["axe"] += [f"{name}, {scheme}: {each['id']}: {each['nodes'][0]['html'][:160]}" for each in serious]
+        page.emulate_media(color_scheme="light")
     context.close()
-    assert not found
+    return seen
+
+
+def is_elsewhere(url: str) -> bool:
+    return not url.startswith(("file:", "data:", "blob:"))
+
+
+@pytest.mark.parametrize("kind", ["wide", "asked", "errors", "axe"])
+def test_no_page_is_too_wide_asks_elsewhere_fails_or_keeps_somebody_out(found: dict[str, list[str]], kind: str) -> None:
+    assert not found[kind]

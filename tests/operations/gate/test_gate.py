@@ -78,6 +78,24 @@ def test_on_the_same_tables_the_two_reports_are_compared(world):
     assert not np.array_equal(found.quality.candidate, found.quality.served)
 
 
+def test_a_feature_more_is_compared_on_the_same_tables_too(world, tmp_path):
+    """Which columns the models read is a file of the stage; the tables themselves are what they were."""
+    root, _, (same, _), _ = world
+    run = Run(tmp_path / "more")
+    shutil.copytree(same.root, run.root)
+    (run.folder("data") / "config.json").write_text('{"used": {"features.users.more": {}}}')
+    sign_again(run)
+    candidate = open_candidate(run)
+    assert read_manifest(run.folder("data")).content != read_manifest(Run(root / "first").folder("data")).content
+    found = compare(candidate, open_served(root / "published", candidate), LIMITS)
+    assert isinstance(found.quality, Quality) and found.quality.how.startswith(f"the report of {root / 'first'}")
+    events = next(run.folder("data").glob("test/*.parquet"))
+    events.write_bytes(events.read_bytes() + b" ")
+    sign_again(run)
+    other = compare(candidate, open_served(root / "published", candidate), LIMITS)
+    assert not isinstance(other.quality, Quality) or "the report of" not in other.quality.how
+
+
 @pytest.mark.parametrize("repository", ["published", "steps"])
 def test_on_newer_events_the_served_version_is_asked_again(world, repository):
     """Its slates are those of its chain, opened here."""
