@@ -18,7 +18,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.replay import Replay
 from ensemble.evaluation.setting import Setting
 from ensemble.evaluation.tables import INFORMED
-from ensemble.export.compile import compile_chain
+from ensemble.export.compile import compile_chain, with_what_is_learnt
 from models.baselines.base import Baseline
 from models.baselines.fitted import BaselineRecord, fitted_baselines, interaction_matrix
 from models.sources.meta import SourcesMeta
@@ -97,9 +97,12 @@ def _ask_baseline(model: Baseline, config: Config, setting: Setting) -> Slates:
 def _compiled(run: Run, config: Config) -> tuple[Path, list[Source]]:
     """The chain that serving uses, with the state before the test split and slates as long as K; sources beside it."""
     longest = max(config.evaluate.cutoffs)
-    chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
     folder = run.scratch("report") / "chain"
     shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # From slates as they are served, not from longer ones.
+    config = with_what_is_learnt(run, config, folder.parent)
+    chain = msgspec.structs.replace(config.chain, slate_size=longest, max_slate_size=longest)
     further = list(_not_served(run))
     compile_chain(run, msgspec.structs.replace(config, chain=chain), folder, "eval", further)
     check_measurable(folder, config.chain.graph, further)

@@ -46,7 +46,7 @@ from workflows.core.run import Run
 from workflows.features.schema import HISTORY, Feature
 from workflows.tables.info import DataInfo
 
-__all__ = ["STAGES_READ", "compile_chain"]
+__all__ = ["STAGES_READ", "compile_chain", "with_what_is_learnt"]
 
 STAGES_READ = ("data", "features", "retrieval", "neighbours", "sources", "index", "ranking")
 ID_DTYPES = {"int64": "INT64", "string": "BYTES"}
@@ -83,10 +83,7 @@ def compile_chain(
     folder.mkdir(parents=True, exist_ok=True)
     for stage in STAGES_READ:
         read_manifest(run.folder(stage))
-    if config.chain.order.diversity != "none" and config.chain.order.strength == "auto":
-        config = _with_strength(run, config, folder)
-    if any(floor.share is not None for floor in config.chain.floors):
-        config = _with_prices(run, config, folder)
+    config = with_what_is_learnt(run, config, folder.parent)
     features = load_features(run)
     spec = _spec(run, config, features, state, replayed=replayed)
     spec.save(folder)
@@ -104,12 +101,27 @@ def compile_chain(
     return plan
 
 
-def _with_strength(run: Run, config: Config, folder: Path) -> Config:
+def with_what_is_learnt(run: Run, config: Config, scratch: Path) -> Config:
+    """The config with what it leaves to be learnt from slates of `chain.slate_size`: a strength, and shares as boosts.
+
+    Args:
+        run: a run whose stages up to ranking have finished.
+        config: its config.
+        scratch: where chains are compiled meanwhile.
+    """
+    if config.chain.order.diversity != "none" and config.chain.order.strength == "auto":
+        config = _with_strength(run, config, scratch)
+    if any(floor.share is not None for floor in config.chain.floors):
+        config = _with_prices(run, config, scratch)
+    return config
+
+
+def _with_strength(run: Run, config: Config, scratch: Path) -> Config:
     """The config with the strength that is as large as it may be."""
     order = config.chain.order
     plain = msgspec.structs.replace(order, diversity="none", explore="none")
-    with tempfile.TemporaryDirectory(prefix=".strength-", dir=folder.parent) as scratch:
-        chain = Path(scratch) / "chain"
+    with tempfile.TemporaryDirectory(prefix=".strength-", dir=scratch) as folder:
+        chain = Path(folder) / "chain"
         compile_chain(run, _ordered(without_shares(config), plain), chain, "eval")
         sample = sample_of(run, chain, "chain.order.strength = 'auto'")
         vectors = np.load(run.folder("retrieval") / "item_embeddings.npy", allow_pickle=False)
@@ -122,11 +134,11 @@ def _with_strength(run: Run, config: Config, folder: Path) -> Config:
     return _ordered(config, msgspec.structs.replace(order, strength=found.strength))
 
 
-def _with_prices(run: Run, config: Config, folder: Path) -> Config:
+def _with_prices(run: Run, config: Config, scratch: Path) -> Config:
     """The config with a boost in the place of each floor that is a share over all slates."""
     plain = msgspec.structs.replace(config.chain.order, explore="none")
-    with tempfile.TemporaryDirectory(prefix=".prices-", dir=folder.parent) as scratch:
-        chain = Path(scratch) / "chain"
+    with tempfile.TemporaryDirectory(prefix=".prices-", dir=scratch) as folder:
+        chain = Path(folder) / "chain"
         compile_chain(run, _ordered(without_shares(config), plain), chain, "eval")
         return priced(run, config, sample_of(run, chain, "chain.floors.share", NUM_LEARNERS))
 

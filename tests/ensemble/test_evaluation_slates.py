@@ -11,7 +11,9 @@ from ensemble.config_order import CalibrateRule, FloorRule, OrderConfig
 from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.setting import open_setting
 from ensemble.evaluation.slate_notes import slate_notes
+from ensemble.evaluation.sources import _compiled
 from ensemble.evaluation.stage import measure
+from ensemble.export.compile import compile_chain
 from runtime.calibration import divergence
 from tests.ensemble.test_evaluation import make_evaluated_run
 
@@ -52,3 +54,14 @@ def test_the_report_says_what_the_rules_of_slates_made_of_them(tmp_path):
     answer = Slates("chain", slates, np.ones(slates.shape, np.float32), 1.0)
     notes = measure(run, ruled, setting, {"chain": answer, "retrieval": answer})["notes"]
     assert notes[-3:] == found
+
+
+def test_what_is_learnt_is_learnt_from_slates_of_the_size_that_is_served(tmp_path):
+    """A floor for the first places of slates of 5 does not become one for those of the longest cutoff."""
+    run, config = make_evaluated_run(tmp_path / "run")
+    floors = [FloorRule(column="price", op="<", value=-0.5, share=0.45)]
+    ruled = msgspec.structs.replace(config, chain=msgspec.structs.replace(config.chain, floors=floors))
+    folder, _ = _compiled(run, ruled)
+    compile_chain(run, ruled, tmp_path / "served", "eval")
+    boosts = [np.load(chain / "order/boosts_0.npy") for chain in (folder, tmp_path / "served")]
+    assert boosts[0].max() == boosts[1].max() > 0

@@ -207,6 +207,14 @@ def test_items_that_are_alike_by_their_columns_are_spread(tmp_path, diversity, i
     assert np.mean(after) < 0.7 * np.mean(before)
 
 
+def test_a_chain_without_these_keys_says_nothing_of_them(tmp_path):
+    """Its file is what earlier releases wrote, to the byte; they can read it."""
+    made(tmp_path, **RULES, order=OrderConfig(diversity="mmr"))
+    slates = json.loads((tmp_path / "chain/chain.json").read_text())["order"]["slates"]
+    assert set(slates) == {"boosts", "caps", "floors", "pins", "diversity"}
+    assert set(slates["diversity"]) == {"kind", "weight"}
+
+
 def _same(shown, items):
     """Of each pair of items of a slate whether they are of one category."""
     of = dict(zip(items["item_id"], items["category"], strict=True))
