@@ -23,7 +23,6 @@ __all__ = [
     "experiments_record",
     "model_of",
     "remove_model",
-    "variant_models",
     "variant_versions",
     "write_experiments",
     "write_model",
@@ -61,15 +60,6 @@ def experiments_record(repository: Path) -> dict[str, Any] | None:
 def write_experiments(repository: Path, record: Mapping[str, Any]) -> None:
     """Replace the file of experiments in one step."""
     replace_file(repository / EXPERIMENTS_FILE, json.dumps(record, indent=1) + "\n")
-
-
-def variant_models(repository: Path) -> list[str]:
-    """The models of variants, in the order of their versions.
-
-    Raises:
-        ArtefactError: see experiments_record.
-    """
-    return [model_of(version) for version in sorted(variant_versions(repository))]
 
 
 def variant_versions(repository: Path) -> set[int]:

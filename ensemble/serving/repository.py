@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ensemble.variants import variant_versions
 from runtime.blocked import BLOCKED_FILE
 from runtime.send_gate.spec import GATE_MODEL
 from runtime.spec import CHAIN_FILE, ChainSpec
@@ -23,6 +22,7 @@ __all__ = [
     "STEP_MODEL",
     "any_repository",
     "blocked_file",
+    "chain_file",
     "events_folder",
     "find_repository",
     "has_send_gate",
@@ -116,7 +116,17 @@ def served_file(repository: Path, name: str) -> Path | None:
         repository: a model repository.
         name: as in a compiled chain, like "ids/items.npy".
     """
-    number = served_number(repository)
+    return chain_file(repository, served_number(repository), name)
+
+
+def chain_file(repository: Path, number: str, name: str) -> Path | None:
+    """The same of a version, served or not.
+
+    Args:
+        repository: a model repository.
+        number: of the version of the model `cascade`.
+        name: see `served_file`.
+    """
     # A published version owns its step models; those of an export are of no version.
     steps = sorted(repository.glob(f"{MODEL_NAME}_v{number}_*")) or sorted(repository.glob(f"{MODEL_NAME}_*"))
     folders = [repository / MODEL_NAME / number, *(step / "1" for step in steps)]
@@ -161,7 +171,7 @@ def _verify(folder: Path, given: Path) -> None:
 
 def _served_manifests(folder: Path, outer: Path | None) -> Iterator[Path]:
     """Folders of a published repository with a manifest of their own, without the versions that are not served."""
-    served = {_served(folder, MODEL_NAME), *map(str, variant_versions(folder))}
+    served = {_served(folder, MODEL_NAME)}
     there = {EVENTS_MODEL: takes_events(folder), GATE_MODEL: has_send_gate(folder)}
     beside = {model: {_served(folder, model)} if is_there else set() for model, is_there in there.items()}
     versioned = {MODEL_NAME: served, **beside}

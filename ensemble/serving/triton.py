@@ -23,8 +23,8 @@ from ensemble.serving.ports import accepts, reserve_ports
 from ensemble.serving.repository import MODEL_NAME, blocked_file, has_send_gate, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
+from ensemble.serving.variants import load_variants
 from ensemble.serving.workspace import link, make_workspace
-from ensemble.variants import variant_models
 from runtime.blocked import BLOCKED_VARIABLE
 from runtime.log.folder import FOLDER_VARIABLE as LOG_VARIABLE
 from runtime.log.folder import LogSettings
@@ -90,7 +90,7 @@ class TritonServer(Endpoints):
         self._live = {} if reads_events is None else {FOLDER_VARIABLE: str(reads_events.absolute())}
         # The server is shown a link to the repository, beside which there is nothing.
         self._blocked = os.environ.get(BLOCKED_VARIABLE) or str(blocked_file(repository.resolve()))
-        self._models = [MODEL_NAME, *variant_models(repository)]
+        self._models = [MODEL_NAME]
         if store:
             self._live = {STORE_VARIABLE: store}
         if events is not None and takes_events(repository) and (source or not store):
@@ -172,7 +172,7 @@ class TritonServer(Endpoints):
         self._process = self._spawn(self._workspace, self._binary, "ab")
 
     def wait_ready(self, timeout_s: float = STARTUP_TIMEOUT_S, cancelled: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until the model answers on every port.
+        """Wait until the model answers on every port, then have the variants of experiments loaded.
 
         Args:
             timeout_s: how long to wait.
@@ -188,6 +188,8 @@ class TritonServer(Endpoints):
         while not cancelled():
             self.check_alive()
             if self._answers():
+                # Each time: experiments have begun and ended since the last one.
+                load_variants(self, self.admin_key, self.repository)
                 return True
             if time.monotonic() > deadline:
                 raise self.failure(f"the server was not ready within {timeout_s:.0f} s: {reason(self.log_path)}")
