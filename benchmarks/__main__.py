@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.commands.catalogue import catalogue
 from benchmarks.commands.document import document
+from benchmarks.commands.drafts import drafts
 from benchmarks.commands.experiments import experiments
 from benchmarks.commands.failures import failures
 from benchmarks.commands.faults import faults
@@ -45,6 +46,7 @@ COMMANDS = (
         why,
         gate,
         experiments,
+        drafts,
         ope,
         send_gate,
         document,

@@ -18,7 +18,8 @@ WIDTH = 120
 ORDER = (
     *("serving", "stream", "slates", "slate_rules", "slate_quality", "soak", "soak_operations"),
     *("request_log", "signals", "faults", "failures"),
-    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "ope", "send_gate"),
+    *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "drafts"),
+    *("ope", "send_gate"),
 )
 INTRODUCTION = """# Speed
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cascade_client.assignment import HOLDOUT, LAYER, LONGEST_SALT, NAME, VARIANT
+from runtime.drafts.spec import BOTH
 from workflows.core.section import Count, Fraction, NonNegative, NonNegativeFloat, Positive, Section, Share
 
 if TYPE_CHECKING:
     from ensemble.config import Config
 
-__all__ = ["ExperimentConfig", "HoldoutConfig", "VariantConfig", "experiment_problems"]
+__all__ = ["INTERLEAVE", "ExperimentConfig", "HoldoutConfig", "VariantConfig", "experiment_problems"]
 
+INTERLEAVE = "interleave"
+
+GUARDRAILS = ("errors", "p95_ms", "empty_slates")
+INTERLEAVED = "an interleaved slate is of both variants"
 NOBODYS = "a name is 1 to 40 letters, digits and . _ -"
 
 
@@ -36,16 +41,21 @@ class ExperimentConfig(Section, frozen=True):
     """An experiment.
 
     Attributes:
+        kind: "split": each user is served one variant; "interleave": each slate is drafted from those of both, and a
+            click is a vote for the variant whose place it is. That finds which of two is preferred from far fewer
+            sessions, and not what it is worth. Two variants, the second with a run, without weights.
         variants: the control first.
         salt: of the draw of variants; by default the name and "-1". An experiment that is done again needs another one,
             or it finds the users as the last one left them.
         layer: experiments of one layer have different users, those of two layers are independent. Only one layer may
             have variants with a run.
         traffic: the share of all users that the last stage has in it.
-        metric: what is compared; see `guardrails`, without p95_ms.
+        metric: what is compared; see `guardrails`, without p95_ms. Where slates are interleaved: what is a vote, "ctr"
+            for a click, or another label.
         guardrails: what must not get worse: "errors" (requests refused or not answered by the variant's version),
             "p95_ms" (answers slower than 95% of the control's), "empty_slates", "ctr" (the label "click" by item
-            shown), "opt_out" (that label by slate; more is worse), or another label of the feedback.
+            shown), "opt_out" (that label by slate; more is worse), or another label of the feedback. Where slates are
+            interleaved, "errors" alone: requests that a variant could not answer.
         tolerance: how much worse a guardrail may get, relative to the control.
         stages: shares of `traffic`, one after the other.
         min_hours: of each stage.
@@ -55,11 +65,12 @@ class ExperimentConfig(Section, frozen=True):
     """
 
     variants: tuple[VariantConfig, ...]
+    kind: Literal["split", "interleave"] = "split"
     salt: str = ""
     layer: str = "serving"
     traffic: Share = 1.0
     metric: str = "ctr"
-    guardrails: tuple[str, ...] = ("errors", "p95_ms", "empty_slates")
+    guardrails: tuple[str, ...] = GUARDRAILS
     tolerance: NonNegativeFloat = 0.05
     stages: tuple[Share, ...] = (0.01, 0.05, 0.2, 0.5, 1.0)
     min_hours: NonNegativeFloat = 24.0
@@ -112,6 +123,23 @@ def _of_one(where: str, name: str, experiment: ExperimentConfig) -> Iterator[str
         yield f"{where}: traffic and alpha must be above 0"
     if experiment.metric == "p95_ms":
         yield f"{where}.metric cannot be p95_ms, which is a guardrail alone"
+    if experiment.kind == INTERLEAVE:
+        yield from _interleaved(where, experiment)
+
+
+def _interleaved(where: str, experiment: ExperimentConfig) -> Iterator[str]:
+    variants = experiment.variants
+    if len(variants) != 2 or not variants[1].run:
+        yield f"{where}: {INTERLEAVED}, the control and one with a run, got {len(variants)} variants"
+    elif variants[0].weight != variants[1].weight:
+        yield f"{where}: {INTERLEAVED}, so they have no weights"
+    if BOTH in {variant.name for variant in variants}:
+        yield f"{where}: '{BOTH}' is what the interleaved slates are called; give the variant another name"
+    if experiment.metric in ("errors", "empty_slates", "opt_out"):
+        yield f"{where}.metric is what is a vote for a place of a slate, 'ctr' or a label, got '{experiment.metric}'"
+    if experiment.guardrails != GUARDRAILS and set(experiment.guardrails) - {"errors"}:
+        told = ", ".join(sorted(set(experiment.guardrails) - {"errors"}))
+        yield f"{where}.guardrails: {INTERLEAVED}, and of these only 'errors' can be told apart, not {told}"
 
 
 def _room(experiments: Mapping[str, ExperimentConfig]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from workflows.core.lock import hold
 from workflows.core.origins import check_origins, why_stale
 from workflows.core.run import Run
 
-__all__ = ["KEPT_VERSIONS", "older_version", "promote", "publish", "rollback", "withdraw"]
+__all__ = ["KEPT_VERSIONS", "older_version", "place_beside", "promote", "publish", "rollback", "withdraw"]
 
 KEPT_VERSIONS = 3
 WITHDRAWN = ".withdrawn"
@@ -99,7 +99,7 @@ def _publish(
         model.mkdir(parents=True, exist_ok=True)
         with hold(model, writes=["versions"]):
             _check_served(target, instead_of)
-            version = max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
+            version = _next_version(model)
             with _swept(target):
                 _write_version(run, config, target, layout, version, info)
                 if beside is not None:
@@ -130,6 +130,32 @@ def _write_variant(target: Path, version: int, name_it: Callable[[int], None]) -
     except BaseException:
         remove_model(target, version)
         raise
+
+
+def place_beside(target: Path, write: Callable[[Path, int], None], beside: Callable[[int], None]) -> int:
+    """Add a version that is no run's, as a model of its own name beside the served one.
+
+    Args:
+        target: the model repository.
+        write: writes the version, whole and signed, into a folder that it makes; called with that and the number.
+        beside: see `publish`.
+
+    Returns:
+        The number of the version.
+
+    Raises:
+        ArtefactError: nothing is served there, or another process publishes to it.
+        CascadeError: the disk is full or unwritable.
+    """
+    model = target / MODEL_NAME
+    with writing("publish", target), hold(model, writes=["versions"]):
+        version = _next_version(model)
+        with _swept(target):
+            fresh = model / f".{version}{NEW}"
+            write(fresh, version)
+            fresh.rename(model / str(version))
+            _write_variant(target, version, beside)
+    return version
 
 
 def promote(target: Path, version: int, why: str) -> None:
@@ -298,6 +324,10 @@ def _served(model: Path) -> int:
         raise ArtefactError(
             f"{path} was not written by cascade export; publish into an empty folder, or remove this model first"
         ) from None
+
+
+def _next_version(model: Path) -> int:
+    return max([_served(model), *_versions(model), *_versions(model, WITHDRAWN)]) + 1
 
 
 def _versions(model: Path, suffix: str = "") -> list[int]:

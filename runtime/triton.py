@@ -19,7 +19,17 @@ from runtime.request import Parsed, join, pad_columns
 from runtime.spec import ChainSpec, Tensor
 from runtime.step import Arrays, RequestStep
 
-__all__ = ["WHOLE_CHAIN", "Answer", "PartModel", "TritonPythonModel", "answer_all"]
+__all__ = [
+    "CHAIN_FOLDER",
+    "LOG_VARIABLE",
+    "WHOLE_CHAIN",
+    "Answer",
+    "PartModel",
+    "TritonPythonModel",
+    "answer_all",
+    "arrays_of",
+    "response_of",
+]
 
 WHOLE_CHAIN = "chain"
 CHAIN_FOLDER = "chain"
@@ -147,12 +157,13 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer the requests of one dynamic batch, each for itself."""
-        arrays, say = [self._arrays(request) for request in requests], self._pb.Logger.log_error
+        arrays = [arrays_of(self._pb, request, self._inputs) for request in requests]
+        say = self._pb.Logger.log_error
         if self._recorder is None:
             answers = answer_all(self._answer, arrays, say)
         else:
             answers = self._recorder.answer(lambda: answer_all(self._answer, arrays, say), requests, arrays)
-        return [self._response(answer) for answer in answers]
+        return [response_of(self._pb, answer, self._outputs) for answer in answers]
 
     def finalize(self) -> None:
         """Write what the log still has to."""
@@ -188,18 +199,21 @@ class TritonPythonModel:
     def _warn(self, what: str) -> None:
         self._pb.Logger.log_warn(f"request log: {what}")
 
-    def _arrays(self, request: Any) -> Arrays:
-        tensors = ((name, self._pb.get_input_tensor_by_name(request, name)) for name in self._inputs)
-        return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
 
-    def _response(self, answer: Answer) -> Any:
-        if isinstance(answer, BadRequest):
-            return self._pb.InferenceResponse(error=self._pb.TritonError(str(answer), self._pb.TritonError.INVALID_ARG))
-        tensors = [
-            self._pb.Tensor(tensor.name, np.ascontiguousarray(answer[tensor.name], _dtype(tensor)))
-            for tensor in self._outputs
-        ]
-        return self._pb.InferenceResponse(tensors)
+def arrays_of(pb_utils: Any, request: Any, names: Sequence[str]) -> Arrays:
+    """The inputs of a request, those that it has."""
+    tensors = ((name, pb_utils.get_input_tensor_by_name(request, name)) for name in names)
+    return {name: tensor.as_numpy() for name, tensor in tensors if tensor is not None}
+
+
+def response_of(pb_utils: Any, answer: Answer, outputs: Sequence[Tensor]) -> Any:
+    """An answer as Triton takes it."""
+    if isinstance(answer, BadRequest):
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(answer), pb_utils.TritonError.INVALID_ARG))
+    tensors = [
+        pb_utils.Tensor(tensor.name, np.ascontiguousarray(answer[tensor.name], _dtype(tensor))) for tensor in outputs
+    ]
+    return pb_utils.InferenceResponse(tensors)
 
 
 def _open(name: str, folder: Path, blocked: BlockedItems | None, place: Place | None) -> Chain | PartModel:

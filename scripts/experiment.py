@@ -52,7 +52,7 @@ def experiment_check(
 ) -> None:
     """Say which users each stage would have, and whether there is room beside the experiments that run."""
     from ensemble.config_file import load_config
-    from operations.experiments.plan import lines, planned, stages_of
+    from operations.experiments.plan import lines, planned, seen_before, stages_of
     from operations.experiments.record import Record, read_record
 
     loaded = load_config(config, overrides)
@@ -65,6 +65,8 @@ def experiment_check(
     for plan in plans:
         for line in lines(plan, loaded.holdout.share):
             typer.echo(line)
+        if plan.name not in running and (why := seen_before(plan, record)):
+            typer.echo(f"  {why}")
 
 
 @experiment.command("start")

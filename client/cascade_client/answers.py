@@ -17,6 +17,8 @@ OUTPUTS = ("item_id", "score", "num_items", "path")
 DRAWN = ("policy", "explored", "log_propensity", "slate_seed")
 # What one that orders by utility gives.
 UTILITY = "utility"
+# What a model that drafts slates from those of two versions gives.
+DRAFTED = ("team", "variant")
 OTHER_MODEL = "serve a repository that this version of Cascade exported"
 
 
@@ -27,7 +29,8 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
         user_ids: the B users asked for.
         outputs: item_id [B, S], score [B, S], num_items [B, 1] and path [B, 1]; of a server with live events also
             stream_offset [B, 1] and state_age_ms [B, 1]; of one that explores policy, explored and slate_seed [B, 1]
-            and log_propensity [B, S]; of one that orders by utility that, [B, S].
+            and log_propensity [B, S]; of one that orders by utility that, [B, S]; of one that drafts team [B, S] and
+            variant [B, 1].
         request_id: of the request.
 
     Raises:
@@ -42,6 +45,9 @@ def decode(user_ids: Sequence[Any], outputs: Mapping[str, np.ndarray], request_i
     drawn = _drawn(outputs, counts)
     if UTILITY in outputs:
         drawn["utilities"] = [outputs[UTILITY][row, :count].tolist() for row, count in enumerate(counts)]
+    if all(name in outputs for name in DRAFTED):
+        drawn["team"] = [outputs["team"][row, :count].tolist() for row, count in enumerate(counts)]
+        drawn["variant"] = [_text("variant", each) for each in outputs["variant"].reshape(-1).tolist()]
     slates = []
     for row, user_id in enumerate(user_ids):
         items = [_text("item_id", item) for item in outputs["item_id"][row, : counts[row]].tolist()]
@@ -77,6 +83,8 @@ def _why_wrong(num_users: int, outputs: Mapping[str, np.ndarray]) -> str:
             return f"{name} is of type {outputs[name].dtype} and shape {list(outputs[name].shape)}"
     if UTILITY in outputs and (outputs[UTILITY].shape != expected["score"] or outputs[UTILITY].dtype.kind != "f"):
         return f"{UTILITY} is of type {outputs[UTILITY].dtype} and shape {list(outputs[UTILITY].shape)}"
+    if "team" in outputs and (outputs["team"].shape != expected["score"] or outputs["team"].dtype.kind != "i"):
+        return f"team is of type {outputs['team'].dtype} and shape {list(outputs['team'].shape)}"
     counts = outputs["num_items"]
     if ((counts < 0) | (counts > width[0])).any():
         return f"num_items says {counts.reshape(-1).tolist()} of {width[0]} items"

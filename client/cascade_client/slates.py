@@ -16,7 +16,7 @@ LIVE = ("stream_offset", "state_age_ms")
 SAID_OF_DRAW = ("policy", "explored", "log_propensity", "seed")
 # What is not said where it is not known: the above, what only servers with a utility say, and what only clients with
 # experiments do.
-OPTIONAL = (*LIVE, *SAID_OF_DRAW, "utilities", "experiment", "request_id", "position")
+OPTIONAL = (*LIVE, *SAID_OF_DRAW, "utilities", "experiment", "team", "variant", "request_id", "position")
 # An id as it is in the data of the server.
 Id = Union[int, str]
 
@@ -43,6 +43,10 @@ class Slate:
         utilities: what each item is worth on average, by which the slate is ordered; None where the server orders by
             score.
         experiment: "experiment=variant" that this slate is of; "" of none; None where the client knows no experiments.
+        team: of an experiment that interleaves: who chose each place, 0 the control, 1 the other, -1 neither; None of
+            another slate.
+        variant: of the same: "both", or the variant whose slate this is, since the other could not answer; "" of
+            neither.
         request_id: by which the server knows it, where a request was split by variant; None: that of the request.
         position: of the user in that; None: that in the request.
     """
@@ -59,6 +63,8 @@ class Slate:
     seed: int | None = None
     utilities: list[float] | None = None
     experiment: str | None = None
+    team: list[int] | None = None
+    variant: str | None = None
     request_id: str | None = None
     position: int | None = None
 

@@ -56,7 +56,9 @@ def split(request: Request, experiments: Experiments, units: Sequence[Id] | None
         return [Part("", request, (), ())]
     if units is not None and (isinstance(units, (str, bytes)) or len(units) != len(users)):
         raise RequestRefused(f"experiment_units must have one value for each of the user ids, got {units!r:.80}")
-    assigned = experiments.assign_many(users if units is None else units)
+    # Who asks for a policy wants that one, and not what an experiment would show.
+    known = Experiments() if request.policy else experiments
+    assigned = known.assign_many(users if units is None else units)
     places: dict[str, list[int]] = {"": []}
     for place, each in enumerate(assigned):
         places.setdefault(each.model, []).append(place)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Arm", "Difference", "difference"]
+__all__ = ["Arm", "Difference", "difference", "ratio_of"]
 
 
 class Arm(NamedTuple):
@@ -65,17 +65,18 @@ def difference(variant: Arm, control: Arm) -> Difference:
         (0.3333, 0.1111)
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        (ours, our_variance), (theirs, their_variance) = _ratio(variant), _ratio(control)
+        (ours, our_variance), (theirs, their_variance) = ratio_of(variant), ratio_of(control)
         relation = ours / theirs
         relative_variance = (our_variance + relation**2 * their_variance) / theirs**2
         return Difference(ours - theirs, our_variance + their_variance, relation - 1, relative_variance)
 
 
-def _ratio(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
+def ratio_of(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
     """A ratio and its variance; a variance of 0, of users who are all alike, is not known to be so, and is NaN."""
     users, y, x, yy, xy, xx = (np.asarray(values, np.float64) for values in arm)
-    ratio = y / x
-    squares = yy - 2 * ratio * xy + ratio**2 * xx
-    variance = users / (users - 1) * squares / x**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = y / x
+        squares = yy - 2 * ratio * xy + ratio**2 * xx
+        variance = users / (users - 1) * squares / x**2
     # Rounding leaves a little of what cancels.
     return ratio, np.where(squares > 1e-12 * (yy + ratio**2 * xx), variance, np.nan)

@@ -9,15 +9,16 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from operations.experiments.arms import Arm, difference
-from operations.experiments.observed import Observed, observed
+from operations.experiments.arms import Arm, difference, ratio_of
+from operations.experiments.observed import Observed, label_of, observed
 from operations.experiments.record import Running, now_text
 from operations.experiments.sample_ratio import sample_ratio
 from operations.experiments.sequence import Sequence, tuned
+from operations.experiments.votes import voted
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError
 
-__all__ = ["LEAST_USERS", "Compared", "History", "Look", "Ratio", "history_of", "look", "save", "take"]
+__all__ = ["LEAST_USERS", "Compared", "History", "Look", "Ratio", "history_of", "look", "metric_words", "save", "take"]
 
 # Nothing is said of a variant with fewer users: its mean may be far from normal.
 LEAST_USERS = 100
@@ -125,7 +126,8 @@ def look(folder: Path, running: Running, history: History) -> Look:
     Raises:
         ArtefactError: a file cannot be read.
     """
-    return take(observed(folder, running), running, history, now_text())
+    seen = voted(folder, running) if running.interleaves else observed(folder, running)
+    return take(seen, running, history, now_text())
 
 
 def take(seen: Observed, running: Running, history: History, at: str) -> Look:
@@ -138,9 +140,12 @@ def take(seen: Observed, running: Running, history: History, at: str) -> Look:
         at: when.
     """
     sides = [place for place, side in enumerate(running.variants) if place and not side.withdrawn]
-    counts = [seen.users[0], *(seen.users[place] for place in sides)]
-    weights = [running.variants[0].weight, *(running.variants[place].weight for place in sides)]
-    found = sample_ratio(counts, weights) if sides else None
+    if running.interleaves:  # each user is in both
+        sides, found = sides[:1], None
+    else:
+        counts = [seen.users[0], *(seen.users[place] for place in sides)]
+        weights = [running.variants[0].weight, *(running.variants[place].weight for place in sides)]
+        found = sample_ratio(counts, weights) if sides else None
     taken = Look(
         at=at,
         variants=[side.name for side in running.variants],
@@ -156,6 +161,11 @@ def take(seen: Observed, running: Running, history: History, at: str) -> Look:
     )
     history.looks.append(taken)
     return taken
+
+
+def metric_words(running: Running) -> str:
+    """What is compared."""
+    return f"votes by {label_of(running.metric)}" if running.interleaves else running.metric
 
 
 def history_of(folder: Path, running: Running) -> History:
@@ -194,13 +204,19 @@ def _metric(seen: Observed, running: Running, place: int, history: History) -> C
     arms = seen.arms.get(running.metric)
     name = running.variants[place].name
     if arms is None:
-        return Compared(name, running.metric, None, None, None, None, None)
-    value, variance = _difference(arms[place], arms[0], running.metric)
+        return Compared(name, metric_words(running), None, None, None, None, None)
+    if running.interleaves:
+        # Votes for one are votes against the other, which has no draw of its own.
+        value, variance = (_of(each) for each in ratio_of(arms[place]))
+        ours, theirs = _number((1 + value) / 2), _number((1 - value) / 2)
+    else:
+        value, variance = _difference(arms[place], arms[0], running.metric)
+        ours, theirs = _ratio(arms[place]), _ratio(arms[0])
     # At the planned end there are `users` of them, and the interval is narrowest there.
     least = int(min(_of(arms[place].users), _of(arms[0].users)))
     guess = variance * min(1.0, least / running.users)
     sequence = _sequence(history, f"{running.metric}/{name}", running.alpha, guess, least)
-    made = Compared(name, running.metric, _ratio(arms[0]), _ratio(arms[place]), _number(value), None, None)
+    made = Compared(name, metric_words(running), theirs, ours, _number(value), None, None)
     if sequence is not None and np.isfinite(variance):
         low, high = sequence.interval(value, variance)
         made.low, made.high = float(low), float(high)

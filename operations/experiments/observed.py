@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from operations.experiments.arms import Arm
 from operations.experiments.record import Running
+from operations.experiments.tables import coded, columns_of, numbers, read_requests, together, weights
 from operations.feedback.schema import DAY_NS, JOINED, date_of, request_days
 from workflows.core.errors import ArtefactError
 
-__all__ = ["CLICK", "Observed", "observed"]
+__all__ = [
+    "ANSWER_COLUMNS",
+    "CLICK",
+    "JOINED_COLUMNS",
+    "REQUEST_COLUMNS",
+    "Observed",
+    "days_since",
+    "label_of",
+    "nanoseconds",
+    "observed",
+    "p95",
+]
 
 # The label of the metric "ctr".
 CLICK = "click"
@@ -78,56 +88,72 @@ def observed(folder: Path, running: Running) -> Observed:
     Raises:
         ArtefactError: there is no request log, or a file of it cannot be read.
     """
-    started = _nanoseconds(running.started_at)
-    days = [day for day in request_days(folder) if (date_of(day) + 1) * DAY_NS > started]
-    if not (folder / "requests").is_dir():
-        raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
-    slates = _slates(days, running, started)
+    slates = _slates(days_since(folder, running), running)
     variants = range(len(running.variants))
     # What another version answered says nothing of the variant's, but that it could not be asked.
     good = slates.own & ~slates.failed
-    p95 = [_p95(slates.took_us[good & (slates.variant == each)]) for each in variants]
+    slow = [p95(slates.took_us[good & (slates.variant == each)]) for each in variants]
     arms = {
         "errors": _arms(slates, np.ones(len(good), bool), (~good).astype(float), len(variants)),
-        "p95_ms": _arms(slates, good, (slates.took_us > p95[0]).astype(float), len(variants)),
+        "p95_ms": _arms(slates, good, (slates.took_us > slow[0]).astype(float), len(variants)),
         "empty_slates": _arms(slates, good, slates.empty.astype(float), len(variants)),
         **_feedback(folder, slates, good, running),
     }
-    stage = slates.at >= _nanoseconds(running.stage_since)
+    stage = slates.at >= nanoseconds(running.stage_since)
     counts = [int((slates.variant == each).sum()) for each in variants]
     return Observed(
         users=[len(np.unique(slates.user[slates.variant == each])) for each in variants],
         slates=counts,
         arms=arms,
         elsewhere=[_share(~slates.own[slates.variant == each]) for each in variants],
-        p95_ms=[each / 1e3 for each in p95],
+        p95_ms=[each / 1e3 for each in slow],
         since_stage=[int((stage & good & (slates.variant == each)).sum()) for each in variants],
         latest=int(slates.at.max()) if len(slates.at) else 0,
     )
 
 
-def _slates(days: Sequence[Path], running: Running, started: int) -> _Slates:
+def days_since(folder: Path, running: Running) -> list[Path]:
+    """The folders of requests of the days since the start of an experiment.
+
+    Raises:
+        ArtefactError: there is no request log.
+    """
+    if not (folder / "requests").is_dir():
+        raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
+    started = nanoseconds(running.started_at)
+    return [day for day in request_days(folder) if (date_of(day) + 1) * DAY_NS > started]
+
+
+def label_of(metric: str) -> str:
+    """The label of the feedback that a metric counts."""
+    return CLICK if metric == "ctr" else metric
+
+
+def _slates(days: Sequence[Path], running: Running) -> _Slates:
+    started = nanoseconds(running.started_at)
     names = [side.name for side in running.variants]
-    tables = [table for day in days for path in sorted(day.glob("[!.]*.parquet")) if (table := _read(path))]
     columns = [*REQUEST_COLUMNS, *ANSWER_COLUMNS]
-    table = _together(tables, columns)
+    tables = [
+        table for day in days for path in sorted(day.glob("[!.]*.parquet")) if (table := read_requests(path, columns))
+    ]
+    table = together(tables, columns)
     place = {f"{running.name}={name}": number for number, name in enumerate(names)}
-    codes, labels = _codes(table["experiment"])
-    variant = np.array([*(_variant(str(label), place) for label in labels), -1], np.int64)[codes]
-    at = _numbers(table["at"].cast(pa.int64()))
-    kept = (variant >= 0) & (at >= started) & (_numbers(table["attempt"]) == 1) & (_weights(table["weight"]) > 0)
+    places, labels = coded(table["experiment"])
+    variant = np.array([*(_variant(str(label), place) for label in labels), -1], np.int64)[places]
+    at = numbers(table["at"].cast(pa.int64()))
+    kept = (variant >= 0) & (at >= started) & (numbers(table["attempt"]) == 1) & (weights(table["weight"]) > 0)
     rows = table.filter(pa.array(kept))
     versions = np.array([side.version for side in running.variants])
     failed = np.asarray(pc.is_valid(rows["error"]).combine_chunks().to_numpy(zero_copy_only=False), bool)
     # A request that was refused names no user: each is one of its own.
-    user, keys = _codes(rows["user_key"])
+    user, keys = coded(rows["user_key"])
     return _Slates(
         variant[kept],
         np.where(user < 0, len(keys) + np.arange(len(user)), user),
-        _numbers(rows["model_version"]) == versions[variant[kept]],
+        numbers(rows["model_version"]) == versions[variant[kept]],
         failed,
-        (_numbers(rows["num_items"]) == 0) & ~failed,
-        _numbers(rows["service_us"]).astype(np.float64),
+        (numbers(rows["num_items"]) == 0) & ~failed,
+        numbers(rows["service_us"]).astype(np.float64),
         at[kept],
         rows["slate_key"].combine_chunks(),
     )
@@ -160,16 +186,15 @@ def _feedback(folder: Path, slates: _Slates, good: NDArray[np.bool_], running: R
         return {}
     paths = sorted((folder / JOINED).glob("chain=*/date=*/[!.]*.parquet"))
     first = int(slates.at.min()) // DAY_NS
-    tables = [_columns(path, JOINED_COLUMNS) for path in paths if date_of(path.parent) >= first]
-    joined = _together(tables, JOINED_COLUMNS)
+    tables = [columns_of(path, JOINED_COLUMNS) for path in paths if date_of(path.parent) >= first]
+    joined = together(tables, JOINED_COLUMNS)
     places = pc.index_in(joined["slate_key"].cast(pa.binary(16)), value_set=slates.keys.cast(pa.binary(16)))
-    at, shown = _numbers(places, -1), _numbers(joined["shown"].cast(pa.int8())) > 0
+    at, shown = numbers(places, -1), numbers(joined["shown"].cast(pa.int8())) > 0
     labels = joined["label"].cast(pa.string())
     impressions = np.bincount(at[(at >= 0) & shown], minlength=len(good)).astype(float)
     arms = {}
     for name in sorted(wanted):
-        label = CLICK if name == "ctr" else name
-        is_one = _numbers(pc.equal(labels, label).cast(pa.int8())) > 0
+        is_one = numbers(pc.equal(labels, label_of(name)).cast(pa.int8())) > 0
         counts = np.bincount(at[(at >= 0) & ~shown & is_one], minlength=len(good)).astype(float)
         per = (impressions > 0).astype(float) if name == "opt_out" else impressions
         arms[name] = [
@@ -178,62 +203,8 @@ def _feedback(folder: Path, slates: _Slates, good: NDArray[np.bool_], running: R
     return arms
 
 
-def _read(path: Path) -> pa.Table | None:
-    """The rows of a file that are of an experiment."""
-    try:
-        if "experiment" not in pq.read_schema(path).names:
-            return None
-    except (OSError, pa.ArrowException):
-        pass  # the next read says why
-    table = _columns(path, [*REQUEST_COLUMNS, *ANSWER_COLUMNS])
-    return table.filter(pc.is_valid(table["experiment"])) if table.num_rows else None
-
-
-def _columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """Columns of a file, with no dictionaries of its own."""
-    try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read(list(names))
-    except FileNotFoundError:  # pruned, or written anew meanwhile
-        return pa.table({name: [] for name in names})
-    except (OSError, pa.ArrowException) as error:
-        raise ArtefactError(
-            f"{path} cannot be read ({error}); `cascade log verify` says which files are whole"
-        ) from None
-    return pa.table(dict(_plain(table, names)))
-
-
-def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> pa.Table:
-    if not tables:
-        return pa.table({name: [] for name in names})
-    # A file that was pruned meanwhile has columns of no type.
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
-
-
-def _numbers(column: pa.ChunkedArray, missing: int = 0) -> NDArray[np.int64]:
-    """Whole numbers, with what is missing as another one."""
-    values = pc.fill_null(column.cast(pa.int64()), missing).to_numpy()
-    return np.asarray(values, np.int64)
-
-
-def _weights(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(), np.float64)
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
-    """A code for each value, -1 for none, and the values by code."""
-    if pa.types.is_null(column.type):
-        return np.full(len(column), -1, np.int64), []
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    return _numbers(encoded.indices, -1), encoded.dictionary.to_pylist()
-
-
-def _plain(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-    for name in names:
-        column = table[name]
-        yield name, column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
-def _p95(took_us: Floats) -> float:
+def p95(took_us: Floats) -> float:
+    """The limit that one answer in twenty is slower than."""
     return float(np.quantile(took_us, 1 - SLOW)) if len(took_us) else float("nan")
 
 
@@ -241,5 +212,6 @@ def _share(values: NDArray[np.bool_]) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def _nanoseconds(text: str) -> int:
+def nanoseconds(text: str) -> int:
+    """Nanoseconds since 1970 of an ISO text; 0 of an empty one."""
     return int(datetime.fromisoformat(text).timestamp() * 1_000) * 1_000_000 if text else 0

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ensemble.html_pages import html_pages
-from operations.experiments.look import Compared, History
+from operations.experiments.look import Compared, History, metric_words
 from operations.experiments.record import Running
 from operations.experiments.show import is_hidden, verdict
 from workflows.core.disk import writing
@@ -43,6 +43,7 @@ def values_of(running: Running, history: History) -> dict[str, Any]:
         "running": running,
         "history": history,
         "taken": taken,
+        "metric": metric_words(running),
         "hidden": is_hidden(taken, history),
         "verdict": verdict(running, taken, history),
         "drawings": list(_drawings(running, history)),

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ensemble.config import Config
-from ensemble.config_experiments import ExperimentConfig
+from ensemble.config_experiments import INTERLEAVE, ExperimentConfig
 from operations.experiments.record import Record, Running, Side
+from runtime.drafts.spec import BOTH
 from workflows.core.errors import CascadeError, ConfigError
 
-__all__ = ["lines", "planned", "stages_of"]
+__all__ = ["lines", "planned", "seen_before", "stages_of"]
 
 
 def planned(config: Config, name: str, record: Record) -> Running:
@@ -49,13 +50,14 @@ def planned(config: Config, name: str, record: Record) -> Running:
         end=min(start + wanted.traffic, 1.0),
         variants=[*_sides(wanted)],
         metric=wanted.metric,
-        guardrails=list(wanted.guardrails),
+        guardrails=["errors"] if wanted.kind == INTERLEAVE and wanted.guardrails else list(wanted.guardrails),
         tolerance=wanted.tolerance,
         stages=list(wanted.stages),
         min_hours=wanted.min_hours,
         min_exposures=wanted.min_exposures,
         users=wanted.users,
         alpha=wanted.alpha,
+        kind=wanted.kind,
     )
 
 
@@ -67,7 +69,9 @@ def stages_of(running: Running, held_out: float) -> dict[str, Any]:
         "layer": running.layer,
         "traffic": traffic,
         "stage": running.stage + 1,
-        "stages": [{side.name: traffic * share * side.weight for side in running.variants} for share in running.stages],
+        "stages": [
+            {side.name: traffic * share * side.weight for side in running.with_users} for share in running.stages
+        ],
     }
 
 
@@ -81,7 +85,22 @@ def lines(running: Running, held_out: float) -> Iterator[str]:
         yield f"  stage {place}: {parts}{mark}"
 
 
+def seen_before(running: Running, record: Record) -> str:
+    """What is wrong with a salt that an experiment had before; "" where none had."""
+    if running.salt not in record.used:
+        return ""
+    return (
+        f"the salt '{running.salt}' was that of an experiment that has ended: the users who saw its variants see those "
+        "of this one; to draw them anew, give it another salt"
+    )
+
+
 def _sides(wanted: ExperimentConfig) -> Iterator[Side]:
+    if wanted.kind == INTERLEAVE:
+        for variant in wanted.variants:
+            yield Side(variant.name, 0.0, 0.0, 0.0, "", 0)
+        yield Side(BOTH, 0.0, 0.0, 1.0, "", 0)
+        return
     total, start = sum(variant.weight for variant in wanted.variants), 0.0
     for place, variant in enumerate(wanted.variants):
         end = 1.0 if place == len(wanted.variants) - 1 else start + variant.weight / total

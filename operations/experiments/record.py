@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from cascade_client.assignment import FORMAT
+from ensemble.config_experiments import INTERLEAVE
 from ensemble.export.layouts import MODEL_NAME
 from ensemble.variants import EXPERIMENTS_FILE, experiments_record, write_experiments
 from workflows.core.disk import writing
@@ -64,6 +65,8 @@ class Running(msgspec.Struct):
         min_hours, min_exposures: of each stage: hours, and slates of each variant.
         users: of a variant, at the planned end.
         alpha: the chance that the interval of the metric is wrong at any look.
+        kind: "split", or "interleave": the first two variants have no users of their own, and the third, "both", has
+            those whose slates are drafted from both.
         stage: the place in `stages` of the present one; -1: nobody yet.
         stage_since: when it began, in UTC.
         started_at: when the experiment did.
@@ -83,6 +86,7 @@ class Running(msgspec.Struct):
     min_exposures: int
     users: int
     alpha: float
+    kind: str = "split"
     stage: int = -1
     stage_since: str = ""
     started_at: str = ""
@@ -96,6 +100,16 @@ class Running(msgspec.Struct):
     def is_over(self) -> bool:
         """Whether every variant but the control is withdrawn."""
         return all(side.withdrawn for side in self.variants[1:])
+
+    @property
+    def interleaves(self) -> bool:
+        """Whether slates are of both variants."""
+        return self.kind == INTERLEAVE
+
+    @property
+    def with_users(self) -> list[Side]:
+        """The variants that have users of their own."""
+        return [side for side in self.variants if side.weight > 0]
 
     def variant(self, name: str) -> Side:
         """A variant by its name.
@@ -117,10 +131,12 @@ class Running(msgspec.Struct):
             if not side.withdrawn:
                 side.end = side.start + share * side.weight
 
-    def withdraw(self, name: str, reason: str) -> None:
-        """Leave a variant with nobody."""
-        side = self.variant(name)
-        side.end, side.withdrawn, side.withdrawn_at = side.start, reason, now_text()
+    def withdraw(self, name: str, reason: str) -> list[Side]:
+        """Leave a variant with nobody; and where slates are of both, both."""
+        gone = self.variants[1:] if self.interleaves else [self.variant(name)]
+        for side in gone:
+            side.end, side.withdrawn, side.withdrawn_at = side.start, reason, now_text()
+        return gone
 
 
 class Holdout(msgspec.Struct):
@@ -142,11 +158,13 @@ class Record(msgspec.Struct):
         experiments: that run.
         holdout: users who are in none.
         format: of the file, which clients read.
+        used: salts of experiments that have ended.
     """
 
     experiments: list[Running] = []
     holdout: Holdout = msgspec.field(default_factory=Holdout)
     format: int = FORMAT
+    used: list[str] = []
 
     def find(self, name: str) -> Running:
         """An experiment by its name.

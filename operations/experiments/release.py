@@ -18,13 +18,15 @@ from ensemble.config import Config
 from ensemble.export.layouts import MODEL_NAME
 from ensemble.history import note_withdrawn
 from ensemble.publish import promote, publish, withdraw
+from ensemble.publish_draft import check_draft, publish_draft
 from ensemble.serving.client_errors import as_ours
 from ensemble.serving.control import ModelControl
 from ensemble.serving.reload import TIMEOUT_S, reload_model
 from ensemble.serving.repository import served_file, served_number
 from ensemble.variants import model_of
-from operations.experiments.plan import planned
+from operations.experiments.plan import planned, seen_before
 from operations.experiments.record import Running, changing, now_text, read_record
+from runtime.drafts.spec import BOTH
 from runtime.spec import CHAIN_FILE, ChainSpec
 from workflows.core import console
 from workflows.core.errors import ArtefactError, CascadeError, ServingError
@@ -47,6 +49,11 @@ class Servers:
 
     def __init__(self, urls: Sequence[str], admin_key: str, drain_s: float = DRAIN_S) -> None:
         self._urls, self._key, self._drain_s = list(urls), admin_key, drain_s
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there is one that can be told."""
+        return bool(self._urls)
 
     def load(self, models: Sequence[str]) -> None:
         """Have all of them serve models.
@@ -104,7 +111,10 @@ def start(config: Config, name: str, repository: Path, layout: str, servers: Ser
     Raises:
         CascadeError: it cannot start; nothing is changed then.
     """
-    running = planned(config, name, read_record(repository))
+    before = read_record(repository)
+    running = planned(config, name, before)
+    if why := seen_before(running, before):
+        console.say(f"experiment: {why}")
     runs = {variant.name: variant.run for variant in config.experiments[name].variants if variant.run}
     for variant, run in runs.items():
         if not (Path(run) / "repo" / layout / MODEL_NAME).is_dir():
@@ -114,6 +124,8 @@ def start(config: Config, name: str, repository: Path, layout: str, servers: Ser
                 f"variant '{variant}': {run} keeps other things of live events than what {repository} serves, and a "
                 "server has one state of them; export it with the same [stream] and [features.stream]"
             )
+        if running.interleaves:
+            check_draft(repository, Path(run) / "repo" / layout)
     running.control.version = int(served_number(repository))
     # The experiment is there, with nobody in it, before its first version: whoever publishes meanwhile leaves them.
     with changing(repository) as record:
@@ -127,6 +139,8 @@ def start(config: Config, name: str, repository: Path, layout: str, servers: Ser
                 info={"experiment": name, "variant": variant},
                 beside=partial(_name, repository, name, variant),
             )
+        if running.interleaves:
+            _publish_draft(repository, read_record(repository).find(name))
         servers.load([model for model in _models(read_record(repository).find(name)).values() if model])
     except BaseException:
         _remove(repository, name, servers)
@@ -135,6 +149,12 @@ def start(config: Config, name: str, repository: Path, layout: str, servers: Ser
         started = record.find(name)
         started.started_at = now_text()
         started.set_stage(0)
+    models = ", ".join(model for model in _models(started).values() if model)
+    if models and not servers.are_known:
+        console.say(
+            f"experiment: without --url no running server was told: it has {models} once it is started again, "
+            "and until then their users are served as all others are"
+        )
     return started
 
 
@@ -156,22 +176,25 @@ def withdraw_variant(repository: Path, name: str, variant: str, reason: str, ser
     """Send a variant's users back to the served version at once, then take its version away."""
     with changing(repository) as record:
         running = record.find(name)
-        model, version = running.variant(variant).model, running.variant(variant).version
-        running.withdraw(variant, reason)
+        gone = [side for side in running.withdraw(variant, reason) if side.model]
+        models, versions = [side.model for side in gone], [side.version for side in gone]
     console.say(f"experiment: {variant} of {name} has no users any more: {reason}")
-    if not model:
+    if not models:
         return
     served = int(served_number(repository))
-    note_withdrawn(repository, version, served, f"experiment {name}: {reason}")
+    for version in versions:
+        note_withdrawn(repository, version, served, f"experiment {name}: {reason}")
     try:
-        servers.unload([model], model_of(served))
+        servers.unload(models, model_of(served))
     except CascadeError as error:
         # Its users are away already; the looks at the other variants go on.
-        console.say(f"experiment: {model} stays until cascade experiment stop {name}: {error}")
+        console.say(f"experiment: {', '.join(models)} stays until cascade experiment stop {name}: {error}")
         return
     with changing(repository) as record:
-        record.find(name).variant(variant).model = ""
-    withdraw(repository, version)
+        for side in record.find(name).variants:
+            side.model = "" if side.model in models else side.model
+    for version in versions:
+        withdraw(repository, version)
 
 
 def keep(repository: Path, name: str, variant: str, servers: Servers) -> None:
@@ -181,6 +204,8 @@ def keep(repository: Path, name: str, variant: str, servers: Servers) -> None:
         CascadeError: the variant has no version of its own, or is withdrawn, or a newer version is served.
     """
     side = read_record(repository).find(name).variant(variant)
+    if side.name == BOTH:
+        raise CascadeError(f"'{BOTH}' is no version but slates of two; --keep takes the one to serve to all")
     if not side.model:
         raise CascadeError(f"variant '{variant}' is what is served already; stop '{name}' without --keep")
     promote(repository, side.version, f"experiment {name} keeps {variant}")
@@ -205,6 +230,8 @@ def _remove(repository: Path, name: str, servers: Servers) -> None:
     with changing(repository) as record:
         running = record.find(name)
         record.experiments.remove(running)
+        if running.stage >= 0 and running.salt not in record.used:
+            record.used.append(running.salt)
     served = int(served_number(repository))
     try:
         servers.unload([model for model in _models(running).values() if model], model_of(served))
@@ -216,6 +243,13 @@ def _remove(repository: Path, name: str, servers: Servers) -> None:
             if side.version != served:
                 note_withdrawn(repository, side.version, served, f"experiment {name} has ended")
             withdraw(repository, side.version)
+
+
+def _publish_draft(repository: Path, running: Running) -> None:
+    """The model that asks both."""
+    control, other, _ = running.variants
+    teams = (control.name, control.version), (other.name, other.version)
+    publish_draft(repository, running.name, running.salt, teams, partial(_name, repository, running.name, BOTH))
 
 
 def _live_state(repository: Path) -> str:

@@ -10,7 +10,7 @@ from operations.experiments.look import Compared, History, Look, history_of, loo
 from operations.experiments.page import write_page
 from operations.experiments.record import Running, read_record
 from operations.experiments.release import Servers, to_stage, withdraw_variant
-from operations.experiments.show import breach_words
+from operations.experiments.show import YET_TO_COME, breach_words
 from workflows.core import console
 from workflows.core.errors import CascadeError
 
@@ -53,9 +53,11 @@ def why_not_yet(running: Running, taken: Look, history: History) -> str:
         return breach_words(taken.breaches[0])
     since = datetime.fromisoformat(running.stage_since)
     hours = (datetime.now(timezone.utc) - since).total_seconds() / 3600
+    if hours < 0:
+        return f"stage {running.stage + 1} began at {running.stage_since}, which {YET_TO_COME}"
     if hours < running.min_hours:
         return f"stage {running.stage + 1} has run {hours:.1f} of {running.min_hours:g} hours"
-    active = [place for place, side in enumerate(running.variants) if not side.withdrawn]
+    active = [place for place, side in enumerate(running.variants) if side in running.with_users and not side.withdrawn]
     for place in active:
         if taken.since_stage[place] < running.min_exposures:
             some, wanted = taken.since_stage[place], running.min_exposures
@@ -112,7 +114,8 @@ def watch(
     while True:
         running, history, taken = look_at(folder, repository, name)
         number += 1
-        counts = ", ".join(f"{each} {users:,}" for each, users in zip(taken.variants, taken.users, strict=True))
+        pairs = zip(running.variants, taken.users, strict=True)
+        counts = ", ".join(f"{side.name} {users:,}" for side, users in pairs if side in running.with_users)
         console.say(f"experiment: {name}, stage {running.stage + 1}: users {counts}")
         breaches: dict[str, Compared] = {}
         for each in taken.breaches:

@@ -259,6 +259,8 @@ def _note_chains(change: Change, out: Path, logged: Sequence[Logged]) -> None:
             "environments": {**before["environments"], **environments},
             "first_at": min(before["first_at"], first.at),
             "last_at": last.at,
+            # Of a model that drafts slates from those of two versions: it has no steps of its own.
+            **({"teams": last.header["teams"]} if "teams" in last.header else {}),
         }
         change.place_json(path, record)
         for repository in found.values():

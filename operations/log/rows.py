@@ -95,7 +95,10 @@ def table_of(logged: Sequence[Logged]) -> pa.Table:
         table[LIVE_RECENT] = columns.lists(LIVE_RECENT, pa.int64(), padded="recent")
     if "temperature" in header:
         table |= _explored(columns, header["temperature"])
-    return pa.table(table, schema_of(header["context"], is_live=header["is_live"], explores="temperature" in header))
+    if "teams" in header:
+        table |= {"variant": columns.dictionary("variant"), "team": columns.items("team", pa.int32())}
+    shape = {"is_live": header["is_live"], "explores": "temperature" in header, "drafts": "teams" in header}
+    return pa.table(table, schema_of(header["context"], **shape))
 
 
 def _labels(columns: Columns) -> pa.Array:
@@ -153,7 +156,7 @@ def _slate_keys(records: Sequence[Record], counts: NDArray[np.int64]) -> pa.Arra
 
 def _is_exact(logged: Logged) -> bool:
     """Whether the answer follows from what is logged and the files of the version."""
-    if logged.record.error or logged.header["dropped"]:
+    if logged.record.error or logged.header["dropped"] or "teams" in logged.header:
         return False
     # Of the state of live events only what came of it is here.
     offsets = logged.record.arrays.get("stream_offset")

@@ -17,6 +17,7 @@ __all__ = [
     "ANSWERED",
     "ASKED",
     "CONTEXT",
+    "DRAFTED",
     "EXPLORED",
     "IDENTITY",
     "LIVE",
@@ -91,17 +92,25 @@ EXPLORED: Mapping[str, pa.DataType] = {
     "candidate_rows": ROWS,  # what the slate was drawn from
     "candidate_scores": pa.list_(pa.float32()),  # their utilities
 }
+# Of slates that were drafted from those of two variants alone.
+DRAFTED: Mapping[str, pa.DataType] = {
+    "variant": NAME,  # both; a variant whose slate this is, since the other could not answer; "": of neither
+    "team": ROWS,  # who chose each slot: 0 the control, 1 the other, -1 neither
+}
 TYPES = {"INT64": pa.int64(), "INT32": pa.int32(), "FP32": pa.float32(), "FP64": pa.float64(), "BYTES": pa.string()}
 
 
-def schema_of(context: Iterable[tuple[str, str]], *, is_live: bool = False, explores: bool = False) -> pa.Schema:
+def schema_of(
+    context: Iterable[tuple[str, str]], *, is_live: bool = False, explores: bool = False, drafts: bool = False
+) -> pa.Schema:
     """The columns of one chain.
 
     Args:
         context: (name, datatype) of its context columns; INT64, INT32, FP32, FP64 or BYTES.
         is_live: whether it reads live events.
         explores: whether it draws slates at random.
+        drafts: whether its slates are drafted from those of two versions.
     """
     columns = {CONTEXT + name: TYPES[dtype] for name, dtype in context}
-    further = {**(LIVE if is_live else {}), **(EXPLORED if explores else {})}
+    further = {**(LIVE if is_live else {}), **(EXPLORED if explores else {}), **(DRAFTED if drafts else {})}
     return pa.schema({**IDENTITY, **ASKED, **columns, **ANSWERED, **SERVED, **further})

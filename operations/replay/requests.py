@@ -41,6 +41,8 @@ class Row:
             return "it was refused"
         if self.values["replayable"]:
             return ""
+        if self.values.get("variant") is not None:
+            return "its slate was drafted from those of two versions"
         if self.values.get("stream_offset", -1) >= 0:
             return "its answer rests on live events of then"
         return "not all of its context was logged"

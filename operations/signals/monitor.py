@@ -202,8 +202,11 @@ def date(day: int) -> str:
 
 
 def _chains(folder: Path) -> Iterator[dict[str, Any]]:
+    """Those with steps: slates that were drafted from those of two versions are for their experiment to look at."""
     for path in sorted((folder / CHAINS).glob("*.json")):
-        yield read_json(path, {})
+        record = read_json(path, {})
+        if "teams" not in record:
+            yield record
 
 
 def windows(folder: Path, key: str) -> Iterator[tuple[int, list[Path]]]:

@@ -24,17 +24,17 @@ from runtime.log.folder import LogSettings, read_salt
 from runtime.log.identity import Served, environment
 from runtime.log.record import ANSWER, ERROR, FORCED, HASH, REQUEST, SLOW, WHOLE, pack_record
 from runtime.log.rows import EXPERIMENT, answer_arrays, experiments, request_arrays, user_keys
-from runtime.log.sampling import key_of, limit_of
+from runtime.log.sampling import LOG, NEVER, key_of, limit_of
 from runtime.log.usage import FAILED, OK, REFUSED, UNNAMED, Usage
 from runtime.log.writer import Writer
-from runtime.request import Parsed
+from runtime.request import Parsed, RequestParser
 from runtime.spec import ChainSpec
 from runtime.step import Arrays, RequestStep, load_array
 from runtime.stream.live import at_instant
 
 __all__ = ["Recorder"]
 
-CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", ("log", "x-cascade-log")
+CONSUMERS, TRACE, FORCE = ("consumer", "x-cascade-consumer"), "traceparent", (LOG, "x-cascade-log")
 EXPERIMENT_HEADER = "x-cascade-experiment"
 LONGEST_NAME = 64
 # What a response has of a chain with a live state: up to where it knows events, -1 where the state is away.
@@ -64,6 +64,7 @@ class Recorder:
         wanted_name: the array here that says how many items each slate was to have, where the request says it.
         layout: "fused" or "ensemble".
         step: what this process runs, as config.pbtxt says.
+        teams: of a model that drafts, whose slates it drafts from.
         say: takes a sentence when something is wrong.
 
     Raises:
@@ -77,7 +78,7 @@ class Recorder:
         folder: Path,
         spec: ChainSpec,
         *,
-        request_step: RequestStep | None,
+        request_step: RequestStep | RequestParser | None,
         blocked: BlockedItems | None = None,
         parsed: Callable[[], Sequence[Parsed | BadRequest]] = tuple,
         sampled: Callable[[], Sampled | None] = lambda: None,
@@ -86,6 +87,7 @@ class Recorder:
         wanted_name: str = "slate_size",
         layout: str,
         step: str,
+        teams: Sequence[str] = (),
         say: Callable[[str], None],
     ) -> None:
         self._settings, self._say = settings, say
@@ -113,6 +115,7 @@ class Recorder:
             "context": [[column.name, column.dtype] for column in spec.context_columns],
             "is_live": spec.live is not None,
             **explored_by(spec),
+            **({"teams": list(teams)} if teams else {}),
         }
         labels = {"model_version": str(served.version), "layout": layout, "step": step}
         self._usage = Usage(settings.folder, labels, settings.consumers, say)
@@ -135,12 +138,31 @@ class Recorder:
         # A chain without live events asks for no instant.
         with at_instant(now) if self._is_live else NO_INSTANT:
             answers = answer()
+        self.note(requests, arrays, answers, started, now)
+        return answers
+
+    def note(
+        self,
+        requests: Sequence[Any],
+        arrays: Sequence[Mapping[str, NDArray]],
+        answers: Sequence[Answer],
+        started: int,
+        now: int,
+    ) -> None:
+        """Count requests that were answered, and log those of the sample; nothing that goes wrong here is raised.
+
+        Args:
+            requests: Triton's.
+            arrays: the inputs of each.
+            answers: of each.
+            started: when this process had them, by the monotonic clock.
+            now: the same instant, nanoseconds since 1970.
+        """
         try:
             self._record(requests, arrays, answers, started, now)
         except Exception as error:  # whatever it is, the answers are there
             self._writer.counts["failed"] += 1
             self._say(f"a request could not be logged ({type(error).__name__}: {error})")
-        return answers
 
     def close(self) -> None:
         """Write what waits."""
@@ -158,8 +180,8 @@ class Recorder:
         """Count all requests, then log those of the sample: what few of them need is not made for the others."""
         ended = time.monotonic_ns()
         service_us = (ended - started) // 1000
-        self._count("requests", len(requests))
         said = [self._use(*each, service_us) for each in zip(requests, arrays, answers, strict=True)]
+        self._count("requests", len(requests) - sum(_is_part(parameters) for parameters, _ in said))
         chosen = [self._chosen(*each, service_us) for each in zip(requests, said, answers, strict=True)]
         if not any(chosen):
             return
@@ -183,6 +205,8 @@ class Recorder:
             Its parameters, and the name of its consumer.
         """
         usage, parameters = self._usage, _parameters(request.parameters())
+        if _is_part(parameters):
+            return parameters, UNNAMED
         consumer = usage.consumer(_consumer(parameters)) if parameters else UNNAMED
         took_us = service_us if self._kind == WHOLE else None
         if isinstance(answered, BadRequest):
@@ -211,6 +235,8 @@ class Recorder:
         self, request: Any, said: tuple[Mapping[str, Any], str], answered: Answer, service_us: int
     ) -> tuple[str, int, int] | None:
         """The id, key and reason of a request that is logged; None of one that is not."""
+        if _is_part(said[0]):
+            return None
         request_id = request.request_id() or self._drawn_id()
         if not request_id:
             self._count("without_id")
@@ -331,6 +357,11 @@ def _parameters(given: str | None) -> Mapping[str, Any]:
     if given is None or len(given) <= 2:
         return NO_PARAMETERS
     return {name.lower(): value for name, value in json.loads(given).items()}
+
+
+def _is_part(parameters: Mapping[str, Any]) -> bool:
+    """Whether its slate is not shown but becomes a part of one, which another process logs."""
+    return bool(parameters) and parameters.get(LOG) == NEVER
 
 
 def _experiment(parameters: Mapping[str, Any]) -> str:

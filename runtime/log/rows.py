@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.drafts.spec import TEAM
 from runtime.ids import NO_ITEM, IdMap
 from runtime.log.folder import KEY_BYTES, Salt
 from runtime.log.sampling import users_of
@@ -33,7 +34,7 @@ LIVE_AT, LIVE_RECENT = "live_at", "live_recent"
 # Of a chain that explores: the policy that a request asks for, and what drawn slates were drawn from.
 FORCED_POLICY, CANDIDATE_ROWS, CANDIDATE_SCORES = "forced_policy", "candidate_rows", "candidate_scores"
 # Arrays of an answer with one value a user.
-A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms", "policy")
+A_VALUE_EACH = ("num_items", "path", "stream_offset", "state_age_ms", "policy", "variant")
 # What each user is in, as who asks says: "experiment=variant", of several with ";" between them; empty: none.
 EXPERIMENT = "experiment"
 LONGEST_LABEL = 512
@@ -102,6 +103,8 @@ def answer_arrays(
     if "explored" in names:
         arrays["explored"] = answer[names["explored"]][:, 0].astype(np.uint8)
         arrays["log_propensity"] = answer[names["log_propensity"]]
+    if TEAM in names:
+        arrays[TEAM] = answer[names[TEAM]]
     if sampled is not None:
         arrays[CANDIDATE_ROWS], arrays[CANDIDATE_SCORES] = sampled
     return arrays

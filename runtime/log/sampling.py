@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from runtime.ids import as_bytes
 
-__all__ = ["key_of", "limit_of", "user_bytes", "users_of"]
+__all__ = ["LOG", "NEVER", "key_of", "limit_of", "user_bytes", "users_of"]
 
 # No secret: whoever wants a request in the log may ask for it.
 SAMPLING_KEY = b"cascade request log"
+# A parameter of a request: "1" has it logged whatever the sample is, NEVER neither logged nor counted. That is for the
+# slates that a model asks for which shows one made of them.
+LOG, NEVER = "log", "never"
 # A copy of it costs less than another one.
 HASHER = hashlib.blake2b(digest_size=8, key=SAMPLING_KEY)
 

@@ -265,3 +265,22 @@ class TestUtilities:
     def test_a_utility_of_another_kind_is_no_answer(self, utility: np.ndarray) -> None:
         with pytest.raises(WrongServer, match="utility is of type"):
             decode([1, 2], {**self.PLAIN, "utility": utility})
+
+
+class TestDrafts:
+    """What a model that drafts slates from those of two versions says."""
+
+    PLAIN = TestUtilities.PLAIN
+    TEAM = np.array([[1, -1], [0, -1]], np.int32)
+    VARIANT = np.array([[b"both"], [b""]], object)
+
+    def test_a_slate_says_who_chose_each_place_and_whose_it_is(self) -> None:
+        found = decode([1, 2], {**self.PLAIN, "team": self.TEAM, "variant": self.VARIANT})
+        assert [(slate.team, slate.variant) for slate in found] == [([1, -1], "both"), ([0], "")]
+        assert found.to_builtins()[0]["team"] == [1, -1]
+        assert not {"team", "variant"} & set(decode([1, 2], self.PLAIN).to_builtins()[0])
+
+    @pytest.mark.parametrize("team", [TEAM[:, :1], TEAM.astype(float)])
+    def test_teams_of_another_kind_are_no_answer(self, team: np.ndarray) -> None:
+        with pytest.raises(WrongServer, match="team is of type"):
+            decode([1, 2], {**self.PLAIN, "team": team, "variant": self.VARIANT})

@@ -98,3 +98,8 @@ def test_visitors_are_assigned_by_what_is_given() -> None:
 def test_what_does_not_fit_is_left_to_whoever_sends_it(wrong: dict) -> None:
     [part] = split(asked(**wrong), HALVES, None)
     assert part.model == "" and part.request == asked(**wrong)
+
+
+def test_who_asks_for_a_policy_is_in_no_experiment() -> None:
+    [part] = split(asked(policy="deterministic"), HALVES, None)
+    assert (part.model, set(part.labels)) == ("", {""}) and "experiment" not in part.request.parameters()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.interleave import FIRST, NOBODY, SECOND, credit, interleave
+from runtime.interleave import FIRST, NOBODY, SECOND, credit, interleave, seed_of
+
+# Of seeds 0, 1 and 2**64 - 1; a change of them makes the log's credits those of another draft.
+GOLDEN = ["011001010", "101001100", "011010101"]
+GOLDEN_SEED = 13756358499503236615
 
 
 def test_identical_orders_credit_nobody() -> None:
@@ -40,13 +44,38 @@ def test_teams_take_the_best_that_is_left_in_turns() -> None:
         orders = [rng.permutation(30).tolist() for _ in range(2)]
         slate = interleave(*orders, 10, seed)
         assert len(set(slate.items.tolist())) == 10
-        start = int((slate.teams == NOBODY).sum())
-        assert orders[0][:start] == orders[1][:start] == slate.items[:start].tolist()
-        for place in range(start, 10):
-            left = [item for item in orders[slate.teams[place]] if item not in slate.items[:place].tolist()]
-            assert slate.items[place] == left[0]
-        for pair in range(start, 9, 2):
-            assert sorted(slate.teams[pair : pair + 2].tolist()) == [FIRST, SECOND]
+        alike = [place for place in range(10) if orders[0][place] == orders[1][place]]
+        assert np.flatnonzero(slate.teams == NOBODY).tolist() == alike
+        kept = {orders[0][place] for place in alike}
+        assert slate.items[alike].tolist() == [orders[0][place] for place in alike]
+        chosen = np.flatnonzero(slate.teams != NOBODY)
+        for place in chosen.tolist():
+            before = {*slate.items[:place].tolist(), *kept}
+            assert slate.items[place] == next(item for item in orders[slate.teams[place]] if item not in before)
+        for pair in range(0, len(chosen) - 1, 2):
+            assert sorted(slate.teams[chosen[pair : pair + 2]].tolist()) == [FIRST, SECOND]
+
+
+def test_what_both_have_at_a_place_stays_there_for_nobody() -> None:
+    for seed in range(20):
+        slate = interleave([1, 2, 99, 3, 7], [4, 5, 99, 6, 7], 5, seed)
+        assert slate.items[2] == 99 and slate.items[4] == 7 and slate.teams[[2, 4]].tolist() == [NOBODY] * 2
+        assert sorted(slate.teams[[0, 1]].tolist()) == [FIRST, SECOND]
+        # A place that is beyond the slate is none, and an item that one order has there may be chosen.
+        assert len(interleave([1, 2, 99], [4, 5, 99], 2, seed).items) == 2
+
+
+def test_both_teams_are_first_as_often(seeds: int = 4_000) -> None:
+    firsts = np.array([interleave([1, 2], [3, 4], 1, seed).teams[0] for seed in range(seeds)])
+    assert abs(firsts.mean() - 0.5) < 4 * 0.5 / np.sqrt(seeds)
+
+
+def test_the_tosses_are_those_of_every_release() -> None:
+    teams = ["".join(map(str, interleave(range(9), range(9, 18), 9, seed).teams)) for seed in (0, 1, 2**64 - 1)]
+    assert teams == GOLDEN
+    assert seed_of("margin-1", "17", "r-1") == GOLDEN_SEED
+    # Neither the user nor the request alone decides.
+    assert len({seed_of("s", user, request) for user in ("1", "11") for request in ("1", "11", "")}) == 6
 
 
 def test_the_same_seed_gives_the_same_slate() -> None:

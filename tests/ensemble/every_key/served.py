@@ -373,9 +373,11 @@ def held_out(config: Config, folder: Path) -> Any:
 
 
 TWO = "experiments.e.variants=[{name='a'}, {name='b'}]"
+OTHER_RUN = "experiments.e.variants=[{name='a'}, {name='b', run='r'}]"
 VARIANTS = "experiments.e.variants=[{name='a'}, {name='%s', weight=%s, run='%s'}]"
 HALVES = (Experiment("e", "e-1", "l", 0.0, 1.0, (Variant("a", 0.0, 0.5), Variant("b", 0.5, 1.0))),)
 EXPERIMENTS = [
+    Case("experiments.e.kind=interleave", experiment, (OTHER_RUN,)),
     *(
         Case(VARIANTS % values, experiment, (TWO,), of=f"experiments.NAME.variants[N].{key}")
         for key, values in (("name", ("c", 1.0, "")), ("weight", ("b", 3.0, "")), ("run", ("b", 1.0, "runs/b")))

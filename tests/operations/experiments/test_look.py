@@ -208,6 +208,10 @@ def test_the_next_stage_is_due_when_the_present_one_has_had_its_time_and_its_sla
     soon = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
     assert "has run 1.0 of 24 hours" in why(experiment(min_hours=24.0, stage_since=soon))
     assert "is the last one" in why(experiment(stage=1))
+    later = (datetime.now(timezone.utc) + timedelta(hours=5)).isoformat(timespec="milliseconds")
+    assert "is yet to come by the clock of this machine" in why(experiment(stage_since=later))
+    ahead = experiment(started_at=later)
+    assert "what is logged before then does not count" in "\n".join(lines(ahead, seen(shop, ahead), History(later)))
 
 
 def test_a_folder_without_a_log_and_a_broken_file_are_refused(shop: Shop) -> None:

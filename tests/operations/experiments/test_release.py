@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from cascade_client.assignment import Experiments, read_experiments
-from ensemble.config import Config
+from ensemble.config import ChainConfig, Config
 from ensemble.config_experiments import ExperimentConfig, HoldoutConfig, VariantConfig
 from ensemble.config_file import load_config
 from ensemble.export.pbtxt import served_version
 from ensemble.export.stage import export
 from ensemble.publish import publish
+from ensemble.serving.repository import find_repository
+from ensemble.variants import variant_versions
 from operations.experiments import release
 from operations.experiments.plan import lines, planned, stages_of
 from operations.experiments.record import Record, Running, read_record
@@ -109,6 +111,22 @@ def test_the_end_is_the_served_version_or_the_one_that_is_kept(exported, target)
     assert served(target) == 3 and known(target).experiments == () and not (target / "cascade_v3").exists()
 
 
+def test_a_salt_that_was_used_is_said(exported, target, capsys) -> None:
+    start(config(exported), "e", target, "fused", NOBODY)
+    stop(target, "e", NOBODY)
+    capsys.readouterr()
+    start(config(exported), "e", target, "fused", NOBODY)
+    said = capsys.readouterr().err
+    assert "the salt 'e-1' was that of an experiment that has ended" in said
+    assert "without --url no running server was told: it has cascade_v3 once" in said
+    stop(target, "e", NOBODY)
+    start(config(exported, salt="e-2"), "e", target, "fused", NOBODY)
+    assert "the salt" not in capsys.readouterr().err
+    assert read_record(target).used == ["e-1"]
+    # Clients read the file all the same.
+    assert known(target).experiments[0].salt == "e-2"
+
+
 @pytest.mark.parametrize("fails", ["publish", "load"])
 def test_a_start_that_fails_leaves_nothing(exported, target, monkeypatch, fails) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -120,7 +138,7 @@ def test_a_start_that_fails_leaves_nothing(exported, target, monkeypatch, fails)
         monkeypatch.setattr(Servers, "load", refuse)
     with pytest.raises(CascadeError, match="no"):
         start(config(exported), "e", target, "fused", NOBODY)
-    assert known(target).experiments == () and served(target) == 1
+    assert known(target).experiments == () and served(target) == 1 and read_record(target).used == []
     assert not list(target.glob("cascade_v*")) and not (target / "cascade/2").exists()
 
 
@@ -173,6 +191,47 @@ def test_a_chain_with_other_live_events_is_no_variant(exported, target, tmp_path
     export(run, other)
     with pytest.raises(ArtefactError, match="keeps other things of live events"):
         start(config((run, exported[1])), "e", target, "fused", NOBODY)
+
+
+def test_all_users_of_an_interleaved_experiment_are_asked_of_the_model_that_drafts(exported, target) -> None:
+    started = start(config(exported, kind="interleave"), "e", target, "fused", NOBODY)
+    assert [(side.name, side.model, side.version) for side in started.variants] == [
+        ("a", "", 1),
+        ("b", "cascade_v2", 2),
+        ("both", "cascade_v3", 3),
+    ]
+    assert started.guardrails == ["errors"] and served(target) == 1
+    told = "\n".join(lines(started, 0.1))
+    assert "stage 3: both 18%" in told and "b 0%" not in told
+    before = known(target).assign_many(range(3_000))
+    assert {(each.label, each.model) for each in before} == {("", ""), ("e=both", "cascade_v3")}
+    to_stage(target, "e", 4)
+    after = known(target).assign_many(range(3_000))
+    assert all(new == old for old, new in zip(before, after, strict=True) if old.label)
+    assert sum(bool(each.label) for each in after) > 2_500
+    # Whoever publishes meanwhile leaves both, and they are verified with what is served.
+    publish(*exported, target, "fused")
+    assert find_repository(target) == target and variant_versions(target) == {2, 3}
+    withdraw_variant(target, "e", "b", "errors", NOBODY)
+    assert read_record(target).find("e").is_over and not list(target.glob("cascade_v*"))
+    assert {each.label for each in known(target).assign_many(range(1_000))} == {""}
+    stop(target, "e", NOBODY)
+    start(config(exported, kind="interleave"), "e", target, "fused", NOBODY)
+    with pytest.raises(CascadeError, match="'both' is no version but slates of two"):
+        keep(target, "e", "both", NOBODY)
+    keep(target, "e", "b", NOBODY)
+    assert served(target) > 4 and not list(target.glob("cascade_v*"))
+
+
+def test_versions_that_do_not_take_the_same_requests_are_not_interleaved(exported, target, tmp_path) -> None:
+    small = ChainConfig(num_candidates=30, slate_size=5, max_slate_size=6, layouts=("fused",))
+    run, _ = make_run(tmp_path / "small", num_users=20, num_items=60, chain=small)
+    export(run, Config(chain=small))
+    with pytest.raises(
+        ArtefactError, match=r"be drafted into one: chain.max_slate_size is \d+ of what is served and 6"
+    ):
+        start(config((run, exported[1]), kind="interleave"), "e", target, "fused", NOBODY)
+    assert not (target / "experiments.json").exists()
 
 
 def running(**given: object) -> Running:
@@ -246,6 +305,15 @@ variants = [{ name = "a" }, { name = "b", run = "runs/b" }]
         (f"experiments.e.salt={'s' * 60}", "at most 56 bytes"),
         ("experiments.f={variants=[{name='a'}, {name='b'}]}", "have 2 of the users"),
         ("experiments.f={layer='x', variants=[{name='a'}, {name='b', run='r'}]}", "one version alone: use one layer"),
+        ("experiments.e={kind='interleave', metric='errors', variants=[{name='a'}, {name='b', run='r'}]}", "is a vote"),
+        (
+            "experiments.e={kind='interleave', guardrails=['opt_out'], variants=[{name='a'}, {name='b', run='r'}]}",
+            "not opt",
+        ),
+        ("experiments.e={kind='interleave', variants=[{name='a'}, {name='b'}]}", "the control and one with a run"),
+        ("experiments.e={kind='interleave', variants=[{name='a', weight=2}, {name='b', run='r'}]}", "have no weights"),
+        ("experiments.e={kind='interleave', variants=[{name='a'}, {name='both', run='r'}]}", "another name"),
+        ("experiments.e.kind='both'", "kind"),
         (f"holdout.salt={'s' * 60}", "holdout.salt must be at most 56 bytes"),
     ],
 )

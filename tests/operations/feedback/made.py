@@ -90,10 +90,14 @@ class World:
         return {**given, **values}
 
     def collect(
-        self, *requests: Mapping[str, Any], context: Sequence[tuple[str, str]] = (), explores: bool = False
+        self,
+        *requests: Mapping[str, Any],
+        context: Sequence[tuple[str, str]] = (),
+        explores: bool = False,
+        drafts: bool = False,
     ) -> None:
         """Put rows into MON as a collector does, a file for each day."""
-        schema = schema_of(context, explores=explores)
+        schema = schema_of(context, explores=explores, drafts=drafts)
         for day in sorted({request["at"] // DAY_NS for request in requests}):
             table = pa.Table.from_pylist([dict(r) for r in requests if r["at"] // DAY_NS == day], schema=schema)
             name = f"chain={self.key[:16]}/date={np.datetime64(day, 'D')}/{self.num_files}-0.parquet"

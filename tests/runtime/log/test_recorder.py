@@ -59,6 +59,14 @@ def test_what_is_refused_or_asked_for_is_logged_beside_the_sample(tmp_path):
     assert records["d"].arrays == {}
 
 
+def test_what_becomes_a_part_of_another_slate_is_neither_logged_nor_counted(tmp_path):
+    asked = [(Request("a", {"log": "never"}), ask(0)[1]), (Request("b"), ask(1)[1])]
+    answers, records = logged(tmp_path, asked)
+    assert not isinstance(answers[0], BadRequest) and set(records) == {"b"}
+    [counts] = [json.loads(path.read_text()) for path in tmp_path.glob("usage/*.json")]
+    assert counts["requests"] == [["unnamed", "ok", 1]]
+
+
 def test_consumers_that_are_not_named_are_others(tmp_path):
     given = {"a": {"consumer": "web"}, "b": {"X-Cascade-Consumer": "app"}, "c": {"consumer": "x" * 10**6}, "d": {}}
     given["e"] = {"consumer": 'web"\n{}'}

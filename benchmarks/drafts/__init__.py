@@ -1,0 +1,1 @@
+"""What a slate of two versions costs."""
