@@ -15,7 +15,7 @@ from ensemble.serving.triton import TritonServer
 from ensemble.variants import model_of, write_experiments
 from tests.ensemble.synthetic import make_run, user_id
 
-pytestmark = [pytest.mark.triton, pytest.mark.slow]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.long]
 
 
 def name(target: Path, *versions: int) -> None:

@@ -37,7 +37,7 @@ from runtime.interleave import FIRST, NOBODY, SECOND
 from runtime.log.folder import LogSettings
 from tests.ensemble.synthetic import make_run, user_id
 
-pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 NUM_USERS, ROTATE_S, SIZE = 260, 1.0, 8
 EXPERIMENT = "drafts"

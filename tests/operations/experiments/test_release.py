@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -323,3 +325,32 @@ def test_a_config_that_cannot_work_is_refused(tmp_path: Path, override: str, why
     assert list(load_config(path).experiments) == ["e"]
     with pytest.raises(ConfigError, match=why):
         load_config(path, [override])
+
+
+@pytest.mark.parametrize("kind", ["split", "interleave"])
+def test_a_version_that_is_gone_can_still_be_stopped_and_is_not_kept(exported, target, kind) -> None:
+    start(config(exported, kind=kind, stages=(1.0,)), "e", target, "fused", NOBODY)
+    shutil.rmtree(target / "cascade/2")
+    with pytest.raises(CascadeError, match=r"cascade/2"):
+        keep(target, "e", "b", NOBODY)
+    assert read_record(target).find("e").stage == 0 and served(target) == 1
+    # Whoever publishes, or takes the variant away, is not stopped by it.
+    publish(*exported, target, "fused")
+    withdraw_variant(target, "e", "b", "gone", NOBODY)
+    stop(target, "e", NOBODY)
+    assert known(target).experiments == () and not list(target.glob("cascade_v*"))
+
+
+def test_two_who_end_an_experiment_at_once_leave_it_ended(exported, target, monkeypatch) -> None:
+    start(config(exported, stages=(1.0,)), "e", target, "fused", NOBODY)
+    promote = release.promote
+
+    def stopped_meanwhile(*given: Any) -> None:
+        promote(*given)
+        stop(target, "e", NOBODY)
+
+    monkeypatch.setattr(release, "promote", stopped_meanwhile)
+    with pytest.raises(CascadeError, match="no experiment 'e' runs here"):
+        keep(target, "e", "b", NOBODY)
+    # What was kept is served, and its version is there.
+    assert served(target) == 2 and (target / "cascade/2").is_dir() and known(target).experiments == ()
