@@ -77,8 +77,8 @@ def _missing(marker: str, library: str = "") -> str:
 
     Args:
         marker: gpu, triton, shared or service.
-        library: for gpu, what computes there: "cudf", "tensorflow", "faiss" or "triton" (its onnxruntime backend); for
-            service, one of SERVICES.
+        library: for gpu, what computes there: "cudf", "tensorflow", "faiss", "cupy" or "triton" (its onnxruntime
+            backend); for service, one of SERVICES.
     """
     if marker == "service":
         absent = [package for package in SERVICES[library] if not _is_here(package)]

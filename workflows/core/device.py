@@ -15,7 +15,12 @@ from workflows.core.errors import ConfigError
 __all__ = ["Device", "DeviceKind", "announce", "choose", "num_gpus"]
 
 DeviceKind = Literal["auto", "cpu", "gpu"]
-GPU_PACKAGE = {"cudf": "cudf (NVTabular on GPU)", "tensorflow": "TensorFlow", "faiss": "FAISS with GPU support"}
+GPU_PACKAGE = {
+    "cudf": "cudf (NVTabular on GPU)",
+    "tensorflow": "TensorFlow",
+    "faiss": "FAISS with GPU support",
+    "cupy": "CuPy",
+}
 
 
 class Device(msgspec.Struct, frozen=True):
