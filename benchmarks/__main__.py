@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from benchmarks.commands.catalogue import catalogue
+from benchmarks.commands.console import console
 from benchmarks.commands.document import document
 from benchmarks.commands.drafts import drafts
 from benchmarks.commands.experiments import experiments
@@ -35,23 +36,8 @@ __all__ = ["app"]
 app = typer.Typer(name="benchmarks", help="Measure speed; every figure goes to RUN/report.", no_args_is_help=True)
 COMMANDS = (
     *(serving, catalogue, preprocess, training, stream, worker, slates, slate_rules, soak, soak_operations),
-    *(
-        request_log,
-        signals,
-        faults,
-        failures,
-        live_quality,
-        goals,
-        slate_quality,
-        why,
-        gate,
-        experiments,
-        drafts,
-        ope,
-        send_gate,
-        document,
-        hm_tables,
-    ),
+    *(request_log, signals, faults, failures, live_quality, goals, slate_quality, why, gate, experiments, drafts),
+    *(ope, send_gate, console, document, hm_tables),
 )
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)

@@ -17,7 +17,7 @@ PLOTS_FOLDER = "performance"
 WIDTH = 120
 ORDER = (
     *("serving", "stream", "slates", "slate_rules", "slate_quality", "soak", "soak_operations"),
-    *("request_log", "signals", "faults", "failures"),
+    *("request_log", "signals", "faults", "failures", "console"),
     *("catalogue", "preprocess", "training", "live_quality", "goals", "why", "gate", "experiments", "drafts"),
     *("ope", "send_gate"),
 )

@@ -80,7 +80,8 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _bound(kind: socket.AddressFamily, address: Any) -> socket.socket:
-    listener = socket.socket(kind, socket.SOCK_STREAM)
+    # By its name, or asyncio leaves the delay of small packets on, and every page waits 40 ms for an acknowledgement.
+    listener = socket.socket(kind, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
