@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from console.audience import Audience
 from console.catalogue import Catalogue, Named
@@ -17,6 +16,7 @@ from console.reach import reach_of
 from console.site import Open, Site
 from operations.blocks import blocked_now
 from operations.folder import parquet_files
+from operations.why.near import Near, alike, raised_by, raises
 from operations.why.question import UnknownItem, row_of
 from runtime.index.allowed import are_set
 from runtime.index.eligible import ELIGIBLE_FILE
@@ -76,9 +76,9 @@ def _values(chain: Open, row: int) -> dict[str, Any]:
         "num_users": chain.explainer.nodes.spec.num_users,
         "popular_place": _popular_place(folder, row),
         "num_items": chain.explainer.nodes.spec.num_items,
-        "alike": _alike(folder, row, catalogue),
-        "raises": _neighbours(folder, row, catalogue),
-        "raised_by": _reverse(folder, row, catalogue),
+        "alike": _named(alike(folder, row, NEAREST), catalogue),
+        "raises": _named(raises(folder, row, NEAREST), catalogue),
+        "raised_by": _named(raised_by(folder, row, NEAREST), catalogue),
     }
 
 
@@ -97,43 +97,9 @@ def _popular_place(folder: Path, row: int) -> int | None:
     return int(found[0]) + 1 if len(found) else None
 
 
-def _alike(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
-    """The items whose embeddings are most like its own."""
-    path = folder / "item_embeddings.npy"
-    if not path.is_file():
-        return []
-    embeddings = load_array(path)
-    return _best(embeddings @ embeddings[row], row, catalogue)
-
-
-def _neighbours(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
-    """The items whose score an interaction with it raises most."""
-    if not (folder / "neighbours/indptr.npy").is_file():
-        return []
-    start, stop = load_array(folder / "neighbours/indptr.npy")[row : row + 2].tolist()
-    rows = load_array(folder / "neighbours/rows.npy")[start:stop]
-    weights = load_array(folder / "neighbours/weights.npy")[start:stop]
-    order = np.lexsort((rows, -weights))[:NEAREST]
-    return [(catalogue.item(int(rows[at])), float(weights[at])) for at in order]
-
-
-def _reverse(folder: Path, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
-    """The items with which an interaction raises its score most."""
-    if not (folder / "neighbours/indptr.npy").is_file():
-        return []
-    places = np.flatnonzero(load_array(folder / "neighbours/rows.npy") == row)
-    weights = load_array(folder / "neighbours/weights.npy")[places]
-    order = np.lexsort((places, -weights))[:NEAREST]
-    owners = np.searchsorted(load_array(folder / "neighbours/indptr.npy"), places[order], side="right") - 1
-    return [(catalogue.item(int(owner)), float(weights[at])) for owner, at in zip(owners, order, strict=True)]
-
-
-def _best(scores: NDArray, row: int, catalogue: Catalogue) -> list[tuple[Named, float]]:
-    scores = np.array(scores, np.float32)
-    scores[row] = -np.inf
-    first = np.argpartition(-scores, min(NEAREST, len(scores) - 1))[:NEAREST]
-    order = first[np.lexsort((first, -scores[first]))]
-    return [(catalogue.item(int(at)), float(scores[at])) for at in order if at != row]
+def _named(near: Near, catalogue: Catalogue) -> list[tuple[Named, float]]:
+    pairs = zip(near.rows.tolist(), near.weights.tolist(), strict=True)
+    return [(catalogue.item(row), weight) for row, weight in pairs]
 
 
 def exposure_of(folder: Path, version: str, row: int) -> Exposure | None:

@@ -18,12 +18,13 @@ from scripts.artefacts_page import WIDTH
 __all__ = ["MODULES", "python_page"]
 
 # The modules that other people's programs import: all names of their __all__, and nothing else.
-MODULES = ("cascade_client",)
+MODULES = ("cascade_client", "cascade_api")
 HEAD = """<!-- Written by python -m scripts.reference_pages from the docstrings. -->
 # Python
 
 What a program imports of Cascade. Every name that is not on this page is internal, and may change with any release.
-[The client by example](../client/README.md) is the page to begin with.
+[The client by example](../client/README.md) is the page to begin with for programs that ask a server,
+[a notebook](notebooks/look_at_a_run.ipynb) for people who look at a run.
 """
 SECTION = re.compile(
     r"^(Args|Returns|Raises|Attributes|Yields|Example|Examples|Reference|References):[ \t]*(.*)$", re.MULTILINE
@@ -115,7 +116,7 @@ def _text(doc: str) -> str:
         elif title in TITLES:
             out.append(f"{TITLES[title]}:\n\n{_list(body)}")
         else:
-            out.append(f"{title}: {_fill(body)}" if "\n\n" not in body else f"{title}:\n\n{_paragraphs(body)}")
+            out.append(_fill(f"{title}: {body}") if "\n\n" not in body else f"{title}:\n\n{_paragraphs(body)}")
     return "\n".join(part for part in out if part.strip())
 
 

@@ -5,6 +5,7 @@ MkDocs calls the functions by their names; https://www.mkdocs.org/user-guide/plu
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 DOCS = "docs"
+NOTEBOOKS = "notebooks"
 # File of the repository -> page of the site.
 OUTSIDE = {"CHANGELOG.md": "CHANGELOG.md", "client/README.md": "CLIENT.md", "docker/README.md": "DOCKER.md"}
 OUTSIDE |= {name: name for name in ("DECISIONS.md", "CONTRIBUTING.md", "SECURITY.md")}
@@ -40,11 +42,27 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Pages from outside docs/ join."""
+    """Pages from outside docs/ join, and notebooks become pages."""
+    for path in sorted((ROOT / DOCS / NOTEBOOKS).glob("*.ipynb")):
+        files.append(File.generated(config, f"{NOTEBOOKS}/{path.stem}.md", content=_of_notebook(path)))
     for source, name in OUTSIDE.items():
         if (ROOT / source).is_file():
             files.append(File.generated(config, name, abs_src_path=str(ROOT / source)))
     return files
+
+
+def _of_notebook(path: Path) -> str:
+    """A notebook as Markdown: its texts, its code, and what each cell gave when it was run last."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            text = "".join(data.get("text/html") or data["text/plain"]).rstrip()
+            text = text.replace('<table border="1" class="dataframe">', "<table>")
+            parts.append(text if "text/html" in data else f"```text\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -106,4 +124,7 @@ def _source_of(name: str) -> str:
 
 def _page_of(path: str) -> str | None:
     """The page, or the other file of the site, of a file of the repository."""
-    return OUTSIDE.get(path, path.removeprefix(f"{DOCS}/") if path.startswith(f"{DOCS}/") else None)
+    inside = path.removeprefix(f"{DOCS}/") if path.startswith(f"{DOCS}/") else None
+    if inside is not None and inside.startswith(f"{NOTEBOOKS}/"):
+        inside = str(PurePosixPath(inside).with_suffix(".md"))
+    return OUTSIDE.get(path, inside)
