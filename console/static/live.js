@@ -15,7 +15,7 @@ document.addEventListener("click", (event) => {
 });
 // An answer without the part is an error's page: what is shown stays.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (!event.detail.elt.matches("[data-live]")) return;
+  if (!event.detail.requestConfig.elt.matches("[data-live]")) return;
   const isPart = event.detail.xhr.response.includes('id="live"');
   if (event.detail.xhr.status !== 204) event.detail.shouldSwap = isPart;
   stale(event.detail.xhr.status !== 204 && !isPart);
