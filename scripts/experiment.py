@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.common import JsonOption, SetOption, one_sentence_errors
+from workflows.core.errors import ConfigError
 from workflows.core.shown import print_json
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def experiment_check(
     from operations.experiments.record import Record, read_record
 
     loaded = load_config(config, overrides)
+    if not loaded.experiments:
+        raise ConfigError(f"--config {config}: there is no section [experiments.NAME], which says what is compared")
     record = read_record(repo) if repo.is_dir() else Record()
     running = {one.name: one for one in record.experiments}
     plans = [running.get(name) or planned(loaded, name, record) for name in loaded.experiments]

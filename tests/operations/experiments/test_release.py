@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cascade_client.assignment import Experiments, read_experiments
 from ensemble.config import ChainConfig, Config
@@ -24,6 +25,7 @@ from operations.experiments.plan import lines, planned, stages_of
 from operations.experiments.record import Record, Running, read_record
 from operations.experiments.release import Servers, keep, start, stop, to_stage, withdraw_variant
 from operations.experiments.watch import look_at
+from scripts.cli import app
 from tests.ensemble.synthetic import make_run
 from tests.ensemble.synthetic_stream import STREAM_FEATURES
 from workflows.core.errors import ArtefactError, CascadeError, ConfigError
@@ -290,6 +292,18 @@ labels = ["click"]
 [experiments.e]
 variants = [{ name = "a" }, { name = "b", run = "runs/b" }]
 """
+
+
+def test_a_check_says_what_stages_have_and_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(TABLE)
+    command = ["experiment", "check", "--config", str(path), "--repo", str(tmp_path / "none")]
+    (found,) = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert found["name"] == "e" and found["stages"][-1] == pytest.approx({"a": 0.5, "b": 0.5})
+    path.write_text(TABLE.partition("[experiments")[0])
+    refused = CliRunner().invoke(app, [*command, "--json"])
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "there is no section [experiments.NAME]" in refused.stderr
 
 
 @pytest.mark.parametrize(
