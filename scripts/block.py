@@ -39,7 +39,7 @@ def block(
         return
     blocked = blocked_now(repo)
     if json:
-        print_json([{"at": one.at, "item_id": one.item_id, "reason": one.reason} for one in blocked])
+        print_json(blocked)
         return
     for one in blocked:
         print("\t".join([one.at, str(one.item_id), one.reason]))

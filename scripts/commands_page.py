@@ -27,8 +27,8 @@ makes your shell (bash, zsh, fish) complete commands and options; `cascade --sho
 ## What comes out
 
 What a command says of its work, and its progress, goes to standard error; what it was asked for goes to standard
-output. With `--json`, wherever a table is printed, standard output holds JSON and nothing else: the same data, with the
-keys of the figures that the table shows. Keys stay from release to release; new ones may come.
+output. With `--json`, wherever a table is printed, standard output holds JSON and nothing else, the same data:
+[its keys](JSON.md).
 
 An expected error is one sentence on standard error that begins with `error:`, and a traceback is a bug. Exit codes:
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.common import JsonOption, one_sentence_errors
-from scripts.doctor_checks import PURPOSES, Check, Purpose, checks, purposes
+from scripts.doctor_checks import PURPOSES, Check, Findings, Purpose, checks, purposes
 from scripts.needs import why_no_training
 from workflows.core import console
 from workflows.core.errors import ConfigError
@@ -41,7 +41,7 @@ def doctor(
     wanted = wanted or [purpose for purpose in PURPOSES if purpose != "train" or not why_no_training()]
     found, able = checks(out), purposes(wanted)
     if json:
-        print_json({"checks": found, "purposes": able})
+        print_json(Findings(found, able))
     else:
         Console(highlight=False).print(_table(found, able))
         for hint in _hints(found, able) if fix_hints else ():

@@ -18,7 +18,7 @@ from scripts.needs import COMMANDS, PACKAGES, check_needs, missing, why_no_train
 from workflows.core.device import choose, num_gpus
 from workflows.core.errors import SetupError
 
-__all__ = ["PURPOSES", "Check", "Purpose", "checks", "purposes"]
+__all__ = ["PURPOSES", "Check", "Findings", "Purpose", "checks", "purposes"]
 
 # What a machine is for, and the command that needs all of it.
 PURPOSES = {"train": "run", "evaluate": "evaluate", "export": "export", "serve": "serve"}
@@ -53,7 +53,7 @@ class Purpose(msgspec.Struct, frozen=True):
     """Something that a machine can be for.
 
     Attributes:
-        purpose: one of PURPOSES.
+        purpose: "train", "evaluate", "export" or "serve".
         is_possible: here.
         is_wanted: by --for, or by default.
         problem: why it is not possible; empty where it is.
@@ -65,6 +65,18 @@ class Purpose(msgspec.Struct, frozen=True):
     is_wanted: bool
     problem: str = ""
     fix: str = ""
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What `cascade doctor --json` prints.
+
+    Attributes:
+        checks: in the order of the table.
+        purposes: what this machine can be for.
+    """
+
+    checks: list[Check]
+    purposes: list[Purpose]
 
 
 def checks(out: Path) -> list[Check]:

@@ -108,8 +108,8 @@ def _serve(path: Path, host: str, port: int, logs: list[Path]) -> None:
 
 
 def _look(path: Path, once: bool, *, as_json: bool) -> None:
-    from operations.signals.monitor import alarms, current, monitor_once, say_found
-    from operations.signals.show import as_row
+    from operations.signals.monitor import alarms, monitor_once, say_found
+    from operations.signals.show import look_shown
 
     stop = threading.Event()
     for signum in () if once else (signal.SIGTERM, signal.SIGINT):
@@ -121,7 +121,7 @@ def _look(path: Path, once: bool, *, as_json: bool) -> None:
             say_found(path, found)
         is_first = False
         if as_json:
-            print_json({"notes": found.notes, "signals": [as_row(row) for row in current(found.rows)]})
+            print_json(look_shown(found))
         if once and alarms(found.rows):
             raise typer.Exit(ALARM_STATUS)
         if once or stop.wait(EVERY_S):

@@ -20,7 +20,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean over users with its 95% interval; no interval (None) where resampling users does not estimate one."""
+    """A mean over users with its 95% interval.
+
+    Attributes:
+        value: the mean.
+        low, high: ends of the interval; None where resampling users does not estimate one.
+    """
 
     value: float
     low: float | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+import msgspec
 
 from ensemble.config import Config
 from ensemble.config_experiments import INTERLEAVE, ExperimentConfig
@@ -11,7 +12,7 @@ from operations.experiments.record import Record, Running, Side
 from runtime.drafts.spec import BOTH
 from workflows.core.errors import CascadeError, ConfigError
 
-__all__ = ["lines", "planned", "seen_before", "stages_of"]
+__all__ = ["Stages", "lines", "planned", "seen_before", "stages_of"]
 
 
 def planned(config: Config, name: str, record: Record) -> Running:
@@ -61,27 +62,45 @@ def planned(config: Config, name: str, record: Record) -> Running:
     )
 
 
-def stages_of(running: Running, held_out: float) -> dict[str, Any]:
-    """What each stage has of the users: shares of all of them by variant."""
+class Stages(msgspec.Struct, frozen=True):
+    """What an experiment has of the users: `cascade experiment check --json` prints a list of these.
+
+    Attributes:
+        name: of the experiment.
+        layer: that it is in.
+        traffic: share of the users at the last stage.
+        stage: the present one, from 1.
+        stages: of each, variant -> share of all users.
+        problem: what is wrong with its salt; empty where nothing is.
+    """
+
+    name: str
+    layer: str
+    traffic: float
+    stage: int
+    stages: list[dict[str, float]]
+    problem: str = ""
+
+
+def stages_of(running: Running, held_out: float) -> Stages:
+    """What each stage has of the users."""
     traffic = (running.end - running.start) * (1 - held_out)
-    return {
-        "name": running.name,
-        "layer": running.layer,
-        "traffic": traffic,
-        "stage": running.stage + 1,
-        "stages": [
-            {side.name: traffic * share * side.weight for side in running.with_users} for share in running.stages
-        ],
-    }
+    return Stages(
+        name=running.name,
+        layer=running.layer,
+        traffic=traffic,
+        stage=running.stage + 1,
+        stages=[{side.name: traffic * share * side.weight for side in running.with_users} for share in running.stages],
+    )
 
 
 def lines(running: Running, held_out: float) -> Iterator[str]:
     """The same in words."""
     found = stages_of(running, held_out)
-    yield f"experiment {running.name}: layer {running.layer}, {found['traffic']:.4g} of the users at the last stage"
-    for place, shares in enumerate(found["stages"], 1):
+    yield f"experiment {running.name}: layer {running.layer}, {found.traffic:.4g} of the users at the last stage"
+    for place, shares in enumerate(found.stages, 1):
         parts = ", ".join(f"{name} {100 * share:.3g}%" for name, share in shares.items())
-        mark = " <- now" if place == found["stage"] else ""
+        mark = " <- now" if place == found.stage else ""
         yield f"  stage {place}: {parts}{mark}"
 
 

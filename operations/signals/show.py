@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from ensemble.profile.ask import ask
@@ -15,8 +15,9 @@ from operations.folder import CHAINS, read_json
 from operations.signals.exposure import decile_histograms
 from operations.signals.features import asked_again, feature_histogram, mismatched, parsed
 from operations.signals.feedback import is_of_feedback, slices_of
+from operations.signals.limits import State
 from operations.signals.measure import answered
-from operations.signals.monitor import current, date, read_window
+from operations.signals.monitor import Found, current, date, read_window
 from operations.signals.predictions import score_histogram
 from operations.signals.requests import column_histogram
 from operations.signals.slates import Sample, sample_of
@@ -24,24 +25,66 @@ from operations.signals.table import Row, load
 from operations.signals.version import Version, find_version
 from workflows.core.errors import ArtefactError
 
-__all__ = ["as_row", "show"]
+__all__ = ["LookShown", "SignalShown", "look_shown", "show", "shown"]
 
 NUM_DAYS, NUM_BINS = 14, 10
 
 
-def as_row(row: Row) -> dict[str, Any]:
-    """A signal of a window as `cascade monitor --json` prints it; a limit that there is none of is null."""
-    return {
-        "name": row.name,
-        "day": date(row.day),
-        "value": row.measured.value,
-        "limit_low": row.limit_low,
-        "limit_high": row.limit_high,
-        "state": row.state,
-        "since": date(row.since) if row.is_alarm else None,
-        "model_version": row.model_version,
-        "num_rows": row.num_rows,
-    }
+class SignalShown(msgspec.Struct, frozen=True):
+    """A signal of the latest window.
+
+    Attributes:
+        name: signal, or signal:slice.
+        day: of the window.
+        value: of the signal.
+        limit_low, limit_high: null where there is none.
+        state: "ok", "high", "low", "learning" or "no_data".
+        since: first day of an alarm; null without one.
+        model_version: that answered.
+        num_rows: of the log that the window had when it was measured.
+    """
+
+    name: str
+    day: str
+    value: float
+    limit_low: float
+    limit_high: float
+    state: State
+    since: str | None
+    model_version: int
+    num_rows: int
+
+
+class LookShown(msgspec.Struct, frozen=True):
+    """What `cascade monitor --once --json` prints.
+
+    Attributes:
+        notes: sentences on what could not be measured.
+        signals: of the latest window.
+    """
+
+    notes: list[str]
+    signals: list[SignalShown]
+
+
+def look_shown(found: Found) -> LookShown:
+    """What a look gave, for JSON."""
+    return LookShown(found.notes, [shown(row) for row in current(found.rows)])
+
+
+def shown(row: Row) -> SignalShown:
+    """A signal of a window, for JSON."""
+    return SignalShown(
+        name=row.name,
+        day=date(row.day),
+        value=row.measured.value,
+        limit_low=row.limit_low,
+        limit_high=row.limit_high,
+        state=row.state,
+        since=date(row.since) if row.is_alarm else None,
+        model_version=row.model_version,
+        num_rows=row.num_rows,
+    )
 
 
 def show(folder: Path, name: str) -> Iterator[str]:

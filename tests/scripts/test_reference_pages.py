@@ -1,4 +1,4 @@
-"""docs/COMMANDS.md and docs/CONFIGURATION.md say what the code says, of every command and key."""
+"""The reference pages say what the code says, of every command and key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ensemble.config import Sections
 from scripts.cli import app
 from scripts.commands_page import commands_page
 from scripts.configuration_page import configuration_page
+from scripts.json_page import SHOWN
 from scripts.reference_pages import PAGES
 
 
@@ -25,6 +26,11 @@ def test_every_command_has_a_section() -> None:
     sections = re.findall(r"^## cascade (.*)$", commands_page(), re.MULTILINE)
     assert names == {name for name in sections if " " not in name}
     assert groups == {name.split()[0] for name in sections if " " in name}
+
+
+def test_every_command_with_json_has_its_keys_on_the_page() -> None:
+    parts = commands_page().split("\n## cascade ")[1:]
+    assert {part.partition("\n")[0] for part in parts if "- `--json`" in part} == set(SHOWN)
 
 
 def test_an_option_has_its_name_type_and_default() -> None:

@@ -281,7 +281,7 @@ def test_weights_are_shares() -> None:
     ]
     assert "stage 2: a 4%, b 0.5%, c 0.5% <- now" in "\n".join(lines(found, 0.0))
     shown = stages_of(found, 0.0)
-    assert shown["stage"] == 2 and shown["stages"][1] == pytest.approx({"a": 0.04, "b": 0.005, "c": 0.005})
+    assert shown.stage == 2 and shown.stages[1] == pytest.approx({"a": 0.04, "b": 0.005, "c": 0.005})
 
 
 TABLE = """

@@ -20,7 +20,7 @@ from ensemble.profile.ask import ask, open_chain
 from ensemble.profile.profile import PROFILE_FILE
 from operations.signals.accepted import accept
 from operations.signals.monitor import Found, alarms, current, date, monitor_once
-from operations.signals.show import as_row, show
+from operations.signals.show import look_shown, show
 from operations.signals.table import SIGNALS, load
 from runtime.ids import UNKNOWN
 from runtime.request import Parsed
@@ -128,7 +128,7 @@ def test_a_change_is_named_with_its_first_day_and_where_to_look(world: World) ->
     lines = list(show(world.mon, "column_psi:device"))
     assert any(line.split() == ["0.00%", "100.00%", "other", "values"] for line in lines)
     assert any("other values" in line for line in show(world.mon, "other_share:device"))
-    first = json.loads(as_json(as_row(out[0])))
+    first = next(row for row in json.loads(as_json(look_shown(world.look())))["signals"] if row["name"] == out[0].name)
     assert (first["name"], first["value"], first["limit_low"]) == ("other_share:device", 1.0, None)
     assert first["since"] == date(FIRST + NUM_DAYS) and first["state"] == "high"
 
