@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.common import ConfigOption, JsonOption, OutOption, SetOption, one_sentence_errors, resolve
 from workflows.core import console
+from workflows.core.shown import print_json
 
 if TYPE_CHECKING:
     from ensemble.exposure import Group
@@ -22,23 +23,19 @@ def exposure(
     column: Annotated[str, typer.Option("--column", help="Of the items: a provider, a brand, whether it is new.")],
     overrides: SetOption = [],
     top: Annotated[int, typer.Option(min=1, help="Values that are printed, the most shown first.")] = 20,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: all values, and the share of each place.")
-    ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Say what share of the places of slates each value of a column gets, and what the rules of slates change.
 
     Slates of 2,000 users of the run, each counted once, ordered with the rules of the config and by score alone; beside
     them the shares of what may be shown, of what users took and of what retrieval finds.
     """
-    import msgspec
-
     from ensemble.exposure import measure_exposure
 
     run, found = resolve(config, out, overrides)
     result = measure_exposure(run, found, column)
-    if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    if json:
+        print_json(result)
         return
     console.say(
         f"exposure: slates of {result.slate_size} of {result.num_users:,} users; with the rules they are worth "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cascade_client.slates import Slate
+from ensemble.exposure import Exposure
 from ensemble.slates.status import CacheStatus
 from ensemble.stream.shared_status import SharedStatus
 from ensemble.stream.status import FolderStatus
@@ -42,6 +43,7 @@ SHOWN: Mapping[str, Shown] = {
     "evaluate-policy": Shown("An object.", (PolicyEvaluation,)),
     "experiment check": Shown("A list, of each experiment of the config.", (Stages,)),
     "experiment status": Shown("The latest look; its differences are left out where users were lost.", (Look,)),
+    "exposure": Shown("All values, and the share of each place.", (Exposure,)),
     "gate": Shown("The content of [gate.json](ARTEFACTS.md#gatejson-cascade-gate-in-the-run-directory-of-no-stage)."),
     "log check": Shown("An object.", (CheckedLog,)),
     "monitor": Shown("With --once: an object.", (LookShown,)),
