@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from scripts.common import JsonOption, SetOption, one_sentence_errors
@@ -62,13 +63,15 @@ def experiment_check(
     record = read_record(repo) if repo.is_dir() else Record()
     running = {one.name: one for one in record.experiments}
     plans = [running.get(name) or planned(loaded, name, record) for name in loaded.experiments]
+    seen = {plan.name: "" if plan.name in running else seen_before(plan, record) for plan in plans}
     if json:
-        print_json([stages_of(plan, loaded.holdout.share) for plan in plans])
+        stages = [stages_of(plan, loaded.holdout.share) for plan in plans]
+        print_json([msgspec.structs.replace(one, problem=seen[one.name]) for one in stages])
         return
     for plan in plans:
         for line in lines(plan, loaded.holdout.share):
             typer.echo(line)
-        if plan.name not in running and (why := seen_before(plan, record)):
+        if why := seen[plan.name]:
             typer.echo(f"  {why}")
 
 
@@ -108,8 +111,6 @@ def experiment_status(
     json: JsonOption = False,
 ) -> None:
     """Look at an experiment; writes MON/experiments/NAME.html."""
-    import msgspec
-
     from operations.experiments.show import is_hidden, lines
     from operations.experiments.watch import look_at
 
