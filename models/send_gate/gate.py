@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.send_gate.check import Check, check, held_out
 from models.send_gate.config import SendGateConfig
-from models.send_gate.effects import Effects, Evidence, fit_effects
+from models.send_gate.effects import Effects, Evidence, Prior, fit_effects
 from models.send_gate.encoding import Encoding, fit_encoding
 from models.send_gate.heads import fit_logistic
 from models.send_gate.log import PushLog
@@ -118,7 +118,7 @@ def learn(log: PushLog, config: SendGateConfig) -> SendGate:
         name: fit_logistic(inputs[rows], labels[rows], PENALTIES[name]) for name, (rows, labels) in of_head.items()
     }
     gap = _gap(others, config.discount)
-    effects = fit_effects(_evidence(others, inputs, heads, config, gap))
+    effects = fit_effects(_evidence(others, inputs, heads, config, gap), Prior.of(gap))
     return SendGate(
         encoding=encoding,
         heads={name: values.tolist() for name, values in heads.items()},

@@ -5,7 +5,7 @@ import pytest
 
 from models.send_gate.check import Check, check
 from models.send_gate.config import SendGateConfig
-from models.send_gate.effects import Evidence, fit_effects
+from models.send_gate.effects import Evidence, Prior, fit_effects
 from models.send_gate.encoding import fit_encoding
 from models.send_gate.gate import GATE_FILE, learn, load_gate
 from models.send_gate.heads import fit_logistic
@@ -78,6 +78,34 @@ def test_prices_are_found_within_their_errors():
     assert abs(effects.robust - mean) < 3 * effects.robust_error
     for price, error, planted in zip(effects.prices, effects.errors, [-0.3, 0.5, 1.0, -2.0], strict=True):
         assert abs(price - planted) < 4 * error
+
+
+def test_a_short_log_leaves_prices_at_what_is_known_and_a_long_one_overrules_it():
+    prior = Prior.of(gap=20.0)
+    np.testing.assert_allclose(prior.prices, [0.0, 0.0, 1.0, -15.0], atol=1e-12)
+    # Give or take .05 days for an unopened push, and for an opened one beyond its day, and half of the gap: 10 days.
+    spread = np.linalg.inv(prior.precision)
+    np.testing.assert_allclose(np.sqrt([spread[0, 0], spread[:2, :2].sum(), spread[3, 3]]), [0.05, 0.05, 10.0])
+    evidence, _ = made_evidence(0)
+    rows = np.arange(0, 20_000, 200)
+    few = Evidence(*(getattr(evidence, name)[rows] for name in evidence.__struct_fields__))
+    short, alone = fit_effects(few, prior), fit_effects(few)
+    weights = np.linalg.cholesky(prior.precision).T
+    distance = [np.linalg.norm(weights @ (one.prices - prior.prices)) for one in (short, alone)]
+    assert distance[0] < 0.3 * distance[1]
+    assert (np.array(short.errors) < np.array(alone.errors)).all()
+    assert (np.array(short.errors) <= np.sqrt(np.diag(spread)) + 1e-9).all()
+    # A thousand times the decisions: as if the prior were not there.
+    sure = msgspec.structs.replace(prior, precision=prior.precision / 1_000)
+    np.testing.assert_allclose(fit_effects(evidence, sure).prices, made_effects(0)[0].prices, atol=0.02)
+
+
+def test_a_term_that_no_decision_has_keeps_the_price_that_is_known():
+    evidence, _ = made_evidence(0)
+    priced = evidence.priced * [1.0, 1.0, 1.0, 0.0]
+    effects = fit_effects(msgspec.structs.replace(evidence, priced=priced), Prior.of(20.0))
+    assert effects.prices[3] == pytest.approx(-15.0, abs=0.1)
+    assert effects.errors[3] == pytest.approx(10.0, rel=0.1)
 
 
 def test_probabilities_that_were_logged_wrongly_make_both_means_part():
