@@ -81,6 +81,8 @@ def fit_encoding(columns: Mapping[str, NDArray], alone: Sequence[str] = ()) -> E
             kinds[name] = found[1:].tolist()
         elif found[0] >= 0:
             logged.append(name)
+    if not any(kinds.get(name, [0.0]) for name in columns):
+        raise DataError(f"no feature of the log differs between its decisions ({', '.join(columns)}); add some that do")
     encoding = Encoding(list(columns), kinds, logged, [name for name in alone if name in columns], [], [])
     raw = raw_inputs(encoding, columns)
     spread = raw.std(axis=0)

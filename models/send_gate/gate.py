@@ -177,12 +177,15 @@ def _check(log: PushLog, config: SendGateConfig) -> None:
     for what, rows in seen.items():
         if not rows.any():
             raise DataError(f"the log has no row with {what}, without which nothing can be learnt of sending")
+    for what, days in {"active": log.active, "reachable": log.reachable}.items():
+        if not days.any():
+            raise DataError(f"the log has no user who was ever {what}, without which a push has no worth")
 
 
 def _gap(log: PushLog, discount: float) -> float:
     """Active days that one who can be reached has more, from then on."""
     reachable = log.active[log.reachable].mean()
-    away = ~log.reachable
+    away = log.known & ~log.reachable
     return float(reachable - (log.active[away].mean() if away.any() else 0.0)) / (1.0 - discount)
 
 

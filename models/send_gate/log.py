@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.send_gate.columns import days_of, flags, is_number, numbers, read_table, users_of
 from workflows.core.errors import DataError
 
 __all__ = ["ACTIVITY_FILE", "DECISIONS_FILE", "OUTCOMES_FILE", "PushLog", "read_push_log"]
@@ -35,7 +35,7 @@ class PushLog(msgspec.Struct, frozen=True):
         user: int64 [R], rows of `active`; day: int64 [R], columns of it.
         sent, opened, visited, opted_out: bool [R], of the day of the decision; visited: unasked.
         propensity: float64 [R], with which it was to be sent, inside (0, 1).
-        active, reachable: bool [U, D]; reachable as the day begins.
+        active, reachable, known: bool [U, D]; reachable as the day begins; known from a user's first day in the log on.
     """
 
     features: dict[str, NDArray]
@@ -48,6 +48,7 @@ class PushLog(msgspec.Struct, frozen=True):
     propensity: NDArray[np.float64]
     active: NDArray[np.bool_]
     reachable: NDArray[np.bool_]
+    known: NDArray[np.bool_]
 
     def of_users(self, chosen: NDArray[np.bool_]) -> PushLog:
         """The same of some users, bool [U]."""
@@ -59,6 +60,7 @@ class PushLog(msgspec.Struct, frozen=True):
             propensity=self.propensity[rows],
             active=self.active[chosen],
             reachable=self.reachable[chosen],
+            known=self.known[chosen],
             **taken,
         )
 
@@ -77,8 +79,8 @@ def read_push_log(folder: Path, features: Sequence[str] = ()) -> PushLog:
         DataError: a file or column is missing, a value is not what it should be, or nothing was left to chance.
     """
     decisions, path = _decisions(folder)
-    days = _read(folder / ACTIVITY_FILE, NEEDED_OF_DAYS)
-    propensity = _numbers(decisions, "propensity")
+    days = read_table(folder / ACTIVITY_FILE, NEEDED_OF_DAYS)
+    propensity = numbers(decisions, "propensity")
     if (bad := ~((propensity >= 0) & (propensity <= 1))).any():
         raise DataError(
             f"{path}: propensity is {propensity[bad][0]:g} in {bad.sum():,} rows; expected the "
@@ -92,44 +94,74 @@ def read_push_log(folder: Path, features: Sequence[str] = ()) -> PushLog:
         )
     decisions, propensity = decisions.filter(pa.array(by_chance)), propensity[by_chance]
     chosen = features or [
-        name
-        for name in decisions.column_names
-        if name not in OUTCOMES and _is_number(decisions.schema.field(name).type)
+        name for name in decisions.column_names if name not in OUTCOMES and is_number(decisions.schema.field(name).type)
     ]
     missing = [name for name in chosen if name not in decisions.column_names]
     if missing:
         raise DataError(f"{path} lacks the column {missing[0]!r} of send_gate.features")
-    users, row_of_day = np.unique(_ids(days), return_inverse=True)
-    of_day = _days(days)
-    first = int(of_day.min())
-    active = np.zeros((len(users), int(of_day.max()) - first + 1), bool)
-    reachable = np.zeros_like(active)
-    active[row_of_day, of_day - first] = _numbers(days, "active") > 0.5
-    reachable[row_of_day, of_day - first] = _numbers(days, "reachable") > 0.5
+    users, first, of_days = _of_days(days, folder / ACTIVITY_FILE)
+    user = _known(users, users_of(decisions, path), folder)
+    day = _since(first, days_of(decisions, path), folder)
+    before = ~of_days["known"][user, np.minimum(day, of_days["known"].shape[1] - 1)]
+    if before.any():
+        raise DataError(
+            f"{folder / ACTIVITY_FILE} begins later for user {users[user[before][0]]!r} than a decision on day "
+            f"{first + day[before][0]}; expected the days of all of them"
+        )
     return PushLog(
-        features={name: _numbers(decisions, name) for name in chosen},
-        user=_known(users, _ids(decisions), folder),
-        day=_since(first, _days(decisions), folder),
-        sent=_numbers(decisions, "action") > 0.5,
+        features={name: numbers(decisions, name) for name in chosen},
+        user=user,
+        day=day,
+        sent=flags(decisions, "action"),
         propensity=propensity,
-        active=active,
-        reachable=reachable,
-        **{name: _numbers(decisions, name) > 0.5 for name in FOLLOWED},
+        **of_days,
+        **{name: flags(decisions, name) for name in FOLLOWED},
     )
+
+
+def _of_days(table: pa.Table, path: Path) -> tuple[NDArray, int, dict[str, NDArray[np.bool_]]]:
+    """The users [U], the first day, and bool [U, D] of what the days hold.
+
+    Raises:
+        DataError: a day is there twice, or missing between a user's first one and the last.
+    """
+    users, row = np.unique(users_of(table, path), return_inverse=True)
+    day = days_of(table, path)
+    first = int(day.min())
+    day = day - first
+    size = (len(users), int(day.max()) + 1)
+    times = np.zeros(size, np.int64)
+    np.add.at(times, (row, day), 1)
+    if (times > 1).any():
+        user, twice = np.argwhere(times > 1)[0]
+        raise DataError(
+            f"{path}: day {first + twice} of user {users[user]!r} is there {times[user, twice]} times; expected once"
+        )
+    known = np.maximum.accumulate(times, axis=1) > 0
+    if (holes := known & (times == 0)).any():
+        user, hole = np.argwhere(holes)[0]
+        raise DataError(
+            f"{path} lacks day {first + hole} of user {users[user]!r}, and {holes.sum():,} in all; expected each day "
+            "from a user's first one to the last of the log: one who is gone is neither active nor reachable"
+        )
+    found = {name: np.zeros(size, bool) for name in ("active", "reachable")}
+    for name, values in found.items():
+        values[row, day] = flags(table, name)
+    return users, first, {**found, "known": known}
 
 
 def _decisions(folder: Path) -> tuple[pa.Table, Path]:
     """The decisions whose outcomes are known, and where they are."""
     batches = sorted((folder / BATCHES).glob("*.parquet"))
     if not batches:
-        return _read(folder / DECISIONS_FILE, NEEDED), folder / DECISIONS_FILE
+        return read_table(folder / DECISIONS_FILE, NEEDED), folder / DECISIONS_FILE
     if (folder / DECISIONS_FILE).is_file():
         raise DataError(f"{folder} has {DECISIONS_FILE} and a folder {BATCHES} of cascade notify; leave one of them")
     decided = pa.concat_tables(
-        [_read(path, ("decision_id", *DECIDED)).replace_schema_metadata(None) for path in batches],
+        [read_table(path, ("decision_id", *DECIDED)).replace_schema_metadata(None) for path in batches],
         promote_options="default",
     )
-    followed = _read(folder / OUTCOMES_FILE, ("decision_id", *FOLLOWED))
+    followed = read_table(folder / OUTCOMES_FILE, ("decision_id", *FOLLOWED))
     place = pc.index_in(decided["decision_id"], followed["decision_id"].cast(pa.string()).combine_chunks())
     known = pc.is_valid(place)
     if not pc.any(known).as_py():
@@ -144,6 +176,8 @@ def _decisions(folder: Path) -> tuple[pa.Table, Path]:
 
 def _known(users: NDArray, ids: NDArray, folder: Path) -> NDArray[np.int64]:
     """The rows of users who have days."""
+    if (users.dtype.kind == "U") != (ids.dtype.kind == "U"):
+        raise DataError(f"user_id is text in one table of {folder} and numbers in the other; expected one kind in both")
     place = np.minimum(np.searchsorted(users, ids), len(users) - 1)
     if (unknown := users[place] != ids).any():
         raise DataError(f"{folder / ACTIVITY_FILE} has no day of user {ids[unknown][0]!r}, who was decided on")
@@ -156,39 +190,3 @@ def _since(first: int, days: NDArray[np.int64], folder: Path) -> NDArray[np.int6
             f"{folder / ACTIVITY_FILE} begins after {early.sum():,} of the decisions; expected the days of all of them"
         )
     return days - first
-
-
-def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} cannot be read ({error}); docs/SEND_GATE.md says what it holds") from None
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}; docs/SEND_GATE.md says what they hold")
-    if not len(table):
-        raise DataError(f"{path} is empty")
-    return table
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
-
-
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
-    if not _is_number(table.schema.field(name).type):
-        raise DataError(f"column {name!r} of the log holds {table.schema.field(name).type}, expected numbers")
-    return np.asarray(table[name].cast(pa.float64()).to_numpy())
-
-
-def _days(table: pa.Table) -> NDArray[np.int64]:
-    """Dates as days since 1970, numbers as they are."""
-    column = table["day"]
-    if pa.types.is_date32(column.type) and not column.null_count:
-        return np.asarray(column.cast(pa.int32()).to_numpy()).astype(np.int64)
-    return _numbers(table, "day").astype(np.int64)
-
-
-def _ids(table: pa.Table) -> NDArray:
-    ids = table["user_id"].to_numpy(zero_copy_only=False)
-    return ids.astype("U") if ids.dtype == object else np.asarray(ids)

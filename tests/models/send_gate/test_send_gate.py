@@ -1,5 +1,7 @@
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -192,6 +194,67 @@ def test_logs_that_teach_nothing_are_refused(tmp_path):
             learn(read_push_log(folder), config)
     with pytest.raises(DataError, match=r"lacks the column 'age' of send_gate\.features"):
         read_push_log(folder, ["age"])
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values", "expected"),
+    [
+        ("decisions", "action", [2], "column 'action' of the log is 2 in 1 rows; expected 0 or 1 in each"),
+        ("decisions", "opened", [None], "column 'opened' of the log is nan in 1 rows"),
+        ("decisions", "user_id", [None], r"decisions\.parquet: user_id is missing in 1 rows"),
+        ("decisions", "day", [0.5], r"day is 0\.5 in 1 rows; expected dates, or whole numbers"),
+        ("decisions", "liking", [1e200], r"'liking' of the log has 1e\+200, expected numbers up to 1e\+100"),
+        ("activity", "active", [7], "column 'active' of the log is 7 in 1 rows"),
+        ("activity", "day", [10**12], "day goes from 0 to 1,000,000,000,000; expected at most 11,000 days"),
+        ("activity", "day", [29], "day 29 of user 1 is there 2 times; expected once"),
+        ("activity", "user_id", [2], "day 0 of user 2 is there 2 times; expected once"),
+        ("decisions", "user_id", ["1"] * 1_800, "is text in one table of .* and numbers in the other"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(tmp_path, table, column, values, expected):
+    path = write_log(tmp_path, num_users=60) / f"{table}.parquet"
+    found = pq.read_table(path)
+    changed = [*values, *found[column].to_pylist()[len(values) :]][: len(found)]
+    pq.write_table(found.set_column(found.column_names.index(column), column, [changed]), path)
+    with pytest.raises(DataError, match=expected):
+        read_push_log(tmp_path)
+
+
+def test_rows_that_are_missing_or_there_twice_are_named(tmp_path):
+    write_log(tmp_path, num_users=60)
+    days, decisions = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("activity", "decisions"))
+    pq.write_table(days.filter(pc.greater(pc.add(days["day"], days["user_id"]), 5)), tmp_path / "activity.parquet")
+    with pytest.raises(DataError, match="begins later for user 1 than a decision on day 0; expected the days"):
+        read_push_log(tmp_path)
+    late = pc.greater(pc.add(decisions["day"], decisions["user_id"]), 5)
+    pq.write_table(decisions.filter(late), tmp_path / "decisions.parquet")
+    log = read_push_log(tmp_path)
+    assert log.known.sum(axis=1)[:6].tolist() == [25, 26, 27, 28, 29, 30]
+    pq.write_table(days.filter(pc.not_equal(days["day"], 7)), tmp_path / "activity.parquet")
+    with pytest.raises(DataError, match="lacks day 7 of user 1, and 60 in all; expected each day from a user's first"):
+        read_push_log(tmp_path)
+    pq.write_table(days, tmp_path / "activity.parquet")
+    ids = pa.array(["push-1", *(f"push-{row}" for row in range(1, len(decisions)))])
+    pq.write_table(decisions.append_column("decision_id", ids), tmp_path / "decisions.parquet")
+    with pytest.raises(DataError, match=r"decisions\.parquet: decision_id 'push-1' is there 2 times; expected once"):
+        read_push_log(tmp_path)
+
+
+def test_logs_without_life_or_difference_are_refused(tmp_path):
+    write_log(tmp_path)
+    for changed, expected in (
+        ({"active": 0}, "no user who was ever active"),
+        ({"reachable": 0}, "no user who was ever reachable"),
+    ):
+        days = pq.read_table(tmp_path / "activity.parquet")
+        for name, value in changed.items():
+            altered = days.set_column(days.column_names.index(name), name, [[value] * len(days)])
+        pq.write_table(altered, tmp_path / "activity.parquet")
+        with pytest.raises(DataError, match=expected):
+            learn(read_push_log(tmp_path), SMALL)
+        pq.write_table(days, tmp_path / "activity.parquet")
+    with pytest.raises(DataError, match=r"no feature of the log differs between its decisions \(score, plan\)"):
+        fit_encoding({"score": np.full(9, 5.0), "plan": np.ones(9)})
 
 
 def test_a_damaged_gate_is_named(tmp_path):
