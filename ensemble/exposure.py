@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ensemble.config import Config
-from ensemble.export.compile import compile_chain
+from ensemble.export.compile import STAGES_READ, compile_chain
 from ensemble.export.eligibility import column_of, eligible_items
 from ensemble.export.sample import sample_of
 from ensemble.export.slate_files import codes_of
@@ -76,8 +76,11 @@ def measure_exposure(run: Run, config: Config, column: str) -> Exposure:
         column: of the items table.
 
     Raises:
+        ArtefactError: a stage has not finished.
         ConfigError: the items lack the column, or a rule cannot be followed.
     """
+    for stage in STAGES_READ:
+        run.require(stage, check=False)
     items = run.folder("data") / "items.parquet"
     codes = codes_of(items, column, "--column")
     names = _names(items, column, codes)

@@ -60,7 +60,8 @@ def allot(run: Run, units: Path, out: Path, *, warehouse: str = "", shows_per_un
     check_out(out)
     folder = next(find_repository(run.root).glob(f"cascade/1/**/{CHAIN_FILE}")).parent
     item_ids, user_ids = (np.load(folder / f"ids/{side}.npy", allow_pickle=False) for side in ("items", "users"))
-    limits = read_limits(units, item_ids, run.folder("data") / "users.parquet", warehouse, shows_per_unit)
+    users = run.folder("data") / "users.parquet"
+    limits = read_limits(units, item_ids, len(user_ids), users, warehouse, shows_per_unit)
     asker = SampleAsker(folder, "cascade slates allot")
     turns = np.random.default_rng(TURNS_SEED).permutation(asker.num_users)
     learners = turns[: min(NUM_LEARNERS, len(turns))]

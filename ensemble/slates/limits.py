@@ -33,13 +33,16 @@ class Limits(NamedTuple):
     warehouses: NDArray[np.int32]
 
 
-def read_limits(path: Path, item_ids: NDArray, users: Path, column: str, shows_per_unit: float) -> Limits:
+def read_limits(
+    path: Path, item_ids: NDArray, num_users: int, users: Path, column: str, shows_per_unit: float
+) -> Limits:
     """Read the units.
 
     Args:
         path: Parquet or CSV with item_id, units and, where `column` is given, a column of that name.
         item_ids: raw ids by item row, int64 or bytes, ascending.
-        users: the users table of a run, in the order of its ids.
+        num_users: U.
+        users: the users table of a run, in the order of its ids; read where `column` is given.
         column: of the users, and of the file: the warehouse; empty: there is one for all.
         shows_per_unit: slates that may show one unit.
 
@@ -50,7 +53,6 @@ def read_limits(path: Path, item_ids: NDArray, users: Path, column: str, shows_p
     table = _table(path, [ITEM, UNITS, *([column] if column else [])])
     units = _units(path, table[UNITS])
     rows = _rows(table[ITEM], item_ids)
-    num_users = pq.read_metadata(users).num_rows
     names, of_lines = ["all"], np.zeros(len(table), np.int64)
     of_users = np.zeros(num_users, np.int32)
     if column:
@@ -117,6 +119,10 @@ def _names(path: Path, column: pa.ChunkedArray, name: str) -> tuple[list[str], N
 
 
 def _of_users(users: Path, name: str, warehouses: list[str]) -> NDArray[np.int32]:
+    if not users.is_file():
+        raise ConfigError(
+            f"--warehouse {name} is a column of the users, and {users} is not there; give the run directory"
+        )
     schema = pq.read_schema(users)
     if name not in schema.names:
         raise ConfigError(

@@ -15,7 +15,8 @@ from ensemble.export.compile import compile_chain
 from ensemble.exposure import measure_exposure
 from runtime.chain import Chain
 from tests.ensemble.synthetic import make_run, user_id
-from workflows.core.errors import ConfigError
+from workflows.core.errors import ArtefactError, ConfigError
+from workflows.core.run import Run
 
 # The context of the only event of the run.
 EVENT = {"device": np.array([[b"phone"]], object), "hour": np.array([[3]]), "temperature": np.array([[20.0]])}
@@ -61,3 +62,5 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     run, config = make_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="--column = 'provider' is no column of the items"):
         measure_exposure(run, config, "provider")
+    with pytest.raises(ArtefactError, match="data"):
+        measure_exposure(Run(tmp_path / "nothing"), config, "category")

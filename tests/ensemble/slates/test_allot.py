@@ -144,7 +144,7 @@ def test_units_that_cannot_be_used_are_named(exported, tmp_path, columns, wareho
     items = np.load(run.folder("data") / "ids/items.npy")
     pq.write_table(pa.table(columns), tmp_path / "units.parquet")
     with pytest.raises(error, match=sentence):
-        read_limits(tmp_path / "units.parquet", items, run.folder("data") / "users.parquet", warehouse, 1.0)
+        read_limits(tmp_path / "units.parquet", items, 60, run.folder("data") / "users.parquet", warehouse, 1.0)
 
 
 def test_an_item_twice_and_a_file_that_is_none_are_named(exported, tmp_path):
@@ -153,7 +153,10 @@ def test_an_item_twice_and_a_file_that_is_none_are_named(exported, tmp_path):
     users = run.folder("data") / "users.parquet"
     (tmp_path / "units.csv").write_text(f"item_id,units\n{items[1]},1\n{items[2]},2\n{items[1]},3\n")
     with pytest.raises(DataError, match=f"more than one line of item {items[1]}; add them up"):
-        read_limits(tmp_path / "units.csv", items, users, "", 1.0)
+        read_limits(tmp_path / "units.csv", items, 60, users, "", 1.0)
     (tmp_path / "units.parquet").write_bytes(b"no")
     with pytest.raises(DataError, match=r"units\.parquet cannot be read as Parquet"):
-        read_limits(tmp_path / "units.parquet", items, users, "", 1.0)
+        read_limits(tmp_path / "units.parquet", items, 60, users, "", 1.0)
+    with pytest.raises(ConfigError, match="is not there; give the run directory"):
+        (tmp_path / "placed.csv").write_text(f"item_id,units,place\n{items[1]},1,north\n")
+        read_limits(tmp_path / "placed.csv", items, 60, tmp_path / "users.parquet", "place", 1.0)
