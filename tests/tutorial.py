@@ -23,6 +23,7 @@ __all__ = ["Reader", "follow", "reading"]
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+NAME = re.compile(r"# (\S+\.toml)\n")
 STATUS = re.compile(r"#\s*status (\d+)")
 STOP = "# Ctrl-C"
 
@@ -50,9 +51,9 @@ class Reader:
     def follow(self, text: str) -> str:
         """Run Python and the lines of `console`, and save TOML and what has a title under its name.
 
-        The name of a TOML file is in its first line. `bash` is for those who follow another way, `text` is what a
-        command prints. A line with the comment `# status N` ends with that status, every other one with 0. The line
-        `# Ctrl-C` stops the server.
+        The name of a TOML file is in its first line; without one it is a part of a file that is there. `bash` is for
+        those who follow another way, `text` is what a command prints. A line with the comment `# status N` ends with
+        that status, every other one with 0. The line `# Ctrl-C` stops the server.
 
         Returns:
             What the commands said.
@@ -62,7 +63,8 @@ class Reader:
             if title:
                 Path(title).write_text(code)
             elif language == "toml":
-                Path(code.splitlines()[0].removeprefix("# ")).write_text(code)
+                if named := NAME.match(code):
+                    Path(named[1]).write_text(code)
             elif language == "python":
                 exec(self._addressed(code), self.names)
             elif language == "console":

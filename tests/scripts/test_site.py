@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ PAGES += [
     f"{folder}/{sorted((SITE / folder).glob('*.html'))[0].name}" for folder in ("experiments", "decisions") if PAGES
 ]
 SERIOUS = ("serious", "critical")
+OWN = ("data:", "blob:")
 WIDTHS = (390, 768, 1280, 1920)
 IN_BOTH = ("index.html", "COMMANDS.html", "REALTIME.html", "PERFORMANCE.html")
 pytestmark = [
@@ -55,15 +59,30 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def found(chromium: Any) -> dict[str, list[str]]:
+def address() -> Iterator[str]:
+    """Of a web server on the site: its search works on one alone."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(SITE))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def found(chromium: Any, address: str) -> dict[str, list[str]]:
     """Each page is opened once: what is wider than its window, what was asked of other places, what axe found."""
-    script, seen = axe(), {"wide": [], "asked": [], "errors": [], "axe": []}
+    script = axe()
+    seen: dict[str, list[str]] = {"wide": [], "asked": [], "errors": [], "axe": []}
     context = chromium.new_context(bypass_csp=True, reduced_motion="reduce")
     page = context.new_page()
     page.on("pageerror", lambda error: seen["errors"].append(f"{page.url}: {error}"))
-    page.on("request", lambda asked: seen["asked"].append(asked.url) if is_elsewhere(asked.url) else None)
+    page.on(
+        "request", lambda asked: seen["asked"].append(asked.url) if not asked.url.startswith((address, *OWN)) else None
+    )
     for name in PAGES:
-        page.goto(f"file://{SITE / name}")
+        page.goto(address + name)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             if (is_wide := page.evaluate("document.documentElement.scrollWidth")) > width:
@@ -77,10 +96,6 @@ def found(chromium: Any) -> dict[str, list[str]]:
         page.emulate_media(color_scheme="light")
     context.close()
     return seen
-
-
-def is_elsewhere(url: str) -> bool:
-    return not url.startswith(("file:", "data:", "blob:"))
 
 
 @pytest.mark.parametrize("kind", ["wide", "asked", "errors", "axe"])
