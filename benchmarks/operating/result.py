@@ -58,7 +58,7 @@ def result_of(found: Found) -> Benchmark:
     """The figures and targets."""
     (minutes, rate), samples = found.settings, found.samples
     # What has ended no longer counts, so that the sum may fall.
-    cpu_s = np.clip(np.diff([sample.cpu_s for sample in samples]), 0.0, None).sum()
+    cpu_s = float(np.clip(np.diff([sample.cpu_s for sample in samples]), 0.0, None).sum())
     cores = cpu_s / (samples[-1].at_s - samples[0].at_s)
     clients = found.clients
     p50, p99 = np.percentile(clients.latencies_ms, [50, 99]).tolist()
