@@ -28,6 +28,7 @@ __all__ = [
     "REQUESTS",
     "STATUS",
     "Change",
+    "HeldError",
     "held",
     "open_parquet",
     "parquet_files",
@@ -41,6 +42,10 @@ STATUS, FORGOTTEN, PRUNED, RECENT = "status.json", "forgotten.json", "pruned.jso
 MISMATCHED = "mismatched.json"
 LOCK, JOURNAL, FRESH = "lock", "journal.json", ".new"
 WAIT_S, POLL_S = 30.0, 0.05
+
+
+class HeldError(ArtefactError):
+    """MON is held by another process for longer than a command waits."""
 
 
 class Change:
@@ -110,7 +115,8 @@ def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
         made: make it where it is absent.
 
     Raises:
-        ArtefactError: it is absent, or another process holds it for longer than WAIT_S.
+        HeldError: another process holds it for longer than WAIT_S.
+        ArtefactError: it is absent.
     """
     if not made and not (folder / STATUS).is_file():
         raise ArtefactError(f"{folder} holds no collected requests; `cascade log collect LOG --out {folder}` makes it")
@@ -121,7 +127,7 @@ def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
             break
         except BusyError as error:
             if time.monotonic() > until:
-                raise ArtefactError(str(error)) from error
+                raise HeldError(str(error)) from error
             time.sleep(POLL_S)
         except LogError as error:
             raise ArtefactError(str(error)) from error

@@ -108,15 +108,25 @@ def _serve(path: Path, host: str, port: int, logs: list[Path]) -> None:
 
 
 def _look(path: Path, once: bool, *, as_json: bool) -> None:
+    from operations.folder import HeldError
     from operations.signals.monitor import alarms, monitor_once, say_found
     from operations.signals.show import look_shown
+    from workflows.core import console
 
     stop = threading.Event()
     for signum in () if once else (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     is_first = True
     while True:
-        found = monitor_once(path)
+        try:
+            found = monitor_once(path)
+        except HeldError as error:
+            if once:
+                raise
+            console.say(f"monitor: {error}; it looks again")
+            if stop.wait(AGAIN_S):
+                return
+            continue
         if is_first or found.num_new:
             say_found(path, found)
         is_first = False

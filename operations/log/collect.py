@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.kept_versions import claim, is_published
-from operations.folder import CHAINS, FORGOTTEN, PENDING, RECENT, REQUESTS, STATUS, Change, held, read_json
+from operations.folder import CHAINS, FORGOTTEN, PENDING, RECENT, REQUESTS, STATUS, Change, HeldError, held, read_json
 from operations.log.chains import keys_in
 from operations.log.compact import Compactor
 from operations.log.halves import join_halves
@@ -66,7 +66,8 @@ def collect(
         The number of rows.
 
     Raises:
-        ArtefactError: there is no log, another process collects it, or a segment cannot be read.
+        ArtefactError: there is no log, another process collects it or, where it does not follow, holds MON; or a
+            segment cannot be read.
         CascadeError: the disk is full; what is not collected stays in the log.
     """
     if not (log / OPEN).is_dir():
@@ -82,12 +83,22 @@ def collect(
             with writing("log collect", out), held(out, "collected into", made=True):
                 for name in views:
                     write_view(out, name)
+        held_by = ""
         while True:
-            with writing("log collect", out), held(out, "collected into", made=True):
-                num_new = _collect_ready(log, out)
-                if num_new or not num_rows:
-                    compactor.compact()
-                num_rows += num_new
+            try:
+                with writing("log collect", out), held(out, "collected into", made=True):
+                    num_new = _collect_ready(log, out)
+                    if num_new or not num_rows:
+                        compactor.compact()
+                    num_rows += num_new
+                held_by = ""
+            except HeldError as error:
+                # What servers write waits in the log; a collector that ended would not come back by itself.
+                if not follow:
+                    raise
+                if str(error) != held_by:
+                    console.say(f"log collect: {error}; the log waits for it")
+                held_by = str(error)
             if not follow or stopped():
                 return num_rows
             _wait(FOLLOW_EVERY_S, stopped)

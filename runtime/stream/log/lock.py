@@ -11,6 +11,7 @@ from runtime.stream.log.errors import BusyError, LogError
 
 __all__ = ["FolderLock"]
 
+HOLDER_BYTES = 80
 BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 
 
@@ -35,14 +36,14 @@ class FolderLock:
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+            os.pwrite(self._handle, f"{os.getpid()} {what}".encode(), 0)
         except OSError as error:
-            holder = os.pread(self._handle, 20, 0).decode(errors="replace")
+            holder, _, does = os.pread(self._handle, HOLDER_BYTES, 0).decode(errors="replace").partition(" ")
             os.close(self._handle)
             if error.errno in BUSY:
                 raise BusyError(
-                    f"{path.parent} is being {what} by process {holder or '?'}; only one can at a time: stop that one, "
-                    f"or name another folder"
+                    f"{path.parent} is being {does or what} by process {holder or '?'}; only one can at a time: stop "
+                    f"that one, or name another folder"
                 ) from error
             raise LogError(f"{path} cannot be locked ({error.strerror})") from error
 

@@ -152,6 +152,23 @@ def test_two_collectors_are_one_too_many(log, mon, held, monkeypatch):
     assert collect(log, mon) == 0
 
 
+def test_a_collector_that_follows_waits_for_whoever_holds_mon(log, mon, monkeypatch, capsys):
+    monkeypatch.setattr("operations.folder.WAIT_S", 0.0)
+    monkeypatch.setattr("operations.log.collect.FOLLOW_EVERY_S", 0.0)
+    segment(log / "ready/a.seg", [record(number) for number in range(3)])
+    lock, asked = FolderLock(mon / "lock", "joined"), []
+
+    def stopped():
+        asked.append(None)
+        if len(asked) == 3:
+            lock.release()
+        return len(asked) > 3
+
+    assert collect(log, mon, follow=True, stopped=stopped) == 3
+    said = capsys.readouterr().err
+    assert said.count(f"is being joined by process {os.getpid()}") == 1 and "the log waits for it" in said
+
+
 def test_what_is_no_log_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match="is no request log; `cascade serve RUN --log"):
         collect(tmp_path, tmp_path / "MON")
