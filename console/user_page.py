@@ -122,6 +122,10 @@ def _told(catalogue: Catalogue, asked: UserForm, funnel: Funnel, before: Funnel)
         "fallen": [_row(catalogue, shown, None) for shown in funnel.fallen],
         "stages": [(stage, charts.bar(stage.count, most)) for stage in funnel.stages],
         "found": [(found, [catalogue.item(row) for row, _ in found.first]) for found in funnel.found],
+        "rules": [
+            (each, [catalogue.item(row) for row in each.brought], [catalogue.item(row) for row in each.pushed_out])
+            for each in funnel.rules
+        ],
         "history": [(catalogue.item(each.row), each.origin) for each in funnel.history],
         "removed": [catalogue.known(item) for item in asked.without],
         "slopes": _slopes(funnel),

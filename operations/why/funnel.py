@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from operations.why.ran import Ran
 from operations.why.rules import Rules
+from operations.why.slate_moves import RuleMoves, kept_by_rules, rule_moves
 from operations.why.way import Way
 from runtime.ids import NO_ITEM, UNKNOWN
 from runtime.index.allowed import are_set
@@ -106,6 +107,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
         merged_cut: the lowest merged score of a candidate; None where nothing is merged.
         num_by_quota: candidates that only a quota keeps.
         moves: of each candidate its place by merged score and its rank by what orders them, by rank.
+        rules: what the rules for slates did, by kind; none where the chain has none.
         slate: the items shown.
         fallen: candidates that the sources had among their first S and that are not shown.
         slate_size: S.
@@ -122,6 +124,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     merged_cut: float | None
     num_by_quota: int
     moves: list[tuple[int, int]]
+    rules: list[RuleMoves]
     slate: list[Shown]
     fallen: list[Shown]
     slate_size: int
@@ -154,6 +157,7 @@ def funnel_of(ran: Ran, rules: Rules, ids: NDArray) -> Funnel:
         merged_cut=way.last_merged if way.is_ranked else None,
         num_by_quota=_num_by_quota(way) if way.is_ranked else 0,
         moves=_moves(way, merged),
+        rules=list(rule_moves(way)),
         slate=slate,
         fallen=_fallen(way, lists, merged, shown),
         slate_size=way.wanted,
@@ -240,6 +244,8 @@ def _stages(way: Way, lists: Mapping[str, tuple[NDArray, NDArray]], allowed: int
     for place in range((merge or 0) + 1, len(way.nodes.plan)):
         if "candidates" in way.nodes.plan[place].gives:
             yield Stage(way.nodes.plan[place].name, len(way.candidates(place)), "candidates left by this step")
+    if (kept := kept_by_rules(way)) is not None:
+        yield Stage("rules for slates", kept, f"of the {num_shown} best, which the rules leave in the slate")
     yield Stage("slate", num_shown, "shown")
 
 

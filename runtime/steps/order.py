@@ -168,6 +168,22 @@ class Order(Step):
             "slate_seed": batch[DRAW_SEED],
         }
 
+    def as_if(self, ruler: SlateRuler | None, batch: Mapping[str, NDArray]) -> NDArray[np.int32]:
+        """The slates that other rules would order: item rows [B, S], -1 behind the last of a slate; nothing is drawn.
+
+        Args:
+            ruler: these rules; None: without any.
+            batch: as of a call.
+        """
+        rows, wanted = batch["candidates"], batch["num_wanted"]
+        size = min(int(wanted.max()), rows.shape[1])
+        best = self._sorted(rows, batch[self.key(self._spec)], size)
+        if ruler is not None:
+            best = self._ruled(ruler, batch, size)
+        kept = (best != NO_PLACE) & (np.arange(size) < wanted)
+        found: NDArray[np.int32] = np.where(kept, np.take_along_axis(rows, np.where(kept, best, 0), 1), NO_ITEM)
+        return found
+
     def _taken(self, batch: Mapping[str, NDArray], users: NDArray | slice) -> NDArray | None:
         """The histories of some users, where slates are calibrated to them."""
         return batch[self._history][users] if self._history else None
