@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-__all__ = ["FAMILIES", "KINDS", "Kind", "Measured", "diagnosis", "order_of"]
+__all__ = ["FAMILIES", "KINDS", "SHARES", "Kind", "Measured", "diagnosis", "order_of"]
 
 # From the cause to the effect: of signals that leave their limits together, the first family is where to look.
 FAMILIES = ("operation", "requests", "features", "predictions", "exposure", "feedback", "service")
@@ -96,6 +96,15 @@ KINDS: Mapping[str, Kind] = {
     # Last: where anything else has changed too, that is why requests take longer.
     "service_ms": Kind("service", "high", "milliseconds that the model has a request"),
 }
+
+# Shares of requests, slates or events. One slate that the files do not give again is one too many: it is none of them.
+SHARES = frozenset(
+    (
+        *("errors", "retries", "clock_jumps", "unknown_users", "unknown_recent", "null_share", "other_share"),
+        *("feature_null", "feature_oov", "bad_scores", "path_share", "empty", "short", "duplicates"),
+        *("long_tail", "new_items", "popular_overlap", "not_live", "joined_ratio", "chosen_outside"),
+    )
+)
 
 
 def diagnosis(folder: Path, name: str) -> str:

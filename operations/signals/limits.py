@@ -5,6 +5,10 @@ below the same on the other side; the residuals from each weekday's mean take th
 differ beyond chance. It is never out of them by less than three times what chance alone moves it. Two windows in a row
 on the same side are an alarm; its windows teach nothing, and a single one teaches once the next one is within.
 
+A share that the past has hardly seen, or that was hardly ever missing, has been shown to be small and not to be 0:
+where N users were counted without one, it may be 3 / N (the rule of three), and as much more in a window as chance
+gives then. Of a window of n users 3 / n is within the limits in any case, so that one request is never an alarm.
+
 A signal with a past of each version's own is judged by the versions before until it has one, where it says how far the
 version is from what it was itself made with: that begins near 0 whatever the version is.
 """
@@ -29,6 +33,8 @@ MADS, MARGIN, SPREADS = 4.0, 0.05, 3.0
 # Weeks without which no season shows, and the F statistic from which it does (about p = .005 with four weeks).
 LEAST_WEEKS, SEASON_F = 3, 4.5
 DAYS = 7
+# With 95% confidence what was never seen in N happens at most 3 times in N; what was seen as often as this is known.
+OF_THREE, RARE = 3.0, 10.0
 State = Literal["learning", "ok", "high", "low", "no_data"]
 
 
@@ -40,12 +46,14 @@ class Point(NamedTuple):
         value: NaN where there is none.
         spread: how far chance alone moves it, one standard deviation.
         is_enough: whether it may be judged.
+        num: of a share, users of equal weight that it is of; 0: it is no share.
     """
 
     day: int
     value: float
     spread: float
     is_enough: bool
+    num: float = 0.0
 
 
 class Limits(NamedTuple):
@@ -137,7 +145,26 @@ def learn(history: Collection[Point], point: Point, side: Side) -> Limits:
     top, bottom = base + float(residuals.max()), base + float(residuals.min())
     high = max(base + middle + reach, top + MARGIN * abs(top), base + least)
     low = min(base + middle - reach, bottom - MARGIN * abs(bottom), base - least)
+    if point.num:
+        high = max(high, _most(values, history, point.num))
+        low = min(low, 1 - _most(1 - values, history, point.num))
     return Limits(low if side == "both" else -np.inf, high)
+
+
+def _most(shares: NDArray[np.float64], history: Collection[Point], num: float) -> float:
+    """The share that a window may have of something so rare that the past could not tell it from 0; else 0.
+
+    Args:
+        shares: of the history's windows.
+        history: whose numbers of users count.
+        num: users of the window.
+    """
+    users = np.array([each.num for each in history])
+    seen = float(shares @ users)
+    if seen >= RARE or not users.sum():
+        return 0.0
+    likely = (seen + SPREADS * np.sqrt(seen) + OF_THREE) / float(users.sum())
+    return float(max(likely + SPREADS * np.sqrt(likely / num), OF_THREE / num))
 
 
 def _has_season(values: NDArray[np.float64], weekdays: NDArray[np.int64]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operations.signals.kinds import KINDS, Measured, order_of
+from operations.signals.kinds import KINDS, SHARES, Measured, order_of
 from operations.signals.limits import Judged, Point, State, judge
 from workflows.core.errors import ArtefactError
 
@@ -110,7 +110,7 @@ def with_states(rows: Sequence[Row], accepted: Mapping[str, Sequence[int]]) -> l
     past: dict[str, list[Point]] = defaultdict(list)
     for (name, _), by_day in sorted(series.items(), key=lambda each: min(each[1])):
         ordered = [by_day[day] for day in sorted(by_day)]
-        points = [Point(r.day, r.measured.value, r.measured.spread, r.measured.is_enough) for r in ordered]
+        points = [_point(row) for row in ordered]
         kind = KINDS[ordered[0].measured.signal]
         before = [point for point in past[name] if point.day < points[0].day]
         all_found = list(judge(points, kind.side, accepted.get(name, ()), before))
@@ -128,6 +128,12 @@ def with_states(rows: Sequence[Row], accepted: Mapping[str, Sequence[int]]) -> l
                 )
             )
     return sorted(judged, key=lambda row: (row.day, row.chain_key, order_of(row.measured.signal), row.name))
+
+
+def _point(row: Row) -> Point:
+    found = row.measured
+    users = found.effective if found.signal in SHARES else 0.0
+    return Point(row.day, found.value, found.spread, found.is_enough, users)
 
 
 def _is_within(point: Point, found: Judged) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from operations.signals.kinds import Measured
+from operations.signals.kinds import KINDS, SHARES, Measured
 from operations.signals.limits import IN_A_ROW, LEARNT_FROM, Judged, Point, judge
 from operations.signals.table import Row, with_states
 
@@ -66,6 +68,52 @@ def test_a_limit_is_never_within_what_chance_alone_does() -> None:
     values = [*[0.0] * 20, 0.01, 0.01]
     assert states(values)[-1] == "high"
     assert states(values, spread=0.005)[-1] == "ok"
+
+
+def shares(values: list[float], users: list[float]) -> list[Point]:
+    """With the spread that `Sample.share` gives."""
+    smooth = [(v * n + 1) / (n + 2) for v, n in zip(values, users, strict=True)]
+    return [
+        Point(day, v, float(np.sqrt(s * (1 - s) / n)), True, n)
+        for day, (v, s, n) in enumerate(zip(values, smooth, users, strict=True))
+    ]
+
+
+def test_one_stray_request_after_a_past_without_any_is_no_alarm() -> None:
+    found = [point._replace(spread=0.0) for point in shares([*[0.0] * 20, *[1 / 200] * 3], [200.0] * 23)]
+    judged = list(judge(found, "high"))
+    assert {each.state for each in judged[LEARNT_FROM:]} == {"ok"}
+    # Three of 200 are more than what 4,000 without one leave possible and chance makes of that in 200.
+    assert judged[20].limits.high == 3 / 200 > 3 / 4_000 + 3 * np.sqrt(3 / 4_000 / 200)
+    assert list(judge([point._replace(num=0.0) for point in found], "high"))[-1].state == "high"
+
+
+def test_few_users_without_one_do_not_say_that_many_have_none() -> None:
+    """20 in 10,000 are .2%, which 20 windows of 50 without one cannot tell from nothing: .3% is likely."""
+    found = shares([*[0.0] * 20, 0.002, 0.002], [*[50.0] * 20, 10_000.0, 10_000.0])
+    assert list(judge(found, "high"))[-1].state == "ok"
+    assert list(judge([point._replace(num=0.0) for point in found], "high"))[-1].state == "high"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_becomes_frequent_is_found_on_either_side(turned: bool) -> None:
+    values = [*[0.0] * 20, 0.08, 0.08]
+    found = shares([1 - value if turned else value for value in values], [1_000.0] * 22)
+    assert list(judge(found, "both"))[-1].state == ("low" if turned else "high")
+    # What is known well has limits as before.
+    often = shares([0.3] * 22, [1_000.0] * 22)
+    assert list(judge(often, "both")) == list(judge([point._replace(num=0.0) for point in often], "both"))
+
+
+def test_every_share_has_the_floor_and_a_mismatch_has_none() -> None:
+    assert KINDS.keys() >= SHARES and "replay_mismatch" not in SHARES
+    for signal in (*SHARES, "replay_mismatch"):
+        days = [
+            *[row(day, signal, 0.0, "one") for day in range(20)],
+            *(row(d, signal, 0.0055, "one") for d in (20, 21)),
+        ]
+        flat = [replace(each, measured=each.measured._replace(spread=0.0)) for each in days]
+        assert (with_states(flat, {})[-1].state == "high") == (signal == "replay_mismatch"), signal
 
 
 def test_a_week_is_compared_with_its_own_days() -> None:
