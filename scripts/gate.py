@@ -27,6 +27,14 @@ def gate(
         typer.Option("--config", help="TOML file whose section gate has limits; without it the usual ones."),
     ] = None,
     overrides: SetOption = [],
+    show: Annotated[
+        str,
+        typer.Option(
+            metavar="FAMILY",
+            help="Decide nothing; print what the export and the served version say of requests, features, predictions "
+            "or exposure, side by side.",
+        ),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print gate.json instead of the table.")] = False,
 ) -> None:
     """Compare a run with the served version and say whether it may take its place; writes RUN/gate.json.
@@ -34,10 +42,14 @@ def gate(
     Exit status 0: RELEASE; 3: HOLD, nothing to gain or too little known; 4: REJECT, something is worse.
     """
     from operations.gate.gate import gate as decide
+    from operations.gate.gate import look
     from operations.gate.rows import GATE_FILE
     from operations.gate.show import lines
     from workflows.core.run import Run
 
+    if show:
+        typer.echo("\n".join(look(Run(run), against, show)))
+        return
     gated = decide(Run(run), against, _limits(config, overrides), log)
     typer.echo((run / GATE_FILE).read_text() if json else "\n".join(lines(gated)))
     raise typer.Exit(STATUS[gated.verdict])

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.faults import exports
+from benchmarks.faults.exports import OfRun
 from benchmarks.faults.serving import Answer, Slow
-from benchmarks.signals.defects import DEFECTS, rewrite
-from ensemble.profile.profile import NO_EVENTS, PROFILE_FILE, Profile
+from benchmarks.signals.defects import DEFECTS
 from runtime.request import Parsed
 from runtime.spec import CHAIN_FILE, PATHS, POPULARITY
 from runtime.step import Arrays
 
 __all__ = ["ALTERED", "FAULTS", "RELEASED", "Fault"]
 
-SHIFT = 100
 SLOWER_US = 20_000
 
 
@@ -44,6 +44,7 @@ class Fault:
         memory: of the chain's folder gives what the process makes of its answers.
         slow: what becomes of the time that requests take.
         num_times: how often each request comes.
+        run: changes a copy of the run that is exported anew, and says with which config.
         is_released: whether the changed files are served as a version of their own, with a key of its own.
     """
 
@@ -56,6 +57,7 @@ class Fault:
     memory: Callable[[Path], Answer] | None = None
     slow: Slow = np.copy
     num_times: int = 1
+    run: OfRun | None = None
     is_released: bool = False
 
     @property
@@ -64,38 +66,10 @@ class Fault:
         return self.copy is not None or self.memory is not None
 
 
-def _half_index(chain: Path) -> None:
-    """Half of the items cannot be found by their embedding."""
-
-    def half(vectors: NDArray) -> NDArray:
-        lost = np.random.default_rng(0).random(len(vectors)) < 0.5
-        return np.where(lost[:, None], 0, vectors).astype(vectors.dtype)
-
-    rewrite(chain / "item_embeddings.npy", half)
-
-
 def _no_filter(chain: Path) -> None:
     """What users have seen is shown to them again."""
     path = chain / CHAIN_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"filter_seen": False}))
-
-
-def _other_items(chain: Path) -> None:
-    """What the ranker knows of an item is of the item a hundred rows on."""
-    for name in ("item_fields", "item_hidden"):
-        rewrite(chain / f"ranker/{name}.npy", lambda values: np.roll(values, SHIFT, axis=0))
-
-
-def _no_new_items(chain: Path) -> None:
-    """The stock says that nothing is left of what nobody had bought when the version was made."""
-    decile = Profile.load(chain / PROFILE_FILE).item_decile
-
-    def without_new(bits: NDArray) -> NDArray:
-        mask = np.unpackbits(bits, bitorder="little")
-        mask[: len(decile)] *= decile != NO_EVENTS
-        return np.packbits(mask, bitorder="little")
-
-    rewrite(chain / "eligible.npy", without_new)
 
 
 def _each(change: Callable[[Arrays], Arrays]) -> Callable[[Path], Answer]:
@@ -166,6 +140,9 @@ BECOMES = "the requests are as ever, and a feature that they become by the versi
 FEW = "requests and features are as ever; slates are short, which is told of what is answered"
 SHOWN = "requests, features and the slates' sizes are as ever; which items are shown is not"
 PROCESS = "the files of the version, asked again, give another answer than the process did"
+SEARCHED = "requests and features are as ever; what search and ranker know of the items is not what was trained"
+SCALE = "requests, features and the order of the items are as ever; the scores are not"
+UNIT = "the events themselves are of another time"
 TIME = "nothing that is asked or answered has changed, but the time it takes"
 WHY = {"requests": ASKED, "features": BECOMES, "predictions": FEW, "exposure": SHOWN, "operation": PROCESS}
 
@@ -180,8 +157,8 @@ FAULTS = (
     _in("requests", "no request comes from a tablet any more", requests=_without_a_device),
     _in("requests", "a proxy sends each request twice", num_times=2),
     _in("operation", "the process does not leave out what users have seen", copy=_no_filter),
-    _in("operation", "the process has lost half of its index", copy=_half_index),
-    _in("operation", "the process ranks by the items of another version", copy=_other_items),
+    _in("operation", "the process has lost half of its index", copy=exports.half_index),
+    _in("operation", "the process ranks by the items of another version", copy=exports.other_items),
     _in("operation", "the process gives an answer to the wrong request", memory=_of_another),
     _in("operation", "the process swaps the ids of its answers", memory=_swapped_ids),
     _in("operation", "the process gives everybody what is popular", memory=_popular),
@@ -190,12 +167,25 @@ FAULTS = (
     Fault("one of four nodes is ten times as slow", "service", TIME, slow=_slow_node),
 )
 # In the files of a version: as a version of its own, as an export that went wrong would be released.
+IN_FILES = (
+    *(_in(d.family, d.name, version=d.files) for d in DEFECTS if d.files is not None),
+    _in("exposure", "the stock lacks the items that were new", version=exports.no_new_items),
+)
 RELEASED = tuple(
     replace(fault, is_released=True)
     for fault in (
-        *(_in(d.family, d.name, version=d.files) for d in DEFECTS if d.files is not None),
-        _in("exposure", "the stock lacks the items that were new", version=_no_new_items),
+        *IN_FILES,
+        Fault("half of the export's index is lost", "predictions", SEARCHED, version=exports.half_index),
+        Fault("the export ranks by the items of another version", "predictions", SEARCHED, version=exports.other_items),
+        Fault("vectors are one row off their ids", "predictions", SEARCHED, version=exports.off_by_one),
+        Fault("embeddings are cut to one bit a number", "predictions", SEARCHED, version=exports.coarse_index),
+        Fault("every logit is too large by 1.5", "predictions", SCALE, version=exports.other_scale),
+        _in("exposure", "exported with the config of an experiment", run=exports.other_config),
+        _in("exposure", "exported with a config without the stock", run=exports.without_stock),
+        _in("exposure", "exported with the items table of three weeks ago", run=exports.old_stock),
+        _in("features", "the items' tags come in another language", run=exports.other_texts),
+        Fault("timestamps are read a thousand times too early", "requests", UNIT, run=exports.other_unit),
     )
 )
 # The same files under the key of the whole version, whose limits they are judged by: more is found than in a release.
-ALTERED = tuple(replace(fault, is_released=False) for fault in RELEASED)
+ALTERED = IN_FILES

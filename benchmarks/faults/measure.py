@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -15,17 +15,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.faults.exports import OfRun, config_of, sign_again
 from benchmarks.faults.kinds import ALTERED, FAULTS, RELEASED, Fault
 from benchmarks.faults.serving import asked_of, rows_of
 from benchmarks.signals.logged import note_chain, write_day
 from benchmarks.signals.traffic import NUM_GROUPS, Pool, days_of, requests_of
 from ensemble.evaluation.gate_config import GateConfig
+from ensemble.export.stage import export
 from ensemble.profile.ask import Answers
-from ensemble.profile.make import write_profile
+from ensemble.profile.make import newest_event, write_profile
 from ensemble.profile.profile import PROFILE_FILE
 from operations.folder import REQUESTS, STATUS
+from operations.gate.candidate import open_candidate
+from operations.gate.decide import decide
+from operations.gate.exported_rows import compare_exports, exported_rows
 from operations.gate.requests import request_rows
+from operations.gate.rows import Evidence
+from operations.gate.rows import Row as GateRow
+from operations.gate.served import ServedVersion
 from operations.replay.replay import replay
+from operations.replay.versions import find_given
 from operations.shadow.shadow import shadow
 from operations.signals.kinds import KINDS
 from operations.signals.monitor import alarms, monitor_once
@@ -46,6 +55,7 @@ TWIN = Fault("nothing", "", "")
 # A version of its own with the files of the one before.
 HEALTHY = Fault("nothing, in a new version", "", "", version=lambda chain: None, is_released=True)
 PAGE = "replay_mismatch"
+LIMITS = GateConfig(min_requests=1)
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Outcome(NamedTuple):
         pages: whether somebody is called.
         replayed: what `cascade replay` says of the latest requests.
         gate: rows of the gate that a candidate with these files breaks; None: it was not asked.
+        gate_family: where the first of them is to be sought.
     """
 
     fault: Fault
@@ -85,17 +96,22 @@ class Outcome(NamedTuple):
     pages: bool
     replayed: str
     gate: list[str] | None
+    gate_family: str = ""
 
     @property
     def family(self) -> str:
-        """Of what pages, or of the first signal; "" where none is out."""
+        """That the gate names, which comes first; else of what pages, or of the first signal; "" where none is out."""
+        if self.gate:
+            return self.gate_family
         if self.pages:
             return KINDS[PAGE].family
         return KINDS[self.names[0].partition(":")[0]].family if self.names else ""
 
     @property
     def command(self) -> str:
-        """That says more, as the page and the alerts name it."""
+        """That says more, as the gate, the page and the alerts name it."""
+        if self.gate and self.gate_family:
+            return f"cascade gate RUN --against REPOSITORY --show {self.gate_family}"
         if self.pages:
             return "cascade replay MON --last 200"
         return f"cascade monitor MON show {self.names[0]}" if self.names else ""
@@ -132,6 +148,9 @@ class _World:
     def __init__(self, run: Run, export: Path, scratch: Path, settings: Settings) -> None:
         self._run, self._export, self._scratch, self._settings = run, export, scratch, settings
         self._spec = ChainSpec.load(export / CHAIN)
+        self._candidate = open_candidate(run)
+        version = find_given(export / "fused", "fused", "", None)
+        self._served = ServedVersion(export, version, read_manifest(export), newest_event(run), self._spec)
         self._past = scratch / "past"
         key = note_chain(self._past, export / "fused")
         (self._past / STATUS).write_text('{"counts": {}}')
@@ -154,7 +173,7 @@ class _World:
         mon, random = self._scratch / "mon", np.random.default_rng(seed)
         shutil.copytree(self._past, mon)
         # What is changed in one server alone is whole where the version is kept.
-        kept = self._export if fault.version is None else damaged
+        kept = self._export if fault.version is None and fault.run is None else damaged
         key = note_chain(mon, kept / "fused")
         pool = self._pool(fault, damaged, self._settings.each, seed, (key, kept / "fused"))
         names, days, pages, first = [], 0, False, FIRST_DAY + HISTORY
@@ -169,9 +188,9 @@ class _World:
         replayed = self._replayed(mon)
         shutil.rmtree(mon)
         gate = self._gate(damaged) if fault.is_released or fault is TWIN else None
-        if damaged != self._export:
-            shutil.rmtree(damaged)
-        return Outcome(fault, names, days, pages, replayed, gate)
+        shutil.rmtree(self._scratch / "damaged", ignore_errors=True)
+        named = None if gate is None else [row.name for row in gate]
+        return Outcome(fault, names, days, pages, replayed, named, gate[0].family if gate else "")
 
     def _replayed(self, mon: Path) -> str:
         try:
@@ -184,6 +203,8 @@ class _World:
     def _damaged(self, fault: Fault) -> Path:
         """An export with the fault in its files; the export itself where they have none."""
         change = fault.version or fault.copy
+        if fault.run is not None:
+            return self._exported_anew(fault.run)
         if change is None:
             return self._export
         shutil.copytree(self._export, self._scratch / "damaged")
@@ -191,10 +212,17 @@ class _World:
         if fault.is_released:
             # As its export would have made it, on that day, with the profile of what these files answer.
             write_profile(self._run, self._scratch / "damaged" / CHAIN)
-            made_at = datetime.fromtimestamp((FIRST_DAY + HISTORY) * DAY_S, timezone.utc).isoformat()
-            manifest = read_manifest(self._scratch / "damaged")
-            write_manifest(self._scratch / "damaged", msgspec.structs.replace(manifest, created_at=made_at))
+            _sign(self._scratch / "damaged")
         return self._scratch / "damaged"
+
+    def _exported_anew(self, change: OfRun) -> Path:
+        run = Run(self._scratch / "damaged")
+        shutil.copytree(self._run.root, run.root, ignore=shutil.ignore_patterns(self._scratch.name))
+        config = change(run, config_of(run))
+        sign_again(run)
+        export(run, config, force=True)
+        _sign(run.folder("repo"))
+        return run.folder("repo")
 
     def _pool(self, fault: Fault, export: Path, number: int, seed: int, served: tuple[str, Path]) -> Pool:
         requests, users = requests_of(self._run, self._spec, number, seed)
@@ -224,10 +252,27 @@ class _World:
             table = table.set_column(table.column_names.index(name), name, values)
         write_day(mon, table, day, key)
 
-    def _gate(self, damaged: Path) -> list[str]:
-        """What of the gate says no to a candidate, asked what the whole version has answered."""
+    def _gate(self, damaged: Path) -> list[GateRow]:
+        """What of the gate says no to a candidate, asked what the whole version was asked and had answered."""
+        is_anew = damaged.name == "repo"
+        candidate = replace(
+            self._candidate,
+            run=Run(damaged.parent) if is_anew else self._run,
+            export=read_manifest(damaged),
+            version=find_given(damaged / "fused", "fused", "", None),
+        )
+        newest = (newest_event(candidate.run), self._served.newest)
+        exported = exported_rows(compare_exports(candidate, self._served), "", ())
+        evidence = Evidence(newest, [], "not measured", None, 1, 0, exported=tuple(exported))
         found = shadow(self._healthy, damaged / "fused", 2 * self._settings.replays)
-        return [row.name for row in request_rows(found, GateConfig(min_requests=1)) if row.met is False]
+        rows = [*decide(evidence, LIMITS).rows, *request_rows(found, LIMITS)]
+        return [row for row in rows if row.met is False]
+
+
+def _sign(folder: Path) -> None:
+    """As an export of the first day after the history."""
+    made_at = datetime.fromtimestamp((FIRST_DAY + HISTORY) * DAY_S, timezone.utc).isoformat()
+    write_manifest(folder, msgspec.structs.replace(read_manifest(folder), created_at=made_at))
 
 
 def _groups(table: pa.Table) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ class GateConfig(Section, frozen=True):
         min_exposure: the share that must be left of the places in slates that a category has.
         category: column of the items table that says an item's category; empty: the one of that name, where there is
             one.
-        expected: categories that may lose more.
+        expected: categories that may lose more, and comparisons of the export with the served version that may
+            differ, as the gate names them: "feature:context_1_device", "eligible:items", "seen".
         num_bootstrap: resamples of users behind each interval.
         seed: of every draw.
     """

@@ -11,7 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["MOST_VALUES", "Bins", "Histogram", "NumberBins", "ValueBins", "effective", "number_bins", "value_bins"]
+__all__ = [
+    "MOST_VALUES",
+    "NUM_BINS",
+    "Bins",
+    "Histogram",
+    "NumberBins",
+    "ValueBins",
+    "effective",
+    "number_bins",
+    "value_bins",
+]
 
 # The values of a column that have a bin of their own, the most frequent ones; all others share one.
 MOST_VALUES = 200

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ensemble.profile.ask import QUERY, Answers, ask, open_chain
 from ensemble.profile.bins import Bins, Histogram, ValueBins, number_bins, value_bins
 from ensemble.profile.profile import NO_EVENTS, NUM_DECILES, Profile, ProfileInfo
-from models.dataset.features import State, load_state
+from models.dataset.features import State, load_features, load_state
 from runtime.encoders import FIRST, NULL, OOV, Encoder
 from runtime.ids import NO_ITEM, UNKNOWN
 from runtime.request import Parsed
@@ -23,9 +23,11 @@ from runtime.spec import FLOATS, PATHS, ChainSpec, encoded
 from workflows.core import console
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
+from workflows.features.schema import ITEM_ID, PADDING
 
 __all__ = [
     "HISTORY_LENGTH",
+    "LEAST_OF_CODE",
     "NUM_DIRECTIONS",
     "NUM_QUERIES",
     "held_out_events",
@@ -82,6 +84,7 @@ def make_profile(run: Run, folder: Path) -> Profile:
         info=ProfileInfo(split, events.num_rows, num_queries, spec.num_items, spec.slate_size, newest_event(run)),
         columns=_columns(folder, spec, events),
         features=_features(spec, known),
+        items=_items(run),
         scores=dict(_scores([known, *others])),
         projections=_projections(vectors @ directions),
         directions=directions,
@@ -189,6 +192,26 @@ def _features(spec: ChainSpec, known: Answers) -> dict[str, Histogram]:
         elif tensor.length == 1:
             found[tensor.name] = Histogram.of(number_bins(values[:, 0]), values[:, 0])
     return found
+
+
+def _items(run: Run) -> dict[str, Histogram]:
+    """Of each encoded feature of the catalogue; of a list every value counts, and an item without one is a null."""
+    features, found = load_features(run), {}
+    for feature in features.schema.side("item"):
+        values = features.items[feature.name]
+        if feature.kind == "continuous":
+            found[feature.name] = Histogram.of(number_bins(values), values)
+        elif feature.name != ITEM_ID:
+            codes = np.append(values[values != PADDING], np.full(_num_without(values), NULL)).astype(np.int64)
+            bins = value_bins(pa.array(codes[codes >= FIRST]))
+            bins = ValueBins(np.array([NULL, OOV, *bins.values.tolist()], np.int64))
+            found[feature.name] = Histogram.of(bins, codes, float(features.num_items))
+    return found
+
+
+def _num_without(values: NDArray) -> int:
+    """Lists without any value."""
+    return int((values == PADDING).all(axis=1).sum()) if values.ndim == 2 else 0
 
 
 def _scores(asked: list[Answers]) -> Iterator[tuple[str, Histogram]]:

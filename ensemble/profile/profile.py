@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Profile:
             ones; NO_EVENTS: without one.
         shown_deciles: float64 [11], how many items of each decile the slates held.
         popular: int32, item rows of the slate that a user gets of whom nothing is known.
+        items: of each encoded feature of the catalogue but the id; empty where an older release wrote the profile.
     """
 
     info: ProfileInfo
@@ -75,6 +76,7 @@ class Profile:
     item_decile: NDArray[np.uint8]
     shown_deciles: NDArray[np.float64]
     popular: NDArray[np.int32]
+    items: dict[str, Histogram] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write `folder`/profile.npz."""
@@ -106,7 +108,7 @@ class Profile:
             raise ArtefactError(f"{path} cannot be read as a profile ({error}); export and publish again") from None
 
 
-GROUPS = ("columns", "features", "scores", "projections")
+GROUPS = ("columns", "features", "scores", "projections", "items")
 PLAIN = ("directions", "centroid", "item_decile", "shown_deciles", "popular")
 
 

@@ -27,14 +27,17 @@ def decide(evidence: Evidence, limits: GateConfig) -> Decision:
         *_probabilities(evidence.scores, limits),
         *_slices(evidence.quality, limits),
         *_same(evidence),
+        *evidence.exported,
         *evidence.further,
     ]
     broken = [row for row in rows if row.met is False]
     if broken:
-        return Decision("REJECT", f"worse than it may be: {_names(broken)}", rows)
+        return Decision("REJECT", f"worse than it may be: {_names(broken)}{_where(broken)}", rows)
     unknown = [row for row in rows if row.met is None]
     if unknown:
-        return Decision("HOLD", f"nothing is shown to be worse, and this cannot be told: {_names(unknown)}", rows)
+        return Decision(
+            "HOLD", f"nothing is shown to be worse, and this cannot be told: {_names(unknown)}{_where(unknown)}", rows
+        )
     reasons = [*_reasons(evidence, change, limits)]
     if reasons:
         return Decision("RELEASE", f"everything holds, and {' and '.join(reasons)}", rows)
@@ -116,6 +119,12 @@ def _reasons(evidence: Evidence, change: Estimate | None, limits: GateConfig) ->
         yield f"the served version is {age:.0f} days old"
     if evidence.alarms:
         yield f"the served version is in alarm ({', '.join(evidence.alarms[:3])})"
+
+
+def _where(rows: list[Row]) -> str:
+    """The family that comes first, and what shows more of it."""
+    first = next((row for row in rows if row.command), None)
+    return f"; the export differs in its {first.family} first, which `{first.command}` shows" if first else ""
 
 
 def _names(rows: list[Row]) -> str:

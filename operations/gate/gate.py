@@ -5,35 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from ensemble.evaluation.gate_config import GateConfig
 from ensemble.history import Happening, note, utc_now
 from ensemble.profile.make import newest_event
 from ensemble.publish_files import replace_file
-from operations.gate.asking import answers
 from operations.gate.candidate import Candidate, open_candidate
 from operations.gate.decide import decide
+from operations.gate.exported_rows import compare_exports, exported_rows
 from operations.gate.quality import compare
 from operations.gate.requests import no_requests, request_rows
 from operations.gate.rows import GATE_FILE, Decision, Evidence, Row
+from operations.gate.same_questions import num_differing
 from operations.gate.served import ServedVersion, open_served
+from operations.gate.side_by_side import FAMILIES, side_by_side
 from operations.replay.errors import NotReplayableError
-from operations.replay.process import started
 from operations.shadow.shadow import shadow
 from operations.signals.monitor import alarms
 from operations.signals.table import load
-from runtime.spec import ChainSpec
-from runtime.triton import CHAIN_FOLDER
 from workflows.core.disk import writing
+from workflows.core.errors import ConfigError
 from workflows.core.lock import hold
 from workflows.core.run import Run
 
-__all__ = ["Gated", "alarms_of", "gate"]
+__all__ = ["Gated", "alarms_of", "gate", "look", "show_command"]
 
 FORMAT_VERSION = 1
-# The candidate's own answers that are asked for a second time.
-NUM_TWICE = 64
 
 
 class Gated(msgspec.Struct, frozen=True):
@@ -85,15 +82,17 @@ def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None
         candidate = open_candidate(run)
         served = open_served(repository, candidate)
         compared = compare(candidate, served, limits)
+        exports = compare_exports(candidate, served)
         evidence = Evidence(
             newest=(newest_event(run), served.newest),
             targets=candidate.metrics.get("targets"),
             quality=compared.quality,
             scores=compared.scores,
             num_compared=int(candidate.export.info.get("num_users_compared", 0)),
-            num_differing=_num_differing(candidate),
+            num_differing=num_differing(candidate, exports.ours, exports.asked),
             served_age_days=served.age_days,
             alarms=() if log is None else alarms_of(log, served.version.chain_key),
+            exported=tuple(exported_rows(exports, show_command(run.root, repository), limits.expected)),
             further=() if log is None else _asked_again(log, run, limits),
         )
         gated = _gated(candidate, served, evidence, decide(evidence, limits), limits)
@@ -101,6 +100,25 @@ def gate(run: Run, repository: Path, limits: GateConfig, log: Path | None = None
             replace_file(run.root / GATE_FILE, msgspec.json.format(msgspec.json.encode(gated), indent=1).decode())
         note(served.repository, _happening(gated))
     return gated
+
+
+def look(run: Run, repository: Path, family: str) -> list[str]:
+    """What of a family the candidate and the served version say, side by side; nothing is decided or written.
+
+    Raises:
+        ConfigError: there is no such family.
+        ArtefactError, CascadeError: see `gate`.
+    """
+    if family not in FAMILIES:
+        raise ConfigError(f"--show {family}: the families are {', '.join(FAMILIES)}")
+    with hold(run.root, reads=["report", "repo"]):
+        candidate = open_candidate(run)
+        return [*side_by_side(compare_exports(candidate, open_served(repository, candidate)), family)]
+
+
+def show_command(run: Path, repository: Path) -> str:
+    """That shows both versions side by side; the family follows."""
+    return f"cascade gate {run} --against {repository} --show"
 
 
 def _happening(gated: Gated) -> Happening:
@@ -140,19 +158,3 @@ def _gated(
         num_users,
         limits,
     )
-
-
-def _num_differing(candidate: Candidate) -> int | None:
-    """Users whose answer is another one where they are asked for alone, in another process."""
-    version = candidate.version
-    spec = ChainSpec.load(version.folder if version.steps else version.folder / CHAIN_FOLDER)
-    part = np.arange(min(NUM_TWICE, len(candidate.queries)))
-    if not len(part):
-        return None
-    found = []
-    for together in (len(part), 1):
-        with started(version) as process:
-            found.append(answers(process, version, spec, candidate, part, spec.slate_size, together=together))
-    first, second = found
-    same = (first.rows == second.rows).all(axis=1) & (first.scores == second.scores).all(axis=1)
-    return int((~same).sum())

@@ -25,6 +25,8 @@ class Row(msgspec.Struct, frozen=True):
         met: whether it holds; null where that cannot be told.
         missing: why it cannot be told; null where it can.
         low, high: the 95% interval, where there is one.
+        family: of signals, where the cause should be sought; empty: none.
+        command: that shows more of it, where it does not hold.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Row(msgspec.Struct, frozen=True):
     missing: str | None = None
     low: float | None = None
     high: float | None = None
+    family: str = ""
+    command: str | None = None
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -78,6 +82,7 @@ class Evidence(msgspec.Struct, frozen=True):
         num_differing: of the candidate's own answers, those that were not the same a second time; None: not asked.
         served_age_days: since the served version was exported; None: unknown.
         alarms: signals of the served version that are out of their limits now.
+        exported: rows of the candidate's export beside the served version.
         further: rows of requests that were asked again.
     """
 
@@ -89,6 +94,7 @@ class Evidence(msgspec.Struct, frozen=True):
     num_differing: int | None
     served_age_days: float | None = None
     alarms: tuple[str, ...] = ()
+    exported: tuple[Row, ...] = ()
     further: tuple[Row, ...] = ()
 
 

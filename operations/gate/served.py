@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.kept_versions import is_published
-from ensemble.profile.profile import PROFILE_FILE, Profile
 from ensemble.serving.repository import find_repository, served_number
 from operations.gate.candidate import Candidate
+from operations.gate.exported import plan_folder, read_profile
 from operations.replay.errors import NotReplayableError
 from operations.replay.versions import Version, find_given
 from runtime.spec import ChainSpec
-from runtime.triton import CHAIN_FOLDER
 from workflows.core.artefacts import Manifest, read_manifest
 from workflows.core.errors import ArtefactError, CascadeError
 
@@ -80,14 +79,19 @@ def open_served(repository: Path, candidate: Candidate) -> ServedVersion:
     except NotReplayableError as error:
         raise ArtefactError(str(error)) from error
     _check_product(repository, version, candidate)
-    plan = version.folder if version.steps else version.folder / CHAIN_FOLDER
-    return ServedVersion(
-        found, version, read_manifest(version.folder), _newest(plan / PROFILE_FILE), ChainSpec.load(plan)
-    )
+    profile, _ = read_profile(version)
+    newest = 0 if profile is None else profile.info.newest_event
+    return ServedVersion(found, version, read_manifest(version.folder), newest, _spec(version))
 
 
-def _newest(path: Path) -> int:
-    return Profile.load(path).info.newest_event if path.is_file() else 0
+def _spec(version: Version) -> ChainSpec:
+    try:
+        return ChainSpec.load(plan_folder(version))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{version.folder}, which is served, cannot be read by this Cascade ({error}): publish the next version "
+            "without --gate"
+        ) from None
 
 
 def _check_product(repository: Path, version: Version, candidate: Candidate) -> None:

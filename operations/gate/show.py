@@ -17,12 +17,15 @@ def lines(gated: Gated) -> Iterator[str]:
     yield f"{gated.run} against version {gated.served} of {gated.repository}"
     if gated.how:
         yield f"{gated.num_users:,} users; {gated.how}"
-    rows = [_cells(row) for row in gated.rows]
+    shown = [row for row in gated.rows if not (row.family and row.met)]
+    rows = [_cells(row) for row in shown]
     widths = [max(len(row[place]) for row in rows) for place in range(4)]
-    for row, cells in zip(gated.rows, rows, strict=True):
+    for row, cells in zip(shown, rows, strict=True):
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         if row.missing:
             yield f"    {row.missing}"
+    if alike := len(gated.rows) - len(shown):
+        yield f"{MARKS[True]}  {alike} comparisons of the export with what is served: as in any retraining"
     yield f"{gated.verdict}: {gated.why}"
 
 

@@ -9,15 +9,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.faults.honest import Retrained
 from benchmarks.faults.kinds import ALTERED, FAULTS, RELEASED, Fault
 from benchmarks.faults.measure import TWIN, Outcome, Settings, outcomes
 from benchmarks.faults.result import result_of
 from benchmarks.faults.serving import asked_of, rows_of
+from ensemble.evaluation.stage import evaluate
+from ensemble.export.stage import export
+from operations.gate.rows import Row
 from operations.signals.kinds import FAMILIES
 from runtime.ids import NO_ITEM, UNKNOWN
 from runtime.request import Parsed
 from runtime.spec import ChainSpec
-from tests.benchmarks.made_shop import exported_shop
+from tests.ensemble.test_evaluation import make_evaluated_run
+from tests.operations.made_runs import ranker_scores
 from tests.operations.repository import publish_golden
 
 NUM = 40
@@ -100,9 +105,12 @@ def test_every_kind_of_place_has_faults_and_its_family() -> None:
         assert any(getattr(fault, place) is not None for fault in FAULTS)
     for fault in faults:
         assert (fault.family == "operation") == (fault.copy is not None or fault.memory is not None) == fault.pages
-        assert (fault.family == "requests") == (fault.requests is not None or fault.num_times > 1)
-        assert (fault.family in ("features", "predictions", "exposure")) == (fault.version is not None)
-    assert [fault.name for fault in ALTERED] == [fault.name for fault in RELEASED]
+        is_export = fault.version is not None or fault.run is not None
+        assert is_export == fault.is_released
+        if not is_export:
+            assert (fault.family == "requests") == (fault.requests is not None or fault.num_times > 1)
+            assert fault.family not in ("features", "predictions", "exposure")
+    assert [fault.name for fault in ALTERED] == [fault.name for fault in RELEASED[: len(ALTERED)]]
     assert all(fault.is_released for fault in RELEASED) and not any(fault.is_released for fault in (*FAULTS, *ALTERED))
 
 
@@ -111,17 +119,25 @@ def test_targets_count_what_was_found_and_what_was_right() -> None:
     wrong, missed = right._replace(names=["coverage"], days=3), right._replace(names=[], days=0)
     paged = Outcome(of("doubles the scores"), [], 1, True, "9 of 9 differ", None)
     late = paged._replace(days=2)
-    bad = Outcome(RELEASED[0], [], 0, False, "0 of 9 differ", ["distinct items shown, share that is left"])
+    bad = Outcome(RELEASED[0], [], 0, False, "0 of 9 differ", ["feature:history_length", "distinct"], "features")
     worse, altered = bad._replace(gate=[]), bad._replace(fault=ALTERED[0], names=["feature_psi:age"], days=2, gate=None)
     twin = Outcome(TWIN, [], 0, False, "0 of 9 differ", [])
     twins = [twin, twin._replace(names=["gini"], days=4, gate=["distinct items shown"])]
-    result = result_of(twins, [right, wrong, missed, paged, late, bad, worse, altered], replace(Settings(), twins=2))
+    alike, near = Row("seen", 0.0, 0.0, True, family="exposure"), Row("answers", 0.2, 0.8, True, family="exposure")
+    honest = [Retrained(1.0, [alike, near]), Retrained(0.0, [msgspec.structs.replace(near, value=0.9, met=None)])]
+    found = [right, wrong, missed, paged, late, bad, worse, altered]
+    result = result_of(twins, found, replace(Settings(), twins=2), honest)
     values = [target.value for target in result.targets]
-    assert values == pytest.approx([4 / 7, 4 / 5, 3 / 7, 3 / 7, 1 / 2, 1 / 2, 0, 1, 1])
+    assert values == pytest.approx([5 / 7, 4 / 5, 4 / 7, 4 / 7, 1 / 2, 1 / 2, 0, 1, 1, 1 / 2, 1, 1])
     assert [row[1:] for row in result.figures[0].rows] == [
-        *([5, 4, 3, 3, 2, "not asked"], [2, 0, 0, 0, 0, "1 of 2"], [7, 4, 3, 3, 2, "1 of 2"]),
+        *([5, 4, 3, 3, 2, "not asked"], [2, 1, 1, 1, 0, "1 of 2"], [7, 5, 4, 4, 2, "1 of 2"]),
         *([1, 1, 1, 1, 0, "not asked"], [6, 5, 4, 4, 2, "not asked"]),
     ]
+    assert [row[1:] for row in result.figures[-1].rows] == [
+        [2, "nothing", "nothing", "answers", 0.25],
+        [1, "nothing", "answers", "answers", 1.125],
+    ]
+    assert bad.command == "cascade gate RUN --against REPOSITORY --show features"
     assert right.command == "cascade monitor MON show null_share:device"
     assert paged.command == "cascade replay MON --last 200" and missed.command == ""
     msgspec.json.encode(result)
@@ -129,7 +145,10 @@ def test_targets_count_what_was_found_and_what_was_right() -> None:
 
 @pytest.mark.long
 def test_what_a_release_breaks_is_told_from_what_a_server_does(tmp_path: Path) -> None:
-    run, _ = exported_shop(tmp_path / "run")
+    run, config = make_evaluated_run(tmp_path / "run")
+    with ranker_scores():
+        evaluate(run, config)
+    export(run, config)
     (few,) = [fault for fault in RELEASED if "ten items" in fault.name]
     faults = (of("doubles the scores"), few, replace(few, is_released=False))
     settings = Settings(pool=800, each=400, day=400, twins=1, replays=40)
@@ -138,9 +157,9 @@ def test_what_a_release_breaks_is_told_from_what_a_server_does(tmp_path: Path) -
     assert (healthy.replayed, healthy.names, healthy.gate) == ("0 of 40 differ", [], [])
     assert (doubled.replayed, doubled.pages, doubled.days, doubled.family) == ("40 of 40 differ", True, 1, "operation")
     # The gate sees what the whole version had answered, and its signals do not.
-    assert "distinct items shown, share that is left" in (released.gate or [])
+    assert any(name.startswith("eligible:items") for name in released.gate or [])
     assert released.replayed == "0 of 40 differ" and altered.replayed == "refused: eligible.npy is altered"
     assert altered.names and not altered.pages
     # The profile of a wrong export is as wrong, and levels have no limits yet.
-    assert (released.names, released.days, released.family) == ([], 0, "")
+    assert (released.names, released.days, released.family) == ([], 0, "predictions")
     assert altered.gate is None and doubled.gate is None

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from ensemble.evaluation.chain_source import query_chain
 from ensemble.evaluation.gate_config import GateConfig
-from ensemble.evaluation.stage import evaluate
 from ensemble.export.stage import export
 from ensemble.publish import publish
 from models.metrics.ranking import per_user
@@ -28,7 +27,7 @@ from scripts.cli import app
 from scripts.export import publish_through_gate
 from tests.ensemble.synthetic import sign_again
 from tests.ensemble.test_evaluation import add_split, make_evaluated_run, random_events
-from tests.operations.made_runs import later, ranker_scores
+from tests.operations.made_runs import ranker_scores
 from tests.operations.repository import answer_some
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import ArtefactError, CascadeError
@@ -43,28 +42,6 @@ LIMITS = GateConfig(cutoff=5, min_slice_users=10, num_bootstrap=200)
 def scores():
     with ranker_scores():
         yield
-
-
-def finished(run, config):
-    evaluate(run, config)
-    export(run, config)
-    return run, config
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A published run, a run on the same tables with fewer candidates, and one with newer test events."""
-    root = tmp_path_factory.mktemp("gate")
-    run, config = finished(*make_evaluated_run(root / "first"))
-    publish(run, config, root / "published", "fused")
-    publish(run, config, root / "steps", "ensemble")
-    shutil.copytree(run.root, root / "same")
-    chain = msgspec.structs.replace(config.chain, num_candidates=21)
-    same = finished(Run(root / "same"), msgspec.structs.replace(config, chain=chain))
-    newer, _ = make_evaluated_run(root / "newer")
-    add_split(newer, "test", random_events(9))
-    later(newer, 10**15)
-    return root, (run, config), same, finished(newer, config)
 
 
 def test_on_the_same_tables_the_two_reports_are_compared(world):
