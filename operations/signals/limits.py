@@ -147,7 +147,7 @@ def learn(history: Collection[Point], point: Point, side: Side) -> Limits:
     low = min(base + middle - reach, bottom - MARGIN * abs(bottom), base - least)
     if point.num:
         high = max(high, _most(values, history, point.num))
-        low = min(low, 1 - _most(1 - values, history, point.num))
+        low = min(low, 1 - _most(1.0 - values.astype(np.float64), history, point.num))
     return Limits(low if side == "both" else -np.inf, high)
 
 
