@@ -50,7 +50,7 @@ def _newest(candidate: int, served: int) -> Row:
         which = "the candidate" if not candidate else "the served version"
         return Row(name, None, 0.0, None, f"{which} does not say which event is its newest")
     later = (candidate - served) / 1e9
-    return Row(name, later, 0.0, later >= 0)
+    return Row(name, later, 0.0, later >= 0, family="" if later >= 0 else "requests")
 
 
 def _targets(evidence: Evidence) -> Iterator[Row]:

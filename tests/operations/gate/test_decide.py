@@ -68,6 +68,10 @@ def test_each_row_alone_decides_against_a_better_candidate(other, verdict, name)
     assert row(decision, name).met is (False if verdict == "REJECT" else None)
 
 
+def test_older_events_are_to_be_sought_in_what_came_in():
+    assert row(decide(evidence(newest=(1, 2)), LIMITS), "newest event").family == "requests"
+
+
 @pytest.mark.parametrize(
     ("target", "verdict"),
     [
