@@ -18,7 +18,7 @@ from ensemble.profile.make import HISTORY_LENGTH
 from ensemble.profile.profile import NO_EVENTS, NUM_DECILES, Profile
 from operations.gate.elsewhere import elsewhere, nulls_more, of_shares
 from operations.gate.exported import Exported
-from operations.gate.same_questions import Asked
+from operations.gate.same_questions import BothAnswers
 from runtime.ids import NO_ITEM
 from runtime.spec import PATHS, POPULARITY
 from workflows.features.schema import input_name
@@ -78,7 +78,7 @@ class Difference(NamedTuple):
 
 
 def differences(
-    ours: Exported, theirs: Exported, asked: Asked | None, index: Mapping[str, float] = {}
+    ours: Exported, theirs: Exported, asked: BothAnswers | None, index: Mapping[str, float] = {}
 ) -> Iterator[Difference]:
     """Compare, the cause first: data, what requests become, what is answered, what is shown.
 
@@ -156,7 +156,7 @@ def _sources(ours: Exported, theirs: Exported) -> Iterator[Difference]:
         yield Difference("predictions", f"source:{name}", f"the source '{name}' has no place any more", 1.0, GONE)
 
 
-def _answers(asked: Asked) -> Iterator[Difference]:
+def _answers(asked: BothAnswers) -> Iterator[Difference]:
     if isinstance(asked.served, str):
         return
     sides = asked.served, asked.candidate
@@ -237,7 +237,7 @@ def _by_id(wanted: NDArray, ids: NDArray, values: NDArray[np.bool_]) -> NDArray[
     return found
 
 
-def _shown(ours: Exported, theirs: Exported, asked: Asked) -> Iterator[Difference]:
+def _shown(ours: Exported, theirs: Exported, asked: BothAnswers) -> Iterator[Difference]:
     overlap = _overlap(asked.candidate.rows[:, :FIRST], asked.reported[:, :FIRST])
     yield Difference(
         "exposure", "reported", "of the slates that were evaluated, not in the export's", 1 - overlap, REPORT

@@ -10,7 +10,7 @@ from operations.gate.candidate import Candidate
 from operations.gate.differences import Difference, differences
 from operations.gate.exported import Exported, read_exported, vectors_lost
 from operations.gate.rows import Row
-from operations.gate.same_questions import Asked, ask_both
+from operations.gate.same_questions import BothAnswers, ask_both
 from operations.gate.served import ServedVersion
 from workflows.core.run import Run
 
@@ -24,7 +24,7 @@ class Compared(NamedTuple):
 
     ours: Exported
     theirs: Exported
-    asked: Asked | None
+    asked: BothAnswers | None
     found: tuple[Difference, ...]
 
 

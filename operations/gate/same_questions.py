@@ -14,13 +14,13 @@ from operations.gate.exported import Exported
 from operations.replay.process import started
 from workflows.core.errors import CascadeError
 
-__all__ = ["MOST_ASKED", "Asked", "ask_both", "num_differing"]
+__all__ = ["MOST_ASKED", "BothAnswers", "ask_both", "num_differing"]
 
 # Users who are asked for, and of the candidate's answers those that are asked for a second time.
 MOST_ASKED, NUM_TWICE = 500, 64
 
 
-class Asked(NamedTuple):
+class BothAnswers(NamedTuple):
     """What came of it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
     size: int
 
 
-def ask_both(candidate: Candidate, ours: Exported, theirs: Exported) -> Asked | None:
+def ask_both(candidate: Candidate, ours: Exported, theirs: Exported) -> BothAnswers | None:
     """Ask for users who are spread over the test users; None where there is none.
 
     Raises:
@@ -59,10 +59,10 @@ def ask_both(candidate: Candidate, ours: Exported, theirs: Exported) -> Asked | 
         served = _answers(candidate, theirs, part, size)
     except CascadeError as error:
         served = str(error)
-    return Asked(part, own, served, candidate.slates[part, :size], seen, size)
+    return BothAnswers(part, own, served, candidate.slates[part, :size], seen, size)
 
 
-def num_differing(candidate: Candidate, ours: Exported, asked: Asked | None) -> int | None:
+def num_differing(candidate: Candidate, ours: Exported, asked: BothAnswers | None) -> int | None:
     """Users whose answer is another one where they are asked for alone, in another process; None: none was."""
     if asked is None:
         return None
