@@ -57,7 +57,8 @@ def named(folder: Path, request_id: str) -> list[Row]:
     rows = rows_of(folder, [request_id])
     if not rows:
         raise NotReplayableError(
-            f"{folder} has no request {request_id}: it was not of the sample, is not collected yet, or was pruned"
+            f"{folder} has no request {request_id}: it was not of the sample, is not collected yet, was pruned, or its "
+            "user was erased"
         )
     return rows
 
