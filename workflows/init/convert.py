@@ -28,13 +28,15 @@ class Written(msgspec.Struct, frozen=True):
 
     Attributes:
         spec: what it names.
-        reasons: why the table was written anew; empty where the files are named as they are.
+        reasons: why the table was written anew, or is a query; empty where it is named as it is.
         num_left_out: rows that were left out.
+        is_copy: whether it was written as Parquet; else a query of the warehouse reads it anew.
     """
 
     spec: str | list[str]
     reasons: list[str]
     num_left_out: int = 0
+    is_copy: bool = True
 
 
 def id_types(sketch: Sketch) -> tuple[str, str]:

@@ -102,4 +102,4 @@ def _share(con: duckdb.DuckDBPyConnection, events: Table, column: str, table: Ta
     )
     there = table.looked if table.is_whole else table.sql
     found = con.execute(f"SELECT avg((id IN (SELECT {held} FROM {there}))::INTEGER) FROM ({ids})").fetchall()[0][0]
-    return float(found or 0.0)
+    return min(1.0, float(found or 0.0) / table.held)

@@ -19,6 +19,7 @@ from workflows.init.page import Findings
 from workflows.init.profile import Table, look
 from workflows.init.roles import Given, Sketch, sketch_of
 from workflows.init.split import given_split, split_of
+from workflows.init.warehouse import Warehouse, opened_warehouse
 from workflows.init.words import ITEM, STOCK, USER, plain_name, rank
 from workflows.tables.check import FLOATS, INTEGERS
 from workflows.tables.database import database
@@ -26,7 +27,7 @@ from workflows.tables.database import database
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["find_out"]
+__all__ = ["find_in_warehouse", "find_out"]
 
 FEW = 50
 
@@ -51,7 +52,29 @@ def find_out(paths: Sequence[str], given: Given, folder: Path) -> Findings:
             return _findings(con, sketch, folder)
 
 
-def _findings(con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path) -> Findings:
+def find_in_warehouse(url: str, specs: Sequence[str], given: Given) -> Findings:
+    """Look at a sample of tables of a warehouse. Nothing is written: what a config cannot name becomes a query.
+
+    Args:
+        url: as data.source takes it.
+        specs: tables and queries.
+        given: what the person said of the columns.
+
+    Raises:
+        CascadeError: the warehouse refuses, a table is not there or empty, or as with `find_out`.
+    """
+    with tempfile.TemporaryDirectory(prefix="cascade-init-") as name:
+        scratch = Path(name)
+        with writing("init", scratch), opened_warehouse(url, scratch) as warehouse, database(scratch) as con:
+            con.execute("SET TimeZone = 'UTC'")
+            opened = warehouse.open_tables(con, specs)
+            sketch = sketch_of(con, [look(con, one, place) for place, one in enumerate(opened)], given)
+            return _findings(con, sketch, scratch, warehouse)
+
+
+def _findings(
+    con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path, warehouse: Warehouse | None = None
+) -> Findings:
     events, main = sketch.events, {sketch.user, sketch.item, *([sketch.time] if sketch.time else [])}
     labels = labels_of(events, main)
     context = {
@@ -62,31 +85,45 @@ def _findings(con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path) -> F
     }
     if sketch.items:
         sketch.items = with_properties(con, sketch.items)
-    else:
+    elif warehouse is None:
         sketch.items = items_of_events(con, events, sketch.item, sketch.time, [*main, *labels.columns, *context])
-    users, items = id_types(sketch)
     of_items = _features(con, sketch.items, sketch.item, of_users=False)
     stock = _stock(sketch.items)
     of_items.pop(stock, None)
+    histories = warehouse.with_histories(con, events, sketch.user, sketch.time) if warehouse else events
+    named_events, items, users = _specs(con, sketch, folder, warehouse)
     return Findings(
         sketch,
-        events=write_events(con, sketch, folder),
-        items=_written(con, sketch.items, sketch.item, items, folder / "items.parquet"),
-        users=_written(con, sketch.users, sketch.user, users, folder / "users.parquet"),
+        events=named_events,
+        items=items,
+        users=users,
         id_types=(_mixed(sketch, sketch.user, sketch.users), _mixed(sketch, sketch.item, sketch.items)),
         labels=labels,
-        split=split_of(con, events, sketch.user, sketch.time),
+        split=split_of(con, histories, sketch.user, sketch.time),
         context=context,
         of_items=of_items,
         of_users=_features(con, sketch.users, sketch.user, of_users=True),
         stock=stock,
         unknown=1.0 - sketch.items.share if sketch.items else 0.0,
         left_context=_perhaps_context(events, [*main, *labels.columns, *context, *of_items]),
+        source=warehouse.url if warehouse else "",
     )
 
 
-def _written(con: duckdb.DuckDBPyConnection, entity: Entity | None, name: str, kind: str, path: Path) -> Written | None:
-    return write_entity(con, entity, name, kind, path) if entity else None
+def _specs(
+    con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path, warehouse: Warehouse | None
+) -> tuple[Written, Written | None, Written | None]:
+    """What the config names as events, items and users."""
+    items, users = sketch.items, sketch.users
+    if warehouse:
+        named_items = warehouse.entity(items, sketch.item) if items else None
+        return warehouse.events(sketch), named_items, warehouse.entity(users, sketch.user) if users else None
+    of_users, of_items = id_types(sketch)
+    return (
+        write_events(con, sketch, folder),
+        write_entity(con, items, sketch.item, of_items, folder / "items.parquet") if items else None,
+        write_entity(con, users, sketch.user, of_users, folder / "users.parquet") if users else None,
+    )
 
 
 def _features(

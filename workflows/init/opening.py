@@ -16,6 +16,7 @@ from workflows.core import console
 from workflows.core.errors import DataError
 from workflows.init.flat import Flat, flattened
 from workflows.init.forms import Form, form_of, stem_of
+from workflows.init.stored import Stored
 from workflows.tables.check import columns_of
 from workflows.tables.csv_files import open_bytes
 from workflows.tables.paths import path_sql, text_sql
@@ -43,6 +44,7 @@ class Opened(msgspec.Struct):
         guess: how the names of its columns were found where it has none.
         left: nested columns that were left out.
         is_made: whether a query makes the rows, in no order of their own.
+        stored: the table of a warehouse that the file is a sample of.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Opened(msgspec.Struct):
     guess: str = ""
     left: list[str] = []
     is_made: bool = False
+    stored: Stored | None = None
 
     @property
     def spec(self) -> str | list[str]:
@@ -87,7 +90,11 @@ def read_error(name: str, error: Exception) -> DataError:
 def _files(path: str) -> Iterable[str]:
     place = Path(path)
     if "://" in path:
-        raise DataError(f"{path}: init looks at files of this machine and at databases; bring a copy of it here")
+        shown = path if "@" not in path else f"{path.partition('://')[0]}://***"
+        raise DataError(
+            f"{shown}: init looks at files of this machine and at databases behind postgresql://, snowflake:// or "
+            "bigquery://; bring a copy of it here"
+        )
     if not place.exists():
         raise DataError(f"{path}: expected a table or a folder of tables, got nothing there; correct the path")
     if not place.is_dir():

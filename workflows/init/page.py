@@ -10,12 +10,14 @@ import msgspec
 
 from workflows.core.console import escaped
 from workflows.init.convert import Written
+from workflows.init.entities import Entity
 from workflows.init.features import Feature
 from workflows.init.labels import Labels
 from workflows.init.profile import Table
 from workflows.init.roles import Sketch
 from workflows.init.split import Split
 from workflows.tables.check import FLOATS, INTEGERS
+from workflows.tables.warehouse.address import has_secrets
 
 __all__ = ["Findings", "page", "questions"]
 
@@ -37,6 +39,7 @@ class Findings(msgspec.Struct):
         stock: column of the items.
         unknown: share of the events' items that the items table lacks.
         left_context: columns of the events that may be context, but are not known to be.
+        source: URL of the warehouse without secrets; "" of files.
     """
 
     sketch: Sketch
@@ -52,6 +55,7 @@ class Findings(msgspec.Struct):
     stock: str
     unknown: float
     left_context: list[str]
+    source: str = ""
 
 
 def questions(found: Findings) -> list[tuple[str, str]]:
@@ -106,12 +110,12 @@ def _questions(found: Findings) -> list[str]:
 
 def _data(found: Findings) -> list[str]:
     sketch, labels = found.sketch, found.labels
-    lines = ["[data]", *_table("events", sketch.events, found.events, _uses(found))]
+    lines = ["[data]", *_source(found.source), *_table("events", sketch.events, found.events, _uses(found))]
     if sketch.items and found.items:
-        uses = {sketch.items.key: f"the ids; {sketch.items.share:.1%} of the events' are here"}
+        uses = {sketch.items.key: _ids(sketch.items)}
         lines += _table("items", sketch.items.table, found.items, uses)
     if sketch.users and found.users:
-        uses = {sketch.users.key: f"the ids; {sketch.users.share:.1%} of the events' are here"}
+        uses = {sketch.users.key: _ids(sketch.users)}
         lines += _table("users", sketch.users.table, found.users, uses)
     lines += [f"# Not used: {_shown(', '.join(table.name for table in sketch.unused), 400)}."] if sketch.unused else []
     lines += [f"user_id = {_text(sketch.user)}", f"item_id = {_text(sketch.item)}"]
@@ -126,10 +130,27 @@ def _data(found: Findings) -> list[str]:
     lines += [f"labels = {labels.value}"] if labels.value else []
     lines += [f"context = [{', '.join(map(_text, found.context))}]"] if found.context else []
     lines += [f"stock = {_text(found.stock)}   # items with false are never shown"] if found.stock else []
-    if found.unknown:
+    if sketch.items and sketch.items.table.held < 1.0:
+        lines.append("# A sample of the items was looked at; events of items that the table lacks are left out.")
+        lines.append('unknown_items = "drop"')
+    elif found.unknown:
         lines.append(f"# {max(found.unknown, 0.0001):.2%} of the events' distinct items are not in the items table.")
         lines.append('unknown_items = "drop"')
     return lines
+
+
+def _ids(entity: Entity) -> str:
+    about = "about " if entity.table.held < 1.0 else ""
+    return f"the ids; {about}{entity.share:.1%} of the events' are here"
+
+
+def _source(source: str) -> list[str]:
+    if not source:
+        return []
+    left = (
+        "# The secrets of the URL were left out: set PGPASSWORD or what else the driver reads, or put a ${NAME} here."
+    )
+    return [*([left] if has_secrets(source) else []), f"source = {_text(source)}"]
 
 
 def _uses(found: Findings) -> dict[str, str]:
@@ -152,7 +173,9 @@ def _table(key: str, table: Table, written: Written, uses: Mapping[str, str]) ->
         use = f" -> {uses[name]}" if name in uses else ""
         lines.append(f"#   {_shown(name, 60).ljust(width)}  {kind}, {column.distinct:,} values{empty}{use}")
     lines += [f"#   Left out, nested: {_shown(', '.join(table.opened.left), 300)}"] if table.opened.left else []
-    if written.reasons:
+    if written.reasons and not written.is_copy:
+        lines.append(f"# A query, since {_shown('; '.join(written.reasons), 900)}.")
+    elif written.reasons:
         left = f" {written.num_left_out:,} rows less." if written.num_left_out else ""
         lines.append(f"# Written as Parquet, since {_shown('; '.join(written.reasons), 900)}.{left}")
         lines.append("# It is a copy: when the table has changed, run the command above again with --force.")

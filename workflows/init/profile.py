@@ -90,6 +90,11 @@ class Table(msgspec.Struct):
         return self.num_looked == self.num_rows
 
     @property
+    def held(self) -> float:
+        """The share of its rows that `sql` has: less than 1 of a warehouse's sample alone."""
+        return self.num_looked / self.num_rows if self.opened.stored else 1.0
+
+    @property
     def name(self) -> str:
         """For the messages."""
         return self.opened.name
@@ -117,7 +122,7 @@ def look(con: duckdb.DuckDBPyConnection, opened: Opened, number: int) -> Table:
     try:
         size = sum(Path(file).stat().st_size * (6 if file.endswith(".gz") else 1) for file in opened.files)
         num_rows = int(con.execute(f"SELECT count(*) FROM {opened.sql}").fetchall()[0][0])
-        is_whole = size <= WHOLE_BYTES or num_rows <= NUM_LOOKED
+        is_whole = opened.stored is not None or size <= WHOLE_BYTES or num_rows <= NUM_LOOKED
         sample = "" if is_whole else f" USING SAMPLE {100 * NUM_LOOKED / num_rows:.4f} PERCENT (system, 1)"
         con.execute(f"CREATE TABLE {looked} AS SELECT * FROM {opened.sql}{sample}")
         kinds = typed(con, looked) if opened.is_text else {}
@@ -126,6 +131,7 @@ def look(con: duckdb.DuckDBPyConnection, opened: Opened, number: int) -> Table:
         columns = {name: _column(con, looked, name, kind) for name, kind in columns_of(con, looked).items()}
     except duckdb.Error as error:
         raise read_error(opened.name, error) from None
+    num_rows = opened.stored.num_rows if opened.stored else num_rows
     return Table(opened, with_types(opened.sql, kinds), looked, num_looked, num_rows, columns)
 
 

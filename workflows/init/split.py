@@ -64,9 +64,10 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
     if instants < MIN_INSTANTS:
         return _last_out(f"{told}, with {instants:,} instants, too few for a cut")
     recent = con.execute(f"SELECT count(*) FROM ({rows}) WHERE t > ?", [last - WEEK]).fetchall()[0][0]
+    recent *= max(1.0, events.num_rows / num)  # of a warehouse some users' rows are read
     share = 0.1
     if span >= LONG and recent >= WEEKS_EVENTS:
-        share = min(0.1, max(0.01, round(recent / num, 2)))
+        share = min(0.1, max(0.01, round(recent / max(num, events.num_rows), 2)))
     return _by_time(con, rows, share, told)
 
 

@@ -23,5 +23,6 @@ def told(found: Findings) -> list[str]:
     lines += [f"not used: {', '.join(table.name for table in sketch.unused)}"] if sketch.unused else []
     for written in (found.events, found.items, found.users):
         if written and written.reasons:
-            lines.append(f"{written.spec}: written, since {'; '.join(written.reasons)}")
+            what = f"{written.spec}: written" if written.is_copy else "a query of the database"
+            lines.append(f"{what}, since {'; '.join(written.reasons)}")
     return lines

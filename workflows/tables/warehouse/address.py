@@ -11,7 +11,7 @@ import msgspec
 
 from workflows.core.errors import ConfigError
 
-__all__ = ["SCHEMES", "Address", "address_of", "blurred", "is_warehouse", "without_secrets"]
+__all__ = ["SCHEMES", "Address", "address_of", "blurred", "has_secrets", "is_warehouse", "without_secrets"]
 
 SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "snowflake": "snowflake", "bigquery": "bigquery"}
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -107,6 +107,11 @@ def without_secrets(source: str) -> str:
     if secrets:
         _secrets[shown] = secrets
     return shown
+
+
+def has_secrets(shown: str) -> bool:
+    """Whether `without_secrets` took any out of the URL that it gave."""
+    return shown in _secrets
 
 
 def address_of(source: str, environment: Mapping[str, str] = os.environ) -> Address:

@@ -104,6 +104,7 @@ class BigQuery:
     """A client; each query reads what there is when it starts."""
 
     in_capitals = False
+    draw = "rand()"
 
     def __init__(self, client: Any, storage: Any) -> None:
         self._client, self._storage = client, storage

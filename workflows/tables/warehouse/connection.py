@@ -52,6 +52,8 @@ class Connection(Protocol):
 
     in_capitals: bool
     """Whether names that nobody put in quotes are kept in capitals."""
+    draw: str
+    """SQL of a number from 0 to 1 that chance draws for each row."""
 
     def columns(self, select: str) -> dict[str, Column]:
         """Look at the columns of a query without running it."""

@@ -62,6 +62,7 @@ class Postgres:
     """One read-only transaction, so that all tables are of one instant."""
 
     in_capitals = False
+    draw = "random()"
 
     def __init__(self, connection: Any) -> None:
         self._connection, self._cursor = connection, connection.cursor()

@@ -100,6 +100,7 @@ class Snowflake:
     """A session; each query reads what there is when it starts."""
 
     in_capitals = True
+    draw = "uniform(0::float, 1::float, random())"
 
     def __init__(self, connection: Any) -> None:
         self._connection, self._cursor = connection, connection.cursor()
