@@ -60,8 +60,8 @@ def init(
     unfinished = out.with_name(f".{out.name}.tmp")
     with writing("init", out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(page(found, str(out), command), encoding="utf-8")
         try:
+            unfinished.write_text(page(found, str(out), command), encoding="utf-8")
             load_config(unfinished)
             unfinished.replace(out)
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,41 @@ def test_tables_that_cannot_be_used_leave_nothing_behind(tmp_path, monkeypatch, 
     assert typed("log.csv") == 1
     assert capsys.readouterr().err.startswith("error: expected a column with the user of each event, got none: log.csv")
     assert [path.name for path in Path().iterdir()] == ["log.csv"]
+
+
+def test_killed_in_the_middle_it_leaves_the_old_config_and_the_next_call_ends_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["movielens_csv"](tmp_path)
+    Path("config.toml").write_text("mine")
+    # The config is checked when it is written, and before it gets its name.
+    killed = "import os, ensemble.config_file as c; c.load_config = lambda path: os.kill(os.getpid(), 9)"
+    call = f"{killed}; from scripts.cli import app; app(['init', 'ratings.csv', '--force'])"
+    found = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
+    assert found.returncode == -signal.SIGKILL, found.stderr
+    assert Path("config.toml").read_text() == "mine"
+    assert Path(".config.toml.tmp").is_file()
+    assert typed("ratings.csv", "--force") == 0
+    assert load_config(Path("config.toml")).data.events == "ratings.csv"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["movielens_csv"](tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    try:
+        (disk / "ml.toml").write_text("mine")
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "filler").write_bytes(bytes(1 << 20))
+        assert typed("ratings.csv", "--out", "disk/ml.toml", "--force") == 1
+        said = capsys.readouterr().err
+        assert "error: init: the disk of disk is full; free some space and run the same command again\n" in said
+        assert sorted(path.name for path in disk.iterdir()) == ["filler", "ml.toml"]
+        assert (disk / "ml.toml").read_text() == "mine"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

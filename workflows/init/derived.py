@@ -42,7 +42,9 @@ def items_of_events(
     found = events.columns[time].time if time else None
     latest, order = ("arg_max", f", {found.sql}") if found and found.sql else ("max", "")
     values = ", ".join(f"{latest}({quoted(name)}{order}) AS {quoted(name)}" for name in names)
-    sql = f"(SELECT {quoted(item)}, {values} FROM {events.sql} WHERE {quoted(item)} IS NOT NULL GROUP BY 1)"
+    sql = "items_of_events"
+    rows = f"SELECT {quoted(item)}, {values} FROM {events.sql} WHERE {quoted(item)} IS NOT NULL GROUP BY 1"
+    con.execute(f"CREATE TABLE {sql} AS {rows}")
     reasons = [f"it is made of {events.name}: the latest of what its rows say of each item"]
     made = Opened(f"the items of {events.name}", events.opened.files, sql, False, reasons, is_made=True)
     return Entity(look(con, made, _number(con)), item, 1.0)

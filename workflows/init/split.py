@@ -14,13 +14,15 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Split", "given_split", "split_of"]
+__all__ = ["MIN_USERS", "Split", "given_split", "split_of"]
 
 WARM = 0.25  # of the test events, those whose user has events before; with fewer there is little to measure
 LONG = timedelta(days=90)
 WEEK = timedelta(days=7)
 WEEKS_EVENTS = 20_000
 MIN_INSTANTS = 20
+NUM_READ = 1_000_000  # rows of a large table that are enough to choose by
+MIN_USERS = 100
 
 
 class Split(msgspec.Struct):
@@ -42,7 +44,7 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
 
     Args:
         con: the connection.
-        events: the events, of which all rows are read.
+        events: the events; of a large table all rows of some users are read.
         user: column of the users.
         time: column of the instants.
     """
@@ -54,8 +56,7 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
         return _last_out("no column says when an event was, so the order of the rows stands for it")
     if found.unit == "order":
         return _last_out(f"'{time}' is an order and no time; each user may have one of their own")
-    relation = events.looked if events.is_whole else events.sql
-    rows = f"SELECT {quoted(user)} AS u, {found.sql} AS t FROM {relation} WHERE {quoted(user)} IS NOT NULL"
+    rows = _histories(con, events, user, found.sql)
     num, first, last, instants = con.execute(
         f"SELECT count(t), min(t), max(t), approx_count_distinct(t) FROM ({rows})"
     ).fetchall()[0]
@@ -64,11 +65,22 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
     if instants < MIN_INSTANTS:
         return _last_out(f"{told}, with {instants:,} instants, too few for a cut")
     recent = con.execute(f"SELECT count(*) FROM ({rows}) WHERE t > ?", [last - WEEK]).fetchall()[0][0]
-    recent *= max(1.0, events.num_rows / num)  # of a warehouse some users' rows are read
+    recent *= max(1.0, events.num_rows / num)  # of a large table some users' rows are read
     share = 0.1
     if span >= LONG and recent >= WEEKS_EVENTS:
         share = min(0.1, max(0.01, round(recent / max(num, events.num_rows), 2)))
     return _by_time(con, rows, share, told)
+
+
+def _histories(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str) -> str:
+    """A query of user and instant: all rows, or of a large table all rows of some users, which one pass reads."""
+    rows = f"SELECT {quoted(user)} AS u, {time} AS t FROM {{}} WHERE {quoted(user)} IS NOT NULL"
+    if events.is_whole or events.opened.stored:
+        return rows.format(events.looked if events.is_whole else events.sql)
+    buckets = max(1, min(events.num_rows // NUM_READ, events.columns[user].distinct // MIN_USERS))
+    some = rows.format(events.sql) + f" AND hash({quoted(user)}) % {buckets} = 0"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE histories AS {some}")
+    return "SELECT * FROM histories"
 
 
 def given_split(events: Table) -> str:

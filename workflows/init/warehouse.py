@@ -18,6 +18,7 @@ from workflows.init.entities import Entity
 from workflows.init.opening import Opened
 from workflows.init.profile import NUM_LOOKED, Table
 from workflows.init.roles import Sketch
+from workflows.init.split import MIN_USERS
 from workflows.init.stored import Stored
 from workflows.tables.check import INTEGERS
 from workflows.tables.paths import path_sql
@@ -105,8 +106,9 @@ class Warehouse:
         stored = events.opened.stored
         if events.is_whole or stored is None or time is None:
             return events
+        share = max(NUM_LOOKED / stored.num_rows, MIN_USERS / events.columns[user].distinct)
         ids = stored.names[user]
-        some = f"SELECT u FROM (SELECT DISTINCT {ids} AS u FROM {stored.source}) AS d WHERE {self._drawn(stored)}"
+        some = f"SELECT u FROM (SELECT DISTINCT {ids} AS u FROM {stored.source}) AS d WHERE {self._drawn(share)}"
         path = self._read(con, stored, stored.select([user, time], f"{ids} IN ({some})"), "histories")[0]
         return msgspec.structs.replace(events, sql=f"read_parquet({path_sql(str(path))})")
 
@@ -176,10 +178,10 @@ class Warehouse:
             quoted={new: connection.quoted(new) for new in names.values()},
             decimals=[new for name, new in names.items() if columns[name].is_decimal],
         )
-        drawn = self._drawn(stored) if num_rows > NUM_LOOKED else ""
+        drawn = self._drawn(NUM_LOOKED / num_rows) if num_rows > NUM_LOOKED else ""
         path, count = self._read(con, stored, stored.select(list(names.values()), drawn), "sample")
-        told = f"{count:,} of {num_rows:,} rows" if drawn else f"{num_rows:,} rows"
-        console.say(f"init: {named(spec)}: {told} read from {self._address.shown}")
+        amount = f"{count:,} of {num_rows:,} rows" if drawn else f"{num_rows:,} rows"
+        console.say(f"init: {named(spec)}: {amount} read from {self._address.shown}")
         files, sql = [str(path)], f"read_parquet({path_sql(str(path))})"
         return Opened(named(spec), files, sql, False, [], stored=stored)
 
@@ -192,8 +194,8 @@ class Warehouse:
         raw.unlink()
         return path, count
 
-    def _drawn(self, stored: Stored) -> str:
-        return f"{self._connection.draw} < {NUM_LOOKED / stored.num_rows:.8f}"
+    def _drawn(self, share: float) -> str:
+        return f"{self._connection.draw} < {share:.8f}"
 
     def _num_nulls(self, table: Table, stored: Stored, name: str) -> int:
         if table.is_whole:

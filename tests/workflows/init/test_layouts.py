@@ -12,6 +12,7 @@ from ensemble.config import Config
 from ensemble.config_file import load_config
 from tests.workflows.init.layouts import LAYOUTS
 from workflows.core.run import Run
+from workflows.init import profile, split
 from workflows.init.find import find_out
 from workflows.init.page import Findings, page, questions
 from workflows.init.roles import Given
@@ -152,3 +153,20 @@ def test_yes_and_no_are_labels(tmp_path, monkeypatch, words):
     prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
     events = duckdb.sql("SELECT count(*), sum(CAST(Purchased AS INT)) FROM 'run/data/*/part_*.parquet'")
     assert events.fetchall() == [(300, 100)]
+
+
+def test_of_a_large_table_some_users_tell_the_split(tmp_path, monkeypatch):
+    rows = "i % 997 AS user_id, i * 7 % 60 AS item_id, 1700000000 + i * 60 AS timestamp, i * 7 % 60 AS price"
+    path = str(tmp_path / "events.parquet")
+    duckdb.sql(f"COPY (SELECT {rows} FROM range(40000) r(i)) TO '{path}' (FORMAT parquet)")
+    whole = find_out([path], Given(), tmp_path / "tables")
+    monkeypatch.setattr(profile, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(profile, "NUM_LOOKED", 20_000)
+    monkeypatch.setattr(split, "NUM_READ", 5_000)
+    found = find_out([path], Given(), tmp_path / "tables")
+    assert not found.sketch.events.is_whole
+    assert found.split.lines == whole.split.lines
+    assert "100% of the test events are of users with events before" in found.split.why
+    assert found.items and found.items.spec == str(tmp_path / "tables" / "items.parquet")
+    prices = duckdb.sql(f"SELECT count(*), bool_and(item_id = price) FROM '{found.items.spec}'").fetchall()
+    assert prices == [(60, True)]
