@@ -14,6 +14,7 @@ from workflows.init.derived import items_of_events, with_properties
 from workflows.init.entities import Entity
 from workflows.init.features import Feature, context_of, feature_of
 from workflows.init.labels import labels_of
+from workflows.init.named import named_entity, named_events
 from workflows.init.opening import open_tables
 from workflows.init.page import Findings
 from workflows.init.profile import Table, look
@@ -91,10 +92,10 @@ def _findings(
     stock = _stock(sketch.items)
     of_items.pop(stock, None)
     histories = warehouse.with_histories(con, events, sketch.user, sketch.time) if warehouse else events
-    named_events, items, users = _specs(con, sketch, folder, warehouse)
+    of_events, items, users = _specs(con, sketch, folder, warehouse)
     return Findings(
         sketch,
-        events=named_events,
+        events=of_events,
         items=items,
         users=users,
         id_types=(_mixed(sketch, sketch.user, sketch.users), _mixed(sketch, sketch.item, sketch.items)),
@@ -116,8 +117,9 @@ def _specs(
     """What the config names as events, items and users."""
     items, users = sketch.items, sketch.users
     if warehouse:
-        named_items = warehouse.entity(items, sketch.item) if items else None
-        return warehouse.events(sketch), named_items, warehouse.entity(users, sketch.user) if users else None
+        named_items = named_entity(warehouse, items, sketch.item) if items else None
+        named_users = named_entity(warehouse, users, sketch.user) if users else None
+        return named_events(warehouse, sketch), named_items, named_users
     of_users, of_items = id_types(sketch)
     return (
         write_events(con, sketch, folder),

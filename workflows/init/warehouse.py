@@ -13,14 +13,10 @@ import msgspec
 
 from workflows.core import console
 from workflows.core.errors import CascadeError, DataError
-from workflows.init.convert import Written
-from workflows.init.entities import Entity
 from workflows.init.opening import Opened
 from workflows.init.profile import NUM_LOOKED, Table
-from workflows.init.roles import Sketch
 from workflows.init.split import MIN_USERS
 from workflows.init.stored import Stored
-from workflows.tables.check import INTEGERS
 from workflows.tables.paths import path_sql
 from workflows.tables.warehouse.address import Address, address_of, without_secrets
 from workflows.tables.warehouse.columns import renamed
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["Warehouse", "opened_warehouse", "shown_url", "table_specs"]
-
-ODD_TIME = "name a query that makes a timestamp of it"
 
 
 def table_specs(given: Sequence[str]) -> list[str]:
@@ -112,51 +106,14 @@ class Warehouse:
         path = self._read(con, stored, stored.select([user, time], f"{ids} IN ({some})"), "histories")[0]
         return msgspec.structs.replace(events, sql=f"read_parquet({path_sql(str(path))})")
 
-    def events(self, sketch: Sketch) -> Written:
-        """What the config names as the events.
+    def count(self, stored: Stored, asked: str, where: str = "") -> int:
+        """A number that the database counts over all rows of a table."""
+        with self._told(stored.spec):
+            return self._number(f"SELECT {asked} AS n FROM {stored.source}" + (f" WHERE {where}" if where else ""))
 
-        Raises:
-            DataError: neither their name nor a query of ours does.
-        """
-        events, stored = sketch.events, self._stored(sketch.events)
-        needed = [name for name in (sketch.user, sketch.item, sketch.time) if name]
-        if sketch.time is None:
-            raise DataError(
-                f"{events.name}: no column says when an event was, and rows of a database have no order; name one with "
-                "--timestamp, or name a query that has one"
-            )
-        _check_ids(events, [sketch.user, sketch.item])
-        time = events.columns[sketch.time].time
-        if time and time.reason:
-            raise DataError(f"{events.name}: {time.reason}, which prepare does not read; {ODD_TIME}")
-        lacking = {name: self._num_nulls(events, stored, name) for name in needed}
-        reasons = [f"{count:,} of its rows have no '{name}'" for name, count in lacking.items() if count]
-        known = [name for name, count in lacking.items() if count]
-        return Written(stored.query({}, known), reasons, is_copy=False) if reasons else Written(stored.spec, [])
-
-    def entity(self, entity: Entity, name: str) -> Written:
-        """What the config names as the items or users.
-
-        Args:
-            entity: the table.
-            name: of the ids in the events.
-
-        Raises:
-            DataError: neither its name nor a query of ours does.
-        """
-        table, key, stored = entity.table, entity.key, self._stored(entity.table)
-        _check_ids(table, [key])
-        if not self._is_unique(table, stored, key):
-            raise DataError(
-                f"{table.name} has several rows of one '{key}'; name a query that has each once, such as "
-                f'"SELECT {key}, max(...) AS ... FROM ... GROUP BY {key}"'
-            )
-        nulls = self._num_nulls(table, stored, key)
-        reasons = [f"its ids are called '{key}', and '{name}' in the events"] if key != name else []
-        reasons += [f"{nulls:,} of its rows have no '{key}'"] if nulls else []
-        if not reasons:
-            return Written(stored.spec, [])
-        return Written(stored.query({key: self._connection.quoted(name)}, [key] * bool(nulls)), reasons, is_copy=False)
+    def quoted(self, name: str) -> str:
+        """A name in the quotes of the warehouse."""
+        return self._connection.quoted(name)
 
     def _open(self, con: duckdb.DuckDBPyConnection, spec: str) -> Opened:
         source, connection = from_clause("--tables", spec), self._connection
@@ -197,37 +154,8 @@ class Warehouse:
     def _drawn(self, share: float) -> str:
         return f"{self._connection.draw} < {share:.8f}"
 
-    def _num_nulls(self, table: Table, stored: Stored, name: str) -> int:
-        if table.is_whole:
-            return table.columns[name].nulls
-        with self._told(stored.spec):
-            return self._number(f"SELECT count(*) AS n FROM {stored.source} WHERE {stored.names[name]} IS NULL")
-
-    def _is_unique(self, table: Table, stored: Stored, key: str) -> bool:
-        column = table.columns[key]
-        if table.is_whole or column.distinct < table.num_looked - column.nulls:
-            return column.distinct == table.num_looked - column.nulls
-        with self._told(stored.spec):
-            ids = f"count({stored.names[key]}) - count(DISTINCT {stored.names[key]})"
-            return self._number(f"SELECT {ids} AS n FROM {stored.source}") == 0
-
     def _number(self, select: str) -> int:
         return int(next(value.as_py() for batch in self._connection.read(select).batches for value in batch.column(0)))
 
     def _told(self, spec: str) -> AbstractContextManager[None]:
         return told(named(spec), self._address, DRIVERS[self._address.scheme].remedy)
-
-    def _stored(self, table: Table) -> Stored:
-        if table.opened.stored is None:
-            reason = "; ".join(table.opened.reasons)
-            raise DataError(f"{table.name} is no table of the database: {reason}; name a query that does the same")
-        return table.opened.stored
-
-
-def _check_ids(table: Table, ids: Sequence[str]) -> None:
-    for name in ids:
-        if table.columns[name].type not in {*INTEGERS, "VARCHAR"}:
-            raise DataError(
-                f"{table.name}: expected integers or text in '{name}', which are ids, got "
-                f"{table.columns[name].type.lower()}; name a query that casts it"
-            )

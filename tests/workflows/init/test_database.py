@@ -133,6 +133,10 @@ REFUSED = [
         ("{url}", "--tables", "shop.visits,shop.items_twice"),
         r"shop.items_twice has several rows of one 'id'; name a qu",
     ),
+    (
+        ("{url}", "--tables", "shop.visits,shop.gaps"),
+        r"one would be made that the database does not have \(it is put t",
+    ),
     (("{url}", "--tables", "shop.users"), r"expected a column with the item of each event, got none: shop.users has"),
     (("{url}x", "--tables", "shop.visits"), r'error: postgresql:.* database "postgresx" does not exist; correct the U'),
     (("postgresql://u:s3cret/p@h/d", "--tables", "e"), r"error: the URL of the warehouse cannot be read; expected sch"),
