@@ -16,6 +16,7 @@ from ensemble.config_file import load_config
 from models.training.processes import Processes
 from scripts.needs import check_needs, command_name
 from workflows.core import console
+from workflows.core.disk import said_by_the_system
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import modules_of_this_folder
 from workflows.core.run import Run
@@ -88,5 +89,11 @@ def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except OSError as error:
+            sentence = said_by_the_system(error)
+            if sentence is None:
+                raise
+            console.fail(sentence)
+            raise typer.Exit(1) from None
 
     return wrapped

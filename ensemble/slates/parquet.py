@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from cascade_client.slate_entry import Entry, entry_key, user_key
 from ensemble.slates.cache.base import Cache
 from ensemble.slates.records import Current
 from workflows.core import console
-from workflows.core.disk import writing
+from workflows.core.disk import takes_files, writing
 from workflows.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def check_out(out: Path) -> None:
     Raises:
         ConfigError: it is a folder, or its folder is not there or cannot be written.
     """
-    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+    if not takes_files(out.parent) or out.is_dir():
         raise ConfigError(
             f"--out {out} cannot be written: expected a file in a folder that is there and may be written"
         )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from operations.monitoring.dashboards import write_dashboards
 from workflows.core.disk import writing
-from workflows.core.errors import CascadeError
 
 __all__ = ["CONFIGS", "write_files"]
 
@@ -22,12 +21,9 @@ def write_files(out: Path) -> list[Path]:
     Raises:
         CascadeError: the folder cannot be made or written.
     """
-    try:
-        with writing("monitor-files", out):
-            out.mkdir(parents=True, exist_ok=True)
-            for name in CONFIGS:
-                (out / name).parent.mkdir(exist_ok=True)
-                (out / name).write_text((Path(__file__).parent / name).read_text())
-            return [*(out / name for name in CONFIGS), *write_dashboards(out / "dashboards")]
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CascadeError(f"monitor-files: {out} is a file, expected a folder") from error
+    with writing("monitor-files", out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name in CONFIGS:
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text((Path(__file__).parent / name).read_text())
+        return [*(out / name for name in CONFIGS), *write_dashboards(out / "dashboards")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflows.core.disk import is_disk_full, open_array, save_npz, writing
+from workflows.core.disk import is_disk_full, open_array, save_npz, takes_files, writing
 from workflows.core.errors import CascadeError, DataError
 
 FULL_DEVICE = Path("/dev/full")
@@ -98,6 +98,20 @@ def test_other_errors_pass_and_an_unwritable_folder_is_named(tmp_path):
     unwritable = pytest.raises(CascadeError, match=r"data: .* cannot be written \(Read-only file system\)")
     with unwritable, writing("data", tmp_path):
         raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_what_is_absent_counts_where_nothing_can_be_written(tmp_path):
+    """ENOENT is said of what is read, too: only of a place that takes no file it is the place's."""
+    refused = pytest.raises(CascadeError, match=r"^data: /proc/x cannot be written \(No such file")
+    with refused, writing("data", Path("/proc")):
+        Path("/proc/x").write_text("")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CascadeError, match="file is a file, expected a folder"), writing("data", tmp_path / "file/x"):
+        (tmp_path / "file/x").mkdir()
+    for where in (tmp_path, tmp_path / "not yet made"):
+        with pytest.raises(FileNotFoundError), writing("data", where):
+            (tmp_path / "input").read_text()
+    assert takes_files(tmp_path) and not list(tmp_path.glob("tmp*"))
 
 
 def test_a_mapped_array_takes_its_blocks_at_once_and_starts_as_zeros(tmp_path):

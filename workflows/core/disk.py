@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ import numpy as np
 
 from workflows.core.errors import CascadeError
 
-__all__ = ["is_disk_full", "open_array", "save_npz", "writing"]
+__all__ = ["is_disk_full", "open_array", "said_by_the_system", "save_npz", "takes_files", "writing"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = (errno.EACCES, errno.EROFS)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+# Said of a path that is read, too: they count where no file can be made in the folder (/proc), or it is a file.
+AMBIGUOUS = (errno.ENOENT, errno.EEXIST, errno.EINVAL)
 # For errors without an errno: the system's own words (DuckDB, FAISS, TensorFlow, shutil.Error), DuckDB's limit for
 # its temporary files and its short writes, and numpy's two ways to say that a file took less than was given.
 FULL_WORDS = re.compile(
@@ -30,6 +33,25 @@ FULL_WORDS = re.compile(
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of any library means that the disk is full."""
     return getattr(error, "errno", None) in FULL or FULL_WORDS.search(str(error)) is not None
+
+
+def said_by_the_system(error: OSError) -> str | None:
+    """One sentence of what no program can mend: a full disk, a path that is not to be written or read; else None."""
+    where = error.filename or "a file"
+    if is_disk_full(error):
+        return f"the disk of {where} is full; free some space and run the same command again"
+    if error.errno in UNWRITABLE:
+        return f"{where} cannot be used ({os.strerror(error.errno)}); name another one, or change who may use it"
+    return None
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether a file can be made in a folder: what it permits says little to root, and /proc says that it does."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -52,9 +74,22 @@ def writing(what: str, where: Path) -> Iterator[None]:
             raise CascadeError(
                 f"{what}: the disk of {where} is full; free some space and run the same command again"
             ) from error
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            raise CascadeError(f"{what}: {where} cannot be written ({error.strerror})") from error
+        if isinstance(error, OSError) and _is_unwritable(error, where):
+            raise CascadeError(f"{what}: {error.filename or where} cannot be written ({_why(error, where)})") from error
         raise
+
+
+def _is_unwritable(error: OSError, where: Path) -> bool:
+    path = Path(error.filename) if isinstance(error.filename, (str, os.PathLike)) else where
+    is_there = path.is_relative_to(where) or where.is_relative_to(path)
+    return error.errno in UNWRITABLE or (error.errno in AMBIGUOUS and is_there and not takes_files(where))
+
+
+def _why(error: OSError, where: Path) -> str:
+    blocking = next((path for path in (where, *where.parents) if os.path.lexists(path) and not path.is_dir()), None)
+    if blocking is not None and error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{blocking} is a file, expected a folder"
+    return os.strerror(error.errno or 0)
 
 
 def open_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:

@@ -1,0 +1,88 @@
+"""Every command that writes where it is told to: what cannot be written is one sentence, and changes nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from scripts.cli import app
+from scripts.common import one_sentence_errors
+from tests.operations.notify.made import GATE, write_candidates
+from tests.workflows.decisions.test_open_bandit import table_of
+
+SHOP = Path(__file__).parents[2] / "configs/shop.toml"
+EVENTS = "user_id,item_id,ts\n1,2,2024-01-01\n2,3,2024-01-02\n1,3,2024-01-03\n3,2,2024-01-05\n"
+# /proc takes no file although it says that it does; a name of 300 letters is none to any file system.
+PLACES = ("/proc/x", "/proc/x/y", "file", "file/x", "/dev/full/x", "x" * 300)
+
+
+def _notify(folder: Path, *options: str) -> list[str]:
+    GATE.save(folder)
+    return ["notify", str(folder), "--candidates", str(write_candidates(folder / "c.parquet", [1.0])), *options]
+
+
+def _collect(folder: Path) -> list[str]:
+    (folder / "LOG/open").mkdir(parents=True)
+    return ["log", "collect", str(folder / "LOG"), "--out"]
+
+
+def _init(folder: Path) -> list[str]:
+    (folder / "events.csv").write_text(EVENTS)
+    names = ["--user-id", "user_id", "--item-id", "item_id", "--timestamp", "ts"]
+    return ["init", str(folder / "events.csv"), *names, "--force", "--out"]
+
+
+# What is given before the place.
+COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+    "simulate": lambda _: ["simulate", "--config", str(SHOP), "--users", "20", "--days", "1", "--log"],
+    "monitor-files": lambda _: ["monitor-files"],
+    "log collect": _collect,
+    "log import": lambda folder: ["log", "import", str(table_of(folder)), "--out"],
+    "init": _init,
+    "prepare": lambda _: ["prepare", "--config", str(SHOP), "--out"],
+    "run": lambda _: ["run", "--config", str(SHOP), "--out"],
+    "notify --log": _notify,
+    "notify --out": lambda folder: _notify(folder, "--log", str(folder / "log"), "--out"),
+    "slates allot": lambda folder: ["slates", "allot", str(folder), "--units", str(folder), "--out"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place[:12])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, command: str, place: str) -> None:
+    if command in ("init", "log import", "notify --out") and place == "file":
+        pytest.skip("a file may be written over")
+    (tmp_path / "file").write_text("kept")
+    given = COMMANDS[command](tmp_path)
+    if command == "notify --log":
+        given.append("--log")
+    found = CliRunner().invoke(app, [*given, str(tmp_path / place)])
+    assert found.exit_code == 1 and isinstance(found.exception, SystemExit), found.output
+    said = found.stderr.strip().splitlines()[-1]
+    assert said.startswith("error: ") and ("cannot be" in said), said
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR])
+def test_what_the_system_refuses_is_no_bug_of_a_command(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    @one_sentence_errors
+    def gate() -> None:
+        raise OSError(code, "refused", "/of/somebody")
+
+    with pytest.raises(typer.Exit):
+        gate()
+    assert capsys.readouterr().err.startswith(("error: /of/somebody cannot be used (", "error: the disk of /of/some"))
+
+
+def test_another_error_of_the_system_keeps_its_traceback() -> None:
+    @one_sentence_errors
+    def gate() -> None:
+        raise FileNotFoundError(errno.ENOENT, "gone", "/of/somebody")
+
+    with pytest.raises(FileNotFoundError):
+        gate()
