@@ -48,17 +48,23 @@ def read_limits(
 
     Raises:
         DataError: the file cannot be read, or a line of it cannot be used.
-        ConfigError: the users have no such column.
+        ConfigError: the users have no such column, or an option has no such value.
     """
+    if not np.isfinite(shows_per_unit):
+        raise ConfigError(f"--shows-per-unit must be a finite number, got {shows_per_unit}")
+    if column in (ITEM, UNITS):
+        raise ConfigError(f"--warehouse {column} is the column of {column} itself; name the one of the warehouse")
     table = _table(path, [ITEM, UNITS, *([column] if column else [])])
     units = _units(path, table[UNITS])
-    rows = _rows(table[ITEM], item_ids)
+    rows = _rows(path, table[ITEM], item_ids)
     names, of_lines = ["all"], np.zeros(len(table), np.int64)
     of_users = np.zeros(num_users, np.int32)
     if column:
         names, of_lines = _names(path, table[column], column)
         of_users = _of_users(users, column, names)
     known = rows >= 0
+    if len(known) and not known.any():
+        raise DataError(f"--units {path}: the run knows none of its {len(known):,} items, so that nothing is limited")
     if not known.all():
         console.say(f"slates allot: {int((~known).sum()):,} lines of {path} are of items that the run does not know")
     place = of_lines[known] * len(item_ids) + rows[known]
@@ -69,21 +75,24 @@ def read_limits(
         )
     left = np.full((len(names), len(item_ids)), UNLIMITED, np.int64)
     left[:, np.unique(rows[known])] = 0  # a warehouse without a line of an item that others have has none of it
-    left.reshape(-1)[place] = np.floor(units[known] * shows_per_unit + 1e-9).astype(np.int64)
+    with np.errstate(over="ignore"):  # more than there are users is no limit
+        shows = np.minimum(np.floor(units[known] * shows_per_unit + 1e-9), float(UNLIMITED))
+    left.reshape(-1)[place] = shows.astype(np.int64)
     return Limits(left, of_users)
 
 
 def _table(path: Path, wanted: list[str]) -> pa.Table:
     try:
         table = pyarrow.csv.read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        names = table.column_names
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"--units {path} cannot be read as {'CSV' if path.suffix.lower() == '.csv' else 'Parquet'}: {error}"
         ) from None
-    if missing := [name for name in wanted if name not in table.column_names]:
-        raise DataError(
-            f"--units {path} has the columns {', '.join(table.column_names)}, and lacks {', '.join(missing)}"
-        )
+    if twice := sorted(name for name in set(wanted) if names.count(name) > 1):
+        raise DataError(f"--units {path} has more than one column {', '.join(twice)}; leave one of each")
+    if missing := [name for name in wanted if name not in names]:
+        raise DataError(f"--units {path} has the columns {', '.join(names)}, and lacks {', '.join(missing)}")
     return table.select(wanted)
 
 
@@ -99,13 +108,14 @@ def _units(path: Path, column: pa.ChunkedArray) -> NDArray[np.float64]:
     return units
 
 
-def _rows(column: pa.ChunkedArray, item_ids: NDArray) -> NDArray[np.int64]:
+def _rows(path: Path, column: pa.ChunkedArray, item_ids: NDArray) -> NDArray[np.int64]:
     """Item rows of raw ids; -1: unknown."""
     is_text = item_ids.dtype.kind == "S"
     try:
         values = pc.cast(column, pa.string() if is_text else pa.int64())
-    except pa.ArrowException:
-        return np.full(len(column), -1)
+    except pa.ArrowException as error:
+        kind = "texts" if is_text else "integers"
+        raise DataError(f"--units {path}: item ids must be {kind}, as those of the run are ({error})") from None
     known = pa.array([item.decode() for item in item_ids.tolist()] if is_text else item_ids)
     found = pc.fill_null(pc.index_in(values, known), -1)
     return np.asarray(found.to_numpy(), np.int64)
@@ -114,7 +124,7 @@ def _rows(column: pa.ChunkedArray, item_ids: NDArray) -> NDArray[np.int64]:
 def _names(path: Path, column: pa.ChunkedArray, name: str) -> tuple[list[str], NDArray[np.int64]]:
     if column.null_count:
         raise DataError(f"--units {path}: {column.null_count:,} lines have no {name}; give each line one")
-    coded = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
+    coded = _texts(column, f"--units {path}: {name}").combine_chunks().dictionary_encode()
     return coded.dictionary.to_pylist(), np.asarray(coded.indices.to_numpy(), np.int64)
 
 
@@ -128,12 +138,19 @@ def _of_users(users: Path, name: str, warehouses: list[str]) -> NDArray[np.int32
         raise ConfigError(
             f"--warehouse {name} is no column of the users table; it has {', '.join(sorted(schema.names))}"
         )
-    values = pc.cast(pq.read_table(users, columns=[name])[name], pa.string())
+    values = _texts(pq.read_table(users, columns=[name])[name], f"--warehouse {name}")
     found = np.asarray(pc.fill_null(pc.index_in(values, pa.array(warehouses)), -1).to_numpy(), np.int32)
     if (found < 0).any():
         count = int((found < 0).sum())
         console.say(f"slates allot: {count:,} users are of no {name} of the file; they are shown no limited item")
     return np.where(found < 0, len(warehouses), found).astype(np.int32)
+
+
+def _texts(column: pa.ChunkedArray, called: str) -> pa.ChunkedArray:
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowException:
+        raise DataError(f"{called} is {column.type}, expected texts or numbers") from None
 
 
 def _first_repeated(places: NDArray[np.int64]) -> int:

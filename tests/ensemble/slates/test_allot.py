@@ -137,6 +137,11 @@ def test_slates_of_an_export_keep_to_the_units_of_each_warehouse(exported, tmp_p
             DataError,
             "1 lines have no place",
         ),
+        ({"item_id": [1.5], "units": [1]}, "", DataError, "item ids must be integers, as those of the run are"),
+        ({"item_id": ["7", "x"], "units": [1, 1]}, "", DataError, "item ids must be integers"),
+        ({"item_id": [-1, -2], "units": [1, 1]}, "", DataError, "the run knows none of its 2 items"),
+        ({"item_id": [1], "units": [1]}, "units", ConfigError, "--warehouse units is the column of units itself"),
+        ({"item_id": [1], "units": [1], "place": [["a"]]}, "place", DataError, "place is list.* expected texts or"),
     ],
 )
 def test_units_that_cannot_be_used_are_named(exported, tmp_path, columns, warehouse, error, sentence):
@@ -160,3 +165,25 @@ def test_an_item_twice_and_a_file_that_is_none_are_named(exported, tmp_path):
     with pytest.raises(ConfigError, match="is not there; give the run directory"):
         (tmp_path / "placed.csv").write_text(f"item_id,units,place\n{items[1]},1,north\n")
         read_limits(tmp_path / "placed.csv", items, 60, tmp_path / "users.parquet", "place", 1.0)
+
+
+def test_a_csv_of_other_letters_or_with_a_column_twice_is_named(exported, tmp_path):
+    run, _, _ = exported
+    for given, sentence in (
+        (b"item_id,\xff\n1,2\n", "cannot be read as CSV"),
+        (b"item_id,item_id,units\n", "one column"),
+    ):
+        (tmp_path / "units.csv").write_bytes(given)
+        with pytest.raises(DataError, match=sentence):
+            read_limits(tmp_path / "units.csv", np.arange(3), 1, run.folder("data") / "users.parquet", "", 1.0)
+
+
+def test_more_units_than_numbers_hold_are_no_limit(exported, tmp_path):
+    run, _, _ = exported
+    users = run.folder("data") / "users.parquet"
+    (tmp_path / "units.csv").write_text("item_id,units\n0,1e300\n1,2\n")
+    for shows in (1.0, 1e300):
+        left = read_limits(tmp_path / "units.csv", np.arange(3), 1, users, "", shows).left[0]
+        assert left[0] == left[2] == UNLIMITED and left[1] == min(2 * shows, UNLIMITED)
+    with pytest.raises(ConfigError, match="--shows-per-unit must be a finite number, got inf"):
+        read_limits(tmp_path / "units.csv", np.arange(3), 1, users, "", float("inf"))
