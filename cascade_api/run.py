@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_api import frames
+from cascade_api.given import mapping, several
 from workflows.core.artefacts import MANIFEST_NAME, read_manifest
 from workflows.core.errors import ArtefactError
 from workflows.core.run import STAGES
@@ -184,7 +185,9 @@ class Run:
         """
         from cascade_api.many import slates
 
-        return frames.table(slates(self._explainer, users, size), ("user_id", "place", "item_id", "score", "path"))
+        return frames.table(
+            slates(self._explainer, several("users", users), size), ("user_id", "place", "item_id", "score", "path")
+        )
 
     def funnel(
         self,
@@ -209,7 +212,8 @@ class Run:
         Raises:
             RequestError: see `slate`; or the catalogue lacks an item of `without`.
         """
-        found = self._explainer.funnel(_request(user, context, recent, exclude, size), without=without, names=_names())
+        request = _request(user, context, recent, exclude, size)
+        found = self._explainer.funnel(request, without=several("without", without), names=_names())
         ids = self._explainer.ids
         return Funnel(
             rests_on=found.path,
@@ -250,7 +254,7 @@ class Run:
         """
         from operations.why.question import RawQuestion
 
-        asked = RawQuestion(item, user, context or {}, list(recent), list(exclude), size)
+        asked = RawQuestion(item, user, mapping(context), several("recent", recent), several("exclude", exclude), size)
         return self._explainer.asked(asked, counts_candidates=False)
 
     def neighbours(self, item: Id, count: int = 10, *, by: str = "embedding") -> pd.DataFrame:
@@ -267,7 +271,7 @@ class Run:
 
         Raises:
             RequestError: the catalogue lacks the item.
-            ValueError: `by` is none of these.
+            ValueError: `by` is none of these, or `count` is no number from 0 on.
         """
         from operations.why import near
         from operations.why.question import row_of
@@ -275,6 +279,8 @@ class Run:
         ways = {"embedding": near.alike, "raises": near.raises, "raised_by": near.raised_by}
         if by not in ways:
             raise ValueError(f"by must be one of {', '.join(ways)}, got {by!r}")
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
+            raise ValueError(f"count must be a whole number from 0 on, got {count!r}")
         row = row_of(item, self._explainer.nodes.spec, self._explainer.ids)
         found = ways[by](self._explainer.served.folder, row, count)
         columns = {"weight": found.weights}
@@ -332,7 +338,7 @@ def _request(
 ) -> RawRequest:
     from operations.why.request import RawRequest
 
-    return RawRequest(user, context or {}, list(recent), list(exclude), size)
+    return RawRequest(user, mapping(context), several("recent", recent), several("exclude", exclude), size)
 
 
 def _names() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operations.why.request import RawRequest
+from operations.why.request import RawRequest, id_bytes, whole
 from runtime.chain import Chain
 from runtime.ids import NO_ITEM
 from runtime.request import Drawn, LiveRequest, Parsed
@@ -121,14 +121,12 @@ def row_of(item: int | str, spec: ChainSpec, ids: NDArray) -> int:
     Raises:
         UnknownItem: the catalogue lacks it.
     """
-    wanted: Any = item
-    if spec.item_id_dtype == "BYTES":
-        wanted = str(item).encode("utf-8", "surrogateescape")
-    else:
-        try:
-            wanted = int(item)
-        except ValueError:
-            raise UnknownItem(f"the item {item!r} is unknown: the ids of this catalogue are integers") from None
+    is_text = spec.item_id_dtype == "BYTES"
+    try:
+        wanted = id_bytes(item) if is_text else whole(item)
+    except (TypeError, ValueError, OverflowError):
+        kind = "texts" if is_text else "integers"
+        raise UnknownItem(f"the item {item!r} is unknown: the ids of this catalogue are {kind}") from None
     found = np.flatnonzero(ids == wanted) if _fits(wanted, ids) else np.zeros(0, np.int64)
     if not len(found):
         raise UnknownItem(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,7 +20,10 @@ from runtime.spec import FLOATS, FORCE_POLICY, ChainSpec, Tensor
 from runtime.step import RequestStep
 from workflows.core.errors import RequestError
 
-__all__ = ["OPTIONS", "Names", "RawRequest"]
+__all__ = ["OPTIONS", "Names", "RawRequest", "id_bytes", "whole"]
+
+# What pandas and Python have where nothing is known, as text.
+MISSING = ("None", "nan", "<NA>", "NaT")
 
 
 class Names(NamedTuple):
@@ -72,7 +77,7 @@ class RawRequest:
         if self.excluded:
             request["exclude_item_ids"] = _ids(names.excluded, self.excluded, spec.item_id_dtype)
         if self.slate_size is not None:
-            request["slate_size"] = np.array([[self.slate_size]], np.int32)
+            request["slate_size"] = np.array([[_size(self.slate_size)]], np.int32)
         if spec.explores:  # what a slate was drawn as, a logged request alone can say
             request[FORCE_POLICY] = np.array([[DETERMINISTIC.encode()]], object)
         try:
@@ -81,15 +86,64 @@ class RawRequest:
             raise RequestError(str(error)) from None
 
 
+def whole(value: Any) -> int:
+    """A number, or a text of one, that must be whole; nothing is rounded.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is not whole.
+    """
+    if isinstance(value, (str, bytes)):
+        return int(value)
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{value!r} is no number")
+    # A column of ids in which one is missing has floats in pandas.
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        if not float(value).is_integer():
+            raise ValueError(f"{value!r} is not whole")
+        return int(value)
+    return operator.index(value)
+
+
+def id_bytes(value: Any) -> bytes:
+    """A raw id that is a text, as arrays of ids have it.
+
+    Raises:
+        TypeError: it is neither a text nor a whole number.
+    """
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        operator.index(value)
+    return str(value).encode("utf-8", "surrogateescape")
+
+
+def _id_text(called: str, value: Any) -> bytes:
+    try:
+        return id_bytes(value)
+    except TypeError:
+        raise RequestError(f"{called} must be texts, as the ids of this chain are; got {value!r}") from None
+
+
+def _size(value: Any) -> int:
+    try:
+        size = whole(value)
+        if abs(size) < 2**31:
+            return size
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise RequestError(f"slate_size must be a whole number from 1 on, got {value!r}") from None
+
+
 def _ids(called: str, values: Sequence[int | str], dtype: str) -> NDArray:
     """[1, n] in the type of the ids."""
     if dtype == "BYTES":
         made = np.empty((1, len(values)), object)
-        made[0] = [str(value).encode("utf-8", "surrogateescape") for value in values]
+        made[0] = [_id_text(called, value) for value in values]
         return made
     try:
-        return np.array([[int(value) for value in values]], np.int64)
-    except (ValueError, OverflowError):
+        return np.array([[whole(value) for value in values]], np.int64)
+    except (TypeError, ValueError, OverflowError):
         raise RequestError(
             f"{called} must be 64-bit integers, as the ids of this chain are; got {', '.join(map(repr, values))}"
         ) from None
@@ -101,11 +155,16 @@ def _context(called: str, spec: ChainSpec, name: str, value: Any) -> NDArray:
     if column is None:
         known = ", ".join(column.name for column in spec.context_columns) or "none"
         raise RequestError(f"{called} {name}: the chain has no such context column, only {known}")
+    if isinstance(value, (list, tuple, set, dict, np.ndarray)):
+        raise RequestError(f"{called} {name} must be one value, got {value!r}")
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+    if not isinstance(value, (str, bytes)) and text in MISSING:
+        text = ""
     if column.dtype == "BYTES":
         made = np.empty((1, 1), object)
-        made[0, 0] = str(value).encode("utf-8", "surrogateescape")
+        made[0, 0] = text.encode("utf-8", "surrogateescape")
         return made
-    return np.array([[_number(called, column, str(value))]], column.numpy_dtype)
+    return np.array([[_number(called, column, text)]], column.numpy_dtype)
 
 
 def _number(called: str, column: Tensor, text: str) -> float | int:

@@ -132,6 +132,71 @@ def test_what_is_wrong_is_a_sentence(world, tmp_path: Path) -> None:
         run.neighbours("nothing" if is_text else 8)
 
 
+@pytest.mark.parametrize("wrong", [None, [1], {"a": 1}, float("nan"), 1.5, True])
+def test_an_id_that_is_none_is_somebody_elses_never(world, wrong: object) -> None:
+    """Rounded, 1.5 and true would be user 1; as text, None would be a visitor."""
+    made, _, is_text = world
+    run, user = Run(made.root), said(user_id(USER, is_text))
+    if is_text and wrong is True:
+        return  # a whole number is a text, too
+    for ask in (lambda: run.slate(wrong), lambda: run.slates([wrong]), lambda: run.why(wrong, user)):
+        with pytest.raises(RequestError, match=r"must be|unknown"):
+            ask()
+    for part in ("recent", "exclude"):
+        with pytest.raises(RequestError, match=f"{part} must be"):
+            run.slate(user, **{part: [wrong]})
+
+
+def test_ids_are_taken_as_arrays_and_frames_have_them(world) -> None:
+    made, _, is_text = world
+    run, user = Run(made.root), said(user_id(USER, is_text))
+    expected = run.slate(user)["item_id"].tolist()
+    place = run.user_ids.tolist().index(user_id(USER, is_text))
+    assert run.slate(run.user_ids[place])["item_id"].tolist() == expected
+    assert (
+        run.neighbours(run.item_ids[3])["item_id"].tolist() == run.neighbours(said(run.item_ids[3]))["item_id"].tolist()
+    )
+    if not is_text:
+        assert run.slate(float(user))["item_id"].tolist() == expected
+
+
+def test_what_is_not_known_of_the_context_may_be_none(world) -> None:
+    made, _, is_text = world
+    run, user = Run(made.root), said(user_id(USER, is_text))
+    expected = run.slate(user, context={"device": ""})
+    for missing in (None, float("nan")):
+        assert run.slate(user, context={"device": missing}).equals(expected)
+    assert run.slate(user, recent=None, exclude=None, context=None).equals(run.slate(user))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"context": "phone"}, "context must be a dict"),
+        ({"context": {"device": ["phone"]}}, "context device must be one value"),
+        ({"recent": "12"}, "recent must be a list of ids, got '12'"),
+        ({"exclude": 5}, "exclude must be a list of ids, got 5"),
+        ({"size": 1.5}, "slate_size must be a whole number from 1 on, got 1.5"),
+        ({"size": 10**30}, "slate_size must be a whole number"),
+        ({"size": float("nan")}, "slate_size must be a whole number"),
+    ],
+)
+def test_a_part_of_a_request_that_is_none_is_named(world, given: dict, sentence: str) -> None:
+    made, _, is_text = world
+    with pytest.raises(RequestError, match=sentence):
+        Run(made.root).slate(said(user_id(USER, is_text)), **given)
+
+
+def test_a_text_is_no_list_of_users_and_neighbours_are_counted(world) -> None:
+    made, _, is_text = world
+    run = Run(made.root)
+    with pytest.raises(RequestError, match="users must be a list of ids, got '12'"):
+        run.slates("12")
+    for count in (-1, 1.5, None):
+        with pytest.raises(ValueError, match="count must be a whole number from 0 on"):
+            run.neighbours(said(item_id(3, is_text)), count)
+
+
 def test_importing_it_imports_nothing_heavy(world) -> None:
     heavy = ("pandas", "pyarrow", "onnxruntime", "faiss", "tensorflow", "merlin", "lmdb")
     code = f"import sys; from cascade_api import Run; Run(sys.argv[1]).path; print([*{{*{heavy}}} & {{*sys.modules}}])"
