@@ -41,6 +41,9 @@ STATUS, FORGOTTEN, PRUNED, RECENT = "status.json", "forgotten.json", "pruned.jso
 # Requests that were not answered again as they had been, when they were asked last.
 MISMATCHED = "mismatched.json"
 LOCK, JOURNAL, FRESH = "lock", "journal.json", ".new"
+# Where changes are begun: files of MON itself, and folders in which all is its own.
+OWN_FILES = (STATUS, FORGOTTEN, PRUNED, RECENT, MISMATCHED, "quality.parquet")
+OWN_FOLDERS = (REQUESTS, CHAINS, PENDING, "feedback", "joined", "views")
 WAIT_S, POLL_S = 30.0, 0.05
 
 
@@ -133,8 +136,8 @@ def held(folder: Path, what: str, *, made: bool = False) -> Iterator[None]:
             raise ArtefactError(str(error)) from error
     try:
         _finish(folder)
-        for left in folder.rglob(f".*{FRESH}"):
-            left.unlink()
+        for left in _left_over(folder):
+            left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -188,6 +191,13 @@ def parquet_files(folder: Path, keys: Sequence[str] | None = None) -> list[Path]
     names = [f"chain={key[:16]}" for key in keys] if keys is not None else ["chain=*"]
     found = [path for name in names for path in (folder / REQUESTS).glob(f"{name}/date=*/*.parquet")]
     return sorted(found, key=lambda path: (path.parent.name, path.name), reverse=True)
+
+
+def _left_over(folder: Path) -> Iterator[Path]:
+    """What an ended command of MON had begun: other files beside MON's own may be of whoever keeps them there."""
+    found = [folder.glob(f".{name}{FRESH}") for name in OWN_FILES]
+    found += [(folder / name).rglob(f".*{FRESH}") for name in OWN_FOLDERS]
+    return (path for paths in found for path in paths if path.is_file() and not path.is_symlink())
 
 
 def _beside(path: Path) -> Path:

@@ -159,3 +159,16 @@ def test_a_collector_that_runs_for_long_leaves_few_files(tmp_path, monkeypatch):
     assert sorted(row["request_id"] for row in rows(mon)) == sorted(f"request-{number}" for number in range(20))
     ids = pa.array([row["slate_key"] for row in rows(mon)])
     assert len(ids.unique()) == 20
+
+
+def test_unfinished_files_of_others_in_the_folder_are_left(tmp_path):
+    """`log collect --out .` in a folder where another command writes."""
+    own = [tmp_path / f".{STATUS}.new", tmp_path / REQUESTS / "chain=a/date=2026-01-01/.1-0.parquet.new"]
+    names = (".slates.parquet.new", "runs/shop/.metrics.json.new", "runs/.report.new/x")
+    others = [tmp_path / name for name in names]
+    for path in (*own, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    with held(tmp_path, "collected into", made=True):
+        pass
+    assert not any(path.exists() for path in own) and all(path.read_text() == "half" for path in others)
