@@ -20,7 +20,7 @@ __all__ = ["COOKIE", "KEY_VARIABLE", "Admin", "Refused", "Session", "key_of", "s
 
 KEY_VARIABLE = "CASCADE_CONSOLE_KEY"
 COOKIE = "cascade-console"
-SHORTEST_KEY = 16
+SHORTEST_KEY, LONGEST_KEY = 16, 4096
 SESSION_S = 8 * 3600
 MOST_SESSIONS = 100
 # Wrong keys are answered one after the other, so that they cannot be tried by the million.
@@ -128,10 +128,13 @@ def key_of(path: Path | None) -> str:
     else:
         where = f"--admin-key-file {path}"
         try:
-            key = path.read_text(encoding="utf-8").strip()
+            with path.open("rb") as file:
+                key = file.read(LONGEST_KEY + 1).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
             raise ServingError(f"{where} cannot be read ({why})") from None
+        if len(key) > LONGEST_KEY:
+            raise ServingError(f"{where} has more than {LONGEST_KEY:,} characters, which is no key")
     if len(key) < SHORTEST_KEY:
         raise ServingError(
             f"{where} has a key of {len(key)} characters, expected {SHORTEST_KEY} at least; openssl rand -hex 16 makes "

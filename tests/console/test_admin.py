@@ -192,7 +192,8 @@ def test_a_key_that_is_none_ends_the_command(published: Path, tmp_path: Path) ->
     (tmp_path / "short").write_text("short\n")
     (tmp_path / "bytes").write_bytes(b"\xff" * 40)
     command = ["console", str(published), "--admin-key-file"]
-    for path, sentence in (("none", "cannot be read"), ("short", "a key of 5 characters"), ("bytes", "it is no text")):
+    wrong = {"none": "cannot be read", "short": "a key of 5 characters", "bytes": "it is no text"}
+    for path, sentence in (*wrong.items(), ("/dev/zero", "more than 4,096 characters, which is no key")):
         found = CliRunner().invoke(app, [*command, str(tmp_path / path)])
         assert found.exit_code == 1 and sentence in " ".join(found.stderr.split())
     found = CliRunner().invoke(app, command[:2], env={"CASCADE_CONSOLE_KEY": "short"})
