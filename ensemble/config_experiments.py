@@ -130,7 +130,9 @@ def _of_one(where: str, name: str, experiment: ExperimentConfig) -> Iterator[str
 def _interleaved(where: str, experiment: ExperimentConfig) -> Iterator[str]:
     variants = experiment.variants
     if len(variants) != 2 or not variants[1].run:
-        yield f"{where}: {INTERLEAVED}, the control and one with a run, got {len(variants)} variants"
+        yield f"{where}: {INTERLEAVED}, the control and one with a run, got {len(variants)}" + (
+            ", the second without a run" if len(variants) == 2 else ""
+        )
     elif variants[0].weight != variants[1].weight:
         yield f"{where}: {INTERLEAVED}, so they have no weights"
     if BOTH in {variant.name for variant in variants}:
