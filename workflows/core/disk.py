@@ -37,11 +37,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 def said_by_the_system(error: OSError) -> str | None:
     """One sentence of what no program can mend: a full disk, a path that is not to be written or read; else None."""
-    where = error.filename or "a file"
     if is_disk_full(error):
+        where = error.filename or "what this command writes to"  # standard output has no name
         return f"the disk of {where} is full; free some space and run the same command again"
-    if error.errno in UNWRITABLE:
-        return f"{where} cannot be used ({os.strerror(error.errno)}); name another one, or change who may use it"
+    if error.errno in UNWRITABLE and error.filename:
+        reason = os.strerror(error.errno)
+        return f"{error.filename} cannot be used ({reason}); name another one, or change who may use it"
     return None
 
 
