@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workflows.core.errors import CascadeError
+from workflows.core.errors import ArtefactError, CascadeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +36,20 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame
 
 
 def parquet(path: Path) -> pd.DataFrame:
-    """A frame of a Parquet file."""
+    """A frame of a Parquet file.
+
+    Raises:
+        ArtefactError: it cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     _pandas()
-    frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    try:
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise ArtefactError(f"{path} cannot be read ({reason}); run its stage again with --force") from None
     return frame
 
 

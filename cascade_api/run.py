@@ -313,7 +313,7 @@ class Run:
         folder = RunFolder(self._root).folder("report")
         if not (folder / MANIFEST_NAME).is_file():
             raise ArtefactError(f"{self._root} has no report; `cascade evaluate` writes one")
-        return read_metrics(folder)
+        return read_metrics(RunFolder(self._root).require("report"))
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self._root / "data" / f"{name}.parquet"

@@ -15,6 +15,8 @@ from ensemble.export.stage import export
 from operations.blocks import change_blocks
 from tests.ensemble.oracle import Oracle
 from tests.ensemble.synthetic import item_id, make_run, user_id
+from workflows.core.run import Run as RunFolder
+from workflows.core.run import run_stage
 
 USER = 9
 
@@ -113,6 +115,21 @@ def test_figures_are_those_of_the_report(tmp_path: Path, world) -> None:
     made, _, _ = world
     with pytest.raises(ArtefactError, match="has no report; `cascade evaluate` writes one"):
         _ = Run(made.root).metrics
+
+
+def test_what_is_damaged_is_a_sentence(tmp_path: Path) -> None:
+    def report(folder: Path) -> None:
+        (folder / "metrics.json").write_text('{"sources": {"ranker": {"auc": {"value": 0.5}}}}')
+
+    run_stage(RunFolder(tmp_path), "report", config={}, after=[], body=report)
+    assert Run(tmp_path).metrics["value"].tolist() == [0.5]
+    (tmp_path / "report/metrics.json").write_text("{}")
+    with pytest.raises(ArtefactError, match=r"metrics\.json has 2 bytes, its manifest says"):
+        _ = Run(tmp_path).metrics
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/items.parquet").write_bytes(b"no")
+    with pytest.raises(ArtefactError, match=r"items\.parquet cannot be read"):
+        _ = Run(tmp_path).items
 
 
 def test_what_is_wrong_is_a_sentence(world, tmp_path: Path) -> None:
