@@ -101,8 +101,8 @@ def whole(value: Any) -> int:
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         if not float(value).is_integer():
             raise ValueError(f"{value!r} is not whole")
-        return int(value)
-    return operator.index(value)
+        return int(float(value))
+    return int(operator.index(value))
 
 
 def id_bytes(value: Any) -> bytes:
