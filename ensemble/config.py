@@ -39,7 +39,8 @@ class ChainConfig(Section, frozen=True):
         max_batch_size: users in one request or one dynamic batch.
         instances: processes that serve the chain, each on one thread; 0: as many as the machine that exports has cores,
             on GPUs one each.
-        device: where Triton finds and ranks candidates: "gpu" needs CuPy in the server, and answers on the CPU without.
+        device: where Triton finds and ranks candidates: "gpu" needs CuPy in the server, and answers on the CPU without;
+            "auto": there if build-index measured it to be faster, on a GPU of the machine that it ran on.
         queue_delay_us: microseconds that a request to a GPU waits for others, whose users are then answered together.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
@@ -62,7 +63,7 @@ class ChainConfig(Section, frozen=True):
     max_slate_size: Count = 100
     max_batch_size: Count = 64
     instances: NonNegative = 0
-    device: Literal["cpu", "gpu"] = "cpu"
+    device: Literal["cpu", "gpu", "auto"] = "cpu"
     queue_delay_us: NonNegative = 0
     max_list_length: Count = 20_000
     filter_seen: bool = True

@@ -177,6 +177,8 @@ def _spec(
     if slates is not None:
         check_slates(run, config, slates)
     num_pins = 0 if slates is None else len(slates.pins)
+    index = IndexMeta.load(run.folder("index"))
+    device = index.faster_device if chain.device == "auto" else chain.device
     return ChainSpec(
         num_items=features.num_items,
         num_users=features.num_users,
@@ -188,7 +190,7 @@ def _spec(
         slate_size=chain.slate_size,
         max_slate_size=chain.max_slate_size,
         max_batch_size=chain.max_batch_size,
-        num_instances=chain.instances or (1 if chain.device == "gpu" else len(os.sched_getaffinity(0))),
+        num_instances=chain.instances or (1 if device == "gpu" else len(os.sched_getaffinity(0))),
         max_list_length=chain.max_list_length,
         filter_seen=chain.filter_seen,
         user_features=tuple(map(_tensor, schema.side("user"))),
@@ -196,7 +198,7 @@ def _spec(
         history_feature=HISTORY,
         context_columns=context_columns,
         tower_inputs=retrieval.query_inputs,
-        index=IndexMeta.load(run.folder("index")).settings,
+        index=index.settings,
         recency_boost=neighbours.recency.boost,
         recency_decay=neighbours.recency.decay,
         sources=tuple(_sources(neighbours, sources, chain.num_candidates, num_pins)),
@@ -204,8 +206,8 @@ def _spec(
         ranker=RankingMeta.load(run.folder("ranking")).spec,
         live=live,
         order=order,
-        device=chain.device,
-        queue_delay_us=chain.queue_delay_us if chain.device == "gpu" else 0,
+        device=device,
+        queue_delay_us=chain.queue_delay_us if device == "gpu" else 0,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,15 +76,21 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
     quiet()
     from models.index.advise import advise
     from models.index.meta import IndexMeta
+    from models.index.on_device import can_measure, first_device, measure_on
 
     chosen = device.choose(config.device, "faiss")
     device.announce("build-index", chosen)
     embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
     embeddings = embeddings.view(np.ndarray)
     workload = _workload(run, config, serving, len(embeddings))
-    meta = IndexMeta.of(
-        advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu"), workload, config.target_index_recall
-    )
+    advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
+    if config.device != "cpu" and (card := first_device()) is not None and can_measure(embeddings, workload):
+        on_card = measure_on(card, embeddings, workload)
+        console.say(
+            f"index: exact search on {card.name} takes {on_card.ms_per_query:.3f} ms a query, {on_card.verdict}"
+        )
+        advice = msgspec.structs.replace(advice, measured=[*advice.measured, on_card])
+    meta = IndexMeta.of(advice, workload, config.target_index_recall)
     meta.save(folder)
     console.say(
         f"index: {meta.kind} ({meta.why}), index_recall_at_{meta.recall_cutoff} = {meta.index_recall_at_k:.4f}, "

@@ -33,7 +33,7 @@ class Tried(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: "exact", "ivf", "ivf_pq", "ivf_fastscan" or "hnsw".
-        device: "cpu" or "gpu".
+        device: "cpu", "gpu" (FAISS) or "cupy" (exact search there, many users a call).
         num_items: how many items it was measured on.
         nlist: inverted lists; 0 without.
         nprobe: lists searched.
