@@ -30,10 +30,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["NumPy", "CUDA on a processor"])
-def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Device:
-    if request.param == "NumPy":
-        return stand_in()
+# The kernels themselves are tested for every shape: a chain takes them in two, the others with NumPy.
+ON_A_PROCESSOR = ("stored item parts", "weights and quotas of further sources")
+CASES = [*((variant, False) for variant in VARIANTS), *((variant, True) for variant in ON_A_PROCESSOR)]
+
+
+@pytest.fixture(scope="module")
+def cuda(tmp_path_factory: pytest.TempPathFactory) -> Device:
     if compiler() is None:
         pytest.skip("there is no g++ to compile the kernels with")
     return emulated(tmp_path_factory.mktemp("kernels"))
@@ -78,16 +81,18 @@ def same(here: dict[str, np.ndarray], there: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(here["score"], there["score"], atol=2e-5)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_slates_are_those_of_the_cpu(tmp_path: Path, device: Device, variant: str) -> None:
-    settings = VARIANTS[variant]
+@pytest.mark.parametrize(("variant", "is_cuda"), CASES)
+def test_slates_are_those_of_the_cpu(
+    tmp_path: Path, request: pytest.FixtureRequest, variant: str, is_cuda: bool
+) -> None:
+    settings, device = VARIANTS[variant], request.getfixturevalue("cuda") if is_cuda else stand_in()
     run, config = make_run(tmp_path / "run", num_users=NUM_USERS, num_items=NUM_ITEMS, **settings)
     compile_chain(run, config, tmp_path / "chain", "serve")
     cpu, chain, reasons = chains(tmp_path / "chain", device)
     kinds = [type(node.step) for node in chain.nodes]
     assert Retrieve in kinds and (DeviceRank in kinds) == ("factored" not in settings)
     assert bool(reasons) == ("factored" in settings) and all("not factored" in reason for reason in reasons)
-    for request in requests(settings.get("text_ids", False)):
-        same(cpu.recommend(request), chain.recommend(request))
+    for asked in requests(settings.get("text_ids", False)):
+        same(cpu.recommend(asked), chain.recommend(asked))
     paths = cpu.recommend(requests(settings.get("text_ids", False))[2])["path"]
     assert len(set(paths.ravel().tolist())) > 1
