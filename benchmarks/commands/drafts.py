@@ -17,7 +17,7 @@ def drafts(
     users: Annotated[int, typer.Option(min=32, help="Of the run, who are asked for.")] = 320,
     rounds: Annotated[int, typer.Option(min=1, help="Over all of them.")] = 5,
 ) -> None:
-    """Serve an exported run beside itself, and draft slates of both: the cost of [experiments] kind = "interleave"."""
+    """Serve an exported run beside itself, and draft slates of both: the cost of an experiment of kind interleave."""
     from benchmarks.drafts.measure import Settings, measure_drafts
     from benchmarks.result import keep, say_targets
     from workflows.core.run import Run

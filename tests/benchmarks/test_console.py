@@ -15,7 +15,7 @@ from ensemble.export.stage import export
 from tests.ensemble.synthetic import make_run
 from workflows.stream.config import StreamConfig
 
-pytestmark = pytest.mark.service("console")
+pytestmark = [pytest.mark.service("console"), pytest.mark.slow, pytest.mark.long]
 
 
 def test_every_page_of_the_navigation_has_a_line(tmp_path: Path) -> None:

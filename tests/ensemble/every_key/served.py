@@ -162,7 +162,7 @@ CHAIN = [
             *((kind, "until", "2999-12-24") for kind in WRITTEN),
         )
     ),
-    Case(SHARE.format(0.6), price, (*SMALL, SHARE.format(0.4)), of="chain.floors[N].share"),
+    Case(SHARE.format(0.8), price, (*SMALL, SHARE.format(0.6)), of="chain.floors[N].share"),
     Case(listed("boosts", times="", add="1.0"), rules, (listed("boosts"),), of="chain.boosts[N].add"),
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),

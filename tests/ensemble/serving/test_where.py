@@ -40,7 +40,8 @@ def test_a_folder_of_any_name_is_served_and_reloaded_from(
         shutil.copytree(repository / "cascade" / "1", repository / "cascade" / "2", ignore=without_bytecode)
         model = repository / "cascade" / "2" / "model.py"
         model.write_text(model.read_text().replace("user * 1000", "user * 5000"))
-        assert reload_model(server.grpc_url, server.admin_key) == ("2", [])
+        reloaded = reload_model(server.grpc_url, server.admin_key)
+        assert (reloaded.version, reloaded.unloaded) == ("2", [])
         assert client.recommend([3], slate_size=1)[0].item_ids == [15000]
     assert not [path for folder in (tmp_path, repository) for path in folder.rglob("pwned")]
     assert not (Path.home() / "pwned").exists()
