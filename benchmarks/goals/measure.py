@@ -24,7 +24,7 @@ from models.metrics.classification import auc
 from models.ranking.scores import ranking_scores, task_scores
 from workflows.core.run import Run
 
-__all__ = ["measure_goals", "warm_queries"]
+__all__ = ["measure_goals", "slates_of", "warm_queries"]
 
 Train = Callable[[Run, Config], None]
 Floats = NDArray[np.float64]
@@ -64,9 +64,9 @@ def measure_goals(out: Path, config: Config, config_name: str, num_queries: int,
     setting = open_setting(several, config)
     queries = warm_queries(random_instants(several, setting, config, num_queries), setting)
     found = {
-        BY_UTILITY: _slates(several, config, setting, queries),
-        BY_CLICK: _slates(several, clicks, setting, queries),
-        ALONE: _slates(single, alone, setting, queries),
+        BY_UTILITY: slates_of(several, config, setting, queries, LONGEST),
+        BY_CLICK: slates_of(several, clicks, setting, queries, LONGEST),
+        ALONE: slates_of(single, alone, setting, queries, LONGEST),
     }
     judged = Judge(config.shop, queries, setting)
     found |= {BEST_UTILITY: judged.best("utility", LONGEST), BEST_CLICK: judged.best("click", LONGEST)}
@@ -142,14 +142,14 @@ def warm_queries(queries: Queries, setting: Setting) -> Queries:
     )
 
 
-def _slates(run: Run, config: Config, setting: Setting, queries: Queries) -> NDArray[np.int32]:
-    """Item rows of the chain's slates, [Q, LONGEST]."""
+def slates_of(run: Run, config: Config, setting: Setting, queries: Queries, size: int) -> NDArray[np.int32]:
+    """Item rows of the slates that the chain of a config gives, [Q, size]."""
     folder = run.scratch("report")
     shutil.rmtree(folder, ignore_errors=True)
-    chain = msgspec.structs.replace(config.chain, slate_size=LONGEST, max_slate_size=LONGEST)
+    chain = msgspec.structs.replace(config.chain, slate_size=size, max_slate_size=size)
     compile_chain(run, msgspec.structs.replace(config, chain=chain), folder / "chain", "eval")
     try:
-        return query_chain(folder / "chain", queries, setting.user_ids, setting.item_ids, LONGEST)[-1].rows
+        return query_chain(folder / "chain", queries, setting.user_ids, setting.item_ids, size)[-1].rows
     finally:
         shutil.rmtree(folder)
 

@@ -1,4 +1,4 @@
-"""The tests that need a GPU, by pytest; without pytest each of them by itself."""
+"""The tests that need a GPU, by pytest."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ DIM, CANDIDATES, SLATE = 64, 200, 20
 QUERY_FIELDS, ITEM_FIELDS, FIELD_DIM, HIDDEN, LAYER = 6, 5, 32, 130, 66
 PAIRS = ("tower_score", "neighbour_score", "popularity")
 USERS, SEEN, HISTORY, RECENT = 100_000, 50, 20, 5
-SOURCES = (("towers", "towers:TwoTowers", 4.0), ("neighbours", "neighbours:Neighbours", 0.8))
+SOURCES = (("towers:TwoTowers", 4.0), ("neighbours:Neighbours", 0.8))
 POPULARITY = "runtime.sources.item_scores:Popularity"
 # Rows of the arrays that are repeated: what they hold changes no time.
 REPEATED = 1 << 16
@@ -64,7 +64,7 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
 
 def _open(device: Device, folder: Path, spec: ChainSpec) -> list[Step]:
     sources = [
-        {"step": f"runtime.sources.{path}", "settings": {}, "weight": weight, "quota": 0} for _, path, weight in SOURCES
+        {"step": f"runtime.sources.{path}", "settings": {}, "weight": weight, "quota": 0} for path, weight in SOURCES
     ]
     sources.append({"step": POPULARITY, "settings": {"only_unknown": True}, "weight": 0.0, "quota": 0})
     steps: list[Any] = [Retrieve(sources, "popularity"), DeviceRank(), DeviceOrder()]

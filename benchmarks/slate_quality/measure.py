@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import msgspec
@@ -10,16 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.goals.measure import warm_queries
+from benchmarks.goals.measure import slates_of, warm_queries
 from benchmarks.live.quality import random_instants
 from benchmarks.result import Benchmark, Cell, Table, command_line, judge
 from benchmarks.slate_quality.judged import Judge, Judged
 from ensemble.config import Config
 from ensemble.config_order import CalibrateRule, FloorRule, OrderConfig
-from ensemble.evaluation.chain_source import query_chain
-from ensemble.evaluation.queries import Queries
-from ensemble.evaluation.setting import Setting, open_setting
-from ensemble.export.compile import compile_chain
+from ensemble.evaluation.setting import open_setting
 from ensemble.export.eligibility import eligible_items
 from models.metrics.bootstrap import Resamples, interval
 from workflows.core import console
@@ -69,7 +65,7 @@ def measure_slate_quality(run: Run, config: Config, config_name: str, num_querie
     for name, order in {**ORDERS, FLOORED: OrderConfig()}.items():
         console.say(f"benchmark: {name}")
         chain = msgspec.structs.replace(config.chain, order=order, floors=floors if name == FLOORED else [])
-        slates[name] = _slates(run, msgspec.structs.replace(config, chain=chain), setting, queries)
+        slates[name] = slates_of(run, msgspec.structs.replace(config, chain=chain), setting, queries, SIZE)
     found = {name: judged.judged(each) for name, each in slates.items()}
     exposure = exposures_of(run, floors, slates[PLAIN], slates[FLOORED])
     resamples = Resamples(config.evaluate.num_bootstrap, config.evaluate.seed)
@@ -150,15 +146,3 @@ def exposures_of(run: Run, floors: list[FloorRule], plain: Slates, floored: Slat
         rows.append([floor.column, str(floor.value), floor.share, *shares, shares[1] / (floor.share or 1.0) - 1])
     columns = ["column", "value", "floor, share of places", PLAIN, "with the floors", "above the floor, share of it"]
     return Table("Who is shown", columns, rows)
-
-
-def _slates(run: Run, config: Config, setting: Setting, queries: Queries) -> Slates:
-    """Item rows of the chain's slates, [Q, SIZE]."""
-    folder = run.scratch("report")
-    shutil.rmtree(folder, ignore_errors=True)
-    chain = msgspec.structs.replace(config.chain, slate_size=SIZE, max_slate_size=SIZE)
-    compile_chain(run, msgspec.structs.replace(config, chain=chain), folder / "chain", "eval")
-    try:
-        return query_chain(folder / "chain", queries, setting.user_ids, setting.item_ids, SIZE)[-1].rows
-    finally:
-        shutil.rmtree(folder)

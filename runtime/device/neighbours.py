@@ -11,6 +11,7 @@ from runtime.device.device import Device
 from runtime.device.kernels import Kernels
 from runtime.device.search import Hidden
 from runtime.device.users import Seen
+from runtime.index.allowed import are_set
 from runtime.neighbours import NeighbourLists
 
 __all__ = ["DeviceNeighbours", "Reached"]
@@ -88,7 +89,7 @@ class DeviceNeighbours:
         if not len(reached.keys):
             return xp.full((num_users, count), -1, np.int32)
         users, rows = xp.divmod(reached.keys, self.num_items)
-        shown = (bitmap[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).astype(bool) & (reached.scores > 0)
+        shown = are_set(bitmap, rows) & (reached.scores > 0)
         if len(hidden.rows):
             owners = np.repeat(np.arange(num_users), np.diff(hidden.starts))
             keys = put(owners * self.num_items + hidden.rows)

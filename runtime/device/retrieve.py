@@ -21,6 +21,8 @@ from runtime.seen import SeenItems
 from runtime.sources.base import Source
 from runtime.sources.content import Content
 from runtime.sources.item_scores import ItemScores
+from runtime.sources.neighbours import HISTORY_FILE
+from runtime.sources.towers import EMBEDDINGS_FILE
 from runtime.spec import LIVE_OFFSET, POPULARITY, ChainSpec, Tensor
 from runtime.step import Arrays, load_array
 from runtime.steps.merge import MERGED_STEP, RETRIEVAL_SCORE, Merge
@@ -32,7 +34,6 @@ TOWERS, NEIGHBOURS = "towers", "neighbours"
 ON_DEVICE = (TOWERS, NEIGHBOURS)
 # In the place of a source's number: the merged score.
 MERGED = -1
-HISTORY_FILE, EMBEDDINGS_FILE = "state/history.npy", "item_embeddings.npy"
 
 
 class Retrieve(Merge):

@@ -90,7 +90,7 @@ class Allowed:
 
 
 def are_set(bitmap: NDArray[np.uint8], rows: NDArray) -> NDArray[np.bool_]:
-    """Whether the bit of each row is set."""
+    """Whether the bit of each row is set; of arrays of a GPU as well."""
     held: NDArray[np.bool_] = (bitmap[rows >> 3] >> (rows & 7) & 1).astype(bool)
     return held
 

@@ -18,6 +18,7 @@ from operations.notify.candidates import read_candidates
 from operations.notify.folder import batches
 from operations.notify.notify import Notified, notify
 from tests.operations.notify.made import GATE, NOON, write_candidates
+from tests.small_disk import small_disk
 from workflows.core.errors import CascadeError, DataError
 
 CONFIG, SIZE = NotifyConfig(budget=900, explore=0.3), 1 << 20
@@ -62,16 +63,9 @@ def today(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A folder of a megabyte that is full, but for a file `padding`."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be made here ({mounted.stderr.strip()})")
-    (folder / "padding").write_bytes(b"x" * (SIZE - 20_000))
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "small", SIZE) as folder:
+        (folder / "padding").write_bytes(b"x" * (SIZE - 20_000))
+        yield folder
 
 
 def test_a_log_without_space_decides_nothing_and_the_answer_without_space_decides_once(today, small):

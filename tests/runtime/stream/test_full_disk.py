@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from runtime.stream.ingest import Ingest
 from runtime.stream.log.reader import read_log
 from runtime.stream.store import USER, LmdbStore, StoreError
 from tests.runtime.stream.test_ingest import ARRIVAL, SPEC, events, histories, made_of, records
+from tests.small_disk import small_disk
 
 SIZE = 2 << 20
 
@@ -20,15 +20,8 @@ SIZE = 2 << 20
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A folder of two megabytes."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be made here ({mounted.stderr.strip()})")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "small", SIZE) as folder:
+        yield folder
 
 
 def test_a_state_without_space_is_one_sentence_and_goes_on_when_there_is_some(small: Path, tmp_path: Path) -> None:
