@@ -41,6 +41,8 @@ class ChainConfig(Section, frozen=True):
             on GPUs one each.
         device: where Triton finds and ranks candidates: "gpu" needs CuPy in the server, and answers on the CPU without;
             "auto": there if build-index measured it to be faster, on a GPU of the machine that it ran on.
+        device_precision: of the item embeddings on a GPU: "float16" takes half of the memory and of what a search
+            reads; what it finds is scored again from float32 embeddings in the host's memory.
         queue_delay_us: microseconds that a request to a GPU waits for others, whose users are then answered together.
         max_list_length: longest exclude_item_ids accepted; a longer recent_item_ids is cut to its latest items.
         filter_seen: drop the items that the user has already interacted with.
@@ -64,6 +66,7 @@ class ChainConfig(Section, frozen=True):
     max_batch_size: Count = 64
     instances: NonNegative = 0
     device: Literal["cpu", "gpu", "auto"] = "cpu"
+    device_precision: Literal["float32", "float16"] = "float32"
     queue_delay_us: NonNegative = 0
     max_list_length: Count = 20_000
     filter_seen: bool = True

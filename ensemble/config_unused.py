@@ -36,6 +36,8 @@ def unused_keys(config: Config) -> Iterator[Unused]:
         yield Unused("chain.onnx_steps", "chain.layouts lacks 'ensemble', the layout of steps", "drop it")
     if config.chain.device == "cpu":
         yield Unused("chain.queue_delay_us", "chain.device = 'cpu', where nobody waits for company", "drop it")
+        why = "chain.device = 'cpu', where no embedding is copied to a GPU"
+        yield Unused("chain.device_precision", why, "drop it, or set chain.device = 'gpu' or 'auto'")
     if config.sources.fallback != "popularity":
         why = f"sources.fallback = {config.sources.fallback!r} serves users of whom nothing is known"
         yield Unused("stream.popular_by", why, "drop one of the two")

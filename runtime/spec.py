@@ -163,6 +163,7 @@ class ChainSpec:
         order: what the last step does besides sorting by score; None: nothing.
         device: where the heavy steps run, "cpu" or "gpu".
         queue_delay_us: of a request on a GPU.
+        device_precision: of the embeddings on a GPU, "float32" or "float16".
     """
 
     num_items: int
@@ -193,6 +194,7 @@ class ChainSpec:
     order: OrderSpec | None = None
     device: str = "cpu"
     queue_delay_us: int = 0
+    device_precision: str = "float32"
 
     @property
     def instances(self) -> Instances:
@@ -261,6 +263,8 @@ class ChainSpec:
             leave_out_defaults(record["order"]["slates"])
         if self.device == "cpu":
             del record["device"], record["queue_delay_us"]
+        if self.device_precision == "float32":
+            del record["device_precision"]
         if not self.ranker.tasks:
             del record["ranker"]["tasks"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))

@@ -23,7 +23,7 @@ SEED = 1
 
 
 def measure(settings: Settings) -> Iterator[dict[str, Any]]:
-    """float32 first, then float16."""
+    """float32 first, then float16, whose best are scored again from float32 in the host's memory."""
     device, rng = device_of(settings), np.random.default_rng(SEED)
     num_items = int(settings["num_items"] * settings["scale"])
     rates = {"copy": bandwidth(device, settings["scale"]), "matrix": matrix_rate(device, settings["scale"])}
@@ -32,11 +32,15 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     hidden = hidden_items(rng, len(queries), num_items)
     found: dict[str, Any] = {"num_items": num_items}
-    for dtype in (np.float32, np.float16):
-        array = _embeddings(device, num_items, dtype)
-        search = DeviceSearch(device, array, eligible)
-        name = np.dtype(dtype).name
-        found[name] = {"checked": _checked(device, search, array, queries, eligible, hidden, num_items), "batches": {}}
+    for name in ("float32", "float16"):
+        array = _embeddings(device, num_items, np.float32)
+        expected = _products(device, array, queries[:CHECKED], num_items)
+        exact = None
+        if name == "float16":
+            exact, array = device.pin(_on_host(device, array, num_items)), array.astype(np.float16)
+        search = DeviceSearch(device, array, eligible, exact)
+        checked = _checked(device, search, expected, queries, eligible, hidden)
+        found[name] = {"checked": checked, "batches": {}}
         yield found
         for users in settings["batches"]:
             times = _timed(device, search, queries[:users], hidden.of(0, users))
@@ -46,7 +50,7 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
             times["share_of_matrix_rate"] = 2.0 * num_items * DIM * users / rates["matrix"] / seconds
             found[name]["batches"][str(users)] = times
             yield found
-        del search, array
+        del search, array, exact
 
 
 def _timed(device: Device, search: DeviceSearch, queries: NDArray[np.float32], hidden: Hidden) -> dict[str, float]:
@@ -74,22 +78,35 @@ def _embeddings(device: Device, num_items: int, dtype: Any) -> Any:
     return out
 
 
+def _on_host(device: Device, array: Any, num_items: int) -> NDArray[np.float32]:
+    """The same vectors as [N, DIM] in the host's memory."""
+    rows, size = np.empty((num_items, DIM), np.float32), array.shape[2]
+    for number, chunk in enumerate(array):
+        part = rows[number * size : (number + 1) * size]
+        part[:] = device.to_host(device.xp.ascontiguousarray(chunk.T))[: len(part)]
+    return rows
+
+
+def _products(device: Device, array: Any, queries: NDArray[np.float32], num_items: int) -> NDArray[np.float32]:
+    """Every score of some users, by plain products."""
+    asked = device.put(queries)
+    products: NDArray[np.float32] = np.concatenate([device.to_host(asked @ chunk) for chunk in array], axis=1)
+    return products[:, :num_items]
+
+
 def _checked(
     device: Device,
     search: DeviceSearch,
-    array: Any,
+    everything: NDArray[np.float32],
     queries: NDArray[np.float32],
     eligible: NDArray[np.uint8],
     hidden: Hidden,
-    num_items: int,
 ) -> dict[str, float]:
-    """How the best of some users differ from those of a plain product."""
+    """How the best of some users differ from those of plain products, which are changed."""
     found = search.nearest(queries[:CHECKED], hidden.of(0, CHECKED), COUNT)
     rows, scores = device.to_host(found.rows), device.to_host(found.scores)
-    asked = device.put(queries[:CHECKED])
-    products = [device.to_host(asked @ chunk.astype(np.float32)) for chunk in array]
-    everything = np.concatenate(products, axis=1)[:, :num_items]
-    everything[:, ~np.unpackbits(eligible, bitorder="little", count=num_items).astype(bool)] = -np.inf
+    is_shown = np.unpackbits(eligible, bitorder="little", count=everything.shape[1]).astype(bool)
+    everything[:, ~is_shown] = -np.inf
     shared, apart = 0, 0.0
     for user in range(CHECKED):
         everything[user, hidden.rows[hidden.starts[user] : hidden.starts[user + 1]]] = -np.inf

@@ -208,6 +208,7 @@ def _spec(
         order=order,
         device=device,
         queue_delay_us=chain.queue_delay_us if device == "gpu" else 0,
+        device_precision=chain.device_precision if device == "gpu" else "float32",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.device.kernels import SOURCE, CudaKernels, Kernels, options
+from runtime.device.kernels import SOURCE, CudaKernels, Kernels, Pinned, options
 from runtime.device.stand_in import StandIn
 
 __all__ = ["Device", "NoDevice", "cupy_device", "stand_in"]
@@ -18,6 +18,11 @@ __all__ = ["Device", "NoDevice", "cupy_device", "stand_in"]
 
 class NoDevice(Exception):
     """There is no GPU that CuPy can use; the sentence says why."""
+
+
+def _in_place(array: NDArray) -> Pinned:
+    """For a device whose memory is the host's."""
+    return Pinned(np.ascontiguousarray(array, np.float32))
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Device:
         to_host: an array of the device -> NumPy's.
         free_bytes: memory that is free now.
         wait: until everything that was started is done.
+        pin: an array [N, D] -> a float32 copy in the host's memory that kernels read in place, over the bus.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Device:
     to_host: Callable[[Any], NDArray]
     free_bytes: Callable[[], int]
     wait: Callable[[], None] = lambda: None
+    pin: Callable[[NDArray], Pinned] = _in_place
 
     def put(self, array: NDArray, dtype: Any = None) -> Any:
         """Copy an array to the device, contiguous."""
@@ -70,8 +77,19 @@ def cupy_device(number: int = 0) -> Device:
         return int(cupy.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
 
     return Device(
-        properties["name"].decode(), cupy, _compiled(cupy), cupy.asnumpy, free, cupy.cuda.Device(number).synchronize
+        *(properties["name"].decode(), cupy, _compiled(cupy), cupy.asnumpy, free),
+        wait=cupy.cuda.Device(number).synchronize,
+        pin=_pinned,
     )
+
+
+def _pinned(array: NDArray) -> Pinned:
+    """Page-locked memory: where addresses are unified, as on every 64-bit Linux, a kernel reads it by its address."""
+    import cupyx
+
+    pinned = cupyx.empty_pinned(array.shape, np.float32)
+    pinned[...] = array
+    return Pinned(pinned)
 
 
 def _compiled(cupy: Any) -> Callable[[int, int, bool], Kernels]:

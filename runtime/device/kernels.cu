@@ -9,6 +9,8 @@
 #define TILE_ITEMS 256
 #define TILE_USERS 32
 #define SLAB 8  // dimensions of a tile that are in shared memory together; DIM is a multiple
+#define ROW_PAIRS 32
+#define SPAN 64  // dimensions of a row of a table that are in shared memory together
 #define NOTHING (-__int_as_float(0x7f800000))
 
 typedef unsigned char uint8;
@@ -85,18 +87,18 @@ extern "C" __global__ void group_maxima(const float* scores, const uint8* bitmap
 // A thread adds up 8 items x 8 users; the users of a warp are the same.
 extern "C" __global__ void tile_maxima(const float* queries, const ITEM* embeddings, const uint8* bitmap, float step,
                                        int num_users, int64 num_groups, float* out) {
-  __shared__ float of_users[DIM][TILE_USERS], of_items[SLAB][TILE_ITEMS];
+  __shared__ float of_users[SLAB][TILE_USERS], of_items[SLAB][TILE_ITEMS];
   __shared__ float quads[TILE_USERS][TILE_ITEMS / 4 + 1];
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
   const int64 first = (int64)blockIdx.x * TILE_ITEMS;
   const ITEM* tile = embeddings + first / CHUNK * DIM * CHUNK + first % CHUNK;
-  for (int place = thread; place < DIM * TILE_USERS; place += blockDim.x) {
-    const int user = place / DIM, d = place % DIM;
-    of_users[d][user] = user < num_users ? queries[user * DIM + d] : 0.0f;
-  }
   float sums[8][8] = {};
   for (int slab = 0; slab < DIM; slab += SLAB) {
     __syncthreads();
+    for (int place = thread; place < SLAB * TILE_USERS; place += blockDim.x) {
+      const int user = place / SLAB, d = place % SLAB;
+      of_users[d][user] = user < num_users ? queries[user * DIM + slab + d] : 0.0f;
+    }
     for (int place = thread; place < SLAB * TILE_ITEMS; place += blockDim.x)
       of_items[place / TILE_ITEMS][place % TILE_ITEMS] =
           real(tile[(int64)(slab + place / TILE_ITEMS) * CHUNK + place % TILE_ITEMS]);
@@ -109,7 +111,7 @@ extern "C" __global__ void tile_maxima(const float* queries, const ITEM* embeddi
         items[4 + i] = of_items[d][TILE_ITEMS / 2 + 4 * lane + i];
       }
 #pragma unroll
-      for (int u = 0; u < 8; ++u) users[u] = of_users[slab + d][8 * warp + u];
+      for (int u = 0; u < 8; ++u) users[u] = of_users[d][8 * warp + u];
 #pragma unroll
       for (int u = 0; u < 8; ++u)
 #pragma unroll
@@ -173,6 +175,30 @@ extern "C" __global__ void pair_scores(const float* queries, const ITEM* embeddi
   const int64 place = (int64)blockIdx.x * blockDim.x + threadIdx.x;
   if (place >= num_pairs) return;
   out[place] = rounded(product(queries + (int64)users[place] * DIM, embeddings, rows[place]), step);
+}
+
+// The same from a table [N, DIM] of float32 that may be the host's memory: a block of ROW_PAIRS pairs reads it in order,
+// then a thread a pair adds up as `product` does, so that the scores are those of float32 embeddings.
+extern "C" __global__ void row_scores(const float* queries, const float* table, const int* users, const int* rows,
+                                      int64 num_pairs, float step, float* out) {
+  __shared__ float part[ROW_PAIRS][SPAN + 1];
+  const int64 first = (int64)blockIdx.x * ROW_PAIRS;
+  const int thread = threadIdx.x;
+  const bool adds = thread < ROW_PAIRS && first + thread < num_pairs;
+  float sum = 0.0f;
+  for (int start = 0; start < DIM; start += SPAN) {
+    const int span = DIM - start < SPAN ? DIM - start : SPAN;
+    __syncthreads();
+    for (int place = thread; place < ROW_PAIRS * span; place += blockDim.x) {
+      const int pair = place / span, d = place % span;
+      if (first + pair < num_pairs) part[pair][d] = table[(int64)rows[first + pair] * DIM + start + d];
+    }
+    __syncthreads();
+    if (!adds) continue;
+    const float* query = queries + (int64)users[first + thread] * DIM + start;
+    for (int d = 0; d < span; ++d) sum = fmaf(query[d], part[thread][d], sum);
+  }
+  if (adds) out[first + thread] = rounded(sum, step);
 }
 
 // Sums of values[starts[s]:starts[s + 1]], each from left to right: the same values give the same sum.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.index.rounding import SCORE_STEP
 
@@ -18,6 +19,7 @@ __all__ = [
     "TILE_USERS",
     "CudaKernels",
     "Kernels",
+    "Pinned",
     "ScoredItems",
     "options",
 ]
@@ -26,9 +28,11 @@ SOURCE = Path(__file__).with_name("kernels.cu")
 # As kernels.cu names them: items of a group, of a tile and of a chunk, users of a tile.
 GROUP, TILE_ITEMS, TILE_USERS = 32, 256, 32
 CHUNK = 1 << 16
+# Pairs of a block of `row_scores`.
+ROW_PAIRS = 32
 # The most places that `best` finds: their keys and places fit into shared memory.
 MOST_SELECTED = 2048
-THREADS, TILE_THREADS, SELECT_THREADS = 256, 128, 1024
+THREADS, TILE_THREADS, ROW_THREADS, SELECT_THREADS = 256, 128, 128, 1024
 STEP = np.float32(SCORE_STEP)
 # Makes the function of a kernel of its name: called with the grid, the block, the arguments and bytes of shared memory.
 Compile = Callable[[str], Callable[..., None]]
@@ -55,6 +59,16 @@ class ScoredItems(NamedTuple):
         return int(self.embeddings.shape[0] * self.embeddings.shape[2]) // GROUP
 
 
+class Pinned(NamedTuple):
+    """Embeddings in the host's memory that a device reads in place.
+
+    Attributes:
+        array: float32 [N, D] by item_row, contiguous.
+    """
+
+    array: NDArray[np.float32]
+
+
 class Kernels(Protocol):
     """What is computed on a device, over its arrays; scores are multiples of SCORE_STEP, -inf: must not be shown."""
 
@@ -79,6 +93,9 @@ class Kernels(Protocol):
 
     def pair_scores(self, queries: Any, embeddings: Any, users: Any, rows: Any) -> Any:
         """Scores float32 [P] of items for users of the batch, int32 [P] each."""
+
+    def row_scores(self, queries: Any, table: Pinned, users: Any, rows: Any) -> Any:
+        """The same from float32 embeddings of the host, added up in the same order."""
 
     def segment_sums(self, values: Any, starts: Any) -> Any:
         """float32 [S]: sums of float64 values [V] from each start, int64 [S] ascending, to the next, left to right."""
@@ -112,8 +129,8 @@ class CudaKernels:
 
     def __init__(self, xp: Any, compile_kernel: Compile) -> None:
         self._xp = xp
-        names = ("group_maxima", "tile_maxima", "refreshed_maxima", "group_scores", "pair_scores", "segment_sums")
-        self._run = {name: compile_kernel(name) for name in (*names, "select_best")}
+        names = ("group_maxima", "tile_maxima", "refreshed_maxima", "group_scores", "pair_scores", "row_scores")
+        self._run = {name: compile_kernel(name) for name in (*names, "segment_sums", "select_best")}
 
     def maxima_of_scores(self, scores: Any, items: ScoredItems, first: int, out: Any) -> None:
         """See Kernels."""
@@ -144,6 +161,15 @@ class CudaKernels:
         """See Kernels."""
         out = self._xp.empty(len(rows), np.float32)
         self._launch("pair_scores", len(rows), (queries, embeddings, users, rows, np.int64(len(rows)), STEP, out))
+        return out
+
+    def row_scores(self, queries: Any, table: Pinned, users: Any, rows: Any) -> Any:
+        """See Kernels."""
+        count = len(rows)
+        out = self._xp.empty(count, np.float32)
+        args = (queries, np.uint64(table.array.ctypes.data), users, rows, np.int64(count), STEP, out)
+        if count:
+            self._run["row_scores"]((-(-count // ROW_PAIRS),), (ROW_THREADS,), args)
         return out
 
     def segment_sums(self, values: Any, starts: Any) -> Any:

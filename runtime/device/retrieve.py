@@ -70,7 +70,9 @@ class Retrieve(Merge):
         self._seen, self._filter_seen = SeenItems(folder), spec.filter_seen
         self._live = LiveEligible(folder, spec) if spec.live_stock else None
         eligible = load_array(folder / ELIGIBLE_FILE) if self._live is None else self._live.bitmap
-        self._search = DeviceSearch(device, blocks(device, load_array(folder / EMBEDDINGS_FILE)), eligible)
+        embeddings, is_half = load_array(folder / EMBEDDINGS_FILE), spec.device_precision == "float16"
+        array = blocks(device, embeddings, spec.device_precision)
+        self._search = DeviceSearch(device, array, eligible, device.pin(embeddings) if is_half else None)
         self._kernels, self._lists = self._search.kernels, None
         if NEIGHBOURS in self._names:
             self._lists = DeviceNeighbours(device, self._kernels, NeighbourLists.load(folder / "neighbours"))

@@ -3,6 +3,9 @@
 The C best items, ties by row, lie in the C groups of neighbouring items whose best items are best, ties by group: each
 group before another holds an item before all of the other's. So one pass finds the best score of each group, and the
 items of the best groups alone are told apart.
+
+Embeddings that are float16 on the device find a few more items than are wanted; these are scored again from float32
+embeddings in the host's memory, and the best of them are the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.device.device import Device
-from runtime.device.kernels import CHUNK, GROUP, MOST_SELECTED, TILE_ITEMS, TILE_USERS, ScoredItems
+from runtime.device.kernels import CHUNK, GROUP, MOST_SELECTED, TILE_ITEMS, TILE_USERS, Pinned, ScoredItems
 from runtime.index.allowed import pack_rows
 
 __all__ = ["MARGIN", "DeviceSearch", "Found", "Hidden", "blocks", "chunking"]
@@ -62,6 +65,7 @@ class DeviceSearch:
         device: what computes.
         embeddings: as `blocks` gives them, D a multiple of 8.
         eligible: uint8 [ceil(N / 8)], one bit an item, lowest first; copied.
+        exact: the embeddings of the host from which what was found is scored again; None: scores are of `embeddings`.
 
     Attributes:
         bitmap: what may be shown, an array of the device.
@@ -71,11 +75,13 @@ class DeviceSearch:
         ValueError: D is no multiple of 8.
     """
 
-    def __init__(self, device: Device, embeddings: Any, eligible: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, device: Device, embeddings: Any, eligible: NDArray[np.uint8], exact: Pinned | None = None
+    ) -> None:
         chunks, dim, size = embeddings.shape
         if dim % 8:
             raise ValueError(f"embeddings of {dim} dimensions: the kernels of a GPU take multiples of 8")
-        self.device, self._blocks = device, embeddings
+        self.device, self._blocks, self._exact = device, embeddings, exact
         self._bitmap = np.zeros(chunks * size // 8, np.uint8)
         self._bitmap[: len(eligible)] = eligible
         self.bitmap = device.put(self._bitmap)
@@ -103,6 +109,12 @@ class DeviceSearch:
         """
         if count > MOST_SELECTED - MARGIN:
             raise ValueError(f"{count} candidates: a GPU selects at most {MOST_SELECTED - MARGIN}")
+        if self._exact is None:
+            return self._by_embeddings(queries, hidden, count)
+        found = self._by_embeddings(queries, hidden, min(count + MARGIN, MOST_SELECTED - MARGIN))
+        return self._scored_again(self.device.put(queries, np.float32), found.rows, count)
+
+    def _by_embeddings(self, queries: NDArray[np.float32], hidden: Hidden, count: int) -> Found:
         xp, step = self.device.xp, self._batch(count)
         parts = [
             self._nearest(queries[start : start + step], hidden.of(start, min(start + step, len(queries))), count)
@@ -126,8 +138,22 @@ class DeviceSearch:
         """
         xp = self.device.xp
         flat = (xp.ascontiguousarray(xp.broadcast_to(users, rows.shape)).ravel(), rows.ravel())
-        pairs = (array.astype(np.int32) for array in flat)
+        pairs = [array.astype(np.int32) for array in flat]
+        if self._exact is not None:
+            return self.kernels.row_scores(queries, self._exact, *pairs).reshape(rows.shape)
         return self.kernels.pair_scores(queries, self._blocks, *pairs).reshape(rows.shape)
+
+    def _scored_again(self, queries: Any, rows: Any, count: int) -> Found:
+        """The best of item rows int32 [B, M], -1 padded, by the exact embeddings."""
+        xp = self.device.xp
+        items = xp.maximum(rows, 0)
+        scores = self.scores(queries, xp.arange(len(rows), dtype=np.int32)[:, None], items)
+        scores = xp.where(rows >= 0, scores, np.float32(-np.inf))
+        places = self.kernels.best(scores, count, items)
+        is_found = places >= 0
+        places = xp.maximum(places, 0)
+        best, of_best = (xp.take_along_axis(array, places, axis=1) for array in (items, scores))
+        return Found(xp.where(is_found, best, -1).astype(np.int32), xp.where(is_found, of_best, np.float32(-np.inf)))
 
     def _batch(self, count: int) -> int:
         """Users computed at once."""

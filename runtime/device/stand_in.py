@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.device.kernels import GROUP, ScoredItems
+from runtime.device.kernels import GROUP, Pinned, ScoredItems
 from runtime.index.allowed import are_set
 from runtime.index.rounding import SCORE_STEP, quantise
 
@@ -53,11 +53,11 @@ class StandIn:
     def pair_scores(self, queries: NDArray, embeddings: NDArray, users: NDArray, rows: NDArray) -> NDArray[np.float32]:
         """See Kernels."""
         chunk = embeddings.shape[2]
-        vectors = embeddings[rows // chunk, :, rows % chunk].astype(np.float32)
-        sums = np.zeros(len(rows), np.float32)
-        for d in range(vectors.shape[1]):
-            sums += queries[users, d] * vectors[:, d]
-        return quantise(sums, SCORE_STEP)
+        return _added_up(queries, embeddings[rows // chunk, :, rows % chunk].astype(np.float32), users)
+
+    def row_scores(self, queries: NDArray, table: Pinned, users: NDArray, rows: NDArray) -> NDArray[np.float32]:
+        """See Kernels."""
+        return _added_up(queries, table.array[rows], users)
 
     def segment_sums(self, values: NDArray, starts: NDArray) -> NDArray[np.float32]:
         """See Kernels."""
@@ -74,3 +74,11 @@ class StandIn:
         chosen = np.take_along_axis(values, order, axis=1) > -np.inf
         out[:, : order.shape[1]] = np.where(chosen, order, -1)
         return out
+
+
+def _added_up(queries: NDArray, vectors: NDArray[np.float32], users: NDArray) -> NDArray[np.float32]:
+    """Inner products of queries[users] and vectors, each from the first dimension to the last."""
+    sums = np.zeros(len(vectors), np.float32)
+    for d in range(vectors.shape[1]):
+        sums += queries[users, d] * vectors[:, d]
+    return quantise(sums, SCORE_STEP)

@@ -117,6 +117,7 @@ BY_CONFIG = [
     ),
     (SHOP, ["chain.layouts=['fused']", "chain.onnx_steps=python"], "chain.layouts lacks 'ensemble'"),
     (SHOP, ["chain.queue_delay_us=300"], "chain.device = 'cpu'"),
+    (SHOP, ["chain.device_precision=float16"], "no embedding is copied to a GPU; drop it, or set chain.device"),
     (SHOP, ["evaluate.baselines.names=['ease']"], "set it to true, as evaluate --baselines does"),
     (SHOP, ["evaluate.baselines.ease_up_to_items=9"], "evaluate.baselines.use = false"),
     (

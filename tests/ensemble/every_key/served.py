@@ -167,6 +167,7 @@ CHAIN = [
     Case("chain.layouts=['fused']", repository, SMALL),
     Case("chain.onnx_steps=onnxruntime", repository, SMALL),
     Case("chain.device=gpu", repository, SMALL),
+    Case("chain.device_precision=float16", chain, (*SMALL, "chain.device=gpu")),
     Case("chain.queue_delay_us=300", repository, (*SMALL, "chain.device=gpu")),
 ]
 

@@ -26,12 +26,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tasks": {"utility": UTILITY},
     "weights and quotas of further sources": {"further": True},
     "seen items shown again": {"chain": ChainConfig(num_candidates=30, slate_size=5, filter_seen=False)},
+    "half the memory": {"chain": ChainConfig(num_candidates=30, device="gpu", device_precision="float16")},
     "more candidates than items": {"chain": ChainConfig(num_candidates=400, slate_size=5)},
 }
 
 
 # The kernels themselves are tested for every shape: a chain takes them in two, the others with NumPy.
-ON_A_PROCESSOR = ("stored item parts", "weights and quotas of further sources")
+ON_A_PROCESSOR = ("stored item parts", "half the memory", "weights and quotas of further sources")
 CASES = [*((variant, False) for variant in VARIANTS), *((variant, True) for variant in ON_A_PROCESSOR)]
 
 

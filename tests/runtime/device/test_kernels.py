@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 from runtime.device.device import Device, stand_in
-from runtime.device.kernels import GROUP, ScoredItems
+from runtime.device.kernels import GROUP, SOURCE, ScoredItems
 from runtime.device.search import blocks
 from tests.runtime.device.emulated import compiler, emulated
 
@@ -77,6 +78,25 @@ def test_scores(cuda: Device, dtype: Any) -> None:
     )
     same = ours.pair_scores(queries, items.embeddings, np.zeros(101, np.int32), np.r_[7, 300:400].astype(np.int32))
     assert len(set(same.tolist())) == 1
+
+
+@pytest.mark.parametrize("dim", [8, 16, 72])
+def test_scores_from_the_memory_of_the_host(cuda: Device, dim: int) -> None:
+    """As those of float32 embeddings on the device, bit for bit; 72 dimensions are read in two spans."""
+    rng = np.random.default_rng(dim)
+    embeddings, queries = (rng.normal(size=(n, dim)).astype(np.float32) / 4 for n in (NUM_ITEMS, 5))
+    array, table = blocks(cuda, embeddings), cuda.pin(embeddings)
+    ours, numpy = (device.kernels(dim, array.shape[2], False) for device in (cuda, stand_in()))
+    users, rows = (rng.integers(0, size, 100).astype(np.int32) for size in (5, NUM_ITEMS))
+    found = ours.row_scores(queries, table, users, rows)
+    np.testing.assert_array_equal(found, ours.pair_scores(queries, array, users, rows))
+    np.testing.assert_allclose(found, numpy.row_scores(queries, table, users, rows), atol=3e-6)
+    assert len(ours.row_scores(queries, table, users[:0], rows[:0])) == 0
+
+
+def test_shared_memory_does_not_grow_with_the_dimensions() -> None:
+    """A block has 48 KiB at most, or the kernels do not compile; a processor has no such bound."""
+    assert not re.search(r"__shared__[^;]*\bDIM\b", SOURCE.read_text())
 
 
 def test_halves_are_read_exactly(cuda: Device) -> None:

@@ -5,6 +5,7 @@ Runs by itself on a bare machine, too: python -m pytest --noconftest -c /dev/nul
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,8 @@ def gpu() -> Device:
 @pytest.fixture(scope="module")
 def cuda(gpu: Device) -> Device:
     """The GPU as the tests of the kernels use it: NumPy's arrays in, NumPy's arrays out."""
-    return Device(gpu.name, np, lambda *shape: Moved(gpu, gpu.kernels(*shape)), np.asarray, gpu.free_bytes)
+    moved = functools.partial(Moved, gpu)
+    return Device(gpu.name, np, lambda *shape: moved(gpu.kernels(*shape)), np.asarray, gpu.free_bytes, pin=gpu.pin)
 
 
 class Moved:
@@ -121,6 +123,17 @@ def test_search(gpu: Device, num_users: int, dtype: Any) -> None:
     )
     np.testing.assert_allclose(gpu.to_host(there.scores), here.scores, atol=4e-6)
     assert np.count_nonzero(gpu.to_host(there.rows) != here.rows) < 0.02 * here.rows.size
+
+
+@pytest.mark.parametrize("num_users", [3, 70])
+def test_half_the_memory_and_exact_scores(gpu: Device, num_users: int) -> None:
+    embeddings, queries, eligible, hidden = world(70_000, 0.7, num_users)
+    half = DeviceSearch(gpu, blocks(gpu, embeddings, np.float16), eligible, gpu.pin(embeddings))
+    whole = DeviceSearch(gpu, blocks(gpu, embeddings), eligible)
+    here, there = (search.nearest(queries, packed(hidden), 50) for search in (half, whole))
+    # Of user 0 more items tie than are wanted: any of them will do.
+    np.testing.assert_allclose(gpu.to_host(here.scores), gpu.to_host(there.scores), atol=1e-6)
+    assert np.count_nonzero(gpu.to_host(here.rows[1:] != there.rows[1:])) < 0.02 * here.rows.size
 
 
 def test_neighbours(gpu: Device) -> None:

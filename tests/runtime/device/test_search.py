@@ -65,6 +65,24 @@ def test_half_the_memory_finds_nearly_the_same() -> None:
     assert min(shared[1:]) >= 48
 
 
+@pytest.mark.parametrize("num_items", [200, 5_000, 70_000])
+def test_half_the_memory_and_exact_scores(num_items: int) -> None:
+    embeddings, queries, eligible, hidden = world(num_items, 0.7, 70 if num_items < 70_000 else 5)
+    device = stand_in()
+    search = DeviceSearch(device, blocks(device, embeddings, np.float16), eligible, device.pin(embeddings))
+    found = search.nearest(queries, packed(hidden), 50)
+    on_cpu = ItemSearch(embeddings, Allowed(eligible), Settings())
+    for user in range(len(queries)):
+        rows, scores = on_cpu.nearest(queries[user], hidden[user], 50)
+        shown = found.rows[user] >= 0
+        np.testing.assert_allclose(found.scores[user][shown], scores, atol=2e-6)
+        assert np.count_nonzero(found.rows[user][shown] != rows) <= 0.05 * len(rows)
+    pairs = np.array([[3, 9], [0, 1]], np.int32)
+    whole = search_over(embeddings, eligible)
+    here, there = (each.scores(queries[:2], np.arange(2)[:, None], pairs) for each in (search, whole))
+    np.testing.assert_array_equal(here, there)
+
+
 def test_refusals() -> None:
     embeddings, queries, eligible, hidden = world(200, 0.7, 1)
     with pytest.raises(ValueError, match="multiples of 8"):
