@@ -164,6 +164,7 @@ class ChainSpec:
         device: where the heavy steps run, "cpu" or "gpu".
         queue_delay_us: of a request on a GPU.
         device_precision: of the embeddings on a GPU, "float32" or "float16".
+        device_or_cpu: whether the CPU answers where the GPU's memory is too small, since "auto" chose the GPU.
     """
 
     num_items: int
@@ -195,6 +196,7 @@ class ChainSpec:
     device: str = "cpu"
     queue_delay_us: int = 0
     device_precision: str = "float32"
+    device_or_cpu: bool = False
 
     @property
     def instances(self) -> Instances:
@@ -265,6 +267,8 @@ class ChainSpec:
             del record["device"], record["queue_delay_us"]
         if self.device_precision == "float32":
             del record["device_precision"]
+        if not self.device_or_cpu:
+            del record["device_or_cpu"]
         if not self.ranker.tasks:
             del record["ranker"]["tasks"]
         (folder / CHAIN_FILE).write_text(json.dumps(record, indent=1))

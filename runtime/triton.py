@@ -149,7 +149,10 @@ class TritonPythonModel:
         self._outputs = [Tensor(t["name"], t["data_type"].removeprefix("TYPE_")) for t in config["output"]]
         # Triton names the model's folder; the others are beside it.
         blocked = BlockedItems.of_server(Path(args["model_repository"]).parent, folder, pb_utils.Logger.log_error)
-        opened = _open(step, folder, blocked, self._place(args))
+        try:
+            opened = _open(step, folder, blocked, self._place(args, folder))
+        except MemoryError as error:  # also what CuPy raises
+            raise pb_utils.TritonModelException(str(error)) from error
         self._answer: AnswerMany = opened.recommend_many if isinstance(opened, Chain) else opened.answer
         self._recorder: Any = None
         if os.environ.get(LOG_VARIABLE):
@@ -170,14 +173,14 @@ class TritonPythonModel:
         if self._recorder is not None:
             self._recorder.close()
 
-    def _place(self, args: Mapping[str, str]) -> Place | None:
+    def _place(self, args: Mapping[str, str], folder: Path) -> Place | None:
         """The GPU of this instance, where it has one."""
         if args.get("model_instance_kind") != "GPU":
             return None
         # A server without a GPU loads nothing of it.
         from runtime.device.plan import place_on
 
-        return place_on(int(args["model_instance_device_id"]), self._pb.Logger.log_warn)
+        return place_on(int(args["model_instance_device_id"]), folder, self._pb.Logger.log_warn)
 
     def _open_log(self, args: Mapping[str, str], step: str, opened: Chain | PartModel, folder: Path) -> Any:
         """The log of this process; None for a part between the first and the last."""

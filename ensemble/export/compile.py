@@ -209,6 +209,7 @@ def _spec(
         device=device,
         queue_delay_us=chain.queue_delay_us if device == "gpu" else 0,
         device_precision=chain.device_precision if device == "gpu" else "float32",
+        device_or_cpu=chain.device == "auto" and device == "gpu",
     )
 
 

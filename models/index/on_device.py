@@ -11,10 +11,11 @@ from models.index.trial import Tried
 from models.index.workload import Workload, exact_answers, recall_against
 from runtime.device.device import Device, NoDevice, cupy_device
 from runtime.device.kernels import MOST_SELECTED
+from runtime.device.memory import missing, search_bytes
 from runtime.device.search import MARGIN, DeviceSearch, Hidden, blocks
 from runtime.index.settings import EXACT
 
-__all__ = ["CUPY", "can_measure", "first_device", "measure_on"]
+__all__ = ["CUPY", "can_measure", "first_device", "measure_on", "too_large"]
 
 # In the place of "cpu" and of FAISS's "gpu".
 CUPY = "cupy"
@@ -35,6 +36,13 @@ def can_measure(embeddings: NDArray[np.float32], workload: Workload) -> bool:
     """Whether the kernels take these dimensions and so many candidates, and there is a query."""
     fits = embeddings.shape[1] % 8 == 0 and workload.num_candidates <= MOST_SELECTED - MARGIN
     return fits and len(workload.queries) > 0
+
+
+def too_large(device: Device, embeddings: NDArray[np.float32], workload: Workload) -> str:
+    """A sentence where the device's memory is too small; empty where it is not."""
+    num_items, dim = embeddings.shape
+    needed = search_bytes(num_items, dim, "float32", workload.num_candidates, USERS)
+    return missing(needed, device.free_bytes(), device.name)
 
 
 def measure_on(device: Device, embeddings: NDArray[np.float32], workload: Workload) -> Tried:

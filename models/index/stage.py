@@ -76,7 +76,7 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
     quiet()
     from models.index.advise import advise
     from models.index.meta import IndexMeta
-    from models.index.on_device import can_measure, first_device, measure_on
+    from models.index.on_device import can_measure, first_device, measure_on, too_large
 
     chosen = device.choose(config.device, "faiss")
     device.announce("build-index", chosen)
@@ -85,11 +85,14 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
     workload = _workload(run, config, serving, len(embeddings))
     advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
     if config.device != "cpu" and (card := first_device()) is not None and can_measure(embeddings, workload):
-        on_card = measure_on(card, embeddings, workload)
-        console.say(
-            f"index: exact search on {card.name} takes {on_card.ms_per_query:.3f} ms a query, {on_card.verdict}"
-        )
-        advice = msgspec.structs.replace(advice, measured=[*advice.measured, on_card])
+        if reason := too_large(card, embeddings, workload):
+            console.say(f"index: exact search on a GPU is not measured: {reason}")
+        else:
+            on_card = measure_on(card, embeddings, workload)
+            console.say(
+                f"index: exact search on {card.name} takes {on_card.ms_per_query:.3f} ms a query, {on_card.verdict}"
+            )
+            advice = msgspec.structs.replace(advice, measured=[*advice.measured, on_card])
     meta = IndexMeta.of(advice, workload, config.target_index_recall)
     meta.save(folder)
     console.say(

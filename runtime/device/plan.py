@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from runtime.device.device import Device, NoDevice, cupy_device
 from runtime.device.kernels import MOST_SELECTED
+from runtime.device.memory import DoesNotFit, missing
 from runtime.device.order import DeviceOrder
 from runtime.device.rank import DeviceRank
 from runtime.device.retrieve import ON_DEVICE, Retrieve
@@ -29,19 +31,28 @@ SOURCES = {
     "runtime.sources.pinned:Pinned",
     *(f"runtime.sources.item_scores:{name}" for name in ("Popularity", "Trending", "Latest")),
 }
+WAYS_OUT = (
+    "set chain.device_precision = 'float16' or a lower neighbours.longest_list, serve fewer instances or versions "
+    "there, or export with chain.device = 'cpu'"
+)
 # A step and the node at whose place it runs.
 Taken = tuple[Node, Step]
 
 
-def place_on(number: int, say: Callable[[str], None]) -> Callable[[Sequence[Node], ChainSpec], list[Taken]] | None:
+def place_on(
+    number: int, folder: Path, say: Callable[[str], None]
+) -> Callable[[Sequence[Node], ChainSpec], list[Taken]] | None:
     """Where a served chain runs that was exported for a GPU.
 
     Args:
         number: of the GPU.
+        folder: what the nodes open.
         say: takes a sentence for the server's log.
 
     Returns:
-        What `runtime.chain.open_nodes` takes; None where there is no such GPU: the CPU answers the same.
+        What `runtime.chain.open_nodes` takes; it raises DoesNotFit where the GPU's memory is too small, unless the
+        chain's device was chosen by "auto": then the CPU answers. None where there is no such GPU: the CPU answers the
+        same.
     """
     try:
         device = cupy_device(number)
@@ -51,6 +62,13 @@ def place_on(number: int, say: Callable[[str], None]) -> Callable[[Sequence[Node
 
     def place(nodes: Sequence[Node], spec: ChainSpec) -> list[Taken]:
         taken, reasons = on_device(nodes, spec, device)
+        heavy = [step for _, step in taken if isinstance(step, Retrieve | DeviceRank)]
+        needed = sum(step.device_bytes(folder, spec) for step in heavy)
+        if reason := missing(needed, device.free_bytes(), device.name):
+            if not spec.device_or_cpu:
+                raise DoesNotFit(f"{reason}: {WAYS_OUT}")
+            say(f"the chain was exported for a GPU and runs on the CPU: {reason}")
+            return [(node, node.make()) for node in nodes]
         for reason in reasons:
             say(f"on {device.name}: {reason}")
         return taken

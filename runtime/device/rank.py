@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.device.device import Device
+from runtime.device.memory import array_bytes
 from runtime.ranker.factored import FactoredWeights, load_weights
-from runtime.ranker.items import GatheredItems, ItemParts, StoredItems
+from runtime.ranker.items import TABLES_FOLDER, GatheredItems, ItemParts, StoredItems
 from runtime.spec import ChainSpec
 from runtime.steps.query import RANKER_FIELDS, RANKER_HIDDEN
 from runtime.steps.rank import Rank, Users, encoded_items, reads_items
@@ -34,6 +35,15 @@ class DeviceRank(Rank):
     """
 
     device: Device
+
+    def device_bytes(self, folder: Path, spec: ChainSpec) -> int:
+        """Memory of the device that the items and a full batch take."""
+        ranker, tables = spec.ranker, folder / "ranker" / TABLES_FOLDER
+        files = [tables, folder / "items"]
+        if not tables.is_dir():
+            files = [folder / f"ranker/item_{name}.npy" for name in ("fields", "hidden")]
+        of_pair = ranker.num_item_fields * (ranker.field_dim + ranker.num_query_fields) + 2 * ranker.hidden
+        return array_bytes(*files) + 4 * min(spec.max_batch_size * spec.num_candidates, MOST_ROWS) * of_pair
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files`, and copy the item parts to the device."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.device.device import Device
+from runtime.device.memory import array_bytes, search_bytes
 from runtime.device.neighbours import DeviceNeighbours, Reached
 from runtime.device.search import DeviceSearch, Hidden, blocks
 from runtime.device.users import Seen, counts_of, hidden_from, seen_by
@@ -62,6 +63,14 @@ class Retrieve(Merge):
         merged = [tensor for tensor in super().inputs(spec) if tensor.name not in given]
         own = [tensor for source in replaced for tensor in source.inputs(spec)]
         return tuple({tensor.name: tensor for tensor in [*merged, *own]}.values())
+
+    def device_bytes(self, folder: Path, spec: ChainSpec) -> int:
+        """Memory of the device that the items and a full batch take."""
+        lists = [folder / f"neighbours/{name}.npy" for name in ("rows", "weights")] if NEIGHBOURS in self._names else []
+        others = [self.sources[number] for number in self._queried if self._names[number] not in ON_DEVICE]
+        files = [folder / name for source in others for name in source.scorer_files(spec)]
+        shape = (spec.num_items, spec.embedding_dim, spec.device_precision, spec.num_candidates, spec.max_batch_size)
+        return search_bytes(*shape) + array_bytes(*lists, *files)
 
     def open(self, folder: Path, spec: ChainSpec) -> None:
         """Open `files` and copy what is searched to the device."""

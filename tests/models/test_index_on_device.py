@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from ensemble.config import ChainConfig
 from ensemble.export.compile import compile_chain
 from models.index.meta import IndexMeta
-from models.index.on_device import CUPY, USERS, can_measure, first_device, measure_on
+from models.index.on_device import CUPY, USERS, can_measure, first_device, measure_on, too_large
 from models.index.workload import Workload
 from runtime.device.device import stand_in
 from runtime.spec import ChainSpec
@@ -34,6 +35,12 @@ def test_a_gpu_finds_everything_and_its_time_is_measured() -> None:
     assert not can_measure(embeddings, msgspec.structs.replace(asked, num_candidates=2033))
 
 
+def test_what_does_not_fit_is_not_measured() -> None:
+    assert too_large(stand_in(), *workload()) == ""
+    small = dataclasses.replace(stand_in(), free_bytes=lambda: 1 << 20)
+    assert "GiB of NumPy in the place of a GPU are needed and 0.00 GiB are free" in too_large(small, *workload())
+
+
 @pytest.mark.parametrize(("ms_per_query", "expected"), [(None, "cpu"), (0.001, "gpu"), (1e6, "cpu")])
 def test_auto_goes_where_it_was_faster(tmp_path: Path, ms_per_query: float | None, expected: str) -> None:
     chain = ChainConfig(num_candidates=30, slate_size=5, device="auto", queue_delay_us=200)
@@ -47,6 +54,7 @@ def test_auto_goes_where_it_was_faster(tmp_path: Path, ms_per_query: float | Non
     compile_chain(run, config, tmp_path / "chain", "serve")
     spec = ChainSpec.load(tmp_path / "chain")
     assert (spec.device, spec.queue_delay_us) == (expected, 200 if expected == "gpu" else 0)
+    assert spec.device_or_cpu == (expected == "gpu")
 
 
 @pytest.mark.gpu("cupy")
