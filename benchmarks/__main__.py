@@ -30,6 +30,7 @@ from benchmarks.commands.stream import stream
 from benchmarks.commands.training import training
 from benchmarks.commands.why import why
 from benchmarks.commands.worker import worker
+from scripts.output import run_app
 
 __all__ = ["app"]
 
@@ -44,4 +45,4 @@ for command in COMMANDS:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -29,6 +29,7 @@ from scripts.monitor import monitor
 from scripts.monitor_files import monitor_files
 from scripts.needs import command_name
 from scripts.notify import notify
+from scripts.output import run_app
 from scripts.prepare import prepare
 from scripts.recommend import recommend
 from scripts.reload import reload
@@ -76,4 +77,8 @@ for group in (events, stream, slates, log, experiment):
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

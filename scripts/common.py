@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -15,8 +13,8 @@ from ensemble.config import Config
 from ensemble.config_file import load_config
 from models.training.processes import Processes
 from scripts.needs import check_needs, command_name
+from scripts.output import status_of
 from workflows.core import console
-from workflows.core.disk import said_by_the_system
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.own import modules_of_this_folder
 from workflows.core.run import Run
@@ -86,14 +84,10 @@ def one_sentence_errors(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             console.say("stopped; finished stages are kept, run the same command again to go on")
             raise typer.Exit(130) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(141) from None
         except OSError as error:
-            sentence = said_by_the_system(error)
-            if sentence is None:
+            status = status_of(error)
+            if status is None:
                 raise
-            console.fail(sentence)
-            raise typer.Exit(1) from None
+            raise typer.Exit(status) from None
 
     return wrapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import msgspec
 from ensemble.serving.binary import installed_triton, why_not_pytriton
 from scripts.needs import COMMANDS, PACKAGES, check_needs, missing, why_no_training
 from workflows.core.device import choose, num_gpus
+from workflows.core.disk import takes_files
 from workflows.core.errors import SetupError
 
 __all__ = ["PURPOSES", "Check", "Findings", "Purpose", "checks", "purposes"]
@@ -165,9 +167,13 @@ def _ports() -> Iterator[Check]:
 
 
 def _disk(out: Path) -> Check:
-    folder = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    folder = next(parent for parent in (out.absolute(), *out.absolute().parents) if os.path.lexists(parent))
+    if not folder.is_dir():
+        return Check("free disk", "-", f"{folder} is no folder", "name another folder with --out")
     free = shutil.disk_usage(folder).free
     found = f"{free / 2**30:.0f} GiB"
+    if not takes_files(folder):
+        return Check("free disk", found, f"no file can be written in {folder}", "name another folder with --out")
     if free >= LEAST_FREE_BYTES:
         return Check("free disk", found)
     return Check("free disk", found, "less than 5 GiB", f"du -sh {shlex.quote(str(folder))}/* shows what takes it")

@@ -38,6 +38,7 @@ def init(
     from workflows.core import console
     from workflows.core.disk import writing
     from workflows.core.errors import ConfigError
+    from workflows.core.lock import hold
     from workflows.init.find import find_in_warehouse, find_out
     from workflows.init.page import page, questions
     from workflows.init.roles import Given
@@ -45,21 +46,16 @@ def init(
     from workflows.init.warehouse import shown_url
     from workflows.tables.warehouse.address import has_secrets
 
-    if out.exists() and not force:
-        raise ConfigError(f"{out} is there already; name another with --out, or write over it with --force")
-    given_columns = Given(user_id, item_id, timestamp)
-    specs = _specs(tables, named)
-    if specs:
-        found = find_in_warehouse(tables[0], specs, given_columns)
-    else:
-        found = find_out(tables, given_columns, out.with_name(f"{out.stem}_tables"))
+    given_columns, specs = Given(user_id, item_id, timestamp), _specs(tables, named)
     options = [("--user-id", user_id), ("--item-id", item_id), ("--timestamp", timestamp)]
     given = [word for option, value in options if value for word in (option, value)]
     given += [word for one in named for word in ("--tables", one)]
     command = shlex.join(["cascade", "init", *map(shown_url, tables), "--out", str(out), *given])
-    unfinished = out.with_name(f".{out.name}.tmp")
-    with writing("init", out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    copies, unfinished = out.with_name(f"{out.stem}_tables"), out.with_name(f".{out.name}.tmp")
+    with writing("init", out.parent), hold(out.parent.absolute(), writes=[out.name, copies.name]):
+        if out.exists() and not force:
+            raise ConfigError(f"{out} is there already; name another with --out, or write over it with --force")
+        found = find_in_warehouse(tables[0], specs, given_columns) if specs else find_out(tables, given_columns, copies)
         try:
             unfinished.write_text(page(found, str(out), command), encoding="utf-8")
             load_config(unfinished)

@@ -49,6 +49,24 @@ def test_a_port_that_is_taken_and_a_full_disk_are_said_with_what_mends_them(
 
 
 @pytest.mark.usefixtures("nothing_wrong")
+def test_a_place_where_no_run_can_be_written_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    wanted = {
+        tmp_path / "file": f"{tmp_path}/file is no folder",
+        tmp_path / "file/runs": f"{tmp_path}/file is no folder",
+        tmp_path / "gone": f"{tmp_path}/gone is no folder",
+        Path("/proc/runs"): "no file can be written in /proc",
+    }
+    for out, problem in wanted.items():
+        status, said = doctor("--for", "export", "--json", "--out", str(out))
+        (found,) = [check for check in json.loads(said)["checks"] if check["problem"]]
+        assert status == 1 and found["problem"] == problem and found["fix"] == "name another folder with --out"
+    assert doctor("--for", "export", "--out", str(tmp_path / "runs/new"))[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "gone"]
+
+
+@pytest.mark.usefixtures("nothing_wrong")
 def test_a_purpose_without_its_packages_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     real = needs.missing
     monkeypatch.setattr(needs, "missing", lambda group: ["scipy"] if group == "measuring" else real(group))

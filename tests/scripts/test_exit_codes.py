@@ -14,10 +14,11 @@ from operations.experiments.watch import LOST, OK, WORSE
 from scripts.cli import app
 from scripts.commands_page import commands_page
 from scripts.examples import EXIT_CODES
+from scripts.output import UNREAD
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # What a function that does the work returns, of the calls whose value cannot be read off the file.
-RETURNED = {"serve": [0, 1], "experiment": [OK, LOST, WORSE], "stream": [0], "events": [0, 1]}
+RETURNED = {"common": [1, UNREAD], "serve": [0, 1], "experiment": [OK, LOST, WORSE], "stream": [0], "events": [0, 1]}
 
 
 def statuses(path: Path) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import typer
 from ensemble.config_file import load_config
 from scripts.cli import app
 from tests.workflows.init.layouts import LAYOUTS
+
+ROOT = Path(__file__).parents[2]
 
 
 def typed(*arguments: str) -> int:
@@ -88,6 +91,37 @@ def test_killed_in_the_middle_it_leaves_the_old_config_and_the_next_call_ends_it
     assert not list(tmp_path.glob(".*"))
 
 
+def test_of_two_at_once_one_writes_and_the_other_says_who_is_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["lastfm"](tmp_path)
+    # The first waits, with its tables written and its config unfinished, until the second has ended.
+    first = """
+import sys, ensemble.config_file as c
+load = c.load_config
+def wait(path):
+    print("there", flush=True)
+    sys.stdin.readline()
+    return load(path)
+c.load_config = wait
+from scripts.cli import app
+app(["init", ".", "--item-id", "artid"])
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", first], text=True, **pipes) as one:
+        assert one.stdout.readline() == "there\n"
+        call = [sys.executable, "-m", "scripts.cli", "init", ".", "--force"]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
+        second = subprocess.run(call, capture_output=True, text=True, check=False, env=environment)
+        other = subprocess.run([*call, "--out", "b.toml"], capture_output=True, text=True, check=False, env=environment)
+        _, said = one.communicate("go on\n")
+    assert second.returncode == 1 and f"error: {tmp_path} is being written by 'cascade" in second.stderr
+    assert f"(process {one.pid}, since " in second.stderr and "Traceback" not in second.stderr
+    assert one.returncode == 0 and other.returncode == 0, said + other.stderr
+    assert load_config(Path("config.toml")).data.item_id == "artid"
+    assert load_config(Path("b.toml")).data.events == "b_tables/events.parquet"
+    assert not list(tmp_path.rglob("*.tmp")) and not list(tmp_path.glob(".*"))
+
+
 def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     LAYOUTS["movielens_csv"](tmp_path)
@@ -103,7 +137,7 @@ def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch, capsys):
             (disk / "filler").write_bytes(bytes(1 << 20))
         assert typed("ratings.csv", "--out", "disk/ml.toml", "--force") == 1
         said = capsys.readouterr().err
-        assert "error: init: the disk of disk is full; free some space and run the same command again\n" in said
+        assert said == f"error: the disk of {disk} is full; free some space and run this command again\n"
         assert sorted(path.name for path in disk.iterdir()) == ["filler", "ml.toml"]
         assert (disk / "ml.toml").read_text() == "mine"
     finally:

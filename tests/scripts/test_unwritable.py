@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,20 +79,6 @@ def test_what_the_system_refuses_is_no_bug_of_a_command(code: int, capsys: pytes
     with pytest.raises(typer.Exit):
         gate()
     assert capsys.readouterr().err.startswith(("error: /of/somebody cannot be used (", "error: the disk of /of/some"))
-
-
-def test_a_full_standard_output_is_one_sentence() -> None:
-    program = "from scripts.cli import main; main()"
-    with Path("/dev/full").open("w") as full:
-        found = subprocess.run(
-            [sys.executable, "-c", program, "doctor", "--json"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert found.returncode == 1 and "the disk of what this command writes to is full" in found.stderr
-    assert "Traceback" not in found.stderr
 
 
 def test_another_error_of_the_system_keeps_its_traceback() -> None:

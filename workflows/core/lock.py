@@ -124,12 +124,13 @@ def _enter(root: Path, writes: frozenset[str], reads: frozenset[str]) -> bool:
                     raise ArtefactError(
                         f"{root} is being {what} by {other.in_words()}; run this command again after it"
                     )
-            note = note or _notes.setdefault(root.resolve(), _Note(root))
-            note.uses.append(use)
             try:
+                note = note or _notes.setdefault(root.resolve(), _Note(root))
+                note.uses.append(use)
                 note.write()
             except BaseException:
-                _drop(root, note)
+                if note is None or _drop(root, note):
+                    _remove_unused(root)
                 raise
     except OSError as error:
         if error.errno in WITHOUT_LOCKS:
@@ -173,8 +174,14 @@ def _leave(root: Path) -> None:
         note = _notes[root.resolve()]
         if not _drop(root, note):
             note.write()
-        elif not list(root.glob(f"{LOCK}.*")):
-            (root / LOCK).unlink()
+        else:
+            _remove_unused(root)
+
+
+def _remove_unused(root: Path) -> None:
+    """Remove `.lock` where nobody uses the folder; for the one who holds it."""
+    if not list(root.glob(f"{LOCK}.*")):
+        (root / LOCK).unlink()
 
 
 def _drop(root: Path, note: _Note) -> bool:

@@ -20,5 +20,10 @@ def as_json(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
+    """Print a value as JSON on standard output.
+
+    Raises:
+        OSError: nobody reads it, or its disk is full.
+    """
     sys.stdout.write(as_json(value) + "\n")
+    sys.stdout.flush()
