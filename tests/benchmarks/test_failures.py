@@ -71,6 +71,7 @@ def test_a_slate_is_right_where_items_scores_and_path_are() -> None:
     assert not question.is_answered_by(replace(right, path="popularity"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_clock_that_jumps_and_parquet_that_is_corrupt(theatre: Theatre) -> None:
     assert not {question.user for question in theatre.questions} & {*theatre.senders}

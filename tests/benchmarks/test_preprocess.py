@@ -15,6 +15,7 @@ from workflows.core.quiet import quiet
 quiet()
 
 
+@pytest.mark.long
 def test_every_way_gives_the_same_output(tmp_path: Path) -> None:
     from benchmarks.commands.preprocess import preprocess
 

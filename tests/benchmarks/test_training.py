@@ -21,6 +21,7 @@ from tests.models.facts import training_of  # noqa: E402
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
+@pytest.mark.long
 def test_every_loop_is_timed_and_every_target_judged(tmp_path: Path) -> None:
     ranking = RankingConfig(embedding_dim=4, bottom=(4,), top=(8,), batch_size=64, embedding_spread=0.0)
     retrieval = RetrievalConfig(embedding_dim=4, hidden=(8,), events=EventsConfig(batch_size=32))

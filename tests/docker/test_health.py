@@ -27,7 +27,7 @@ def health(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("id_type", ["TYPE_INT64", "TYPE_STRING"])
+@pytest.mark.parametrize("id_type", [pytest.param("TYPE_INT64", marks=pytest.mark.long), "TYPE_STRING"])
 def test_a_dead_process_is_unhealthy_and_its_server_is_ended_when_asked(tmp_path: Path, id_type: str) -> None:
     with TritonServer(write_toy(tmp_path / "repository", id_type, num_instances=2)) as server:
         models = f"--end={server.log_path.parent / 'models'}"

@@ -81,6 +81,7 @@ def test_distinct_pairs_outside_are_counted_by_user(tmp_path):
     assert queries.facts["num_users_with_relevant_items_only_outside"] == 1
 
 
+@pytest.mark.long
 def test_the_report_says_the_share_and_holds_both_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ensemble.evaluation.ranker_rows.ranker_quality", lambda run, config: {"skipped": "No rows."})
     events = random_events(1)

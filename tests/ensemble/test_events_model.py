@@ -118,7 +118,7 @@ def test_publish_places_it_once_and_again_when_it_changes(exported: tuple[Run, C
 
 @pytest.mark.triton
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["fused", pytest.param("ensemble", marks=pytest.mark.long)])
 def test_a_version_that_would_know_no_live_event_is_not_loaded(
     tmp_path: Path, layout: Literal["fused", "ensemble"]
 ) -> None:

@@ -36,7 +36,7 @@ def wait_for_a_look() -> None:
     time.sleep(1.1 * LOOK_EACH_S)
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", ["fused", pytest.param("ensemble", marks=pytest.mark.long)])
 def test_it_leaves_every_path_of_a_running_server_and_every_later_version(tmp_path, layout) -> None:
     run, config = make_run(tmp_path / "run", num_users=20, num_items=60)
     export(run, config)

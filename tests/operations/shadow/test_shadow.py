@@ -14,6 +14,7 @@ from ensemble.publish_files import sign
 from operations.gate.decide import decide
 from operations.gate.requests import request_rows
 from operations.log.collect import collect
+from operations.shadow import timing
 from operations.shadow.shadow import shadow
 from runtime.log.folder import LogSettings
 from runtime.log.identity import Served, chain_key
@@ -26,6 +27,12 @@ from workflows.core.errors import ArtefactError, CascadeError
 
 NUM, PLANTED, SIZE = 200, (17, 120), 3
 RAISES = '        if (parsed.slate_size == 3).any():\n            raise ValueError("planted")\n'
+
+
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch):
+    """The least that has an interval: each pair starts two processes."""
+    monkeypatch.setattr(timing, "NUM_PAIRS", 3)
 
 
 @pytest.fixture(scope="module")

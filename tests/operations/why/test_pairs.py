@@ -26,6 +26,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "seen items are shown": {"chain": SHOWS_SEEN},
 }
 
+# What `make test` leaves out: they go through the same code, longer.
+LONG = ("text ids, ivf index, plain", "further sources with quotas", "seen items are shown")
+
 
 def requests(random: np.random.Generator) -> dict[str, Any]:
     """What a request may hold, in rows and as the oracle takes it."""
@@ -35,7 +38,7 @@ def requests(random: np.random.Generator) -> dict[str, Any]:
     return {"recent": recent, "context": context, "excluded": excluded, "size": int(random.integers(1, 12))}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in VARIANTS])
 def test_every_pair_is_lost_where_brute_force_says(name: str, tmp_path: Path) -> None:
     world, random = World(tmp_path, **VARIANTS[name]), np.random.default_rng(len(name))
     reasons: Counter[str] = Counter()
