@@ -113,7 +113,8 @@ def _type_words(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(map(_type_words, arguments))
     if origin in (tuple, list):
-        return f"list of {_type_words(arguments[0])}"
+        parts = dict.fromkeys(_type_words(one) for one in arguments if one is not Ellipsis)
+        return f"list of {', '.join(parts)}"
     if origin is dict:
         return f"object of {_type_words(arguments[1])}"
     if _is_struct(kind) or is_dataclass(kind):

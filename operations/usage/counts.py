@@ -23,7 +23,17 @@ RETURNS_S = 86_400.0
 
 
 class Process(msgspec.Struct, frozen=True):
-    """The file of a process; see `runtime.log.usage`."""
+    """The file of a process; see `runtime.log.usage`.
+
+    Attributes:
+        labels: "model_version", "layout" and "step" of the process.
+        started_ns: nanoseconds since 1970.
+        ended: whether no more will come.
+        requests: consumer, outcome (ok, refused, failed) and how many.
+        slates: consumer, path, fullness (full, short, empty) and how many.
+        live: whether the state of live events was there, and slates of which that is so.
+        times: consumer, and requests a bucket of its histogram, then the sum in microseconds.
+    """
 
     labels: dict[str, str]
     started_ns: int
