@@ -10,6 +10,7 @@
 #define TILE_USERS 32
 #define SLAB 8  // dimensions of a tile that are in shared memory together; DIM is a multiple
 #define ROW_PAIRS 32
+#define COPIES 8  // of a histogram: most values fall into few buckets, and threads that add to one wait for each other
 #define SPAN 64  // dimensions of a row of a table that are in shared memory together
 #define NOTHING (-__int_as_float(0x7f800000))
 
@@ -156,17 +157,30 @@ extern "C" __global__ void refreshed_maxima(const float* queries, const ITEM* em
   out[user * num_groups + group] = best;
 }
 
-// The scores of every item of some groups, out [B, num_groups * GROUP]; NOTHING where a user must not see the item.
+// The rows and the scores of every item of some groups, out [B, num_groups * GROUP]; NOTHING where a user must not see
+// the item.
 extern "C" __global__ void group_scores(const float* queries, const ITEM* embeddings, const int* groups,
                                         const uint8* bitmap, const int64* starts, const int* blocked,
-                                        int num_groups, int num_users, float step, float* out) {
+                                        int num_groups, int num_users, float step, int* rows, float* out) {
   const int64 place = (int64)blockIdx.x * blockDim.x + threadIdx.x;
   const int64 width = (int64)num_groups * GROUP;
   if (place >= num_users * width) return;
   const int user = place / width, group = groups[place / GROUP];
   const int64 row = (int64)group * GROUP + place % GROUP;
+  rows[place] = group < 0 ? -1 : (int)row;
   out[place] =
       group < 0 ? NOTHING : seen_score(queries, embeddings, user, row, bitmap, starts, blocked, step);
+}
+
+// What is at some places of each user's rows and scores [B, width]; -1 and NOTHING where a place is negative.
+extern "C" __global__ void pick(const int* places, const int* rows, const float* scores, int num_users, int count,
+                                int width, int* out_rows, float* out_scores) {
+  const int64 at = (int64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (at >= (int64)num_users * count) return;
+  const int place = places[at];
+  const int64 from = at / count * width + place;
+  out_rows[at] = place < 0 ? -1 : rows[from];
+  out_scores[at] = place < 0 ? NOTHING : scores[from];
 }
 
 // The scores of pairs of a user of the batch and an item.
@@ -224,7 +238,7 @@ __device__ uint64 key_of(float value, uint32 tie) {
 extern "C" __global__ void select_best(const float* values, const int* ties, int width, int count, int padded,
                                        int* out) {
   extern __shared__ uint64 chosen[];
-  __shared__ uint32 counts[256];
+  __shared__ uint32 counts[256 * COPIES];
   __shared__ uint64 prefix, mask;
   __shared__ int wanted, num_chosen, is_done;
   const int64 start = (int64)blockIdx.x * width;
@@ -233,20 +247,23 @@ extern "C" __global__ void select_best(const float* values, const int* ties, int
   for (int place = thread; place < padded; place += threads) chosen[place] = 0;
   __syncthreads();
   for (int shift = 56; shift >= 0 && !is_done; shift -= 8) {
-    for (int bucket = thread; bucket < 256; bucket += threads) counts[bucket] = 0;
+    for (int at = thread; at < 256 * COPIES; at += threads) counts[at] = 0;
     __syncthreads();
     for (int place = thread; place < width; place += threads) {
       if (values[start + place] == NOTHING) continue;
       const uint64 key = key_of(values[start + place], ties ? ties[start + place] : place);
-      if ((key & mask) == prefix) atomicAdd(&counts[key >> shift & 255], 1u);
+      if ((key & mask) == prefix) atomicAdd(&counts[(key >> shift & 255) * COPIES + thread % COPIES], 1u);
     }
+    __syncthreads();
+    for (int bucket = thread; bucket < 256; bucket += threads)
+      for (int copy = 1; copy < COPIES; ++copy) counts[bucket * COPIES] += counts[bucket * COPIES + copy];
     __syncthreads();
     if (thread == 0) {
       int bucket = 255;
-      while (bucket > 0 && (int)counts[bucket] < wanted) wanted -= counts[bucket--];
+      while (bucket > 0 && (int)counts[bucket * COPIES] < wanted) wanted -= counts[bucket-- * COPIES];
       prefix |= (uint64)bucket << shift;
       mask |= (uint64)255 << shift;
-      is_done = (int)counts[bucket] <= wanted;
+      is_done = (int)counts[bucket * COPIES] <= wanted;
     }
     __syncthreads();
   }

@@ -88,8 +88,11 @@ class Kernels(Protocol):
     def refresh_maxima(self, queries: Any, items: ScoredItems, users: Any, groups: Any, out: Any) -> None:
         """Compute maxima again without what a user must not see; users and groups int32 [P], distinct pairs."""
 
-    def group_scores(self, queries: Any, items: ScoredItems, groups: Any) -> Any:
-        """Scores float32 [B, K * GROUP] of the items of groups int32 [B, K]; -1: no group."""
+    def group_scores(self, queries: Any, items: ScoredItems, groups: Any) -> tuple[Any, Any]:
+        """The items of groups int32 [B, K], -1: no group; rows int32 and scores float32 [B, K * GROUP]."""
+
+    def pick(self, places: Any, rows: Any, scores: Any) -> tuple[Any, Any]:
+        """Rows int32 and scores float32 at places int32 [B, C] of those [B, M]; -1 and -inf at a negative place."""
 
     def pair_scores(self, queries: Any, embeddings: Any, users: Any, rows: Any) -> Any:
         """Scores float32 [P] of items for users of the batch, int32 [P] each."""
@@ -129,8 +132,9 @@ class CudaKernels:
 
     def __init__(self, xp: Any, compile_kernel: Compile) -> None:
         self._xp = xp
-        names = ("group_maxima", "tile_maxima", "refreshed_maxima", "group_scores", "pair_scores", "row_scores")
-        self._run = {name: compile_kernel(name) for name in (*names, "segment_sums", "select_best")}
+        names = ("group_maxima", "tile_maxima", "refreshed_maxima", "group_scores", "pick", "pair_scores")
+        more = ("row_scores", "segment_sums", "select_best")
+        self._run = {name: compile_kernel(name) for name in (*names, *more)}
 
     def maxima_of_scores(self, scores: Any, items: ScoredItems, first: int, out: Any) -> None:
         """See Kernels."""
@@ -149,13 +153,21 @@ class CudaKernels:
             args = (queries, items.embeddings, users, groups, *items[1:], STEP, _groups(out), out)
             self._run["refreshed_maxima"]((len(users),), (GROUP,), args)
 
-    def group_scores(self, queries: Any, items: ScoredItems, groups: Any) -> Any:
+    def group_scores(self, queries: Any, items: ScoredItems, groups: Any) -> tuple[Any, Any]:
         """See Kernels."""
         users, width = groups.shape
-        out = self._xp.empty((users, width * GROUP), np.float32)
-        args = (queries, items.embeddings, groups, *items[1:], np.int32(width), np.int32(users), STEP, out)
+        rows, out = (self._xp.empty((users, width * GROUP), dtype) for dtype in (np.int32, np.float32))
+        args = (queries, items.embeddings, groups, *items[1:], np.int32(width), np.int32(users), STEP, rows, out)
         self._launch("group_scores", out.size, args)
-        return out
+        return rows, out
+
+    def pick(self, places: Any, rows: Any, scores: Any) -> tuple[Any, Any]:
+        """See Kernels."""
+        users, count = places.shape
+        found = tuple(self._xp.empty((users, count), dtype) for dtype in (np.int32, np.float32))
+        args = (places, rows, scores, np.int32(users), np.int32(count), np.int32(rows.shape[1]), *found)
+        self._launch("pick", users * count, args)
+        return found[0], found[1]
 
     def pair_scores(self, queries: Any, embeddings: Any, users: Any, rows: Any) -> Any:
         """See Kernels."""

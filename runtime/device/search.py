@@ -149,11 +149,7 @@ class DeviceSearch:
         items = xp.maximum(rows, 0)
         scores = self.scores(queries, xp.arange(len(rows), dtype=np.int32)[:, None], items)
         scores = xp.where(rows >= 0, scores, np.float32(-np.inf))
-        places = self.kernels.best(scores, count, items)
-        is_found = places >= 0
-        places = xp.maximum(places, 0)
-        best, of_best = (xp.take_along_axis(array, places, axis=1) for array in (items, scores))
-        return Found(xp.where(is_found, best, -1).astype(np.int32), xp.where(is_found, of_best, np.float32(-np.inf)))
+        return Found(*self.kernels.pick(self.kernels.best(scores, count, items), items, scores))
 
     def _batch(self, count: int) -> int:
         """Users computed at once."""
@@ -170,15 +166,8 @@ class DeviceSearch:
         users, of_users = _touched(hidden, items.num_groups)
         kernels.refresh_maxima(asked, items, device.put(users), device.put(of_users), maxima)
         groups = kernels.best(maxima, min(count + MARGIN, items.num_groups))
-        # In the order of the items, so that of equal scores the lower row comes first.
-        groups.sort(axis=1)
-        scores = kernels.group_scores(asked, items, groups)
-        places = kernels.best(scores, count)
-        is_found = places >= 0
-        places = xp.maximum(places, 0)
-        found = xp.take_along_axis(groups, places // GROUP, axis=1) * GROUP + places % GROUP
-        best = xp.take_along_axis(scores, places, axis=1)
-        return Found(xp.where(is_found, found, -1).astype(np.int32), xp.where(is_found, best, -np.inf))
+        rows, scores = kernels.group_scores(asked, items, groups)
+        return Found(*kernels.pick(kernels.best(scores, count, rows), rows, scores))
 
     def _maxima(self, queries: Any, items: ScoredItems, out: Any) -> None:
         if len(queries) <= TILED_USERS:

@@ -34,10 +34,20 @@ class StandIn:
         if len(users):
             out[users, groups] = self._of_groups(queries, items, users, groups).max(axis=1)
 
-    def group_scores(self, queries: NDArray, items: ScoredItems, groups: NDArray) -> NDArray[np.float32]:
+    def group_scores(
+        self, queries: NDArray, items: ScoredItems, groups: NDArray
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """See Kernels."""
         users = np.repeat(np.arange(len(groups)), groups.shape[1])
-        return self._of_groups(queries, items, users, groups.ravel()).reshape(len(groups), -1)
+        rows = np.where(groups[:, :, None] < 0, -1, groups[:, :, None] * GROUP + np.arange(GROUP))
+        scores = self._of_groups(queries, items, users, groups.ravel())
+        return rows.reshape(len(groups), -1).astype(np.int32), scores.reshape(len(groups), -1)
+
+    def pick(self, places: NDArray, rows: NDArray, scores: NDArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """See Kernels."""
+        found = (np.take_along_axis(array, np.maximum(places, 0), axis=1) for array in (rows, scores))
+        best, of_best = (np.where(places >= 0, array, none) for array, none in zip(found, (-1, -np.inf), strict=True))
+        return best.astype(np.int32), of_best.astype(np.float32)
 
     def _of_groups(self, queries: NDArray, items: ScoredItems, users: NDArray, groups: NDArray) -> NDArray[np.float32]:
         """Scores [P, GROUP] of pairs of a user and a group."""

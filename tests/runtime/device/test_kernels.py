@@ -67,7 +67,9 @@ def test_scores(cuda: Device, dtype: Any) -> None:
     queries, items = world(cuda, dtype, 5)
     ours, numpy = both(cuda, items)
     groups = np.array([[0, 3, 21], [-1, 9, 10], [11, 12, 13], [2, 1, 0], [20, 21, -1]], np.int32)
-    found, expected = ours.group_scores(queries, items, groups), numpy.group_scores(queries, items, groups)
+    (rows, found), (expected_rows, expected) = (each.group_scores(queries, items, groups) for each in (ours, numpy))
+    np.testing.assert_array_equal(rows, expected_rows)
+    assert (rows[1, :GROUP] == -1).all() and rows[0, GROUP] == 3 * GROUP
     assert (np.isneginf(found) == np.isneginf(expected)).all() and np.isneginf(found[1, :GROUP]).all()
     np.testing.assert_allclose(found, expected, atol=3e-6)
     users, rows = np.array([0, 4, 4, 2], np.int32), np.array([699, 0, 350, 7], np.int32)
@@ -127,6 +129,16 @@ def test_best(cuda: Device, width: int, count: int) -> None:
     ours, numpy = cuda.kernels(DIM, 256, False), stand_in().kernels(DIM, 256, False)
     np.testing.assert_array_equal(ours.best(values, count), numpy.best(values, count))
     np.testing.assert_array_equal(ours.best(values, count, ties), numpy.best(values, count, ties))
+
+
+def test_pick(cuda: Device) -> None:
+    rng = np.random.default_rng(0)
+    rows, scores = rng.integers(0, 1 << 30, (3, 70), np.int32), rng.normal(size=(3, 70)).astype(np.float32)
+    places = rng.integers(-1, 70, (3, 40)).astype(np.int32)
+    ours, numpy = cuda.kernels(DIM, 256, False), stand_in().kernels(DIM, 256, False)
+    for here, there in zip(ours.pick(places, rows, scores), numpy.pick(places, rows, scores), strict=True):
+        np.testing.assert_array_equal(here, there)
+        assert here.dtype == there.dtype
 
 
 def test_segment_sums(cuda: Device) -> None:

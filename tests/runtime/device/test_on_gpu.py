@@ -56,6 +56,8 @@ class Moved:
         def call(*args: Any) -> Any:
             moved = [self._moved(value) for value in args]
             result = getattr(self._kernels, name)(*moved)
+            if isinstance(result, tuple):
+                return tuple(map(self._gpu.to_host, result))
             if result is not None:
                 return self._gpu.to_host(result)
             args[-1][...] = self._gpu.to_host(moved[-1])
