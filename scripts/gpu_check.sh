@@ -14,4 +14,6 @@ if [ "${1:-}" = prepare ]; then
 fi
 # One thread of a BLAS: what the host computes is small, and must not fight with what waits for the GPU.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1
+# Kernels that CuPy compiles in one part are there for the next, also where the home is not writable.
+export CUPY_CACHE_DIR=${CUPY_CACHE_DIR:-$PWD/build/gpu_check_kernels}
 exec "$python" -m benchmarks.gpu_check "$@"

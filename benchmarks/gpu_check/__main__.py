@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +27,7 @@ def main() -> int:
     for part in PARTS:
         if options.only and part.name not in options.only:
             continue
-        record["parts"][part.name] = said = _run(part, options)
+        record["parts"][part.name] = said = run_part(part, options)
         print(f"{part.name}: {said.get('error') or 'done'} in {said['seconds']:.0f} s", flush=True)
         (options.out / RESULT).write_text(json.dumps(record, indent=1))
         (options.out / TABLE).write_text(table(record))
@@ -43,30 +46,41 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(part: Part, options: argparse.Namespace) -> dict[str, Any]:
+def run_part(part: Part, options: argparse.Namespace) -> dict[str, Any]:
     """What a part found, or why it found nothing."""
     started = time.monotonic()
     given = {name: getattr(options, name) for name in ("device", "scale", "batches")}
     given |= {"carried": str(options.carried), **part.settings}
     command = [sys.executable, "-m", "benchmarks.gpu_check.parts", part.name, json.dumps(given)]
+    # A group of its own, so that what a part has started ends with it and does not slow the next.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=part.limit_s, check=False)
-        said = _last(done.stdout)
-        if done.returncode:
-            said["error"] = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-            said["trace"] = done.stderr[-3000:]
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout or b""
-        said = _last(output.decode() if isinstance(output, bytes) else output)
-        said["error"] = f"took more than {part.limit_s} s"
+        output, errors = process.communicate(timeout=part.limit_s)
+        late = ""
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        late = f"took more than {part.limit_s} s"
+    said = _last(output)
+    if late:
+        said["error"] = late
+    elif process.returncode:
+        said["error"] = (errors.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+    if "error" in said:
+        said["trace"] = errors[-3000:]
     return {**said, "seconds": time.monotonic() - started}
 
 
 def _last(output: str) -> dict[str, Any]:
     """The last line that a part printed: each holds all that it has found so far."""
-    lines = [line for line in output.splitlines() if line.startswith("{")]
-    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return found
+    for line in reversed(output.splitlines()):
+        with contextlib.suppress(ValueError):  # the last one of a part that was killed may be cut
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return {}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_check.parts import Settings, device_of
 from runtime.chain import Chain
+from runtime.device.device import Device
 from runtime.device.plan import on_device
 from runtime.plan import Node
 from runtime.spec import ChainSpec
@@ -28,14 +30,25 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
     if not (folder / CHAIN).is_dir():
         yield {"skipped": f"there is no {folder / CHAIN}: scripts/gpu_check.sh prepare RUN makes it"}
         return
-    device, reasons = device_of(settings), []
+    device, found = device_of(settings), {}
+    for precision in ("float32", "float16"):
+        found[precision] = of_one = _slates(device, folder, precision)
+        yield found
+        if of_one["same_but_for_ties"] < of_one["slates"]:
+            differ = of_one["slates"] - of_one["same_but_for_ties"]
+            raise SystemExit(f"{differ} of {of_one['slates']} slates differ in {precision}")
+
+
+def _slates(device: Device, folder: Path, precision: str) -> dict[str, Any]:
+    reasons: list[str] = []
 
     def place(nodes: Any, spec: ChainSpec) -> list[tuple[Node, Any]]:
         steps, said = on_device(nodes, spec, device)
         reasons.extend(said)
         return steps
 
-    chain = Chain(folder / CHAIN, place=place)
+    spec = replace(ChainSpec.load(folder / CHAIN), device_precision=precision)
+    chain = Chain(folder / CHAIN, spec, place)
     found: dict[str, Any] = {"on_the_host": reasons, "slates": 0, "same": 0, "same_but_for_ties": 0}
     found["scores_apart"] = 0.0
     with np.load(folder / ANSWERS, allow_pickle=False) as saved:
@@ -43,9 +56,7 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
             asked = f"asked.{number}."
             answer = chain.recommend({n.removeprefix(asked): saved[n] for n in saved.files if n.startswith(asked)})
             _compare(found, answer, saved[f"item_id.{number}"], saved[f"score.{number}"])
-    yield found
-    if found["same_but_for_ties"] < found["slates"]:
-        raise SystemExit(f"{found['slates'] - found['same_but_for_ties']} of {found['slates']} slates differ")
+    return found
 
 
 def _compare(found: dict[str, Any], answer: dict[str, NDArray], items: NDArray, scores: NDArray) -> None:

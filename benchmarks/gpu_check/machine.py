@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -31,6 +33,10 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
         "packages": _packages(),
     }
     yield found
+    if device.xp is not np:
+        # Which libraries and headers CuPy found, should a later part miss one.
+        found["cupy"] = _config(device.xp)
+        yield found
     found["free_gib"] = device.free_bytes() / 2**30
     found["copy_tb_per_s"] = bandwidth(device, settings["scale"]) / 1e12
     yield found
@@ -62,6 +68,13 @@ def _driver() -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _config(cupy: Any) -> str:
+    """What cupy.show_config() prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(Exception):
+        cupy.show_config()
+    return said.getvalue()
 
 
 def _packages() -> dict[str, str]:

@@ -44,11 +44,11 @@ PARTS = (
     Part("machine", "machine", 30),
     Part("tests", "tests", 90),
     Part("chain", "chain", 40),
-    Part("search 100k", "search", 40, {"num_items": 100_000}),
+    Part("search 100k", "search", 30, {"num_items": 100_000}),
     Part("search 1M", "search", 50, {"num_items": 1_000_000}),
     Part("whole 1M", "whole", 70, {"num_items": 1_000_000, "num_neighbours": 50}),
     Part("search 10M", "search", 50, {"num_items": 10_000_000}),
-    Part("towers", "towers", 20),
+    Part("towers", "towers", 30),
     Part("whole 10M", "whole", 90, {"num_items": 10_000_000, "num_neighbours": 20}),
 )
 

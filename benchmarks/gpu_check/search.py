@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_check.machine import bandwidth, matrix_rate
 from benchmarks.gpu_check.parts import Settings, device_of
-from benchmarks.gpu_check.timing import timed
+from benchmarks.gpu_check.timing import kernel_times, timed
 from runtime.device.device import Device
 from runtime.device.search import DeviceSearch, Hidden, chunking
 
@@ -32,10 +33,9 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     hidden = hidden_items(rng, len(queries), num_items)
     found: dict[str, Any] = {"num_items": num_items}
+    array, exact = _embeddings(device, num_items), None
+    expected = _products(device, array, queries[:CHECKED], num_items)
     for name in ("float32", "float16"):
-        array = _embeddings(device, num_items, np.float32)
-        expected = _products(device, array, queries[:CHECKED], num_items)
-        exact = None
         if name == "float16":
             exact, array = device.pin(_on_host(device, array, num_items)), array.astype(np.float16)
         search = DeviceSearch(device, array, eligible, exact)
@@ -43,18 +43,18 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
         found[name] = {"checked": checked, "batches": {}}
         yield found
         for users in settings["batches"]:
-            times = _timed(device, search, queries[:users], hidden.of(0, users))
+            call = functools.partial(search.nearest, queries[:users], hidden.of(0, users), COUNT)
+            times: dict[str, Any] = timed(device, call, users)
+            times["kernels_ms"] = kernel_times(device, search, call)
             seconds = times["p50_ms"] / 1e3
             # A search reads every embedding once: that alone takes this share of the time.
             times["share_of_bandwidth"] = array.nbytes / rates["copy"] / seconds
             times["share_of_matrix_rate"] = 2.0 * num_items * DIM * users / rates["matrix"] / seconds
+            if pass_ms := times["kernels_ms"].get("maxima_of_tiles"):
+                times["share_of_bandwidth_in_pass"] = array.nbytes / rates["copy"] / (pass_ms / 1e3)
             found[name]["batches"][str(users)] = times
             yield found
-        del search, array, exact
-
-
-def _timed(device: Device, search: DeviceSearch, queries: NDArray[np.float32], hidden: Hidden) -> dict[str, float]:
-    return timed(device, lambda: search.nearest(queries, hidden, COUNT), len(queries))
+        del search
 
 
 def hidden_items(rng: np.random.Generator, num_users: int, num_items: int) -> Hidden:
@@ -65,10 +65,10 @@ def hidden_items(rng: np.random.Generator, num_users: int, num_items: int) -> Hi
     return Hidden(starts.astype(np.int64), rows[is_new].astype(np.int32))
 
 
-def _embeddings(device: Device, num_items: int, dtype: Any) -> Any:
+def _embeddings(device: Device, num_items: int) -> Any:
     """Random vectors of length one, made on the device chunk by chunk."""
     xp, (chunks, size) = device.xp, chunking(num_items)
-    out = xp.zeros((chunks, DIM, size), dtype)
+    out = xp.zeros((chunks, DIM, size), np.float32)
     random = xp.random.RandomState(SEED)
     for number in range(chunks):
         filled = min(num_items - number * size, size)
@@ -102,7 +102,7 @@ def _checked(
     eligible: NDArray[np.uint8],
     hidden: Hidden,
 ) -> dict[str, float]:
-    """How the best of some users differ from those of plain products, which are changed."""
+    """How the best of some users differ from those of plain products, of which what must not be seen is crossed out."""
     found = search.nearest(queries[:CHECKED], hidden.of(0, CHECKED), COUNT)
     rows, scores = device.to_host(found.rows), device.to_host(found.scores)
     is_shown = np.unpackbits(eligible, bitorder="little", count=everything.shape[1]).astype(bool)

@@ -35,9 +35,9 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     yield "\n| part | result | seconds |\n|---|---|---|"
     for name, said in parts.items():
         yield f"| {name} | {_result(said)} | {said['seconds']:.0f} |"
-    searches = {name: said for name, said in parts.items() if "float32" in said}
+    searches = {name: said for name, said in parts.items() if name.startswith("search") and "float32" in said}
     if searches:
-        yield "\n" + HEAD.format("search", "share of bandwidth / of matrix rate")
+        yield "\n" + HEAD.format("search", "share of bandwidth, in the pass alone / of matrix rate")
         for name, said in searches.items():
             for dtype in ("float32", "float16"):
                 yield from _batches(f"{name[7:]} {dtype}", said.get(dtype, {}).get("batches", {}))
@@ -55,8 +55,11 @@ def _result(said: dict[str, Any]) -> str:
         return f"skipped: {said['skipped']}"
     if "counts" in said:
         return ", ".join(f"{count} {what}" for what, count in said["counts"].items())
-    if "slates" in said:
-        return f"{said['same']} of {said['slates']} slates the same, {said['same_but_for_ties']} but for ties"
+    if slates := {name: of for name, of in said.items() if isinstance(of, dict) and "slates" in of}:
+        return ", ".join(
+            f"{name}: {of['same']} of {of['slates']} slates the same, {of['same_but_for_ties']} but for ties"
+            for name, of in slates.items()
+        )
     if "ranked_rows_per_s" in said:
         return f"{said['ranked_rows_per_s']:,.0f} rows ranked a second"
     if "losses_apart" in said:
@@ -69,5 +72,6 @@ def _batches(name: str, batches: dict[str, dict[str, float]]) -> Iterator[str]:
     for users, times in batches.items():
         more = f"{times['p99_ms']:.3f}"
         if "share_of_bandwidth" in times:
-            more = f"{times['share_of_bandwidth']:.0%} / {times['share_of_matrix_rate']:.0%}"
+            alone = f", {times['share_of_bandwidth_in_pass']:.0%}" if "share_of_bandwidth_in_pass" in times else ""
+            more = f"{times['share_of_bandwidth']:.0%}{alone} / {times['share_of_matrix_rate']:.0%}"
         yield BATCH.format(name=name, users=users, more=more, **times)

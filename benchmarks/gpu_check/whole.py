@@ -40,7 +40,7 @@ SEED = 3
 def measure(settings: Settings) -> Iterator[dict[str, Any]]:
     """Users/s and p50 by the size of the batch; then the steps of the largest by themselves."""
     device, num_items = device_of(settings), int(settings["num_items"] * settings["scale"])
-    folder = Path(tempfile.mkdtemp(prefix="gpu_check_", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="gpu_check_", dir=_in_memory(num_items, settings["num_neighbours"])))
     try:
         spec = _spec(num_items)
         _write(folder, num_items, settings["num_neighbours"])
@@ -60,6 +60,16 @@ def measure(settings: Settings) -> Iterator[dict[str, Any]]:
         yield found
     finally:
         shutil.rmtree(folder)
+
+
+def _in_memory(num_items: int, num_neighbours: int) -> str | None:
+    """A file system in memory where the files fit into it: a container has often 64 MiB."""
+    floats = DIM + ITEM_FIELDS * FIELD_DIM + HIDDEN + 2 * num_neighbours + 8
+    needed = 4 * (num_items * floats + USERS * (SEEN + HISTORY))
+    try:
+        return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 1.1 * needed else None
+    except OSError:
+        return None
 
 
 def _open(device: Device, folder: Path, spec: ChainSpec) -> list[Step]:

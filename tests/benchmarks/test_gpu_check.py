@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_check.parts import PARTS
+from benchmarks.gpu_check.__main__ import run_part
+from benchmarks.gpu_check.parts import PARTS, Part
 from benchmarks.gpu_check.table import table
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,23 @@ def test_without_a_gpu_each_part_says_why(tmp_path: Path) -> None:
 
 def test_parts_fit_into_eight_minutes() -> None:
     assert sum(part.limit_s for part in PARTS) <= 480
+
+
+def test_a_part_that_takes_too_long_keeps_what_it_had_and_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the place of Python: says what it found, cuts a line off, and waits for a process of its own.
+    script = tmp_path / "part"
+    script.write_text(
+        f'#!/bin/sh\necho \'{{"a": 1}}\'\nprintf \'{{"a": 1, "b": {{}}\'\nsleep 60 & echo $! > {tmp_path}/pid\nwait\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    options = argparse.Namespace(device="numpy", scale=1.0, batches=[1], carried=tmp_path)
+    said = run_part(Part("slow", "machine", 1), options)
+    assert (said["a"], said["error"]) == (1, "took more than 1 s") and "b" not in said
+    state = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 def test_a_run_that_was_cut_off_has_a_table() -> None:
