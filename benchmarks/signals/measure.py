@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.result import Benchmark, Cell, Table, command_line, judge
+from benchmarks.signals.cost import LargeDay, measure_large_day
 from benchmarks.signals.defects import Outcome, outcomes
 from benchmarks.signals.month import HISTORY, MONTH, Served, false_tickets, found, history, shifts
 from benchmarks.signals.traffic import make_pool
@@ -22,7 +23,8 @@ SUMMARY = """Simulated days of requests, answered by the compiled chain of a run
 or less often by the day and at weekends, a twelfth of them unknown, a third with recent items. Every value is measured
 and every limit learnt by the code of `cascade monitor`. A month in which nothing changes counts the alarms that begin;
 a change counts as found when any signal is out of its limits after two windows; a defect, planted into the requests,
-the version's files or the answers, is rightly named when the first signal of the list is of its family."""
+the version's files or the answers, is rightly named when the first signal of the list is of its family. *A large day*
+is read from Parquet and measured by a process of its own."""
 SHIFTED = "device"
 
 
@@ -35,12 +37,14 @@ class Settings:
         months: of them, in which nothing changes for a month.
         requests: a day.
         pool: answered requests that days are drawn from.
+        rows: of the large day.
     """
 
     seeds: int = 100
     months: int = 20
     requests: int = 3_000
     pool: int = 8_000
+    rows: int = 1_000_000
 
 
 def measure_signals(run: Run, settings: Settings) -> Benchmark:
@@ -73,7 +77,10 @@ def measure_signals(run: Run, settings: Settings) -> Benchmark:
     days = settings.seeds * (HISTORY + 2 * len(changes)) + settings.months * MONTH
     a_day = (time.process_time() - started) / days
     defects = list(outcomes(run, folder, history(served, 0), run.root / "benchmarks" / ".damaged", settings.pool // 2))
-    return _result(settings, num_signals, tickets, caught, defects, a_day)
+    console.say(f"signals: a day of {settings.rows:,} requests")
+    scratch = run.root / "benchmarks" / ".large-day"
+    large = measure_large_day(run.require("repo") / "fused", served.pool, settings.rows, scratch)
+    return _result(settings, num_signals, tickets, caught, defects, a_day, large)
 
 
 def _result(
@@ -83,6 +90,7 @@ def _result(
     caught: Counter[str],
     defects: list[Outcome],
     a_day: float,
+    large: LargeDay,
 ) -> Benchmark:
     found_share = min(caught.values()) / settings.seeds
     detected = sum(bool(outcome.signals) for outcome in defects)
@@ -93,6 +101,7 @@ def _result(
         for o in defects
     ]
     months: list[list[Cell]] = [[number, count] for number, count in sorted(Counter(tickets).items())]
+    memory = [size / 2**20 for size in (large.peak_bytes, large.before_bytes)]
     options = {"seeds": settings.seeds, "months": settings.months, "requests": settings.requests}
     return Benchmark(
         name="signals",
@@ -105,6 +114,11 @@ def _result(
             Table("Changes that last", ["change", "found within two windows", "seeds"], shifted),
             Table("Planted defects", ["defect", "family", "named first", "first signals", "out of limits"], planted),
             Table("Time", ["figure", "value"], [["CPU of a day's signals and limits, s", a_day]]),
+            Table(
+                "A large day",
+                ["requests", "signals", "CPU, s", "memory at most, MiB", "before it, MiB"],
+                [[large.num_rows, large.num_signals, large.cpu_s, *memory]],
+            ),
         ],
         targets=[
             judge("signals that are judged in the month", num_signals, ">=", 40),
@@ -113,6 +127,8 @@ def _result(
             judge("share of changes found within two windows, the least of them", found_share, ">=", 0.95),
             judge("defects detected, of 12", detected, ">=", 11),
             judge("defects whose family is named first, of 12", named, ">=", 9),
+            judge(f"CPU of a day of {large.num_rows:,} requests, s", large.cpu_s, "<=", 5),
+            judge("memory of the same at most, MiB", memory[0], "<=", 600),
         ],
         notes=["Nothing here pages: of signals, a replay mismatch alone is meant to, by rules that are not here yet."],
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.signals.cost import measure_large_day
 from benchmarks.signals.defects import DEFECTS, Outcome
 from benchmarks.signals.month import PSI, Served, shifts
-from benchmarks.signals.traffic import NUM_GROUPS, Pool, days_of
-from ensemble.profile.ask import Answers
+from benchmarks.signals.traffic import NUM_GROUPS, Pool, days_of, make_pool
+from ensemble.profile.ask import Answers, open_chain
 from operations.signals.distance import population_stability
 from operations.signals.kinds import FAMILIES
 from operations.signals.slates import Sample
+from tests.benchmarks.made_shop import exported_shop
 
 NUM = 6_000
 SHARES = [0.5, 0.3, 0.2]
@@ -76,3 +79,14 @@ def test_there_are_twelve_defects_and_the_first_signal_names_the_family() -> Non
     assert {defect.family for defect in DEFECTS} == set(FAMILIES) - {"feedback", "service"}
     assert Outcome(DEFECTS[0], ["null_share:device", "coverage"]).family == "requests"
     assert Outcome(DEFECTS[0], []).family == ""
+
+
+def test_a_large_day_is_measured_by_a_process_of_its_own(tmp_path: Path) -> None:
+    run, _ = exported_shop(tmp_path / "run")
+    repository = run.require("repo") / "fused"
+    pool = make_pool(run, open_chain(repository / "cascade/1/chain"), 300)
+    found = measure_large_day(repository, pool, 5_000, tmp_path / "scratch")
+    # Signals of the rows, of the features of some of them, and the ages of the version.
+    assert found.num_rows == 5_000 and found.num_signals > 40
+    assert found.cpu_s > 0 and found.peak_bytes >= found.before_bytes > 2**20
+    assert not (tmp_path / "scratch").exists()
