@@ -11,7 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from operations.folder import CHAINS, REQUESTS, STATUS, held, read_json
@@ -47,6 +49,9 @@ LACKS = Path(OPS, "lacks.json")
 DAY_S = 86_400
 # How long a day's last requests are waited for: a segment is a minute, a half of a request waits for two.
 SETTLES_S = 900
+# Of a window. What is rarer than what they show is for the counters of `cascade monitor --port`.
+MOST_ROWS = 100_000
+BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def monitor_once(folder: Path, now: float | None = None) -> Found:
                     continue
                 num_new += 1
                 known = [row for row in known if (row.chain_key, row.day) != (key, day)]
-                known += rows_of(measure(table, version, day), day, key, version.number, table.num_rows)
+                known += rows_of(measure(table, version, day), day, key, version.number, num_rows)
             notes += lacks.get(key, [])
         known += feedback_rows(folder, known, int(now - SETTLES_S) // DAY_S)
         rows = with_states(known, accepted_days(folder))
@@ -174,22 +179,50 @@ def alarms(rows: list[Row]) -> list[Row]:
 
 
 def read_window(folder: Path, key: str, day: int) -> pa.Table | None:
-    """The rows of a day and version; None where they were pruned.
+    """The rows of a day and version that signals are measured from; None where they were pruned.
+
+    Of more than MOST_ROWS, those whose requests have the lowest keys: the same random sample each time, of which every
+    request is whole.
 
     Raises:
         ArtefactError: a file cannot be read, or MON is held.
     """
     # The collector may merge files, and takes those away that it has merged.
     with held(folder, "read for signals", made=True):
-        tables = [_read(path) for path in dict(windows(folder, key)).get(day, [])]
+        paths = dict(windows(folder, key)).get(day, [])
+        highest = _highest_key(paths) if _num_rows(paths) > MOST_ROWS else None
+        tables = [_read(path, highest) for path in paths]
     if not tables:
         return None
     return pa.concat_tables(tables, promote_options="default").unify_dictionaries().combine_chunks()
 
 
-def _read(path: Path) -> pa.Table:
+def _highest_key(paths: list[Path]) -> int | None:
+    """That of MOST_ROWS rows of the sample; None where there are no more of them."""
+    keys = []
+    for path in paths:
+        with _reading(path) as file:
+            table = file.read(["key", "reason"])
+        keys.append(table.filter(pc.equal(table["reason"].cast(pa.string()), "hash"))["key"].to_numpy())
+    every = np.concatenate(keys)
+    return int(np.partition(every, MOST_ROWS - 1)[MOST_ROWS - 1]) if len(every) > MOST_ROWS else None
+
+
+def _read(path: Path, highest: int | None) -> pa.Table:
+    with _reading(path) as file:
+        if highest is None:
+            return file.read()
+        limit = pa.scalar(highest, pa.uint64())
+        batches = file.iter_batches(BATCH_ROWS)
+        kept = [batch.filter(pc.less_equal(batch["key"], limit)) for batch in batches]
+        return pa.Table.from_batches(kept, file.schema_arrow)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
     except (OSError, pa.ArrowException) as error:
         raise ArtefactError(
             f"{path} cannot be read ({error}); remove it, and its requests count as never logged"

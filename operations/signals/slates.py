@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -31,15 +31,18 @@ class Sample:
     table: pa.Table
     weights: NDArray[np.float64] = field(init=False)
     users: NDArray[np.int64] = field(init=False)
+    _users: InitVar[NDArray[np.int64] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, _users: NDArray[np.int64] | None) -> None:
         weights = self.table["weight"].to_numpy().astype(np.float64)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "users", self._coded() if _users is None else _users)
+
+    def _coded(self) -> NDArray[np.int64]:
         keys = self.table["user_key"].combine_chunks()
         codes = pc.dictionary_encode(keys).indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         # A refused request names no user.
-        codes = np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes)
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "users", codes)
+        return np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -60,7 +63,7 @@ class Sample:
 
     def where(self, chosen: NDArray[np.bool_]) -> Sample:
         """Some of the rows."""
-        return Sample(self.table.filter(pa.array(chosen)))
+        return Sample(self.table.filter(pa.array(chosen)), self.users[chosen])
 
     def share(self, signal: str, which: NDArray[np.bool_], slice_: str = "") -> Measured:
         """The share of rows [n]; its spread is that of as many independent users."""

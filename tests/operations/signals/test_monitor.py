@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from benchmarks.signals.logged import log_rows, note_chain, write_day
 from ensemble.export.stage import export
 from ensemble.profile.ask import ask, open_chain
 from ensemble.profile.profile import PROFILE_FILE
+from operations.signals import monitor
 from operations.signals.accepted import accept
 from operations.signals.monitor import Found, alarms, current, date, monitor_once
 from operations.signals.show import look_shown, show
@@ -102,6 +104,33 @@ def world(past: Path, exported: Path, tmp_path: Path) -> World:
 
 def values(found: Found) -> dict[str, float]:
     return {row.name: row.measured.value for row in current(found.rows)}
+
+
+def test_a_large_window_is_measured_by_the_requests_of_the_lowest_keys(world: World, monkeypatch) -> None:
+    whole = world.look()
+    day = FIRST + NUM_DAYS
+    table = world.table(world.requests(day))
+    # Every request twice, the second time for another user of the same request; some were logged for their slowness.
+    table = pa.concat_tables([table, table.set_column(1, "position", pa.array([1] * NUM, pa.int16()))])
+    slow = pa.array([each.as_py() if row % 4 else "slow" for row, each in enumerate(table["reason"])])
+    path = world.day(
+        day, table.set_column(table.column_names.index("reason"), "reason", slow.cast(table["reason"].type))
+    )
+    monkeypatch.setattr(monitor, "MOST_ROWS", 201)
+    read = monitor.read_window(world.mon, world.key, day)
+    every = pq.read_table(path)
+    of_sample = np.array([reason != "slow" for reason in every["reason"].to_pylist()])
+    keys = every["key"].to_numpy()
+    highest = np.sort(keys[of_sample])[200]
+    assert sorted(read["key"].to_pylist()) == sorted(keys[keys <= highest].tolist())
+    # Of a request all rows or none: 100 of them are whole, and the one that the limit falls into is whole as well.
+    counts = Counter(read.filter(pa.array(np.isin(read["key"].to_numpy(), keys[of_sample])))["key"].to_pylist())
+    assert len(read) < 300 and set(counts.values()) == {2}
+    found = world.look()
+    (rows,) = {row.num_rows for row in found.rows if row.day == day}
+    assert rows == 2 * NUM and found.num_new == 1 and world.look().num_new == 0
+    names = [name for name, value in values(whole).items() if math.isfinite(value)]
+    assert {row.name for row in found.rows if row.day == day} >= set(names)
 
 
 def test_days_without_a_change_are_quiet_and_replay_to_the_item(world: World) -> None:
