@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -94,8 +95,7 @@ def test_the_training_is_a_command_of_ours() -> None:
 
 @pytest.mark.parametrize(("file", "manifest"), FOUND, ids=[f"{each['kind']}" for _, each in FOUND])
 def test_it_meets_the_schema_of_its_kind(file: str, manifest: dict[str, Any]) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-    validate.validate(manifest, validate.latest_version(), strict=True)
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 def _json(words: list[str]) -> str:
