@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.parts import PARTS, Part
+from benchmarks.gpu_check.parts import FAISS_PARTS, PARTS, Part
+from benchmarks.gpu_check.pieces import Missing, join
 from benchmarks.gpu_check.table import table
 
-RESULT, TABLE = "gpu.json", "gpu.md"
+# What the two calls write, without .json and .md.
+ALL, FAISS = "gpu", "gpu_faiss"
 
 
 def main() -> int:
@@ -24,14 +26,22 @@ def main() -> int:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"device": options.device, "scale": options.scale, "parts": {}}
-    for part in PARTS:
+    if options.faiss and options.device == "cupy":
+        try:
+            site = join(options.pieces)
+        except Missing as error:
+            print(error, file=sys.stderr)
+            return 1
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = options.out / (FAISS if options.faiss else ALL)
+    for part in FAISS_PARTS if options.faiss else PARTS:
         if options.only and part.name not in options.only:
             continue
         record["parts"][part.name] = said = run_part(part, options)
         print(f"{part.name}: {said.get('error') or 'done'} in {said['seconds']:.0f} s", flush=True)
-        (options.out / RESULT).write_text(json.dumps(record, indent=1))
-        (options.out / TABLE).write_text(table(record))
-    print((options.out / TABLE).read_text())
+        result.with_suffix(".json").write_text(json.dumps(record, indent=1))
+        result.with_suffix(".md").write_text(table(record))
+    print(table(record))
     return int(any("error" in said for said in record["parts"].values()))
 
 
@@ -42,7 +52,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cupy", "numpy"], default="cupy", help="numpy: a rehearsal without a GPU")
     parser.add_argument("--scale", type=float, default=1.0, help="of the catalogues, for a rehearsal")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256, 2048], help="users a call")
-    parser.add_argument("--only", nargs="*", metavar="PART", help=f"of {', '.join(part.name for part in PARTS)}")
+    parser.add_argument("--faiss", action="store_true", help="compare FAISS on the GPU with our search, nothing else")
+    parser.add_argument("--pieces", type=Path, default=Path("build/gpu_check_faiss"), help="what `faiss prepare` made")
+    parser.add_argument(
+        "--only", nargs="*", metavar="PART", help=f"of {', '.join(part.name for part in (*PARTS, *FAISS_PARTS))}"
+    )
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.device.device import Device, cupy_device, stand_in
 
-__all__ = ["PARTS", "Part", "device_of"]
+__all__ = ["FAISS_PARTS", "PARTS", "Part", "device_of"]
 
 # What a part is given: "device" ("cupy" or "numpy"), "scale" of the catalogues, "batches" (users a call), "carried" (a
 # folder), and its own.
@@ -53,6 +53,16 @@ PARTS = (
 )
 
 
+# The second, optional call.
+FAISS_PARTS = (
+    Part("machine", "machine", 30),
+    *(
+        Part(f"faiss {kind}", "faiss_gpu", limit_s, {"kind": kind, "num_items": 1_000_000})
+        for kind, limit_s in (("flat", 60), ("ivf", 80), ("ivf_pq", 80), ("cagra", 120))
+    ),
+)
+
+
 def device_of(settings: Settings) -> Device:
     """The device that a part computes on."""
     return cupy_device() if settings["device"] == "cupy" else stand_in()
@@ -67,7 +77,7 @@ def _without_faiss() -> None:
 if __name__ == "__main__":
     name, text = sys.argv[1:]
     _without_faiss()
-    module = next(part.module for part in PARTS if part.name == name)
+    module = next(part.module for part in (*PARTS, *FAISS_PARTS) if part.name == name)
     measure: Measure = importlib.import_module(f"benchmarks.gpu_check.{module}").measure
     for found in measure(json.loads(text)):
         print(json.dumps(found), flush=True)

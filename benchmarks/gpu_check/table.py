@@ -41,11 +41,25 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
         for name, said in searches.items():
             for dtype in ("float32", "float16"):
                 yield from _batches(f"{name[7:]} {dtype}", said.get(dtype, {}).get("batches", {}))
+    if any("searches" in said for said in parts.values()):
+        yield "\n" + HEAD.format("search", "recall@200, filters on")
+        yield from _compared(parts)
     wholes = {name: said for name, said in parts.items() if name.startswith("whole") and "batches" in said}
     if wholes:
         yield "\n" + HEAD.format("query to slate", "p99 ms")
         for name, said in wholes.items():
             yield from _batches(f"{name[6:]} items, {said['device_gib']:.1f} GiB", said["batches"])
+
+
+def _compared(parts: dict[str, Any]) -> Iterator[str]:
+    """Our search of each part beside the index that it was compared with."""
+    for name, said in parts.items():
+        for search, of_one in said.get("searches", {}).items():
+            for users, times in of_one["batches"].items():
+                more = f"{of_one['recall']:.4f}"
+                yield BATCH.format(
+                    name=search if search != "ours" else f"{name}: ours", users=users, more=more, **times
+                )
 
 
 def _result(said: dict[str, Any]) -> str:
@@ -60,6 +74,8 @@ def _result(said: dict[str, Any]) -> str:
             f"{name}: {of['same']} of {of['slates']} slates the same, {of['same_but_for_ties']} but for ties"
             for name, of in slates.items()
         )
+    if "build_s" in said:
+        return f"built in {said['build_s']:.1f} s"
     if "ranked_rows_per_s" in said:
         return f"{said['ranked_rows_per_s']:,.0f} rows ranked a second"
     if "losses_apart" in said:

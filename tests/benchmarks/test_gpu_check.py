@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from benchmarks.gpu_check.__main__ import run_part
 from benchmarks.gpu_check.parts import PARTS, Part
+from benchmarks.gpu_check.pieces import Missing, join, split
 from benchmarks.gpu_check.table import table
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +79,46 @@ def test_a_run_that_was_cut_off_has_a_table() -> None:
     }
     text = table({"device": "cupy", "scale": 1.0, "parts": parts})
     assert "| 1M float32 | 32 | 0.125 | 256,000 | 61% / 20% |" in text and "rehearsal" not in text
+
+
+@pytest.mark.slow
+def test_faiss_is_compared_with_our_search(tmp_path: Path) -> None:
+    done = check(tmp_path, "--faiss", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "gpu_faiss.json").read_text())["parts"]
+    assert "CAGRA" in found["faiss cagra"]["skipped"]
+    recalls = {name: of["recall"] for part in found.values() for name, of in part.get("searches", {}).items()}
+    assert recalls["ours"] == 1 and recalls["flat"] > 0.999
+    assert 0.9 < recalls["ivf, nprobe 16"] <= recalls["ivf, nprobe 64"] == recalls["ivf_pq, nprobe 64"] == 1
+    assert "| ivf_pq, nprobe 16 | 2 |" in (tmp_path / "gpu_faiss.md").read_text()
+
+
+def test_wheels_travel_in_pieces(tmp_path: Path) -> None:
+    wheels = []
+    for name in ("one", "two"):
+        wheels.append(tmp_path / f"{name}-1-py3-none-any.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(f"{name}/__init__.py", f"NAME = {name!r}")
+            archive.writestr(f"{name}/data.bin", os.urandom(20_000))
+    out = tmp_path / "pieces"
+    count = split(wheels, out, piece_bytes=15_000)
+    assert count > 2 and sorted(path.name for path in out.iterdir()) == [str(n + 1) for n in range(count)]
+    there = tmp_path / "there"
+    with pytest.raises(Missing, match="has no piece"):
+        join(there)
+    shutil.copytree(out / "2", there / "2")
+    with pytest.raises(Missing, match=rf"{count - 1} of {count} pieces are missing or damaged, carry them: .*/1, "):
+        join(there)
+    shutil.copytree(out, there, dirs_exist_ok=True)
+    (there / "1/piece").write_bytes(b"x" * 15_000)
+    with pytest.raises(Missing, match=rf"1 of {count} pieces .*/1$"):
+        join(there)
+    shutil.copytree(out / "1", there / "1", dirs_exist_ok=True)
+    site = join(there)
+    assert (site / "one/__init__.py").read_text() == "NAME = 'one'" and (site / "two/data.bin").stat().st_size == 20_000
+    assert join(there) == site
+
+
+def test_without_all_pieces_nothing_is_compared(tmp_path: Path) -> None:
+    done = check(tmp_path, "--faiss", "--pieces", str(tmp_path / "none"))
+    assert done.returncode == 1 and "scripts/gpu_check.sh faiss prepare makes them" in done.stderr
