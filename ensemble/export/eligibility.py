@@ -92,6 +92,7 @@ def index_workload(run: Run, config: Config) -> Serving:
         filter_seen=chain.filter_seen,
         eligible=lambda: eligible_items(run.folder("data") / "items.parquet", config),
         inputs={"stock": stock, "rules": msgspec.to_builtins(chain.rules)},
+        device_precision=chain.device_precision,
     )
 
 

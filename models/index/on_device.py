@@ -38,26 +38,30 @@ def can_measure(embeddings: NDArray[np.float32], workload: Workload) -> bool:
     return fits and len(workload.queries) > 0
 
 
-def too_large(device: Device, embeddings: NDArray[np.float32], workload: Workload) -> str:
+def too_large(device: Device, embeddings: NDArray[np.float32], workload: Workload, precision: str) -> str:
     """A sentence where the device's memory is too small; empty where it is not."""
     num_items, dim = embeddings.shape
-    needed = search_bytes(num_items, dim, "float32", workload.num_candidates, USERS)
+    needed = search_bytes(num_items, dim, precision, workload.num_candidates, USERS)
     return missing(needed, device.free_bytes(), device.name)
 
 
-def measure_on(device: Device, embeddings: NDArray[np.float32], workload: Workload) -> Tried:
+def measure_on(
+    device: Device, embeddings: NDArray[np.float32], workload: Workload, precision: str = "float32"
+) -> Tried:
     """Search for all queries, filters included.
 
     Args:
         device: what computes.
         embeddings: float32 [N, D] by item_row; may be memory-mapped.
         workload: the queries and filters.
+        precision: "float32", or "float16", whose best are scored again.
 
     Returns:
         The time of the clock for one query of a call.
     """
     eligible = np.packbits(workload.eligible, bitorder="little")
-    search = DeviceSearch(device, blocks(device, embeddings), eligible)
+    exact = device.pin(embeddings) if precision == "float16" else None
+    search = DeviceSearch(device, blocks(device, embeddings, precision), eligible, exact)
     found: list[NDArray] = []
     times: list[float] = []
     for start in (0, *range(0, len(workload.queries), USERS)):

@@ -37,12 +37,14 @@ class Serving:
         filter_seen: whether a user's seen items are left out.
         eligible: gives bool [N], the items that may be shown at all; absent: all of them.
         inputs: what decides `eligible`, for the stage's fingerprint.
+        device_precision: of the embeddings where exact search on a GPU is measured, "float32" or "float16".
     """
 
     num_candidates: int = 200
     filter_seen: bool = True
     eligible: Callable[[], NDArray[np.bool_]] | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    device_precision: str = "float32"
 
 
 def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, force: bool = False) -> Manifest:
@@ -60,6 +62,8 @@ def build_index(run: Run, config: IndexConfig, serving: Serving | None = None, f
     """
     serving = serving or Serving()
     workload = {"num_candidates": serving.num_candidates, "filter_seen": serving.filter_seen, **serving.inputs}
+    if serving.device_precision != "float32":
+        workload["device_precision"] = serving.device_precision
     return run_stage(
         run,
         STAGE,
@@ -85,10 +89,10 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
     workload = _workload(run, config, serving, len(embeddings))
     advice = advise(embeddings, workload, config, folder, on_gpu=chosen.kind == "gpu")
     if config.device != "cpu" and (card := first_device()) is not None and can_measure(embeddings, workload):
-        if reason := too_large(card, embeddings, workload):
+        if reason := too_large(card, embeddings, workload, serving.device_precision):
             console.say(f"index: exact search on a GPU is not measured: {reason}")
         else:
-            on_card = measure_on(card, embeddings, workload)
+            on_card = measure_on(card, embeddings, workload, serving.device_precision)
             console.say(
                 f"index: exact search on {card.name} takes {on_card.ms_per_query:.3f} ms a query, {on_card.verdict}"
             )

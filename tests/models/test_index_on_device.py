@@ -27,18 +27,21 @@ def workload(dim: int = 16) -> tuple[np.ndarray, Workload]:
     return embeddings, Workload(queries, blocked, rng.random(900) < 0.8, 40, 20)
 
 
-def test_a_gpu_finds_everything_and_its_time_is_measured() -> None:
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_gpu_finds_everything_and_its_time_is_measured(precision: str) -> None:
     embeddings, asked = workload()
-    found = measure_on(stand_in(), embeddings, asked)
+    found = measure_on(stand_in(), embeddings, asked, precision)
     assert (found.kind, found.device, found.index_recall_at_k) == ("exact", CUPY, 1.0) and found.ms_per_query > 0
     assert can_measure(embeddings, asked) and not can_measure(workload(12)[0], workload(12)[1])
     assert not can_measure(embeddings, msgspec.structs.replace(asked, num_candidates=2033))
 
 
 def test_what_does_not_fit_is_not_measured() -> None:
-    assert too_large(stand_in(), *workload()) == ""
+    assert too_large(stand_in(), *workload(), "float32") == ""
     small = dataclasses.replace(stand_in(), free_bytes=lambda: 1 << 20)
-    assert "GiB of NumPy in the place of a GPU are needed and 0.00 GiB are free" in too_large(small, *workload())
+    assert "GiB of NumPy in the place of a GPU are needed and 0.00 GiB are free" in too_large(
+        small, *workload(), "float32"
+    )
 
 
 @pytest.mark.parametrize(("ms_per_query", "expected"), [(None, "cpu"), (0.001, "gpu"), (1e6, "cpu")])
