@@ -104,3 +104,21 @@ def test_items_of_which_the_table_knows_none_are_refused_also_where_unknown_ones
     pd.DataFrame({"item": np.arange(100, 107)}).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(DataError, match=r"column 'item' must name items of the items table, got unknown items in all"):
         rows_of(tmp_path, log(20), SplitConfig(), items=str(tmp_path / "items.parquet"), unknown_items="drop")
+    with pytest.raises(DataError, match=r"got unknown items in all 20 rows, .*; correct data.item_id or the tables$"):
+        rows_of(tmp_path, log(20), SplitConfig(), items=str(tmp_path / "items.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "known", "number"),
+    [
+        ([f"{k}" for k in range(1, 8)], [f"{k:06}" for k in range(1, 8)], 20),
+        ([f" {k:06} " for k in range(1, 8)], [f"{k:06}" for k in range(1, 8)], 20),
+        (["1.0", "2", "3", "4", "5", "6", "7"], [f"{k}" for k in range(1, 8)], 3),
+    ],
+)
+def test_items_that_differ_in_zeros_and_blanks_alone_are_named_as_such(tmp_path, ids, known, number):
+    events = log(20).assign(item=[ids[k % 7] for k in range(20)])
+    pd.DataFrame({"item": known}).to_parquet(tmp_path / "items.parquet")
+    differ = rf"; {number} of them differ from an item in leading zeros, blanks or '.0' alone, such as '{ids[0]}'"
+    with pytest.raises(DataError, match=differ + rf" and '{known[0]}': write the ids alike in both tables$"):
+        rows_of(tmp_path, events, SplitConfig(), items=str(tmp_path / "items.parquet"))

@@ -78,9 +78,11 @@ def write_events(con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path) -
     ordered = f" ORDER BY {', '.join(map(quoted, [*needed[2:], *needed[:2]]))}" if events.opened.is_made else ""
     sql = f"SELECT * REPLACE ({', '.join(replaced)}) FROM {rows} WHERE {known}{ordered}"
     path = folder / "events.parquet"
+    if not con.execute(f"SELECT 1 FROM {rows} WHERE {known} LIMIT 1").fetchall():
+        empty = [name for name, count in lacking.items() if count == events.num_rows]
+        what = f"{_listed(empty)} is empty in all rows" if empty else f"no row has all of {_listed(needed)}"
+        raise DataError(f"{events.name}: {what}, and an event needs a value there; fill it, or name another column")
     written = _write(con, sql, path)
-    if not written:
-        raise DataError(f"{events.name}: no row has {', '.join(map(repr, needed))}, all of which an event needs")
     return Written(str(path), list(dict.fromkeys(reasons)), events.num_rows - written)
 
 
@@ -114,15 +116,20 @@ def write_entity(con: duckdb.DuckDBPyConnection, entity: Entity, name: str, kind
     return Written(str(path), list(dict.fromkeys(reasons)), table.num_rows - written)
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))
+
+
 def _common(columns: Sequence[tuple[Table, str]]) -> str:
     kinds = {table.columns[name].type for table, name in columns}
     return "BIGINT" if kinds <= INTEGERS | FLOATS else "VARCHAR"
 
 
 def _reasons(table: Table, ids: Sequence[str]) -> list[str]:
-    """Ids of Parquet files that no config takes; those of a CSV are read as they are written."""
+    """Ids of Parquet files, and numbers of texts, that no config takes; ids of a CSV are read as they are written."""
     if table.opened.is_text:
-        return []
+        commas = [f"'{name}'" for name, column in table.columns.items() if column.has_commas]
+        return [f"its {' and '.join(commas)} are written with a decimal comma"] if commas else []
     odd = [name for name in ids if table.columns[name].type not in {*INTEGERS, "VARCHAR"}]
     return [f"its ids '{name}' are {table.columns[name].type.lower()}" for name in odd]
 

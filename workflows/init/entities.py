@@ -15,14 +15,17 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["MIN_SHARE", "Entity", "best_entity", "id_sql"]
+__all__ = ["MIN_SHARE", "Entity", "best_entity", "id_sql", "why_unused"]
 
 MAX_IDS = 50_000
 MIN_SHARE = 0.05  # of the events' ids; tables that have fewer in common do not belong together
+SURE_SHARE = 0.5  # of the events' ids, for a column that has another name to be taken for them
+MIN_IDS = 20  # of the events, from which their values tell that
+MOSTLY_DISTINCT = 0.9  # of a table that has no usual name; a few rows may come twice
 MIN_DISTINCT = 0.2  # ids to a row: where they are fewer, the rows are no descriptions of items or users
 PROPERTY, VALUE = ("property", "attribute", "propertyname", "attributename", "key"), ("value", "propertyvalue")
 LINKS = ("friend", "friends", "links", "link", "tags", "tag", "tree", "network", "trust")
-IDS = ("id", "key", "code", "number", "name")
+IDS = ("id", "key", "code", "number", "no", "nr", "ref", "reference", "name")
 
 
 class Entity(msgspec.Struct):
@@ -67,16 +70,55 @@ def best_entity(
             continue
         for name, one in table.columns.items():
             is_same = plain_name(name) == plain_name(column)
-            if one.is_list or not (is_same or (is_usual and _may_be_id(name, known))):
+            is_named = is_same or (is_usual and _may_be_id(name, known))
+            if one.is_list or not (is_named or _may_hold_ids(table, one, events.columns[column])):
                 continue
             share = _share(con, events, column, table, name)
             names = _property(table)
             is_key = table.is_key(name)
-            if not (is_key or names or (is_usual and one.distinct >= MIN_DISTINCT * table.num_looked)):
+            least = MIN_DISTINCT if is_usual else MOSTLY_DISTINCT
+            if not (is_key or names or one.distinct >= least * table.num_looked):
                 continue
-            weight = (share >= MIN_SHARE, is_same, is_usual, is_key, len(table.columns), share)
+            if not is_named and share < SURE_SHARE:
+                continue
+            weight = (share >= MIN_SHARE, is_same, is_named, is_usual, is_key, len(table.columns), share)
             found.append((weight, Entity(table, name, share, None if is_key else names)))
     return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def why_unused(con: duckdb.DuckDBPyConnection, events: Table, ids: Sequence[str], table: Table) -> str:
+    """Why a table is neither that of the items nor that of the users, in some words.
+
+    Args:
+        con: the connection.
+        events: the events.
+        ids: their columns of users and items.
+        table: the other table.
+    """
+    near = [(_share(con, events, one, table, name), one, name) for one in ids for name in _same(events, one, table)]
+    share, one, name = max(near, default=(0.0, "", ""))
+    if share < MIN_SHARE:
+        return f"no column of it holds the ids of {' or '.join(map(repr, ids))}"
+    held = f"'{name}' holds {share:.0%} of the ids of '{one}'"
+    if table.columns[name].distinct < MOSTLY_DISTINCT * (table.num_looked - table.columns[name].nulls):
+        return f"{held}, in several rows each"
+    return f"{held}, and another table was taken"
+
+
+def _same(events: Table, column: str, table: Table) -> list[str]:
+    """The columns of a table that may hold the ids of a column of the events."""
+    kind = _kind(events.columns[column])
+    return [name for name, one in table.columns.items() if not one.is_list and one.distinct and _kind(one) == kind]
+
+
+def _kind(column: Column) -> str:
+    return "text" if column.is_text else "number" if column.is_number else column.type
+
+
+def _may_hold_ids(table: Table, column: Column, ids: Column) -> bool:
+    """Whether a column of any name may be the ids: texts, whose values tell. Small integers are alike anywhere."""
+    is_text = column.is_text and ids.is_text
+    return is_text and column.distinct >= MOSTLY_DISTINCT * table.num_looked and ids.distinct >= MIN_IDS
 
 
 def id_sql(name: str, column: Column) -> str:

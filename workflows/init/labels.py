@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from workflows.init.profile import Column, Table
-from workflows.init.words import COUNTS, EVENT_KIND, FLAGS, KINDS, RATING, SHOWN, UNDONE, plain_name, rank
+from workflows.init.words import COUNTS, EVENT_KIND, FLAGS, KINDS, RATING, SHOWN, UNDONE, plain_name, rank, words_of
 
 __all__ = ["Labels", "labels_of"]
 
 MAX_KINDS = 60
+MORE_KINDS = ("pv", "listen", "watch", "read", "rate", "share", "comment", "add")
 TRUE_OR_FALSE = ({"0", "1", "0.0", "1.0", "true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 
 
@@ -41,7 +42,8 @@ def labels_of(events: Table, but: Iterable[str]) -> Labels:
     columns = {name: column for name, column in events.columns.items() if name not in set(but)}
     if name := _first(columns, RATING, _is_rating):
         return _of_rating(columns[name], events.num_looked)
-    if kind := _first(columns, EVENT_KIND, _is_kind):
+    of_values = (name for name, column in columns.items() if _says_kinds(column))
+    if kind := _first(columns, EVENT_KIND, _is_kind) or next(of_values, ""):
         found = _of_kinds(columns[kind])
         found.columns += [name for name in columns if rank(name, COUNTS) is not None]
         return found
@@ -73,8 +75,16 @@ def _is_rating(column: Column) -> bool:
 def _is_kind(column: Column) -> bool:
     if not column.is_text or not 2 <= column.distinct <= MAX_KINDS:
         return False
-    words = (*KINDS, *SHOWN, "pv", "purchase", "listen", "watch", "read", "rate", "share", "comment", "add")
+    words = (*KINDS, *SHOWN, *MORE_KINDS)
     return any(_is_like(str(value), words) for value, _ in column.top)
+
+
+def _says_kinds(column: Column) -> bool:
+    """Whether the values alone tell that a column of any name says what happened: all of them are kinds of events."""
+    if not column.is_text or not 2 <= column.distinct <= len(column.top):
+        return False
+    words = {word + end for word in (*KINDS, *SHOWN, *MORE_KINDS) for end in ("", "s", "d", "ed", "ing")}
+    return all(words & {plain_name(str(value)), *words_of(str(value))} for value, _ in column.top)
 
 
 def _is_flag(column: Column) -> bool:

@@ -71,8 +71,14 @@ def questions(found: Findings) -> list[tuple[str, str]]:
     ]
     context = []
     if found.left_context:
-        names = ", ".join(f'"{name}"' for name in found.left_context)
-        context = [("does a request know these columns before the slate is made?", f"context = [{names}]")]
+        names = ", ".join(map(_text, [*found.context, *found.left_context]))
+        lines = "; ".join(f'{_key(name)} = {{ kind = "categorical" }}' for name in found.left_context)
+        context = [
+            (
+                "does a request know these columns before the slate is made? Then the models can read them.",
+                f"context = [{names}], and in a section [features.context]: {lines}",
+            )
+        ]
     return [*guesses, *found.sketch.doubts, *found.labels.doubts, *context, *features, *found.split.doubts]
 
 
@@ -104,7 +110,7 @@ def _questions(found: Findings) -> list[str]:
     lines = []
     for number, (question, answer) in enumerate(questions(found), 1):
         lines.append(f"# QUESTION {number}: {_shown(question, 400)}")
-        lines += [f"#   if not as it is: {answer}"] if answer else []
+        lines += [f"#   to take it otherwise: {answer}"] if answer else []
     return [*lines, ""] if lines else []
 
 
@@ -117,7 +123,7 @@ def _data(found: Findings) -> list[str]:
     if sketch.users and found.users:
         uses = {sketch.users.key: _ids(sketch.users)}
         lines += _table("users", sketch.users.table, found.users, uses)
-    lines += [f"# Not used: {_shown(', '.join(table.name for table in sketch.unused), 400)}."] if sketch.unused else []
+    lines += [f"# Not used: {_shown(name, 200)}: {_shown(why, 400)}." for name, why in sketch.unused.items()]
     lines += [f"user_id = {_text(sketch.user)}", f"item_id = {_text(sketch.item)}"]
     for key, kind in zip(("user_id_type", "item_id_type"), found.id_types, strict=True):
         lines += [f'{key} = "{kind}"   # numbers in one table and text in another'] if kind else []
@@ -176,7 +182,7 @@ def _table(key: str, table: Table, written: Written, uses: Mapping[str, str]) ->
     if written.reasons and not written.is_copy:
         lines.append(f"# A query, since {_shown('; '.join(written.reasons), 900)}.")
     elif written.reasons:
-        left = f" {written.num_left_out:,} rows less." if written.num_left_out else ""
+        left = f" {written.num_left_out:,} row{'s' * (written.num_left_out > 1)} less." if written.num_left_out else ""
         lines.append(f"# Written as Parquet, since {_shown('; '.join(written.reasons), 900)}.{left}")
         lines.append("# It is a copy: when the table has changed, run the command above again with --force.")
     spec = written.spec

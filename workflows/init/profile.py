@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import msgspec
 
 from workflows.init.opening import Opened, read_error
 from workflows.init.times import Time, time_of
-from workflows.init.words import ITEM, USER, rank
+from workflows.init.words import ITEM, PRICE, RATING, USER, has_word, rank
 from workflows.tables.check import FLOATS, INTEGERS, columns_of
 from workflows.tables.csv_types import Role, Settled, Use, settle
 from workflows.tables.source import quoted
@@ -23,6 +23,7 @@ __all__ = ["Column", "Table", "look", "typed", "with_types"]
 WHOLE_BYTES = 100 << 20  # of files up to which every row is looked at
 NUM_LOOKED = 500_000
 NUM_TOP = 12
+COMMA_NUMBER = "[+-]?[0-9]+([.][0-9]{3})*,[0-9]"  # and then how many decimals
 
 
 class Column(msgspec.Struct):
@@ -37,6 +38,7 @@ class Column(msgspec.Struct):
         top: the most frequent values with their counts, most frequent first.
         length: mean number of characters of a text.
         time: the instants that it may hold.
+        has_commas: whether its numbers are written with a decimal comma, which no config reads.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Column(msgspec.Struct):
     top: list[tuple[object, int]]
     length: float
     time: Time | None = None
+    has_commas: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -129,6 +132,8 @@ def look(con: duckdb.DuckDBPyConnection, opened: Opened, number: int) -> Table:
         con.execute(f"CREATE OR REPLACE TABLE {looked} AS SELECT * FROM {with_types(looked, kinds)}")
         num_looked = int(con.execute(f"SELECT count(*) FROM {looked}").fetchall()[0][0])
         columns = {name: _column(con, looked, name, kind) for name, kind in columns_of(con, looked).items()}
+        for name, one in kinds.items():
+            columns[name].has_commas = one.sql == _comma_sql(name)
     except duckdb.Error as error:
         raise read_error(opened.name, error) from None
     num_rows = opened.stored.num_rows if opened.stored else num_rows
@@ -146,11 +151,35 @@ def typed(con: duckdb.DuckDBPyConnection, relation: str, roles: Mapping[str, Rol
         roles: column -> what it is read for, where that is more than what it holds.
     """
     names = [name for name, kind in columns_of(con, relation).items() if kind == "VARCHAR"]
-    found = settle(con, relation, [Use(name, roles.get(name, _role(name)), "") for name in names])
-    return {
+    uses = [Use(name, roles.get(name, _role(name)), "") for name in names]
+    settled = {
         name: one if isinstance(one, Settled) else Settled("VARCHAR", quoted(name))
-        for name, one in zip(names, found, strict=True)
+        for name, one in zip(names, settle(con, relation, uses), strict=True)
     }
+    texts = [use.column for use in uses if use.role == "any" and settled[use.column].type == "VARCHAR"]
+    with_commas = _decimal_commas(con, relation, texts)
+    return settled | {name: Settled("DOUBLE", _comma_sql(name)) for name in with_commas}
+
+
+def _decimal_commas(con: duckdb.DuckDBPyConnection, relation: str, names: Sequence[str]) -> list[str]:
+    """The columns of texts whose values are all numbers with a decimal comma.
+
+    Two decimals tell that, which a list of two codes seldom has in every row; other numbers of them need the name of
+    an amount or a rating.
+    """
+    if not names:
+        return []
+    decimals = ["{1,9}" if has_word(name, (*PRICE, *RATING)) else "{2}" for name in names]
+    tests = ", ".join(
+        f"count({quoted(name)}) > 0 AND bool_and(regexp_full_match({quoted(name)}, '{COMMA_NUMBER}{digits}'))"
+        for name, digits in zip(names, decimals, strict=True)
+    )
+    found = con.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]
+    return [name for name, is_number in zip(names, found, strict=True) if is_number]
+
+
+def _comma_sql(name: str) -> str:
+    return f"TRY_CAST(replace(replace({quoted(name)}, '.', ''), ',', '.') AS DOUBLE)"
 
 
 def _role(name: str) -> Role:

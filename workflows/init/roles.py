@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workflows.core.errors import DataError
-from workflows.init.entities import MIN_SHARE, Entity, best_entity
+from workflows.init.entities import MIN_SHARE, Entity, best_entity, why_unused
 from workflows.init.merged import together, with_user_of, with_whole_orders
 from workflows.init.profile import Column, Table
 from workflows.init.times import nearly_time
@@ -40,7 +40,7 @@ class Sketch(msgspec.Struct):
         user, item: their id columns.
         time: their instant, or None.
         items, users: what is known of both; None without such a table.
-        unused: tables that are none of these.
+        unused: tables that are none of these, each with the reason.
         doubts: questions to the person, each with the line that answers it otherwise; "" where none does.
     """
 
@@ -50,7 +50,7 @@ class Sketch(msgspec.Struct):
     time: str | None
     items: Entity | None
     users: Entity | None
-    unused: list[Table]
+    unused: dict[str, str]
     doubts: list[tuple[str, str]]
 
 
@@ -78,12 +78,13 @@ def sketch_of(con: duckdb.DuckDBPyConnection, tables: Sequence[Table], given: Gi
     items = found[place]
     left = [table for table in others if items is None or table.name != items.table.name]
     users = best_entity(con, events, user, left, USER, USER_TABLES)
-    unused = [table for table in left if users is None or table.name != users.table.name]
-    _check_joined(events, choices[place], items, unused)
-    if users is not None and users.share < MIN_SHARE:
-        unused.append(users.table)
-        users = None
+    _check_joined(events, choices[place], items)
+    users = None if users and users.share < MIN_SHARE else users
+    others = [table for table in left if users is None or table.name != users.table.name]
+    unused = {table.name: why_unused(con, events, [user, choices[place]], table) for table in others}
     time = _time(events, given) or None
+    if given.time and time and (words := _why_no_time(con, events, time)):
+        raise DataError(f"--timestamp {time}: {words}; correct that, or name another column")
     doubts += [] if time else _broken_times(con, events)
     return Sketch(events, user, choices[place], time, items, users, unused, doubts)
 
@@ -105,7 +106,7 @@ def _events(
     if not logs and (found := with_user_of(con, tables, given.user, given.item)):
         return found
     if not logs:
-        raise _no_events(tables)
+        raise _no_events(tables, given)
     logs.sort(key=lambda table: _weight(table, given))
     best = logs[-1]
     names = {_chosen(best, USER, given.user), _choices(best, ITEM)[0] if not given.item else given.item}
@@ -185,15 +186,32 @@ def _time(table: Table, given: Given) -> str:
     return min(found)[-1] if found else ""
 
 
+def _why_no_time(con: duckdb.DuckDBPyConnection, events: Table, name: str) -> str:
+    """Why a column that was named as the time cannot be it; "" where it can."""
+    column = events.columns[name]
+    if not column.distinct:
+        return f"it is empty in all rows of {events.name}"
+    if column.time or not (column.is_text or column.is_number):
+        return ""
+    words = nearly_time(con, events.looked, name, column.is_text)
+    if words or column.is_number:
+        return words
+    return f"expected dates, timestamps or seconds since 1970, got such as {_example(events, name)}"
+
+
 def _broken_times(con: duckdb.DuckDBPyConnection, events: Table) -> list[tuple[str, str]]:
     """A question for each column that would be the time but for some of its values."""
-    named = [name for name, column in events.columns.items() if column.is_text and rank(name, TIME) is not None]
-    broken = {name: nearly_time(con, events.looked, name) for name in named}
+    named = {
+        name: column
+        for name, column in events.columns.items()
+        if (column.is_text or column.is_number) and column.distinct and rank(name, TIME) is not None
+    }
+    broken = {name: nearly_time(con, events.looked, name, column.is_text) for name, column in named.items()}
     advice = "Correct or empty them, and call this again; without a time, quality is measured on each user's last row"
     return [(f"is '{name}' the time? {words}. {advice}.", "") for name, words in broken.items() if words]
 
 
-def _check_joined(events: Table, item: str, items: Entity | None, unused: Sequence[Table]) -> None:
+def _check_joined(events: Table, item: str, items: Entity | None) -> None:
     """Refuse tables that look like the events' items and share none of their ids."""
     if items and items.share < MIN_SHARE:
         raise DataError(
@@ -208,10 +226,27 @@ def _example(table: Table, column: str) -> str:
     return repr(top[0][0]) if top else "nothing"
 
 
-def _no_events(tables: Sequence[Table]) -> DataError:
-    have_item = [table for table in tables if _choices(table, ITEM)]
-    have_user = [table for table in tables if _choices(table, USER)]
+def _no_events(tables: Sequence[Table], given: Given) -> DataError:
+    have_user = [table for table in tables if _chosen(table, USER, given.user)]
+    have_item = [table for table in tables if _has_item(table, given)]
     seen = "; ".join(f"{table.name} has {', '.join(list(table.columns)[:30])}" for table in tables[:5])
-    lacking = "user" if not have_user else "item" if not have_item else "user and an item in one table"
-    option = {"user": "--user-id COLUMN", "item": "--item-id COLUMN"}.get(lacking, "--user-id and --item-id")
-    return DataError(f"expected a column with the {lacking} of each event, got none: {seen}; name it with {option}")
+    if both := [table.name for table in have_user if table in have_item]:
+        return DataError(
+            f"expected a table of events, got none: each row of {both[0]} is of an item or user of its own, as in a "
+            f"table about them; give the events too, or {both[0]} alone if it holds them"
+        )
+    if given.user and given.item:
+        wanted = f"'{given.user}' (--user-id) and '{given.item}' (--item-id)"
+        return DataError(f"expected a table with both {wanted}, got none: {seen}; name columns of the events")
+    if given.user:
+        lacking, option = f"item of each event beside its user '{given.user}'", "--item-id COLUMN"
+    elif given.item:
+        lacking, option = f"user of each event beside its item '{given.item}'", "--user-id COLUMN"
+    elif have_user and have_item:
+        lacking, option = "user and one with the item of each event in one table", "--user-id and --item-id"
+    elif have_user:
+        lacking, option = "item of each event", "--item-id COLUMN"
+    else:
+        lacking, option = "user of each event", "--user-id COLUMN"
+        option += "" if have_item else ", and that of the item with --item-id COLUMN"
+    return DataError(f"expected a column with the {lacking}, got none: {seen}; name it with {option}")

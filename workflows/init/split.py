@@ -74,11 +74,12 @@ def split_of(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str
 
 def _histories(con: duckdb.DuckDBPyConnection, events: Table, user: str, time: str) -> str:
     """A query of user and instant: all rows, or of a large table all rows of some users, which one pass reads."""
-    rows = f"SELECT {quoted(user)} AS u, {time} AS t FROM {{}} WHERE {quoted(user)} IS NOT NULL"
+    relation = events.looked if events.is_whole else events.sql
+    rows = f"SELECT {quoted(user)} AS u, {time} AS t FROM {relation} WHERE {quoted(user)} IS NOT NULL"
     if events.is_whole or events.opened.stored:
-        return rows.format(events.looked if events.is_whole else events.sql)
+        return rows
     buckets = max(1, min(events.num_rows // NUM_READ, events.columns[user].distinct // MIN_USERS))
-    some = rows.format(events.sql) + f" AND hash({quoted(user)}) % {buckets} = 0"
+    some = f"{rows} AND hash({quoted(user)}) % {buckets} = 0"
     con.execute(f"CREATE OR REPLACE TEMP TABLE histories AS {some}")
     return "SELECT * FROM histories"
 

@@ -71,9 +71,11 @@ def time_of(
     return None
 
 
-def nearly_time(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> str:
-    """What keeps a column of texts from being read as times, in some words; "" where most of them are none."""
+def nearly_time(con: duckdb.DuckDBPyConnection, relation: str, name: str, is_text: bool) -> str:
+    """What keeps a column of texts or numbers from being read as times, in some words; "" where few of them are any."""
     column = quoted(name)
+    if not is_text:
+        return _units(con, relation, column)
     found = settle(con, relation, [Use(name, "timestamp", "")])[0]
     if not isinstance(found, Bad):
         return ""
@@ -84,6 +86,25 @@ def nearly_time(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> str
     if not 0 < wrong <= MAX_WRONG * valued:
         return ""
     return f"{wrong:,} of its {valued:,} values cannot be read, such as {example!r}: expected {found.wanted}"
+
+
+def _units(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> str:
+    """The units of instants that are in several; "" of numbers that are no instants."""
+    per_s = {unit: NS_PER["s"] // NS_PER[unit] for unit in LARGEST}
+    inside = {
+        unit: f"{column}::DOUBLE BETWEEN {FIRST_S * times}::DOUBLE AND {LAST_S * times}::DOUBLE"
+        for unit, times in per_s.items()
+    }
+    counts = ", ".join(f"count(*) FILTER ({test})" for test in inside.values())
+    valued, example, *found = con.execute(
+        f"SELECT count({column}), any_value({column}) FILTER (NOT ({' OR '.join(inside.values())})), {counts} "
+        f"FROM {relation}"
+    ).fetchall()[0]
+    units = [f"{count:,} in {unit}" for unit, count in zip(inside, found, strict=True) if count]
+    if not units or sum(found) < (1 - MAX_WRONG) * valued:
+        return ""
+    other = f", {valued - sum(found):,} in neither, such as {example}" if sum(found) < valued else ""
+    return f"its {valued:,} values are not of one unit between 1990 and 2034: {', '.join(units)}{other}"
 
 
 def _of_number(

@@ -20,7 +20,7 @@ def told(found: Findings) -> list[str]:
                 f"{kind}: {entity.table.name}, {entity.table.num_rows:,} rows, {entity.share:.1%} of the events' ids "
                 f"are there: {taken} of {len(features)} columns become features"
             )
-    lines += [f"not used: {', '.join(table.name for table in sketch.unused)}"] if sketch.unused else []
+    lines += [f"not used: {name}: {why}" for name, why in sketch.unused.items()]
     for written in (found.events, found.items, found.users):
         if written and written.reasons:
             what = f"{written.spec}: written" if written.is_copy else "a query of the database"

@@ -35,13 +35,16 @@ USER = (
     *("reviewerid", "shopperid", "buyerid", "accountid", "subscriberid", "playerid", "profileid", "personid"),
     *("authorsteamid", "steamid", "userkey", "usersha1", "userhash", "uid", "clientid", "customernumber", "custid"),
     *("householdkey", "username", "reviewername", "email", "customeremail", "useremail", "deviceid", "cookieid"),
-    *("anonymousid", "sessionid", "session"),
+    *("custno", "customerno", "clientno", "memberno", "accountno", "userno", "clientnumber", "membernumber"),
+    *("customerref", "customercode", "client", "clientref", "anonymousid", "sessionid", "session"),
 )
 ITEM = (
     *("itemid", "item", "productid", "movieid", "articleid", "asin", "parentasin", "bookid", "animeid", "songid"),
     *("trackid", "traid", "artistid", "artid", "artmbid", "gameid", "appid", "newsid", "contentid", "videoid"),
     *("listingid", "businessid", "recipeid", "hotelid", "restaurantid", "courseid", "jobid", "postid", "documentid"),
     *("offerid", "lineitemsku", "variantid", "sku", "skuid", "productsku", "stockcode", "isbn", "goodsid"),
+    *("itemno", "itemnumber", "itemcode", "itemref", "productno", "productnumber", "productcode", "productref"),
+    *("articleno", "articlenumber", "articlecode", "articleref", "bookno", "bookref", "titleid", "ean", "gtin"),
     *("product", "movie", "article", "book", "anime", "song", "track", "artist", "game", "app", "lineitemname"),
     *("itemname", "productname", "artname", "artistname", "traname", "trackname", "title"),
 )
@@ -85,11 +88,12 @@ PRIVATE = (
 ITEM_TABLES = (
     *("item", "items", "product", "products", "movie", "movies", "article", "articles", "book", "books", "catalog"),
     *("catalogue", "game", "games", "artist", "artists", "song", "songs", "track", "tracks", "anime", "meta"),
-    *("metadata", "content", "news", "listings", "recipes", "businesses"),
+    *("metadata", "content", "news", "listings", "recipes", "businesses", "goods", "assortment", "videos", "courses"),
 )
 USER_TABLES = (
     *("user", "users", "customer", "customers", "member", "members", "profile", "profiles", "visitor", "visitors"),
-    *("account", "accounts", "person", "persons", "people"),
+    *("account", "accounts", "person", "persons", "people", "client", "clients", "buyer", "buyers", "shopper"),
+    *("shoppers", "subscriber", "subscribers", "reader", "readers", "player", "players"),
 )
 
 

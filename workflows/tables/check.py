@@ -194,7 +194,7 @@ def check_stock(items: Shape, column: str) -> None:
         raise DataError(f"items: stock column '{column}' must be boolean, got {items[column].lower()}; cast it")
 
 
-def check_known(con: duckdb.DuckDBPyConnection, relation: str, column: str, unknown: str) -> None:
+def check_known(con: duckdb.DuckDBPyConnection, relation: str, column: str, unknown: str, remedy: str = "") -> None:
     """Refuse events whose item the items table lacks.
 
     Args:
@@ -202,11 +202,12 @@ def check_known(con: duckdb.DuckDBPyConnection, relation: str, column: str, unkn
         relation: the events.
         column: the item id column.
         unknown: SQL condition that such events meet.
+        remedy: what to do, where more is known than that they are not there.
     """
     if bad := bad_rows(con, relation, unknown):
         raise DataError(
             f"events: column '{column}' must name items of the items table, got unknown items in {bad}; "
-            "add these items or set data.unknown_items = 'drop'"
+            + (remedy or "add these items or set data.unknown_items = 'drop'")
         )
 
 

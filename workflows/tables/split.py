@@ -105,18 +105,35 @@ def _check_items(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
     """The number of events to drop because the items table lacks their item."""
     if not loaded.items:
         return 0
-    if data.unknown_items == "error":
-        check_known(con, "raw_events", data.item_id, f"NOT {_known(data)}")
-        return 0
     total, dropped = con.execute(f"SELECT count(*), count(*) FILTER (NOT {_known(data)}) FROM raw_events").fetchall()[0]
     if dropped == total:
         raise DataError(
             f"events: column '{data.item_id}' must name items of the items table, got unknown items in all {total:,} "
-            f"rows, for example {example(con, 'raw_events', 'true')}; correct data.item_id or the tables"
+            f"rows, for example {example(con, 'raw_events', 'true')}; "
+            + (_nearly_known(con, data) or "correct data.item_id or the tables")
         )
+    if dropped and data.unknown_items == "error":
+        check_known(con, "raw_events", data.item_id, f"NOT {_known(data)}", _nearly_known(con, data))
     if dropped:
         console.say(f"data: dropped {dropped:,} events whose '{data.item_id}' is not in the items table")
     return int(dropped)
+
+
+def _nearly_known(con: duckdb.DuckDBPyConnection, data: DataConfig) -> str:
+    """The way out where unknown ids are known but for leading zeros, blanks or a decimal; "" elsewhere."""
+    name = quoted(data.item_id)
+    plain = f"ltrim(regexp_replace(trim({name}::VARCHAR), '[.]0$', ''), '0')"
+    near, event, item = con.execute(
+        f"SELECT count(*), any_value(e.{name}::VARCHAR), any_value(i.id) FROM raw_events AS e JOIN "
+        f"(SELECT {plain} AS plain, any_value({name}::VARCHAR) AS id FROM raw_items GROUP BY 1) AS i "
+        f"ON {plain.replace(name, f'e.{name}')} = i.plain WHERE NOT {_known(data).replace(name, f'e.{name}', 1)}"
+    ).fetchall()[0]
+    if not near:
+        return ""
+    return (
+        f"{near:,} of them differ from an item in leading zeros, blanks or '.0' alone, such as {event!r} and {item!r}: "
+        "write the ids alike in both tables"
+    )
 
 
 def _given_split(con: duckdb.DuckDBPyConnection, split: SplitConfig) -> str:

@@ -113,3 +113,56 @@ def test_a_time_with_mistakes_is_asked_for_with_the_value_at_fault(tmp_path):
     assert found.sketch.time is None
     assert question.startswith("is 'Date' the time? 1 of its 201 values cannot be read, such as 'n/a': expected ")
     assert "Correct or empty them, and call this again" in question
+
+
+def test_a_numeric_time_in_two_units_is_asked_for_and_refused_where_it_was_named(tmp_path):
+    rows = [f"u{k % 7},i{k % 5},{(1_700_000_000 + k * 5000) * (1000 if k > 150 else 1)}" for k in range(200)]
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
+    words = "its 200 values are not of one unit between 1990 and 2034: 151 in s, 49 in ms"
+    [(question, _)] = find_out([str(tmp_path / "events.csv")], Given(), tmp_path / "config_tables").sketch.doubts
+    assert question.startswith(f"is 'time' the time? {words}. ")
+    sentence = refused(tmp_path, "events.csv", given=Given(time="time"))
+    assert sentence == f"--timestamp time: {words}; correct that, or name another column"
+
+
+def test_a_time_that_was_named_and_cannot_be_read_is_refused(tmp_path):
+    rows = [f"u{k % 7},i{k % 5},2026-03-{1 + k % 28:02},,k{k}" for k in range(200)]
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,When,Gone,Word", *rows, "u1,i1,2026-02-30,,k"]) + "\n")
+    assert refused(tmp_path, "events.csv", given=Given(time="When")) == (
+        "--timestamp When: 1 of its 201 values cannot be read, such as '2026-02-30': expected dates or timestamps; "
+        "correct that, or name another column"
+    )
+    assert refused(tmp_path, "events.csv", given=Given(time="Gone")) == (
+        "--timestamp Gone: it is empty in all rows of events.csv; correct that, or name another column"
+    )
+    assert "expected dates, timestamps or seconds since 1970, got such as 'k" in refused(
+        tmp_path, "events.csv", given=Given(time="Word")
+    )
+
+
+def test_a_column_that_was_named_is_not_asked_for_again(tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS.replace("user_id", "who").replace("item_id", "thing"))
+    (tmp_path / "people.csv").write_text("who,age\n" + "".join(f"u{k},{k}\n" for k in range(7)))
+    seen = "events.csv has who, thing, timestamp; people.csv has who, age"
+    assert refused(tmp_path, "events.csv", "people.csv", given=Given(user="who")) == (
+        f"expected a column with the item of each event beside its user 'who', got none: {seen}; name it with "
+        "--item-id COLUMN"
+    )
+    assert refused(tmp_path, "events.csv", "people.csv", given=Given(item="thing")) == (
+        f"expected a column with the user of each event beside its item 'thing', got none: {seen}; name it with "
+        "--user-id COLUMN"
+    )
+    (tmp_path / "things.csv").write_text("thing,kind\n" + "".join(f"t{k},{k % 2}\n" for k in range(7)))
+    assert refused(tmp_path, "things.csv", "people.csv", given=Given(user="who", item="thing")) == (
+        "expected a table with both 'who' (--user-id) and 'thing' (--item-id), got none: things.csv has thing, kind; "
+        "people.csv has who, age; name columns of the events"
+    )
+    assert refused(tmp_path, "events.csv").endswith("--user-id COLUMN, and that of the item with --item-id COLUMN")
+
+
+def test_an_event_needs_a_value_in_a_column_that_is_empty(tmp_path):
+    rows = "".join(f"u{k % 7},,{1_700_000_000 + k * 5000}\n" for k in range(200))
+    (tmp_path / "events.csv").write_text("user,thing,time\n" + rows)
+    assert refused(tmp_path, "events.csv", given=Given(item="thing")).startswith(
+        "events.csv: 'thing' is empty in all rows, and an event needs a value there; "
+    )
