@@ -22,10 +22,12 @@ typedef long long int64;
 
 #ifdef HALF
 typedef uint16 ITEM;
-// Of a finite value: the exponents of the two formats lie 112 apart.
+// Of a finite value: the exponents of the two formats lie 112 apart. No number on the way is subnormal as a float: CuPy
+// compiles with -ftz=true, which makes those zeros.
 __device__ float real(ITEM bits) {
-  const float size = __uint_as_float((bits & 0x7fffu) << 13) * 5.192296858534827628530496329220096e33f;
-  return bits & 0x8000u ? -size : size;
+  const uint32 size = bits & 0x7fffu;
+  const float value = size < 0x400u ? (float)size * 5.9604644775390625e-8f : __uint_as_float((size << 13) + 0x38000000u);
+  return bits & 0x8000u ? -value : value;
 }
 #else
 typedef float ITEM;

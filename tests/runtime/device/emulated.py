@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import re
 import shutil
 import subprocess
@@ -54,7 +55,17 @@ def _built(folder: Path, macros: tuple[str, ...]) -> Path:
     stem = "_".join(macros).replace("-D", "").replace("=", "")
     (folder / f"{stem}.cpp").write_text("\n".join(lines))
     target = folder / f"{stem}.so"
-    command = ["g++", "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", *macros]
+    command = [
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-w",
+        *(["-msse3"] if platform.machine() == "x86_64" else []),
+        "-fPIC",
+        "-shared",
+        "-ffp-contract=off",
+        *macros,
+    ]
     subprocess.run([*command, f"-I{HEADER.parent}", str(folder / f"{stem}.cpp"), "-o", str(target)], check=True)
     return target
 
