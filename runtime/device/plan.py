@@ -32,9 +32,9 @@ SOURCES = {
     *(f"runtime.sources.item_scores:{name}" for name in ("Popularity", "Trending", "Latest")),
 }
 WAYS_OUT = (
-    "set chain.device_precision = 'float16' or a lower neighbours.longest_list, serve fewer instances or versions "
-    "there, or export with chain.device = 'cpu'"
+    "a lower neighbours.longest_list, fewer instances or versions there, or an export with chain.device = 'cpu' help"
 )
+HALVES = "chain.device_precision = 'float16', "
 # A step and the node at whose place it runs.
 Taken = tuple[Node, Step]
 
@@ -66,7 +66,8 @@ def place_on(
         needed = sum(step.device_bytes(folder, spec) for step in heavy)
         if reason := missing(needed, device.free_bytes(), device.name):
             if not spec.device_or_cpu:
-                raise DoesNotFit(f"{reason}: {WAYS_OUT}")
+                halves = HALVES if spec.device_precision == "float32" else ""
+                raise DoesNotFit(f"{reason}: {halves}{WAYS_OUT}")
             say(f"the chain was exported for a GPU and runs on the CPU: {reason}")
             return [(node, node.make()) for node in nodes]
         for reason in reasons:

@@ -99,7 +99,9 @@ def test_a_model_that_does_not_fit_is_refused_or_answers_on_the_cpu(
 ) -> None:
     small = replace(stand_in(), name="a small card", free_bytes=lambda: 200 << 20)
     monkeypatch.setattr(device_plan, "cupy_device", lambda number: small)
-    with pytest.raises(Refused, match=r"0\.\d\d GiB of a small card are needed and 0\.20 GiB are free: set chain\."):
+    with pytest.raises(
+        Refused, match=r"0\.\d\d GiB of a small card are needed and 0\.20 GiB are free: chain\.device_precision"
+    ):
         model(repository, monkeypatch, [])
     said: list[str] = []
     copy = Path(shutil.copytree(repository, tmp_path / "repo"))
