@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.training.examples import LABEL, NoPairs, random_group
 from models.dataset.features import Events, Features, Shard
-from models.ranking.config import RankingConfig
 from models.ranking.fit import build, compile_step, prior_of, step_seed, tensors
 from models.ranking.groups import Group, GroupSource, ImpressionGroups
 from models.ranking.model import Ranker
+from models.ranking.settled import RankerTraining
 from models.retrieval import training
 from models.retrieval.event_examples import EventExamples
 from models.retrieval.settled import TowerTraining
@@ -50,7 +50,7 @@ class _Batches:
         yield from self._groups
 
 
-def our_ranker(features: Features, events: Events, config: RankingConfig) -> dict[str, Loop]:
+def our_ranker(features: Features, events: Events, config: RankerTraining) -> dict[str, Loop]:
     """The DLRM over our loader, and over one batch that stays on the device."""
     source = ImpressionGroups(events, LABEL, features, NoPairs())
     model = Ranker(features.schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
@@ -76,7 +76,7 @@ def batches_of(schema: FeatureSchema, batch_size: int, count: int, rng: np.rando
     return _Batches([random_group(schema, batch_size, rng) for _ in range(count)])
 
 
-def ranker_step(schema: FeatureSchema, config: RankingConfig, rng: np.random.Generator) -> Loop:
+def ranker_step(schema: FeatureSchema, config: RankerTraining, rng: np.random.Generator) -> Loop:
     """The DLRM over a few random batches, without a loader: the step alone, with other rows at every turn."""
     source = batches_of(schema, config.batch_size, 4, rng)
     model = Ranker(schema, config, NO_PAIRS, NO_PAIRS, NO_PAIRS)
@@ -111,7 +111,7 @@ def our_towers(features: Features, events: Events, config: TowerTraining) -> dic
     }
 
 
-def torch_ranker(features: Features, events: Events, config: RankingConfig) -> dict[str, Loop]:
+def torch_ranker(features: Features, events: Events, config: RankerTraining) -> dict[str, Loop]:
     """The same DLRM in PyTorch."""
     from benchmarks.training.twins import TorchRanker
 

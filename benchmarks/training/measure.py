@@ -17,7 +17,7 @@ from benchmarks.result import Benchmark, Cell, Plot, Series, Table, Target, comm
 from benchmarks.training import loops
 from benchmarks.training.examples import feature_schema, random_features, write_events
 from models.dataset.features import Features
-from models.ranking.config import RankingConfig
+from models.ranking.settled import RankerTraining
 from models.retrieval.config import RetrievalConfig
 from models.retrieval.settled import LogFacts, TowerTraining, settled
 from workflows.core import console
@@ -57,7 +57,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 def measure_training(
-    out: Path, sizes: Sizes, ranking: RankingConfig | None = None, retrieval: RetrievalConfig | None = None
+    out: Path, sizes: Sizes, ranking: RankerTraining | None = None, retrieval: RetrievalConfig | None = None
 ) -> Benchmark:
     """Time the loops.
 
@@ -70,7 +70,7 @@ def measure_training(
     Returns:
         The result, with a sentence where PyTorch is not installed.
     """
-    ranking = ranking or RankingConfig(embedding_spread=0.0)
+    ranking = ranking or RankerTraining(embedding_spread=0.0)
     has_torch = importlib.util.find_spec("torch") is not None
     rng = np.random.default_rng(SEED)
     schema = feature_schema(sizes.num_items)
@@ -125,7 +125,7 @@ def over(rates: Rates, way: str, others: Sequence[str]) -> float:
     return float(statistics.median(rate / other for rate, other in zip(rates[way], best, strict=True)))
 
 
-def _step_ms(num_items: int, config: RankingConfig, steps: int) -> dict[str, float]:
+def _step_ms(num_items: int, config: RankerTraining, steps: int) -> dict[str, float]:
     """Median milliseconds of a step under each rule."""
     found = {}
     for rule, lazy_from in RULES.items():

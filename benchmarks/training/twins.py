@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.ranking.config import RankingConfig
+from models.ranking.settled import RankerTraining
 from models.retrieval.settled import TowerTraining
 from models.retrieval.towers import feature_width
 from workflows.features.schema import HISTORY, ITEM_ID, OOV, PADDING, USER_ID, Feature, FeatureSchema
@@ -21,7 +21,7 @@ Columns = dict[str, Tensor]
 class TorchRanker(nn.Module):
     """`models.ranking.model.Ranker` without pair features."""
 
-    def __init__(self, schema: FeatureSchema, config: RankingConfig) -> None:
+    def __init__(self, schema: FeatureSchema, config: RankerTraining) -> None:
         super().__init__()
         self.query = [feature for feature in schema.query if feature.name != USER_ID]
         self.item = list(schema.side("item"))

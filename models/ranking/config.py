@@ -66,7 +66,8 @@ class RankingConfig(Section, frozen=True):
             steps are large, say little of what the last ones will reach.
         refit_share: of the epochs up to the best one, so many more follow over the examples of training and those of
             early stopping together, with a learning rate that falls from half to 0. 0: none.
-        batch_size: (query, item) rows a step, of each process where several train together.
+        batch_size: (query, item) rows a step, of each process where several train together. "auto": 4096, and of a
+            small table the largest of 2048, 1024, ... 64 with which an epoch has 32 steps.
         dropout: in the top MLP.
         seed: of initial weights, negatives and shuffling.
         device: where the ranker is trained; "auto": on a GPU where TensorFlow sees one.
@@ -84,7 +85,7 @@ class RankingConfig(Section, frozen=True):
     use_retrieval_score: Literal["auto", "yes", "no"] = "auto"
     max_stored_mb: Annotated[float, msgspec.Meta(ge=0.0)] = 512.0
     use_user_id: bool | Literal["auto"] = "auto"
-    batch_size: Count = 4096
+    batch_size: Count | Literal["auto"] = "auto"
     learning_rate: Positive = 1e-2
     embedding_spread: Spread = 0.5
     lazy_adam_from: NonNegative = 50_000

@@ -10,10 +10,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.metrics.classification import auc, log_loss
-from models.ranking.config import RankingConfig
 from models.ranking.groups import Group, GroupSource
 from models.ranking.model import Ranker
 from models.ranking.prior import Prior
+from models.ranking.settled import RankerTraining
 from models.ranking.task_loss import task_losses
 from models.retrieval.checkpoint import Checkpoint, Progress, assign
 from models.training.finite import CHECKED_EVERY, check_loss, check_weights
@@ -69,7 +69,7 @@ def fit(
     model: Ranker,
     train: GroupSource,
     valid: GroupSource | None,
-    config: RankingConfig,
+    config: RankerTraining,
     checkpoint: Checkpoint,
     fingerprint: str,
     team: Team | None = None,
@@ -135,7 +135,7 @@ def fit(
     return progress.records()
 
 
-def _remedies(config: RankingConfig) -> str:
+def _remedies(config: RankerTraining) -> str:
     return f"lower ranking.learning_rate (now {config.learning_rate:g})"
 
 
@@ -183,7 +183,7 @@ def sigmoid(logits: NDArray) -> NDArray[np.float64]:
     return found
 
 
-def _validate(scorer: Scorer, valid: GroupSource, config: RankingConfig) -> dict[str, float]:
+def _validate(scorer: Scorer, valid: GroupSource, config: RankerTraining) -> dict[str, float]:
     found = scorer(valid, config.batch_size)
     labels, logits = found.flat()
     if valid.listwise:
@@ -200,14 +200,14 @@ def _mean_loss(losses: list[tf.Tensor], counts: list[int]) -> float:
     return float(np.average([float(loss) for loss in losses], weights=counts)) if losses else 0.0
 
 
-def prior_of(model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team) -> Prior | None:
+def prior_of(model: Ranker, source: GroupSource, config: RankerTraining, optimizer: Adam, team: Team) -> Prior | None:
     """What holds the embeddings of a built model in `compile_step`; None without a prior."""
     width = next(iter(source.batches(config.batch_size))).labels.shape[1]
     return Prior(model, optimizer, source.num_rows // width, team.size) if config.embedding_spread else None
 
 
 def compile_step(
-    model: Ranker, source: GroupSource, config: RankingConfig, optimizer: Adam, team: Team, prior: Prior | None
+    model: Ranker, source: GroupSource, config: RankerTraining, optimizer: Adam, team: Team, prior: Prior | None
 ) -> Any:
     """One optimizer step as a graph function of the tensors of a group and a noise seed, int32 [2]; gives its loss.
 
@@ -264,7 +264,7 @@ def tensors(group: Group) -> tuple[Any, Any, tf.Tensor, tf.Tensor, tf.Tensor]:
     return query, items, *(tf.convert_to_tensor(values) for values in (group.pair, group.labels, group.mask))
 
 
-def build(model: Ranker, source: GroupSource, config: RankingConfig) -> None:
+def build(model: Ranker, source: GroupSource, config: RankerTraining) -> None:
     """Create every variable, in the same order whether or not a checkpoint follows."""
     query, items, pair, labels, _ = tensors(next(iter(source.batches(config.batch_size))))
     _forward(model, query, items, pair, labels)

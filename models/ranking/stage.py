@@ -69,7 +69,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     from models.ranking.task import load_task
     from models.ranking.trainer import Trainer
 
-    task = load_task(run, config)
+    task = load_task(run, config, team.size)
     if not task.train.share(team.shard).num_rows:
         raise DataError(f"ranking: {task.train.num_rows} examples to train on are too few for {team.size} process(es)")
     with tf.device("/GPU:0" if chosen.kind == "gpu" else "/CPU:0"):
@@ -93,6 +93,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
         "refit_epochs": len(refit),
         "num_examples": task.train.num_rows,
         "examples": task.training_examples,
+        "batch_size": task.config.batch_size,
         **{name: shape[name] for name in ("factored", "factored_difference", "onnx_difference")},
         "calibration": calibration.figures,
     }

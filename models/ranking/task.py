@@ -6,12 +6,13 @@ from typing import Literal
 
 import msgspec
 
-from models.dataset.features import Features, load_events, load_features, positive_label
+from models.dataset.features import Features, Shard, load_events, load_features, positive_label
 from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
 from models.ranking.live import live_pairs, share_specs
 from models.ranking.pairing import choose_pairs
 from models.ranking.rules import check_tasks, count_labels, trains_on_samples, wants_user_id
+from models.ranking.settled import RankerTraining, settled
 from models.ranking.sources import training_sources
 from models.ranking.tasks import Task, resolve_tasks
 from runtime.ranker.spec import ShareSpec
@@ -37,7 +38,7 @@ class RankingTask(msgspec.Struct, frozen=True):
         both: both together, to refit on; None as above.
     """
 
-    config: RankingConfig
+    config: RankerTraining
     features: Features
     label: str
     tasks: tuple[Task, ...]
@@ -54,8 +55,13 @@ class RankingTask(msgspec.Struct, frozen=True):
         return "train" if self.valid is None else "valid"
 
 
-def load_task(run: Run, config: RankingConfig) -> RankingTask:
+def load_task(run: Run, config: RankingConfig, num_processes: int = 1) -> RankingTask:
     """Read the log, resolve every "auto", and print the choices.
+
+    Args:
+        run: its stages before the ranker's have finished.
+        config: as given.
+        num_processes: that train together, each on its share of the rows.
 
     Raises:
         ConfigError: the label is not one of the data's, impressions are asked for without one, or the tasks do not fit
@@ -71,13 +77,16 @@ def load_task(run: Run, config: RankingConfig) -> RankingTask:
     names = [*choose_pairs(config, sampled=sampled), *live_pairs(run)]
     _say(config, label, names, sampled=sampled)
     train, valid, both = training_sources(run, config, features, label, names, sampled)
+    num_rows = train.share(Shard(size=num_processes)).num_rows
+    training = settled(config, num_rows)
+    console.say(f"ranking: {num_rows:,} rows an epoch, {training.batch_size:,} a step")
     if valid is None:
         console.say(
             f"ranking: nothing is left to hold out and stop by: {config.max_epochs} epochs are run, and the last is "
             "kept; calibration is measured on the training examples"
         )
     return RankingTask(
-        config,
+        training,
         features,
         label,
         resolve_tasks(config, label),

@@ -36,7 +36,7 @@ def unused_on_log(config: RankingConfig, *, label: str, sampled: bool, has_valid
     """
     if sampled:
         width = 1 + config.negatives_per_positive
-        if config.batch_size < width:
+        if config.batch_size != "auto" and config.batch_size < width:
             why = f"a positive and its negatives are {width} rows, which go into a step together"
             yield Unused("ranking.batch_size", why, f"set it to {width} or more")
         return

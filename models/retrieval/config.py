@@ -49,14 +49,15 @@ class EventsConfig(ContrastConfig, frozen=True):
     """The [retrieval.events] section: training examples that are events, each with the mean of the history before it.
 
     Attributes:
-        batch_size: examples a step, of each process where several train together.
+        batch_size: examples a step, of each process where several train together. "auto": 2048, and fewer of a small
+            log, down to 64, so that an epoch has 64 steps.
         learning_rate: of Adam.
         max_epochs: upper bound; early stopping usually ends sooner. "auto": 60, and 10 where no user of the valid split
             can be queried.
         patience: epochs without a better validation recall before training stops.
     """
 
-    batch_size: Count = 2048
+    batch_size: Count | Literal["auto"] = "auto"
     learning_rate: Positive = 1e-3
     max_epochs: Count | Literal["auto"] = "auto"
     patience: Count = 2
@@ -99,7 +100,8 @@ class SetsConfig(Section, frozen=True):
     history dropout and no choice of negatives.
 
     Attributes:
-        batch_size: users a step, of each process where several train together.
+        batch_size: users a step, of each process where several train together. "auto": 512, and fewer where there are
+            few, down to 8, so that an epoch has 8 steps.
         learning_rate: of Adam; there are few steps an epoch, each over all items.
         max_epochs: upper bound; early stopping usually ends sooner. "auto": 60, fewer of large data, and 10 where no
             user of the valid split can be queried.
@@ -110,7 +112,7 @@ class SetsConfig(Section, frozen=True):
             features beside their id, which can carry cold ones, else 0.
     """
 
-    batch_size: Count = 512
+    batch_size: Count | Literal["auto"] = "auto"
     learning_rate: Positive = 0.01
     max_epochs: Count | Literal["auto"] = "auto"
     max_cells: Count = 40_000_000_000

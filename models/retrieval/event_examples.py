@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -27,9 +27,14 @@ class EventExamples:
 
     Attributes:
         inputs: what a batch holds for the step beside the query features, or in another shape than theirs.
+        unit: what a batch is made of, in the plural.
+        least_steps: of an epoch, which batches of a small log are made smaller for, down to `smallest_batch`.
     """
 
-    inputs: Mapping[str, tf.TensorSpec] = {}
+    inputs: ClassVar[Mapping[str, tf.TensorSpec]] = {}
+    unit: ClassVar[str] = "positives"
+    least_steps: ClassVar[int] = 64
+    smallest_batch: ClassVar[int] = 64
 
     def __init__(self, positives: Events, features: Features, config: TowerTraining, *, falls: bool = False) -> None:
         self.positives, self.features, self.config = positives, features, config
@@ -40,10 +45,22 @@ class EventExamples:
         """Of an epoch, about; of all processes together."""
         return len(self.positives)
 
+    @property
+    def num_units(self) -> int:
+        """Of an epoch, of all processes together."""
+        return len(self.positives)
+
+    def batch_size(self, shard: Shard) -> int:
+        """Units a step of one process."""
+        share = self.num_units // shard.size
+        size = max(1, min(self.config.batch_size, share))
+        if self.config.small_log_batches:
+            size = min(size, max(share // self.least_steps, self.smallest_batch))
+        return size
+
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
         """This process's share of the examples, once, in an order that follows from the seed."""
-        size = max(1, min(self.config.batch_size, len(self.positives) // shard.size))
-        return self.positives.batches(size, seed=seed, shard=shard, drop_last=True)
+        return self.positives.batches(self.batch_size(shard), seed=seed, shard=shard, drop_last=True)
 
     def learning_rate(self, epochs_done: float) -> float:
         """Of the next step."""

@@ -9,7 +9,7 @@ from models.retrieval.settled import TowerTraining
 from models.retrieval.windows import WindowExamples
 from models.training.refit import refitting
 
-__all__ = ["refitting_examples", "training_examples"]
+__all__ = ["KINDS", "refitting_examples", "training_examples"]
 
 KINDS = {"events": EventExamples, "sets": SetExamples, "windows": WindowExamples}
 

@@ -28,6 +28,12 @@ class SetExamples(EventExamples):
     """Examples that are users."""
 
     inputs = {OWNER: tf.TensorSpec([None], tf.int32)}
+    unit, least_steps, smallest_batch = "users", 8, 8
+
+    @property
+    def num_units(self) -> int:
+        """Users with a positive."""
+        return len(np.unique(self.positives.columns["user_row"]))
 
     @property
     def num_targets(self) -> int:
@@ -37,7 +43,7 @@ class SetExamples(EventExamples):
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
         """Those of `set_batches`."""
         length = self.features.schema.history_length
-        return set_batches(self.positives, self.features, self.config.batch_size, length, seed=seed, shard=shard)
+        return set_batches(self.positives, self.features, self.batch_size(shard), length, seed=seed, shard=shard)
 
     def catalogue_loss(
         self, query: tf.Tensor, catalogue: tf.Tensor, item_row: tf.Tensor, inputs: dict[str, Any]

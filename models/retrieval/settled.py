@@ -22,8 +22,9 @@ __all__ = ["MAX_EPOCHS", "LogFacts", "TowerTraining", "check_examples", "log_fac
 # early stopping is expected to undercut. Windows run all of theirs, over which their learning rate falls to 0.
 MAX_EPOCHS: dict[ExampleKind, int] = {"events": 60, "windows": 12, "sets": 60}
 UNVALIDATED_EPOCHS = 10
-# "auto" of windows; and ids hidden where features can take their place.
-WINDOW_BATCH = 2048
+# "auto": the largest batch of each kind, which a small log does not fill (`models.retrieval.event_examples`); and ids
+# hidden where features can take their place.
+LARGEST_BATCH: dict[ExampleKind, int] = {"events": 2048, "windows": 2048, "sets": 512}
 ID_DROPOUT = 0.1
 
 
@@ -58,8 +59,8 @@ class TowerTraining(TowerConfig, frozen=True, kw_only=True):
 
     Attributes:
         examples: the kind of examples.
-        batch_size: examples a step; of windows targets.
-        small_log_batches: whether windows of a small log take fewer, so that an epoch has enough steps.
+        batch_size: examples a step; of windows targets, of sets users.
+        small_log_batches: whether a small log takes fewer, so that an epoch has enough steps.
         learning_rate, max_epochs, patience: of the kind of examples.
         negatives, num_uniform_negatives, logq: what an example is held against.
         id_dropout, history_dropout: shares that are hidden in training.
@@ -172,7 +173,7 @@ def settled(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
 
 def _windows(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     own = config.windows
-    batch_size = WINDOW_BATCH if own.batch_size == "auto" else own.batch_size
+    batch_size = _batch_size("windows", own.batch_size)
     wanted = MAX_EPOCHS["windows"] if own.max_epochs == "auto" else own.max_epochs
     candidates = {"in_batch": batch_size, "mixed": batch_size + own.num_uniform_negatives, "all": facts.num_items}
 
@@ -209,7 +210,8 @@ def _sets(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     return TowerTraining(
         **_shared(config),
         examples="sets",
-        batch_size=own.batch_size,
+        batch_size=_batch_size("sets", own.batch_size),
+        small_log_batches=own.batch_size == "auto",
         learning_rate=own.learning_rate,
         max_epochs=max_epochs,
         patience=own.patience,
@@ -223,7 +225,8 @@ def _events(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
     return TowerTraining(
         **_shared(config),
         examples="events",
-        batch_size=own.batch_size,
+        batch_size=_batch_size("events", own.batch_size),
+        small_log_batches=own.batch_size == "auto",
         learning_rate=own.learning_rate,
         max_epochs=_auto_epochs("events", facts) if own.max_epochs == "auto" else own.max_epochs,
         patience=own.patience,
@@ -233,6 +236,10 @@ def _events(config: RetrievalConfig, facts: LogFacts) -> TowerTraining:
         id_dropout=own.id_dropout,
         history_dropout=own.history_dropout,
     )
+
+
+def _batch_size(examples: ExampleKind, given: int | Literal["auto"]) -> int:
+    return LARGEST_BATCH[examples] if given == "auto" else given
 
 
 def _shared(config: RetrievalConfig) -> dict[str, Any]:

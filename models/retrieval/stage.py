@@ -77,6 +77,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
         "refit_epochs": len(refit),
         "examples": task.training.examples,
         "num_examples": len(task.train),
+        "batch_size": trainer.batch_size,
         "onnx_difference": max(differences),
     }
 

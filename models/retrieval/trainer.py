@@ -36,10 +36,14 @@ class Trainer:
         scratch: where checkpoints are kept.
         fingerprint: identifies config and inputs in a checkpoint.
         team: the processes that train together.
+
+    Attributes:
+        batch_size: examples a step of this process, once they were gone over.
     """
 
     def __init__(self, task: RetrievalTask, scratch: Path, fingerprint: str, team: Team) -> None:
         tf.keras.utils.set_random_seed(task.training.seed)
+        self.batch_size = 0
         self._task, self._scratch, self._fingerprint, self._team = task, scratch, fingerprint, team
         self._towers = build_towers(task.features.schema, task.training)
 
@@ -47,6 +51,9 @@ class Trainer:
         """Train on the train split until recall on valid stops rising; a record per epoch."""
         task, checkpoint = self._task, Checkpoint(self._scratch, self._fingerprint)
         examples = training_examples(task.train, task.features, task.training)
+        self.batch_size = examples.batch_size(self._team.shard)
+        count = examples.num_units // self._team.size
+        console.say(f"retrieval: {count:,} {examples.unit} an epoch, {self.batch_size:,} a step")
         return train(
             self._towers, examples, task.popularity, task.validation, checkpoint, self._fingerprint, self._team
         )

@@ -25,12 +25,12 @@ PLACE = "history_place"
 
 # Windows of a batch differ in length by less than this: what a batch pads, it computes for nothing.
 LENGTH_STEP = 8
-# Epochs are few, as the learning rate falls: a small log makes them of smaller batches, within reason.
-STEPS_PER_EPOCH, SMALLEST_BATCH = 32, 64
 
 
 class WindowExamples(EventExamples):
     """Examples that are stretches of ordered histories, read with attention."""
+
+    least_steps = 32
 
     inputs = {HISTORY: tf.TensorSpec([None, None], tf.int32), PLACE: tf.TensorSpec([None], tf.int32)}
 
@@ -39,12 +39,8 @@ class WindowExamples(EventExamples):
 
     def batches(self, *, seed: int, shard: Shard) -> Iterator[Batch]:
         """Those of `window_batches`."""
-        num_targets = len(self.positives) // shard.size
-        size = max(1, min(self.config.batch_size, num_targets))
-        if self.config.small_log_batches:
-            size = min(size, max(num_targets // STEPS_PER_EPOCH, SMALLEST_BATCH))
         length = self.features.schema.history_length
-        return window_batches(self.positives, self.features, size, length, seed=seed, shard=shard)
+        return window_batches(self.positives, self.features, self.batch_size(shard), length, seed=seed, shard=shard)
 
     def query_inputs(self, towers: Towers, inputs: dict[str, Any], noise: tf.Tensor) -> dict[str, Any]:
         """In place of each target's history the state of its window before it, [R, D]."""

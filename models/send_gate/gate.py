@@ -158,6 +158,11 @@ def _evidence(
 
 
 def _check(log: PushLog, config: SendGateConfig) -> None:
+    unknown = [name for name in config.alone if name not in (*log.features, *SendGateConfig().alone)]
+    if unknown:
+        raise DataError(
+            f"send_gate.alone names {unknown[0]!r}, which is no feature of the log; they are {', '.join(log.features)}"
+        )
     if len(log.day) < config.min_decisions:
         raise DataError(
             f"the log has {len(log.day):,} decisions that chance made, fewer than send_gate.min_decisions = "

@@ -16,7 +16,7 @@ import models.retrieval
 from models.dataset.features import Features, Shard
 from models.onnx.export import session
 from models.retrieval.config import EventsConfig, RetrievalConfig, SetsConfig, WindowsConfig
-from models.retrieval.examples import refitting_examples, training_examples
+from models.retrieval.examples import KINDS, refitting_examples, training_examples
 from models.retrieval.sets import OWNER, set_batches
 from models.retrieval.settled import TowerTraining, settled
 from models.retrieval.stage import train_retrieval
@@ -95,7 +95,7 @@ def test_processes_share_the_users():
 
 def test_auto_takes_sets_where_there_is_no_order_and_they_are_affordable():
     chosen = settled(RetrievalConfig(), FACTS)
-    assert (chosen.examples, chosen.negatives, chosen.batch_size) == ("sets", "all", SetsConfig().batch_size)
+    assert (chosen.examples, chosen.negatives, chosen.batch_size) == ("sets", "all", 512)
     assert (chosen.id_dropout, chosen.history_dropout) == (0.0, 0.0)
     with_context = msgspec.structs.replace(FACTS, context=("device",))
     for config, facts in (
@@ -131,7 +131,7 @@ NUMBERS = {  # under the defaults: what the figures of docs/experiments were mea
     },
     "sets": {
         "batch_size": 512,
-        "small_log_batches": False,
+        "small_log_batches": True,
         "learning_rate": 0.01,
         "max_epochs": 60,
         "patience": 3,
@@ -146,7 +146,7 @@ NUMBERS = {  # under the defaults: what the figures of docs/experiments were mea
     },
     "events": {
         "batch_size": 2048,
-        "small_log_batches": False,
+        "small_log_batches": True,
         "learning_rate": 0.001,
         "max_epochs": 60,
         "patience": 2,
@@ -295,7 +295,7 @@ def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
     sets = SetsConfig(batch_size=20, learning_rate=0.03, max_epochs=30, patience=30)
     config = RetrievalConfig(examples="sets", sets=sets, embedding_dim=8, validation_cutoff=4)
     info = train_retrieval(run, config).info
-    assert info["examples"] == "sets" and info["epochs"] == 30
+    assert info["examples"] == "sets" and info["epochs"] == 30 and info["batch_size"] == 20
     history = json.loads((run.folder("retrieval") / "history.json").read_text())
     assert max(record["recall_at_4"] for record in history) > 0.95
     # A tower of ids is the table itself: the query is the direction of the mean of its items, and of the offset alone.
@@ -308,3 +308,31 @@ def test_sets_of_ids_alone_learn_the_checkerboard(tmp_path):
     empty = tower.run(["query"], {HISTORY: np.zeros((1, LENGTH), np.int32)})[0]
     assert np.linalg.norm(empty) == pytest.approx(1.0, abs=1e-5)
     assert read_manifest(run.folder("retrieval")).info["num_examples"] == NUM_USERS * 8
+
+
+@pytest.mark.parametrize(
+    ("examples", "count", "processes", "size"),
+    [
+        ("sets", 5_000, 1, 512),  # anime of docs/QUALITY.md
+        ("sets", 4_096, 1, 512),
+        ("sets", 500, 1, 62),
+        ("sets", 500, 2, 31),
+        ("sets", 150, 1, 18),
+        ("sets", 40, 1, 8),
+        ("sets", 5, 1, 5),
+        ("events", 131_072, 1, 2048),
+        ("events", 131_072, 2, 1024),
+        ("events", 7_805, 1, 121),
+        ("events", 934, 1, 64),
+        ("events", 30, 1, 30),
+    ],
+)
+def test_a_small_log_takes_small_batches_and_a_large_one_those_of_the_default(examples, count, processes, size):
+    class Counted(KINDS[examples]):
+        num_units = count
+
+    facts = FACTS if examples == "sets" else msgspec.structs.replace(FACTS, context=("device",))
+    for asked, expected in (("auto", size), (4, 4), (2048, min(2048, count // processes))):
+        own = {"sets": SetsConfig(batch_size=asked), "events": EventsConfig(batch_size=asked)}
+        chosen = Counted(None, None, settled(RetrievalConfig(**own), facts))
+        assert chosen.batch_size(Shard(0, processes)) == expected
