@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ensemble.config import Config
 from ensemble.stream.addresses import address_problems
 from runtime.stream.features import COUNT, SHARE
+from runtime.stream.fields import FIELDS
 from workflows.features.checks import EVENT_COLUMNS
 from workflows.features.config import FeaturesConfig
 from workflows.stream.features import LiveColumn, check_labels, live_columns
@@ -27,6 +28,11 @@ def stream_problems(config: Config) -> Iterator[str]:
     columns = live_columns(config.features.stream)
     if config.stream is not None:
         yield from address_problems(config.stream)
+        if config.data.stock in FIELDS:
+            yield (
+                f"data.stock = {config.data.stock!r} is the name of a field of live events ({', '.join(FIELDS)}); give "
+                "the column another name in the items table, or take out [stream]"
+            )
     if config.stream is not None and (wanted := config.stream.popular_by) is not None:
         counts = [c.name for c in columns if c.key == "item" and c.feature.kind == COUNT]
         if wanted not in counts:

@@ -56,7 +56,8 @@ def refuse_after_features(run: Run, config: Config, sections: Sequence[str] = SE
         sections: some of SECTIONS.
 
     Raises:
-        ConfigError: names the key, and why it has no effect; or a kind of examples that the data does not allow.
+        ConfigError: names the key, and why it has no effect; or a kind of examples, or a task, that the data does not
+            allow.
     """
     if not (run.folder("features") / "schema.json").is_file():
         return
@@ -107,13 +108,16 @@ def _index(run: Run, config: Config) -> Iterator[Unused]:
 
 def _ranking(run: Run, config: Config) -> Iterator[Unused]:
     from models.dataset.features import load_events, load_features, positive_label
-    from models.ranking.rules import count_labels, trains_on_samples
+    from models.ranking.rules import check_tasks, count_labels, trains_on_samples
+    from models.ranking.tasks import resolve_tasks
     from models.ranking.unused import unused_on_log
 
     features = load_features(run)
     label = positive_label(features.schema, config.ranking.label)
     counts = count_labels(load_events(run, "train"), label, features.num_users)
     sampled = trains_on_samples(counts, label, config.ranking)
+    if config.ranking.tasks:
+        check_tasks(load_events(run, "train"), resolve_tasks(config.ranking, label), label, sampled=sampled)
     has_valid = len(load_events(run, "valid")) > 0
     yield from unused_on_log(config.ranking, label=label, sampled=sampled, has_valid=has_valid)
 

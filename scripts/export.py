@@ -47,8 +47,11 @@ def export_stage(run: Run, config: Config, publish: Path | None, force: bool) ->
     from ensemble.export.shortage import say_shortages
     from ensemble.export.stage import export as stage
     from ensemble.publish import publish as publish_version
+    from workflows.core.disk import check_folder
 
     run.require("data", check=False)
+    if publish is not None:
+        check_folder("publish", publish)
     say_shortages(run, config)
     stage(run, config, force=force)
     if publish is not None:

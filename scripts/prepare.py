@@ -14,6 +14,7 @@ __all__ = ["prepare", "prepare_stage"]
 def prepare_stage(run: Run, config: Config, force: bool) -> None:
     """The stage, with a config that is already checked."""
     from ensemble.export.shortage import say_shortages
+    from ensemble.refuse_by_tables import refuse_by_tables
     from ensemble.unused_by_data import refuse_after_data, refuse_after_features
     from workflows.features.stage import prepare_features
     from workflows.tables.stage import prepare_data
@@ -22,6 +23,7 @@ def prepare_stage(run: Run, config: Config, force: bool) -> None:
     prepare_data(run, config.data, config.split, config.shop, length, force=force, features=config.features)
     refuse_after_data(run, config)
     say_shortages(run, config)
+    refuse_by_tables(run, config)
     prepare_features(run, config.features, force=force)
     refuse_after_features(run, config)
 

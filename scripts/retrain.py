@@ -16,7 +16,7 @@ from scripts.export import LogOption, Released, publish_through_gate
 from scripts.gate import STATUS
 from scripts.run import all_stages
 from workflows.core import console
-from workflows.core.disk import writing
+from workflows.core.disk import check_folder, writing
 from workflows.core.errors import CascadeError
 from workflows.core.lock import hold
 from workflows.core.run import Run
@@ -44,6 +44,7 @@ def retrain(
     from operations.retrain.runs import clean
 
     resolve(config, out, overrides)  # nothing is made with a config that cannot be used
+    check_folder("publish", publish)
     with writing("retrain", out):
         out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

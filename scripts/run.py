@@ -23,6 +23,9 @@ from workflows.core.run import STAGES, Run
 
 __all__ = ["all_stages", "model_stages", "run"]
 
+# What the sections that say a device compute with.
+GPU_LIBRARIES = {"features": "cudf", "retrieval": "tensorflow", "index": "faiss", "ranking": "tensorflow"}
+
 
 def model_stages(run: Run, config: Config, force: bool) -> None:
     """From the tables to trained models, with a config that is already checked."""
@@ -41,12 +44,27 @@ def all_stages(run: Run, config: Config, publish: Path | None, force: bool, *, m
         force: run again even what is up to date.
         measures: False leaves the evaluation to a later call, which no other stage waits for.
     """
+    _check_place(config, publish)
     _check_own(config)
     with hold(run.root, writes=STAGES):
         model_stages(run, config, force)
         if measures:
             evaluate_stage(run, config, force)
         export_stage(run, config, publish, force)
+
+
+def _check_place(config: Config, publish: Path | None) -> None:
+    """What this machine lacks for the last stages is said before the first one."""
+    from ensemble.merlin.needs import MERLIN, require_packages
+    from workflows.core.device import refuse_missing_gpu
+    from workflows.core.disk import check_folder
+
+    for section, library in GPU_LIBRARIES.items():
+        refuse_missing_gpu(getattr(config, section).device, library, f"{section}.device")
+    if MERLIN in config.chain.layouts:
+        require_packages("export: the layout 'merlin' in chain.layouts")
+    if publish is not None:
+        check_folder("publish", publish)
 
 
 def _check_own(config: Config) -> None:

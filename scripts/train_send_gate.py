@@ -28,9 +28,10 @@ def train_send_gate(
     from models.send_gate.log import read_push_log
     from models.send_gate.say import lines, refuse_contradiction
     from workflows.core import console
-    from workflows.core.disk import writing
+    from workflows.core.disk import check_folder, writing
 
     section = load_overrides(overrides, config).send_gate
+    check_folder("the send gate", out)
     gate = learn(read_push_log(log, section.features), section)
     for line in lines(gate):
         console.say(f"train-send-gate: {line}")

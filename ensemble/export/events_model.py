@@ -7,10 +7,9 @@ from pathlib import Path
 from ensemble.export.layouts import CONFIG_FILE, runtime_sources, write_library
 from ensemble.export.pbtxt import events_config
 from runtime.spec import ChainSpec
-from runtime.stream.fields import EVENTS_MODEL, FIELDS, MAX_BATCH, OUTPUTS, in_extra, inputs
+from runtime.stream.fields import EVENTS_MODEL, MAX_BATCH, OUTPUTS, in_extra, inputs
 from runtime.stream.spec import StreamSpec
 from workflows.core import console
-from workflows.core.errors import ConfigError
 
 __all__ = ["config_of", "write_events_model"]
 
@@ -28,18 +27,10 @@ def write_events_model(chain: Path, repository: Path) -> None:
     Args:
         chain: the compiled chain.
         repository: folder of models.
-
-    Raises:
-        ConfigError: the stock column is called like a field of events.
     """
     live = ChainSpec.load(chain).live
     if live is None:
         return
-    if live.stream.stock in FIELDS:
-        raise ConfigError(
-            f"data.stock is '{live.stream.stock}', which is the name of a field of live events "
-            f"({', '.join(FIELDS)}); give the column another name in the items table, or take out [stream]"
-        )
     if shadowed := in_extra(live.stream):
         names = ", ".join(shadowed)
         console.say(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
@@ -26,7 +27,7 @@ from runtime.stream.live import now_ns
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 
-__all__ = ["check_slates", "diversity_of", "ended_rules", "order_spec"]
+__all__ = ["check_slates", "diversity_of", "ended_rules", "order_spec", "refuse_rules"]
 
 Rule = TypeVar("Rule", BoostRule, CapRule, FloorRule, PinRule)
 
@@ -55,6 +56,25 @@ def ended_rules(chain: ChainConfig) -> Iterator[str]:
         for number, rule in enumerate(getattr(chain, key)):
             if number not in lasting:
                 yield f"chain.{key}[{number}] (until {rule.until})"
+
+
+def refuse_rules(run: Run, config: Config) -> None:
+    """Refuse rules of slates that the tables cannot bear; those that have ended are left out, as an export does.
+
+    Args:
+        run: its data stage has finished.
+        config: of the run.
+
+    Raises:
+        ConfigError: a column is missing or cannot be used so, a pinned item is not in the catalogue, or no slate of
+            these items can follow the rules (`check_slates`).
+    """
+    order, files = order_spec(run, config, "serve"), slate_files(run, config)
+    for name in _files_of_columns(config.chain):
+        files[name]()
+    if order is not None and order.slates is not None:
+        check_slates(run, config, order.slates)
+    _check_shares(run, config, files)
 
 
 def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
@@ -93,6 +113,29 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
                 f"chain.floors[{number}] wants {floor.least} of {places} places, and chain.pins give {others} of them "
                 "to items of another kind; drop a pin, or lower the floor"
             )
+
+
+def _check_shares(run: Run, config: Config, files: Mapping[str, Callable[[], NDArray]]) -> None:
+    """Refuse a share of places for a kind of which no item may be shown; what else is too much shows at the export."""
+    shares = [(number, floor) for number, floor in _lasting(config.chain.floors) if floor.share is not None]
+    eligible = eligible_items(run.folder("data") / "items.parquet", config) if shares else None
+    for number, floor in shares:
+        if not (files[FLOOR_FILE.format(number)]() & eligible).any():
+            raise ConfigError(
+                f"chain.floors[{number}] wants {floor.share:g} of the places, and none of the items that may be shown "
+                "is of its kind"
+            )
+
+
+def _files_of_columns(chain: ChainConfig) -> Iterator[str]:
+    """What the rules that have not ended read, of what is made from columns of the items."""
+    yield from map(boosts_file, _ends_of_boosts(chain))
+    yield from (CAP_FILE.format(number) for number, _ in _lasting(chain.caps))
+    yield from (FLOOR_FILE.format(number) for number, _ in _lasting(chain.floors))
+    if chain.order.alike:
+        yield ALIKE_FILE
+    if chain.order.calibrate is not None:
+        yield VALUES_FILE
 
 
 def _slate_spec(run: Run, chain: ChainConfig) -> SlateSpec | None:

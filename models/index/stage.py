@@ -82,7 +82,7 @@ def _build(run: Run, config: IndexConfig, serving: Serving, folder: Path) -> Map
     from models.index.meta import IndexMeta
     from models.index.on_device import can_measure, first_device, measure_on, too_large
 
-    chosen = device.choose(config.device, "faiss")
+    chosen = device.choose(config.device, "faiss", "index.device")
     device.announce("build-index", chosen)
     embeddings = np.load(run.folder("retrieval") / "item_embeddings.npy", mmap_mode="r", allow_pickle=False)
     embeddings = embeddings.view(np.ndarray)

@@ -61,7 +61,7 @@ def _train(run: Run, config: RankingConfig, folder: Path | None, team: Team) -> 
     quiet()
     import tensorflow as tf
 
-    chosen = device.choose(config.device, "tensorflow")
+    chosen = device.choose(config.device, "tensorflow", "ranking.device")
     device.announce("train-ranking", chosen)
     fingerprint = _fingerprint(run, config)
     team.connect(chosen.kind, fingerprint)  # before Merlin is imported: that starts TensorFlow, and it is too late then

@@ -52,7 +52,7 @@ def _train(run: Run, config: RetrievalConfig, folder: Path | None, team: Team) -
     quiet()
     import tensorflow as tf
 
-    chosen = device.choose(config.device, "tensorflow")
+    chosen = device.choose(config.device, "tensorflow", "retrieval.device")
     device.announce("train-retrieval", chosen)
     fingerprint = _fingerprint(run, config)
     team.connect(chosen.kind, fingerprint)  # before Merlin is imported: that starts TensorFlow, and it is too late then

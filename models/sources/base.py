@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -15,7 +16,7 @@ from models.retrieval.retriever import Retriever
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
 
-__all__ = ["NOT_MEANT", "AsOf", "Fitted", "SourceFit", "descending", "known_at"]
+__all__ = ["NOT_MEANT", "AsOf", "Fitted", "SourceFit", "descending", "known_at", "numbers_of"]
 
 SPLITS: dict[Snapshot, tuple[Literal["train", "valid", "test"], ...]] = {
     "train": ("train",),
@@ -59,15 +60,7 @@ class AsOf(msgspec.Struct, frozen=True):
 
     def item_column(self, name: str) -> NDArray[np.float64] | str:
         """A column of the items table by item_row, NaN for nulls, dates in nanoseconds; or why it has no numbers."""
-        path = self.run.folder("data") / "items.parquet"
-        if name not in pq.read_schema(path).names:
-            return "has no such column"
-        values = pq.read_table(path, columns=[name])[name].combine_chunks()
-        if pa.types.is_temporal(values.type):
-            values = values.cast(pa.timestamp("ns"), safe=False).cast(pa.int64())
-        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-            return f"holds {values.type} there"
-        return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+        return numbers_of(self.run.folder("data") / "items.parquet", name)
 
 
 class Fitted(Protocol):
@@ -103,6 +96,18 @@ class SourceFit(Protocol):
     def candidates(self, as_of: AsOf) -> list[Fitted] | str:
         """The source under every setting to choose from, or why it cannot be fitted on this data."""
         ...
+
+
+def numbers_of(items: Path, name: str) -> NDArray[np.float64] | str:
+    """A column of data/items.parquet as `AsOf.item_column` gives it."""
+    if name not in pq.read_schema(items).names:
+        return "has no such column"
+    values = pq.read_table(items, columns=[name])[name].combine_chunks()
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.timestamp("ns"), safe=False).cast(pa.int64())
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return f"holds {values.type} there"
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
 def known_at(run: Run, snapshot: Snapshot) -> AsOf:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sources.base import NOT_MEANT, AsOf, Fitted
+from models.sources.base import NOT_MEANT, AsOf, Fitted, numbers_of
 from models.sources.config import LatestConfig, TrendingConfig
 from workflows.core.errors import ConfigError
 
-__all__ = ["FittedScores", "LatestFit", "PopularityFit", "TrendingFit"]
+__all__ = ["FittedScores", "LatestFit", "PopularityFit", "TrendingFit", "dates_of"]
 
 DAY_NS = 86_400 * 10**9
 
@@ -115,9 +116,23 @@ class LatestFit:
             first = np.full(as_of.num_items, np.inf)
             np.minimum.at(first, as_of.item_rows, as_of.times.astype(np.float64))
             return np.where(np.isfinite(first), first, np.nan)
-        values = as_of.item_column(self._config.column)
-        if isinstance(values, str):
-            raise ConfigError(
-                f"sources.latest.column = '{self._config.column}': the items table {values}; expected dates or numbers"
-            )
-        return values
+        return _dated(self._config.column, as_of.item_column(self._config.column))
+
+
+def dates_of(items: Path, column: str) -> NDArray[np.float64]:
+    """What the column that says what is new holds of each item, float64 [N], NaN where there is none.
+
+    Args:
+        items: data/items.parquet.
+        column: sources.latest.column.
+
+    Raises:
+        ConfigError: there is no such column, or it holds no dates.
+    """
+    return _dated(column, numbers_of(items, column))
+
+
+def _dated(column: str, values: NDArray[np.float64] | str) -> NDArray[np.float64]:
+    if isinstance(values, str):
+        raise ConfigError(f"sources.latest.column = '{column}': the items table {values}; expected dates or numbers")
+    return values

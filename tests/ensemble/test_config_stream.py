@@ -49,6 +49,13 @@ def test_a_stream_feature_that_cannot_be_is_refused_with_its_path(override: str,
     assert "\n" not in str(raised.value)
 
 
+def test_a_stock_column_called_like_a_field_of_live_events_is_refused() -> None:
+    load_config(SHOP, ["stream={}"])
+    load_config(SHOP, ["data.stock=units"])
+    with pytest.raises(ConfigError, match=r"data\.stock = 'kind' is the name of a field of live events \(user_id"):
+        load_config(SHOP, ["stream={}", "data.stock=kind"])
+
+
 @pytest.mark.parametrize(("name", "meaning"), [("any", "every event"), ("impression", "every row of the events")])
 def test_a_label_whose_name_means_more_than_it_is_refused_where_it_is_counted(name: str, meaning: str) -> None:
     overrides = ["stream={}", f"data.labels=['click', 'purchase', '{name}']"]

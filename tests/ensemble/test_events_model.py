@@ -25,7 +25,7 @@ from runtime.stream.spec import StreamSpec
 from runtime.tensor import Tensor
 from tests.ensemble.synthetic import make_run, sign_again, user_id
 from workflows.core.artefacts import read_manifest, write_manifest
-from workflows.core.errors import ArtefactError, ConfigError, RequestError, ServingError
+from workflows.core.errors import ArtefactError, RequestError, ServingError
 from workflows.core.run import Run
 from workflows.stream.config import StreamConfig
 
@@ -68,10 +68,6 @@ def test_a_chain_without_a_stream_has_no_such_model(exported: tuple[Run, Config]
     write_manifest(tmp_path / "without", msgspec.structs.replace(manifest, files=[]))
     with pytest.raises(ServingError, match=r"--events was given, and .* takes no events; add \[stream\] to the config"):
         serve(tmp_path / "without", events=tmp_path / "events")
-    assert spec.live is not None
-    replace(spec, live=LiveSpec(replace(spec.live.stream, stock="kind"))).save(tmp_path)
-    with pytest.raises(ConfigError, match=r"data\.stock is 'kind', which is the name of a field of live events"):
-        write_events_model(tmp_path, tmp_path / "repository")
 
 
 def test_a_context_column_called_like_a_field_of_events_travels_in_extra(

@@ -13,6 +13,7 @@ import pytest
 from ensemble.config import Config
 from ensemble.config_file import load_config
 from ensemble.unused_by_data import refuse_after_data, refuse_after_features
+from models.ranking.config import TaskConfig
 from models.retrieval.settled import LogFacts
 from models.retrieval.unused import unused_on_log
 from models.sources.config import ContentConfig, SourcesConfig
@@ -347,6 +348,23 @@ def test_the_stages_refuse_what_the_log_leaves_without_effect(tmp_path: Path) ->
     torn = msgspec.structs.replace(sampled, batch_size=20)
     with pytest.raises(ConfigError, match=r"ranking.batch_size has no effect, since a positive and its negatives"):
         refuse_after_features(found, with_given(Config(), "ranking.batch_size", ranking=torn))
+
+
+def test_a_task_that_the_log_cannot_teach_is_refused_before_the_towers_are_trained(tmp_path: Path) -> None:
+    """Of the checkerboard's displays half are clicked, on the last day; none is two days old."""
+    found = checkerboard_run(tmp_path)
+    for task, message in (
+        (TaskConfig(label="click", matures_after=2.0), "ranking.tasks.late: no event .* that are 2 days old has click"),
+        (TaskConfig(label="click"), None),
+    ):
+        tasks = {"click": TaskConfig(label="click"), "late": msgspec.structs.replace(task, after="click")}
+        ranking = msgspec.structs.replace(Config().ranking, tasks=tasks)
+        config = with_given(Config(), "ranking.tasks.late.label", ranking=ranking)
+        if message is None:
+            refuse_after_features(found, config)
+            continue
+        with pytest.raises(ConfigError, match=message):
+            refuse_after_features(found, config)
 
 
 def test_content_has_no_effect_where_every_item_has_events(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from scripts.cli import app
 from scripts.common import one_sentence_errors
 from tests.operations.notify.made import GATE, write_candidates
 from tests.workflows.decisions.test_open_bandit import table_of
+from workflows.core import device
 
 SHOP = Path(__file__).parents[2] / "configs/shop.toml"
 EVENTS = "user_id,item_id,ts\n1,2,2024-01-01\n2,3,2024-01-02\n1,3,2024-01-03\n3,2,2024-01-05\n"
+SMOKE = ["run", "--config", str(SHOP.with_name("smoke.toml"))]
 # /proc takes no file although it says that it does; a name of 300 letters is none to any file system.
 PLACES = ("/proc/x", "/proc/x/y", "file", "file/x", "/dev/full/x", "x" * 300)
 
@@ -48,6 +50,8 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "run": lambda _: ["run", "--config", str(SHOP), "--out"],
     "notify --log": _notify,
     "notify --out": lambda folder: _notify(folder, "--log", str(folder / "log"), "--out"),
+    "train-send-gate": lambda folder: ["train-send-gate", str(folder / "no log yet"), "--out"],
+    "run --publish": lambda folder: [*SMOKE, "--out", str(folder / "run"), "--publish"],
     "slates allot": lambda folder: ["slates", "allot", str(folder), "--units", str(folder), "--out"],
 }
 
@@ -68,6 +72,25 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, command:
     said = found.stderr.strip().splitlines()[-1]
     assert said.startswith("error: ") and ("cannot be" in said), said
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_run_that_could_not_be_published_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    found = CliRunner().invoke(app, [*SMOKE, "--out", str(tmp_path / "run"), "--publish", str(tmp_path / "file")])
+    assert found.exit_code == 1 and not (tmp_path / "run").exists()
+    assert found.stderr.splitlines()[-1].startswith("error: publish: ")
+
+
+@pytest.mark.parametrize("section", ["features", "retrieval", "index", "ranking"])
+def test_a_run_whose_later_stages_lack_a_gpu_is_not_begun(
+    tmp_path: Path, section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "num_gpus", lambda: 0)
+    given = [*SMOKE, "--out", str(tmp_path / "run"), "--set", f"{section}.device=gpu"]
+    found = CliRunner().invoke(app, given)
+    assert found.exit_code == 1 and not (tmp_path / "run").exists()
+    said = f"error: {section}.device = 'gpu' was asked for, but no CUDA device was found; set it to 'auto' or 'cpu'"
+    assert found.stderr.splitlines()[-1] == said
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR])

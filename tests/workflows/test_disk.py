@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflows.core.disk import is_disk_full, open_array, save_npz, takes_files, writing
+from workflows.core.disk import check_folder, is_disk_full, open_array, save_npz, takes_files, writing
 from workflows.core.errors import CascadeError, DataError
 
 FULL_DEVICE = Path("/dev/full")
@@ -112,6 +112,21 @@ def test_what_is_absent_counts_where_nothing_can_be_written(tmp_path):
         with pytest.raises(FileNotFoundError), writing("data", where):
             (tmp_path / "input").read_text()
     assert takes_files(tmp_path) and not list(tmp_path.glob("tmp*"))
+
+
+def test_a_folder_that_cannot_be_written_is_refused_and_none_is_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone/far")
+    for folder in (tmp_path / "file", tmp_path / "file/x", tmp_path / "nowhere", tmp_path / "nowhere/x"):
+        with pytest.raises(CascadeError, match=r"^gate: .*(file|nowhere) is a file, expected a folder"):
+            check_folder("gate", folder)
+    for folder in (Path("/proc/x/y"), tmp_path / ("x" * 300)):
+        with pytest.raises(CascadeError, match=r"^gate: .* cannot be written"):
+            check_folder("gate", folder)
+    before = sorted(tmp_path.iterdir())
+    for folder in (tmp_path, tmp_path / "a/b/c"):
+        check_folder("gate", folder)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_mapped_array_takes_its_blocks_at_once_and_starts_as_zeros(tmp_path):

@@ -12,7 +12,7 @@ import msgspec
 from workflows.core import console
 from workflows.core.errors import ConfigError
 
-__all__ = ["Device", "DeviceKind", "announce", "choose", "num_gpus"]
+__all__ = ["Device", "DeviceKind", "announce", "choose", "num_gpus", "refuse_missing_gpu"]
 
 DeviceKind = Literal["auto", "cpu", "gpu"]
 GPU_PACKAGE = {
@@ -43,8 +43,13 @@ def num_gpus() -> int:
     return count.value
 
 
-def choose(requested: DeviceKind, library: str) -> Device:
-    """Choose the device of a stage that computes with `library` ("cudf", "tensorflow" or "faiss").
+def choose(requested: DeviceKind, library: str, key: str = "device") -> Device:
+    """Choose the device of a stage.
+
+    Args:
+        requested: as the config has it.
+        library: that the stage computes with: "cudf", "tensorflow" or "faiss".
+        key: of the config, for the error.
 
     Raises:
         ConfigError: a GPU was asked for and there is none that the library can use.
@@ -55,8 +60,22 @@ def choose(requested: DeviceKind, library: str) -> Device:
     if missing is None:
         return Device("gpu", f"{num_gpus()} CUDA device(s) found")
     if requested == "gpu":
-        raise ConfigError(f"device = 'gpu' was asked for, but {missing}; use device = 'auto' or 'cpu'")
+        raise _refusal(key, missing)
     return Device("cpu", missing)
+
+
+def refuse_missing_gpu(requested: DeviceKind, library: str, key: str) -> None:
+    """Refuse what `choose` would, as far as it shows without importing the library.
+
+    Raises:
+        ConfigError: a GPU was asked for, and there is none, or the library is not installed.
+    """
+    if requested == "gpu" and (missing := _what_is_missing(library)) is not None:
+        raise _refusal(key, missing)
+
+
+def _refusal(key: str, missing: str) -> ConfigError:
+    return ConfigError(f"{key} = 'gpu' was asked for, but {missing}; set it to 'auto' or 'cpu'")
 
 
 def announce(stage: str, device: Device) -> None:
@@ -64,11 +83,17 @@ def announce(stage: str, device: Device) -> None:
     console.say(f"{stage}: on {device.kind.upper()} ({device.reason})")
 
 
-def _why_no_gpu(library: str) -> str | None:
+def _what_is_missing(library: str) -> str | None:
     if num_gpus() == 0:
         return "no CUDA device was found"
     if importlib.util.find_spec(library) is None:
         return f"{GPU_PACKAGE.get(library, library)} is not installed"
+    return None
+
+
+def _why_no_gpu(library: str) -> str | None:
+    if (missing := _what_is_missing(library)) is not None:
+        return missing
     if library == "tensorflow":
         import tensorflow as tf
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from workflows.core.errors import CascadeError
 
-__all__ = ["is_disk_full", "open_array", "said_by_the_system", "save_npz", "takes_files", "writing"]
+__all__ = ["check_folder", "is_disk_full", "open_array", "said_by_the_system", "save_npz", "takes_files", "writing"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -53,6 +53,39 @@ def takes_files(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def check_folder(what: str, folder: Path) -> None:
+    """Refuse a folder that could not be written, before the work whose result goes there; nothing is made.
+
+    Args:
+        what: the command, which starts the sentence.
+        folder: it need not be there yet.
+
+    Raises:
+        CascadeError: it is a file, or it, or the nearest folder above it that is there, takes no files.
+    """
+    with writing(what, folder):
+        place = next(path for path in (folder, *folder.parents) if _is_there(path))
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from None
+
+
+def _is_there(path: Path) -> bool:
+    """Also where a link ends nowhere, which is no folder that could be made.
+
+    Raises:
+        OSError: no path can be called so.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @contextmanager

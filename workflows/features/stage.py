@@ -42,7 +42,7 @@ def prepare_features(run: Run, features: FeaturesConfig, force: bool = False) ->
         quiet()
         from workflows.features.preparation import Preparation
 
-        chosen = device.choose(features.device, "cudf")
+        chosen = device.choose(features.device, "cudf", "features.device")
         device.announce("features", chosen)
         with plain(folder) as target:
             return Preparation(run, features, chosen.kind, target).write()
