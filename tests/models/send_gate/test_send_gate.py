@@ -189,7 +189,7 @@ def test_logs_that_teach_nothing_are_refused(tmp_path):
     for config, expected in (
         (SendGateConfig(), "fewer than send_gate.min_decisions = 10,000"),
         (SendGateConfig(horizon_days=30, min_decisions=1), "30 days, and send_gate.horizon_days = 30 follow each"),
-        (SendGateConfig(alone=("weekdy",)), r"send_gate\.alone names 'weekdy', which is no feature of the log; they are "),
+        (SendGateConfig(alone=("weekdy",)), r"send_gate\.alone names 'weekdy', which is no feature of the log; they"),
     ):
         with pytest.raises(DataError, match=expected):
             learn(read_push_log(folder), config)
