@@ -82,12 +82,11 @@ class SlateRuler:
             int64 [B, S], places in the candidates; NO_PLACE behind the last of a slate.
         """
         best = np.full((len(rows), min(int(wanted.max()), rows.shape[1])), NO_PLACE, np.int64)
-        by_row = np.argsort(rows, axis=1)  # the first of those that tie is then the one to take
-        rows, utilities = np.take_along_axis(rows, by_row, 1), np.take_along_axis(utilities, by_row, 1)
         for user, (places, taken) in enumerate(zip(wanted.tolist(), _each(history, len(rows)), strict=True)):
-            rules = SlateRules(self.spec, self._files, rows[user], places, taken)
-            found = greedy(utilities[user], rules, places)
-            best[user, : len(found)] = by_row[user, found]
+            by_row = rows[user].argsort()  # the first of those that tie is then the one to take
+            rules = SlateRules(self.spec, self._files, rows[user][by_row], places, taken)
+            found = greedy(utilities[user][by_row], rules, places)
+            best[user, : len(found)] = by_row[found]
         return best
 
 
@@ -132,8 +131,9 @@ def greedy(utilities: NDArray, rules: SlateRules, size: int) -> list[int]:
         Places in the candidates; fewer than `size` where nothing more can be shown.
     """
     free, found = np.array(utilities, np.float64), []
+    values = np.empty_like(free)
     for _ in range(size):
-        values = free - rules.penalties()
+        np.subtract(free, rules.penalties(), out=values)
         place = int(values.argmax())
         if values[place] == -np.inf:
             break

@@ -48,7 +48,8 @@ class SlateRules:
         ]
         self._losses = [loss for loss in asked if loss is not None]
         self._narrows = bool(self._pins or self._caps or self._floors)
-        self._reopen()
+        if self._narrows:
+            self._reopen()
 
     def penalties(self) -> NDArray[np.float64]:
         """float64 [C]; inf for what the place may not show."""
