@@ -16,7 +16,8 @@ from runtime.device.plan import on_device
 from runtime.device.rank import DeviceRank
 from runtime.device.retrieve import Retrieve
 from tests.ensemble.synthetic import UTILITY, item_id, make_run, user_id
-from tests.runtime.device.emulated import compiler, emulated
+from tests.runtime.device.card import CardArray, CardModule
+from tests.runtime.device.emulated import compiler, strict
 
 NUM_ITEMS, NUM_USERS = 300, 60
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -40,7 +41,7 @@ CASES = [*((variant, False) for variant in VARIANTS), *((variant, True) for vari
 def cuda(tmp_path_factory: pytest.TempPathFactory) -> Device:
     if compiler() is None:
         pytest.skip("there is no g++ to compile the kernels with")
-    return emulated(tmp_path_factory.mktemp("kernels"))
+    return strict(tmp_path_factory.mktemp("kernels"))
 
 
 def chains(folder: Path, device: Device) -> tuple[Chain, Chain, list[str]]:
@@ -97,3 +98,19 @@ def test_slates_are_those_of_the_cpu(
         same(cpu.recommend(asked), chain.recommend(asked))
     paths = cpu.recommend(requests(settings.get("text_ids", False))[2])["path"]
     assert len(set(paths.ravel().tolist())) > 1
+
+
+def test_arrays_of_a_card_mix_with_none_of_the_host() -> None:
+    """What the chains above rest on."""
+    card, module = CardArray(np.ones((2, 3))), CardModule()
+    for mixed in (
+        lambda: card + np.ones(3),
+        lambda: np.ones(3) @ card.T,
+        lambda: np.maximum(card, np.ones((2, 3))),
+        lambda: module.concatenate([card, np.ones((2, 3))]),
+        lambda: module.where(card > 0, np.ones(3), 0.0),
+        lambda: np.asarray(card),
+    ):
+        with pytest.raises(TypeError, match="card"):
+            mixed()
+    assert isinstance(np.einsum("ij,ij->i", card, card * np.float64(2.0)), CardArray)
