@@ -17,7 +17,7 @@ from ensemble.evaluation.measure import Slates
 from ensemble.evaluation.metrics_file import read_metrics
 from ensemble.evaluation.queries import Queries
 from ensemble.evaluation.tables import LABELS, was_displayed_by_chance
-from ensemble.evaluation.verdict import POLICY_SENTENCE, headline, order_sentence, outside_sentence
+from ensemble.evaluation.verdict import POLICY_SENTENCE, headline, losses_sentence, order_sentence, outside_sentence
 from models.dataset.features import State
 from workflows.core import console
 from workflows.core.artefacts import read_manifest
@@ -92,6 +92,8 @@ def _say(metrics: dict[str, Any]) -> None:
             console.err.print(table)
         if was_displayed_by_chance(metrics):
             console.say(f"evaluate: {POLICY_SENTENCE}")
+        if lost := losses_sentence(metrics):
+            console.say(f"evaluate: {lost}")
     num_eligible, longest = metrics["data"]["num_eligible_items"], max(metrics["cutoffs"])
     if unmeasured is None and num_eligible <= longest:
         console.say(

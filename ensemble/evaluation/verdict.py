@@ -7,7 +7,7 @@ from typing import Any
 
 from ensemble.evaluation.tables import LABELS, number, outcome, signed_gap, was_displayed_by_chance
 
-__all__ = ["POLICY_SENTENCE", "headline", "order_sentence", "outside_sentence", "verdict"]
+__all__ = ["POLICY_SENTENCE", "headline", "losses_sentence", "order_sentence", "outside_sentence", "verdict"]
 
 POLICY_SENTENCE = (
     "Most test clicks are on what an earlier policy chose to display, and what it did not display cannot be clicked: "
@@ -78,6 +78,33 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
     ]
     first_words = [sentence] if (sentence := headline(metrics)) else []
     return [*first_words, *sentences, f"{POLICY_SENTENCE} There the chain {', '.join(parts)}."]
+
+
+def losses_sentence(metrics: Mapping[str, Any]) -> str:
+    """That the chain loses to popularity or to its own candidates beyond chance; empty where it does not.
+
+    Where chance displayed some of the test events, the other clicks favour what is like the policy that chose them, so
+    that nothing is said of these.
+
+    Args:
+        metrics: the content of report/metrics.json.
+    """
+    if was_displayed_by_chance(metrics):
+        return ""
+    name = f"recall@{metrics['cutoffs'][0]}"
+    own = metrics["sources"]["chain"][name]["value"]
+    lost = [
+        f"{LABELS[source]} ({number(metrics['sources'][source][name]['value'])})"
+        for source in ("popularity", "retrieval")
+        if source in metrics["chain_minus"] and outcome(metrics["chain_minus"][source][name]) == "loss"
+    ]
+    if not lost:
+        return ""
+    return (
+        f"The chain loses to {' and '.join(lost)} in {name} ({number(own)}), beyond chance: its ranker makes the "
+        "slates worse. Look at data.labels, ranking.training_examples and ranking.batch_size, as "
+        "docs/TROUBLESHOOTING.md says."
+    )
 
 
 def outside_sentence(metrics: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ def stages_of(running: Running, held_out: float) -> Stages:
 def lines(running: Running, held_out: float) -> Iterator[str]:
     """The same in words."""
     found = stages_of(running, held_out)
-    yield f"experiment {running.name}: layer {running.layer}, {found.traffic:.4g} of the users at the last stage"
+    yield f"experiment {running.name}: layer {running.layer}, {100 * found.traffic:.3g}% of the users at the last stage"
     for place, shares in enumerate(found.stages, 1):
         parts = ", ".join(f"{name} {100 * share:.3g}%" for name, share in shares.items())
         mark = " <- now" if place == found.stage else ""

@@ -137,6 +137,7 @@ def _prepare(
     history_length: int,
     live: Sequence[LiveColumn],
 ) -> DataInfo:
+    from workflows.tables.doubts import say_doubts
     from workflows.tables.load import load
     from workflows.tables.parts import write_parts
     from workflows.tables.rows import write_rows
@@ -145,6 +146,7 @@ def _prepare(
 
     loaded = load(con, inputs, data, split, uses)
     placed = place_events(con, loaded, data, split)
+    say_doubts(con, loaded, data, placed.unit, uses)
     num_users, num_items = write_rows(con, loaded, data, folder)
     ordered = data.timestamp is not None
     history_length = history_length or usual_history_length(con, ordered=ordered)
