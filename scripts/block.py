@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_alone
 from workflows.core import console
 from workflows.core.errors import RequestError
 from workflows.core.shown import print_json
@@ -68,4 +69,4 @@ def _change(repo: Path, items: list[str], reason: str, cache: str | None, *, blo
 
 
 if __name__ == "__main__":
-    typer.run(block)
+    run_alone(block)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core.run import Run
 
 __all__ = ["build_index", "build_index_stage"]
@@ -28,4 +27,4 @@ def build_index(config: ConfigOption, out: OutOption, overrides: SetOption = [],
 
 
 if __name__ == "__main__":
-    typer.run(build_index)
+    run_alone(build_index)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["console"]
 
@@ -49,4 +50,4 @@ def console(
 
 
 if __name__ == "__main__":
-    typer.run(console)
+    run_alone(console)

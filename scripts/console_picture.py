@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.errors import ServingError
 
 __all__ = ["PICTURE", "console_picture"]
@@ -64,4 +65,4 @@ def console_picture(
 
 
 if __name__ == "__main__":
-    typer.run(console_picture)
+    run_alone(console_picture)

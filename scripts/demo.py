@@ -15,6 +15,7 @@ from ensemble.config import Config
 from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_errors, resolve
 from scripts.evaluate import evaluate_stage
 from scripts.export import PublishOption
+from scripts.output import run_alone
 from scripts.run import all_stages
 from workflows.core import console
 from workflows.core.run import Run
@@ -102,4 +103,4 @@ def what_next(out: Path, program: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    typer.run(demo)
+    run_alone(demo)

@@ -14,6 +14,7 @@ from rich.text import Text
 from scripts.common import JsonOption, one_sentence_errors
 from scripts.doctor_checks import PURPOSES, Check, Findings, Purpose, checks, purposes
 from scripts.needs import why_no_training
+from scripts.output import run_alone
 from workflows.core import console
 from workflows.core.errors import ConfigError
 from workflows.core.shown import print_json
@@ -74,4 +75,4 @@ def _hints(found: list[Check], able: list[Purpose]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    typer.run(doctor)
+    run_alone(doctor)

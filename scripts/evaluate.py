@@ -8,6 +8,7 @@ import typer
 
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, JsonOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
 from workflows.core.shown import print_json
@@ -58,4 +59,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    typer.run(evaluate)
+    run_alone(evaluate)

@@ -9,6 +9,7 @@ import typer
 
 from models.ope.config import OpeConfig
 from scripts.common import JsonOption, SetOption, one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.shown import print_json
 
 __all__ = ["NO_NUMBER", "evaluate_policy"]
@@ -69,4 +70,4 @@ def _section(config: Path | None, overrides: list[str]) -> OpeConfig:
 
 
 if __name__ == "__main__":
-    typer.run(evaluate_policy)
+    run_alone(evaluate_policy)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_app
 
 __all__ = ["events", "events_send"]
 
@@ -42,4 +43,4 @@ def events_send(
 
 
 if __name__ == "__main__":
-    events()
+    run_app(events)

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from scripts.common import JsonOption, SetOption, one_sentence_errors
+from scripts.output import run_app
 from workflows.core.errors import ConfigError
 from workflows.core.shown import print_json
 
@@ -193,4 +194,4 @@ def _servers(urls: list[str]) -> Servers:
 
 
 if __name__ == "__main__":
-    experiment()
+    run_app(experiment)

@@ -10,6 +10,7 @@ import typer
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
 from scripts.gate import STATUS
+from scripts.output import run_alone
 from workflows.core import console
 from workflows.core.errors import ConfigError
 from workflows.core.run import Run
@@ -111,4 +112,4 @@ def export(
 
 
 if __name__ == "__main__":
-    typer.run(export)
+    run_alone(export)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import GateArgument, NotifyConfigOption, SetOption, one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["export_send_gate"]
 
@@ -37,4 +38,4 @@ def export_send_gate(
 
 
 if __name__ == "__main__":
-    typer.run(export_send_gate)
+    run_alone(export_send_gate)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.common import ConfigOption, JsonOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core import console
 from workflows.core.shown import print_json
 
@@ -58,4 +59,4 @@ def _name(group: Group) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(exposure)
+    run_alone(exposure)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["feedback"]
 
@@ -42,4 +43,4 @@ def feedback(
 
 
 if __name__ == "__main__":
-    typer.run(feedback)
+    run_alone(feedback)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core.run import Run
 
 __all__ = ["fit_sources", "fit_sources_stage"]
@@ -27,4 +26,4 @@ def fit_sources(config: ConfigOption, out: OutOption, overrides: SetOption = [],
 
 
 if __name__ == "__main__":
-    typer.run(fit_sources)
+    run_alone(fit_sources)

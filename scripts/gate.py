@@ -9,6 +9,7 @@ import typer
 
 from ensemble.evaluation.gate_config import GateConfig
 from scripts.common import SetOption, one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["STATUS", "gate"]
 
@@ -67,4 +68,4 @@ def _limits(config: Path | None, overrides: list[str]) -> GateConfig:
 
 
 if __name__ == "__main__":
-    typer.run(gate)
+    run_alone(gate)

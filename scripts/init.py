@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["init"]
 
@@ -95,4 +96,4 @@ def _specs(tables: list[str], named: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    typer.run(init)
+    run_alone(init)

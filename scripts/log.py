@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_app
 from workflows.core.shown import print_json
 
 __all__ = ["log", "log_check", "log_collect", "log_forget", "log_import", "log_prune", "log_renew_salt", "log_verify"]
@@ -149,4 +150,4 @@ def log_renew_salt(path: LogArgument) -> None:
 
 
 if __name__ == "__main__":
-    log()
+    run_app(log)

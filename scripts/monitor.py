@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.errors import ConfigError
 from workflows.core.shown import print_json
 
@@ -139,4 +140,4 @@ def _look(path: Path, once: bool, *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(monitor)
+    run_alone(monitor)

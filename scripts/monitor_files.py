@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core import console
 
 __all__ = ["monitor_files"]
@@ -23,4 +24,4 @@ def monitor_files(out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Wh
 
 
 if __name__ == "__main__":
-    typer.run(monitor_files)
+    run_alone(monitor_files)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import GateArgument, NotifyConfigOption, SetOption, one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["notify"]
 
@@ -62,4 +63,4 @@ def notify(
 
 
 if __name__ == "__main__":
-    typer.run(notify)
+    run_alone(notify)

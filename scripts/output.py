@@ -8,13 +8,16 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
+
+import typer
 
 from workflows.core import console
 from workflows.core.disk import is_disk_full, said_by_the_system
 
-__all__ = ["UNREAD", "run_app", "status_of"]
+__all__ = ["UNREAD", "run_alone", "run_app", "status_of"]
 
 UNREAD = 141  # as a shell says of a process that SIGPIPE ended
 
@@ -36,6 +39,11 @@ def run_app(app: Callable[[], object]) -> NoReturn:
             raise
         raise SystemExit(status) from None
     raise SystemExit(0)
+
+
+def run_alone(command: Callable[..., object]) -> NoReturn:
+    """Run the command of a file that was started by itself, such as `torchrun scripts/train_retrieval.py`."""
+    run_app(partial(typer.run, command))
 
 
 def status_of(error: OSError) -> int | None:

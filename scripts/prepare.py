@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core.run import Run
 
 __all__ = ["prepare", "prepare_stage"]
@@ -35,4 +34,4 @@ def prepare(config: ConfigOption, out: OutOption, overrides: SetOption = [], for
 
 
 if __name__ == "__main__":
-    typer.run(prepare)
+    run_alone(prepare)

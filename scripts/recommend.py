@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.errors import RequestError
 
 __all__ = ["pair", "recommend"]
@@ -68,4 +69,4 @@ def pair(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    typer.run(recommend)
+    run_alone(recommend)

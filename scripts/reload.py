@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core import console
 
 __all__ = ["reload"]
@@ -29,4 +30,4 @@ def reload(
 
 
 if __name__ == "__main__":
-    typer.run(reload)
+    run_alone(reload)

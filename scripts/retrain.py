@@ -14,6 +14,7 @@ from ensemble.config import Config
 from scripts.common import ConfigOption, SetOption, one_sentence_errors, resolve
 from scripts.export import LogOption, Released, publish_through_gate
 from scripts.gate import STATUS
+from scripts.output import run_alone
 from scripts.run import all_stages
 from workflows.core import console
 from workflows.core.disk import check_folder, writing
@@ -121,4 +122,4 @@ def _failures_noted(publish: Path, out: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    typer.run(retrain)
+    run_alone(retrain)

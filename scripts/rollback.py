@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core import console
 
 __all__ = ["rollback"]
@@ -25,4 +26,4 @@ def rollback(
 
 
 if __name__ == "__main__":
-    typer.run(rollback)
+    run_alone(rollback)

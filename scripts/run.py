@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import typer
-
 from ensemble.config import ChainConfig, Config
 from scripts.build_index import build_index_stage
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
@@ -14,6 +12,7 @@ from scripts.evaluate import evaluate_stage
 from scripts.export import PublishOption, export_stage
 from scripts.fit_neighbours import fit_neighbours_stage
 from scripts.fit_sources import fit_sources_stage
+from scripts.output import run_alone
 from scripts.prepare import prepare_stage
 from scripts.train_ranking import train_ranking_stage
 from scripts.train_retrieval import train_retrieval_stage
@@ -104,4 +103,4 @@ def run(
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_alone(run)

@@ -12,6 +12,7 @@ import typer
 from ensemble.config import Config
 from ensemble.config_file import load_config
 from scripts.common import ConfigOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core import console
 
 __all__ = ["search"]
@@ -63,4 +64,4 @@ def search(
 
 
 if __name__ == "__main__":
-    typer.run(search)
+    run_alone(search)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["serve"]
 
@@ -90,4 +91,4 @@ def serve(
 
 
 if __name__ == "__main__":
-    typer.run(serve)
+    run_alone(serve)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.shown import print_json
 
 __all__ = ["shadow"]
@@ -38,4 +39,4 @@ def shadow(
 
 
 if __name__ == "__main__":
-    typer.run(shadow)
+    run_alone(shadow)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_alone
 from workflows.core.shown import print_json
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def _policy(folder: Path) -> NotifyPolicy:
 
 
 if __name__ == "__main__":
-    typer.run(simulate)
+    run_alone(simulate)

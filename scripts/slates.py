@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_app
 from scripts.recommend import pair
 
 __all__ = ["slates", "slates_allot", "slates_build", "slates_refresh", "slates_status"]
@@ -124,4 +125,4 @@ def slates_allot(
 
 
 if __name__ == "__main__":
-    slates()
+    run_app(slates)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import JsonOption, one_sentence_errors
+from scripts.output import run_app
 
 __all__ = [
     "stream",
@@ -163,4 +164,4 @@ def stream_run(
 
 
 if __name__ == "__main__":
-    stream()
+    run_app(stream)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from workflows.core import console
 
 __all__ = ["timeline"]
@@ -41,4 +42,4 @@ def timeline(
 
 
 if __name__ == "__main__":
-    typer.run(timeline)
+    run_alone(timeline)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from ensemble.config import Config
 from scripts.common import ConfigOption, ForceOption, OutOption, SetOption, one_sentence_errors, resolve
+from scripts.output import run_alone
 from workflows.core.run import Run
 
 __all__ = ["train_retrieval", "train_retrieval_stage"]
@@ -29,4 +28,4 @@ def train_retrieval(
 
 
 if __name__ == "__main__":
-    typer.run(train_retrieval)
+    run_alone(train_retrieval)

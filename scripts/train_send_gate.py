@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import SetOption, one_sentence_errors
+from scripts.output import run_alone
 
 __all__ = ["train_send_gate"]
 
@@ -43,4 +44,4 @@ def train_send_gate(
 
 
 if __name__ == "__main__":
-    typer.run(train_send_gate)
+    run_alone(train_send_gate)

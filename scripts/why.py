@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scripts.common import one_sentence_errors
+from scripts.output import run_alone
 from scripts.recommend import pair
 
 __all__ = ["why"]
@@ -76,4 +77,4 @@ def why(
 
 
 if __name__ == "__main__":
-    typer.run(why)
+    run_alone(why)

@@ -24,11 +24,13 @@ EACH = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 FULL = "error: the disk of what this command writes to is full; free some space and run the same command again\n"
 
 
-def ended(command: list[str], stdout: IO[str] | None, stderr: IO[str] | int = subprocess.PIPE) -> tuple[int, str]:
+def ended(
+    command: list[str], stdout: IO[str] | None, stderr: IO[str] | int = subprocess.PIPE, module: str = "cli"
+) -> tuple[int, str]:
     """Status and standard error of a process; None for stdout: there is none, nor a stdin."""
     closing = [] if stdout else ["sh", "-c", 'exec "$@" <&- >&-', "sh"]
     found = subprocess.run(
-        [*closing, sys.executable, "-m", "scripts.cli", *command],
+        [*closing, sys.executable, "-m", f"scripts.{module}", *command],
         stdout=stdout,
         stderr=stderr,
         text=True,
@@ -72,6 +74,11 @@ def test_a_reader_that_is_gone_is_silent(command: list[str], unread: IO[str]) ->
 def test_where_errors_go_the_same_way_the_status_is_the_same(full: IO[str], unread: IO[str]) -> None:
     assert ended(COMMANDS["help"], full, full) == (1, "")
     assert ended(COMMANDS["help"], unread, unread) == (141, "")
+
+
+@pytest.mark.parametrize("module", ["train_retrieval", "log"])
+def test_a_file_that_is_started_by_itself_ends_alike(module: str, full: IO[str]) -> None:
+    assert ended(["--help"], full, module=module) == (1, FULL)
 
 
 def test_an_output_that_cannot_be_written_is_one_sentence() -> None:
