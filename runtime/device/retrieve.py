@@ -126,17 +126,18 @@ class Retrieve(Merge):
         if any(self._quotas):
             values = self._with_quotas_kept(values, items, brought)
         places = kernels.best(values, self._count)
-        is_found = places >= 0
-        places = xp.maximum(places, 0)
         scores[MERGED] = merged
-        candidates = xp.where(is_found, xp.take_along_axis(rows, places, axis=1), NO_ITEM).astype(np.int32)
-        of_best = {
-            number: xp.where(is_found, xp.take_along_axis(of_source, places, axis=1), 0).astype(np.float32)
+        picked = {
+            number: kernels.pick(places, rows, of_source)
             for number, of_source in scores.items()
             if number == MERGED or self.sources[number].score_name
         }
         to_host = self.device.to_host
-        return np.array(to_host(candidates)), {number: np.array(to_host(array)) for number, array in of_best.items()}
+        candidates: NDArray[np.int32] = np.array(to_host(picked[MERGED][0]))
+        found = {number: np.array(to_host(of_best)) for number, (_, of_best) in picked.items()}
+        for of_best in found.values():
+            of_best[candidates == NO_ITEM] = 0
+        return candidates, found
 
     def _reached(self, batch: Mapping[str, NDArray], seen: Seen) -> Reached | None:
         if self._lists is None:
