@@ -51,6 +51,7 @@ $(VENV)/.ready: $(UV) $(REQUIREMENTS) pyproject.toml client/pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes $(REQUIREMENTS)
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable client --editable .
 	@touch $@
+	@echo 'make: $(VENV) is ready; next: source $(VENV)/bin/activate'
 
 requirements: $(UV)  ## resolve the hash-pinned requirements files again
 	scripts/lock.sh $(UV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from scripts.build_index import build_index
 from scripts.console import console
 from scripts.demo import demo
 from scripts.doctor import doctor
+from scripts.doctor_checks import cascade_version
 from scripts.evaluate import evaluate
 from scripts.evaluate_policy import evaluate_policy
 from scripts.events import events
@@ -73,6 +75,22 @@ for group in (events, stream, slates, log, experiment):
     for one in group.registered_commands:
         one.epilog = epilog_of(f"{group.info.name} {one.name}")
     app.add_typer(group, rich_help_panel=panel_of(str(group.info.name)))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cascade {cascade_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which Cascade this is, and exit.", is_eager=True, callback=_say_version),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

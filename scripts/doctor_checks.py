@@ -20,7 +20,7 @@ from workflows.core.device import choose, num_gpus
 from workflows.core.disk import takes_files
 from workflows.core.errors import SetupError
 
-__all__ = ["PURPOSES", "Check", "Findings", "Purpose", "checks", "purposes"]
+__all__ = ["PURPOSES", "Check", "Findings", "Purpose", "cascade_version", "checks", "purposes"]
 
 # What a machine is for, and the command that needs all of it.
 PURPOSES = {"train": "run", "evaluate": "evaluate", "export": "export", "serve": "serve"}
@@ -103,7 +103,13 @@ def purposes(wanted: list[str]) -> list[Purpose]:
     ]
 
 
+def cascade_version() -> str:
+    """Which release this is; "not installed" of a folder of files that is only on the path."""
+    return _version("cascade") or "not installed"
+
+
 def _machine() -> Iterator[Check]:
+    yield Check("cascade", cascade_version())
     version = platform.python_version()
     if (3, 10) <= sys.version_info[:2] < (3, 14):
         yield Check("python", version)

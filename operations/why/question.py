@@ -129,11 +129,23 @@ def row_of(item: int | str, spec: ChainSpec, ids: NDArray) -> int:
         raise UnknownItem(f"the item {item!r} is unknown: the ids of this catalogue are {kind}") from None
     found = np.flatnonzero(ids == wanted) if _fits(wanted, ids) else np.zeros(0, np.int64)
     if not len(found):
+        alike = _alike(wanted, ids) if isinstance(wanted, bytes) else ""
+        remedy = f"is {alike!r} meant?" if alike else "export again with a table of items that holds it"
         raise UnknownItem(
             f"the item {item!r} is unknown: it is not among the {len(ids):,} items that this chain was exported with; "
-            "export again with a table of items that holds it"
+            f"{remedy}"
         )
     return int(found[0])
+
+
+def _alike(wanted: bytes, ids: NDArray) -> str:
+    """The first id that differs in leading zeros, blanks or capitals alone; "" where none does."""
+    plain = _plain(wanted)
+    return next((one.decode("utf-8", "replace") for one in ids.tolist() if _plain(one) == plain), "")
+
+
+def _plain(text: bytes) -> bytes:
+    return text.strip().lower().lstrip(b"0")
 
 
 def _fits(wanted: int | bytes, ids: NDArray) -> bool:

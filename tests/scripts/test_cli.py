@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,8 @@ def test_doctor_lists_devices_ports_and_packages() -> None:
     done = _cascade("doctor")
     for words in ("CUDA devices", "train-ranking", "grpc port", "free disk", "nvtabular", "faiss-cpu"):
         assert words in done.stdout
+
+
+def test_the_version_is_said_and_nothing_else() -> None:
+    done = _cascade("--version")
+    assert (done.returncode, done.stderr) == (0, "") and re.fullmatch(r"cascade [0-9.]+\n", done.stdout)

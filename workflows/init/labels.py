@@ -12,6 +12,8 @@ from workflows.init.words import COUNTS, EVENT_KIND, FLAGS, KINDS, RATING, SHOWN
 __all__ = ["Labels", "labels_of"]
 
 MAX_KINDS = 60
+# Where nothing says what was shown, an event of another kind is no item that was shown in vain.
+SAMPLED = 'and in a section [ranking]: training_examples = "sampled"'
 MORE_KINDS = ("pv", "listen", "watch", "read", "rate", "share", "comment", "add")
 TRUE_OR_FALSE = ({"0", "1", "0.0", "1.0", "true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
 
@@ -121,7 +123,8 @@ def _of_kinds(column: Column) -> Labels:
     if best and best not in shown:
         others = [kind for kind in kinds if kind not in (best, *shown)]
         wanted = ", ".join(f"{_key(kind)} = {_text_condition(column.name, '==', kind)}" for kind in (best, *others))
-        doubts.append((f"is '{best}' what slates are to earn? It is then the first label.", f"labels = {{ {wanted} }}"))
+        line = f"labels = {{ {wanted} }}" + ("" if shown else f"   # {SAMPLED}")
+        doubts.append((f"is '{best}' what slates are to earn? It is then the first label.", line))
     if undone := [kind for kind in kinds if _is_like(kind, UNDONE)]:
         doubts.append((f"{', '.join(map(repr, undone))} count as events like the others: leave them out?", ""))
     if len(shown) == 1:

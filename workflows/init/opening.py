@@ -29,6 +29,8 @@ __all__ = ["Opened", "open_tables", "read_error"]
 
 ENDS = re.compile(r".*\.(parquet|pq|csv|tsv|txt|dat|data|item|user|base|json|jsonl|ndjson|inter)(\.gz)?", re.IGNORECASE)
 ABOUT = re.compile(r"(readme|license|licence|changelog)\b.*", re.IGNORECASE)
+CSV_ERROR = re.compile(r"CSV Error on Line: (\d+)\s*\nOriginal Line: (.*)\n(.*)")
+COLUMNS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 JSON_OPTIONS = "maximum_object_size = 268435456, union_by_name = true, map_inference_threshold = -1"
 
 
@@ -84,6 +86,15 @@ def open_tables(con: duckdb.DuckDBPyConnection, paths: Sequence[str], scratch: P
 def read_error(name: str, error: Exception) -> DataError:
     """The one sentence of a table that DuckDB cannot read."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if found := CSV_ERROR.search(str(error)):
+        number, text, problem = found.groups()
+        if columns := COLUMNS.fullmatch(problem):
+            wanted, got = columns.groups()
+            problem = f"it has {got} values, and the table has {wanted} columns; put values that hold the separator in"
+            problem += " double quotes, or correct the line"
+        else:
+            problem = f"{problem.rstrip('.')}; correct it"
+        return DataError(f"{name} cannot be read: line {number} is {text[:80]!r}: {problem}")
     return DataError(f"{name} cannot be read ({lines[0].rstrip('.:') if lines else type(error).__name__}); repair it")
 
 

@@ -205,9 +205,9 @@ def check_known(con: duckdb.DuckDBPyConnection, relation: str, column: str, unkn
         remedy: what to do, where more is known than that they are not there.
     """
     if bad := bad_rows(con, relation, unknown):
+        remedy = remedy or "add these items or set data.unknown_items = 'drop'"
         raise DataError(
-            f"events: column '{column}' must name items of the items table, got unknown items in {bad}; "
-            + (remedy or "add these items or set data.unknown_items = 'drop'")
+            f"events: column '{column}' must name items of the items table, got unknown items in {bad}; {remedy}"
         )
 
 

@@ -107,10 +107,10 @@ def _check_items(con: duckdb.DuckDBPyConnection, loaded: Loaded, data: DataConfi
         return 0
     total, dropped = con.execute(f"SELECT count(*), count(*) FILTER (NOT {_known(data)}) FROM raw_events").fetchall()[0]
     if dropped == total:
+        remedy = _nearly_known(con, data) or "correct data.item_id or the tables"
         raise DataError(
             f"events: column '{data.item_id}' must name items of the items table, got unknown items in all {total:,} "
-            f"rows, for example {example(con, 'raw_events', 'true')}; "
-            + (_nearly_known(con, data) or "correct data.item_id or the tables")
+            f"rows, for example {example(con, 'raw_events', 'true')}; {remedy}"
         )
     if dropped and data.unknown_items == "error":
         check_known(con, "raw_events", data.item_id, f"NOT {_known(data)}", _nearly_known(con, data))

@@ -113,6 +113,7 @@ def test_what_cannot_be_asked_is_one_sentence(exported: tuple[Run, Config], tmp_
     plain, _ = make_run(tmp_path / "plain", num_users=10, num_items=40)
     cases = {
         ("no such item", run.root, "--user-id", USER): (2, "the item 'no such item' is unknown"),
+        (f" 00{item}", run.root, "--user-id", USER): (2, f"was exported with; is '{item}' meant?"),
         (item, plain.root, "--user-id", "1"): (1, "is a run without an export"),
         (item, tmp_path / "absent", "--user-id", "1"): (1, "is not a folder"),
         (item, run.root, "--user-id", USER, "--context", "color=red"): (1, "no such context column"),

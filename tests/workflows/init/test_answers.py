@@ -166,3 +166,12 @@ def test_an_event_needs_a_value_in_a_column_that_is_empty(tmp_path):
     assert refused(tmp_path, "events.csv", given=Given(item="thing")).startswith(
         "events.csv: 'thing' is empty in all rows, and an event needs a value there; "
     )
+
+
+def test_a_line_with_too_many_values_is_named_with_the_way_out(tmp_path):
+    lines = EVENTS.splitlines()
+    (tmp_path / "events.csv").write_text("\n".join([*lines[:150], "u1,i1,1700000000,x", *lines[150:]]) + "\n")
+    assert refused(tmp_path, "events.csv") == (
+        "events.csv cannot be read: line 151 is 'u1,i1,1700000000,x': it has 4 values, and the table has 3 columns; "
+        "put values that hold the separator in double quotes, or correct the line"
+    )

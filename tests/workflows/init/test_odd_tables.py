@@ -112,6 +112,7 @@ def test_what_happened_is_told_by_the_values_of_a_column_of_any_name(tmp_path, m
     answers = dict(questions(found))
     assert answers["is 'purchase' what slates are to earn? It is then the first label."] == (
         "labels = { purchase = \"What happened == 'purchase'\", click = \"What happened == 'click'\" }"
+        '   # and in a section [ranking]: training_examples = "sampled"'
     )
     assert "# every event is a positive, whatever 'What happened' is: click (" in text
 
