@@ -38,7 +38,8 @@ def said_of(
     for name, table in {"events": events, **tables}.items():
         table.to_parquet(root / f"{name}.parquet")
         paths[name] = str(root / f"{name}.parquet")
-    data = DataConfig(user_id="user", item_id="item", timestamp="at", **paths)
+    context = [name for name in events.columns if name in ("device", "hour")]
+    data = DataConfig(user_id="user", item_id="item", timestamp="at", context=context, **paths)
     prepare_data(Run(root / "run"), data, SplitConfig(), ShopConfig(), 3, features=features or FeaturesConfig())
     return " ".join(capsys.readouterr().err.split())
 
@@ -84,3 +85,11 @@ def test_users_who_have_other_ids_in_their_table(tmp_path, capsys):
     assert (
         "data: 0 of the 20 users of the events are in the users table, '0.0' is not and '0000' is: the others" in said
     )
+
+
+def test_context_that_no_feature_reads(tmp_path, capsys):
+    events = log().assign(device="phone", hour=[k % 24 for k in range(400)])
+    features = FeaturesConfig(context={"hour": FeatureSpec(kind="categorical")})
+    assert (
+        "data: data.context names 'device', and [features.context] does not: no request can carry it, so add it"
+    ) in said_of(tmp_path, capsys, events, features)

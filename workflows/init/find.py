@@ -20,6 +20,7 @@ from workflows.init.page import Findings
 from workflows.init.profile import Table, look
 from workflows.init.roles import Given, Sketch, sketch_of
 from workflows.init.split import given_split, split_of
+from workflows.init.times import looks_like_dates
 from workflows.init.warehouse import Warehouse, opened_warehouse
 from workflows.init.words import ITEM, STOCK, USER, plain_name, rank
 from workflows.tables.check import FLOATS, INTEGERS
@@ -158,4 +159,5 @@ def _perhaps_context(events: Table, but: Sequence[str]) -> list[str]:
         for name, column in events.columns.items()
         if name not in but and name not in REQUEST_NAMES and rank(name, ITEM) is None and rank(name, USER) is None
         if column.is_text and 2 <= column.distinct <= min(FEW, 0.2 * events.num_looked)
+        if not looks_like_dates(value for value, _ in column.top)
     ]

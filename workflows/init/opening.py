@@ -29,6 +29,9 @@ __all__ = ["Opened", "open_tables", "read_error"]
 
 ENDS = re.compile(r".*\.(parquet|pq|csv|tsv|txt|dat|data|item|user|base|json|jsonl|ndjson|inter)(\.gz)?", re.IGNORECASE)
 ABOUT = re.compile(r"(readme|license|licence|changelog)\b.*", re.IGNORECASE)
+WINDOWS = re.compile(rb"[\x80-\x9f]")  # signs of Windows-1252 where Latin-1 has control characters, as no table does
+SIGNS = {place: bytes([place]).decode("windows-1252", "ignore") or chr(place) for place in range(0x80, 0xA0)}
+PIECE_BYTES = 1 << 24
 CSV_ERROR = re.compile(r"CSV Error on Line: (\d+)\s*\nOriginal Line: (.*)\n(.*)")
 COLUMNS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 JSON_OPTIONS = "maximum_object_size = 268435456, union_by_name = true, map_inference_threshold = -1"
@@ -157,8 +160,11 @@ def _open(con: duckdb.DuckDBPyConnection, files: list[str], form: Form, scratch:
 
 
 def _sql(files: list[str], form: Form, scratch: Path) -> str:
+    encoding = form.encoding
     if form.kind == "Python":
         files = [_as_json(file, scratch) for file in files]
+    elif encoding == "latin-1" and any(map(_has_windows_signs, files)):
+        files, encoding = [_as_utf8(file, scratch) for file in files], "utf-8"
     paths = f"[{', '.join(map(path_sql, files))}]"
     if form.kind == "Parquet":
         return f"read_parquet({paths}, union_by_name = true)"
@@ -169,7 +175,7 @@ def _sql(files: list[str], form: Form, scratch: Path) -> str:
     packed = ", compression = 'gzip'" if files[0].lower().endswith(".gz") else ""
     return (
         f"read_csv({paths}, auto_detect = false, header = {str(form.has_header).lower()}, columns = {{{columns}}}, "
-        f"delim = {text_sql(form.separator)}, {quotes}, nullstr = '', comment = '', encoding = '{form.encoding}', "
+        f"delim = {text_sql(form.separator)}, {quotes}, nullstr = '', comment = '', encoding = '{encoding}', "
         f"null_padding = true{packed})"
     )
 
@@ -185,6 +191,20 @@ def _holds_json(con: duckdb.DuckDBPyConnection, sql: str, columns: Iterable[str]
     """Whether a column of a text holds JSON."""
     rows = con.execute(f"SELECT * FROM {sql} LIMIT 20").fetchall()
     return any(re.match(r'\s*(\[\s*)?\{\s*"', str(value or "")) for row in rows for value in row)
+
+
+def _has_windows_signs(file: str) -> bool:
+    with open_bytes("tables", file) as opened:
+        return any(WINDOWS.search(piece) for piece in iter(lambda: opened.read(PIECE_BYTES), b""))
+
+
+def _as_utf8(file: str, scratch: Path) -> str:
+    """Write a file of Windows-1252, which DuckDB does not read, as UTF-8; its five free places are as in Latin-1."""
+    path = scratch / f"{len(list(scratch.iterdir()))}_{stem_of(file)}.csv"
+    with open_bytes("tables", file) as opened, path.open("wb") as written:
+        for piece in iter(lambda: opened.read(PIECE_BYTES), b""):
+            written.write(piece.decode("latin-1").translate(SIGNS).encode("utf-8"))
+    return str(path)
 
 
 def _as_json(file: str, scratch: Path) -> str:

@@ -11,7 +11,7 @@ from workflows.core.errors import DataError
 from workflows.init.entities import MIN_SHARE, Entity, best_entity, why_unused
 from workflows.init.merged import together, with_user_of, with_whole_orders
 from workflows.init.profile import Column, Table
-from workflows.init.times import nearly_time
+from workflows.init.times import looks_like_dates, nearly_time
 from workflows.init.words import ITEM, ITEM_TABLES, RATING, TIME, USER, USER_TABLES, rank, words_of
 
 if TYPE_CHECKING:
@@ -207,6 +207,9 @@ def _broken_times(con: duckdb.DuckDBPyConnection, events: Table) -> list[tuple[s
         if (column.is_text or column.is_number) and column.distinct and rank(name, TIME) is not None
     }
     broken = {name: nearly_time(con, events.looked, name, column.is_text) for name, column in named.items()}
+    for name, column in events.columns.items():
+        if not broken.get(name) and column.is_text and looks_like_dates(value for value, _ in column.top):
+            broken[name] = f"its values, such as {_example(events, name)}, cannot be read: write them as 2024-01-31"
     advice = "Correct or empty them, and call this again; without a time, quality is measured on each user's last row"
     return [(f"is '{name}' the time? {words}. {advice}.", "") for name, words in broken.items() if words]
 

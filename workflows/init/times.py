@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +16,7 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Time", "nearly_time", "time_of"]
+__all__ = ["Time", "looks_like_dates", "nearly_time", "time_of"]
 
 FIRST_S, LAST_S = 631_152_000, 2_051_222_400  # of the years 1990 to 2034
 MAX_WRONG = 0.2  # of a column's values, for it to be one of times with mistakes
@@ -27,9 +29,26 @@ FORMATS = {
     "%d %b %Y %H:%M": "31 Jan 2024 12:30",
     "%d %b %Y": "31 Jan 2024",
     "%d-%b-%Y": "31-Jan-2024",
+    "%b %d %Y": "Jan 31 2024",
     "%Y%m%d%H%M%S": "20240131123000",
     "%Y%m%d": "20240131",
+    "%d/%m/%y": "31/01/24",
+    "%m/%d/%y": "01/31/24",
+    "%d.%m.%y": "31.01.24",
+    "%d-%m-%y": "31-01-24",
+    "%d/%m/%y %H:%M": "31/01/24 12:30",
+    "%m/%d/%y %H:%M": "01/31/24 12:30",
+    "%d.%m.%y %H:%M": "31.01.24 12:30",
 }
+# Of two forms that read the same texts as other days, both fit a column of the first twelve days of months alone.
+TWINS = {form: form.replace("%d/%m", "%m/%d") for form in FORMATS if form.startswith("%d/%m")}
+NUM_TRIED = 50
+MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+DATE_LIKE = re.compile(
+    rf"\d{{1,4}}([-/. ])\d{{1,2}}\1\d{{1,4}}\b.*|([a-z]{{3,9}},? )?({MONTHS})[a-z]*[-. ]\d{{1,4}}\b.*"
+    rf"|\d{{1,2}}[-. ]+({MONTHS})[a-z]*[-., ]+\d{{2,4}}\b.*",
+    re.IGNORECASE,
+)
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -127,7 +146,7 @@ def _of_number(
 
 def _of_text(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Time | None:
     column = quoted(name)
-    rows = con.execute(f"SELECT {column} FROM {relation} WHERE {column} IS NOT NULL LIMIT 50").fetchall()
+    rows = con.execute(f"SELECT {column} FROM {relation} WHERE {column} IS NOT NULL LIMIT {NUM_TRIED}").fetchall()
     if not all(any(sign.isdigit() for sign in str(row[0])) and len(str(row[0])) <= 40 for row in rows):
         return None
     found = settle(con, relation, [Use(name, "timestamp", "")])[0]
@@ -135,10 +154,27 @@ def _of_text(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Time |
         return Time("date" if found.type == "DATE" else "datetime", f"({found.sql})::TIMESTAMP")
     if isinstance(found, Settled) and found.type == "BIGINT":
         return _epoch_text(con, relation, column)
-    for form in FORMATS:
-        if parsed := _parsed(con, relation, column, form):
+    for form in _likely_forms(con, relation, column):
+        parsed = _parsed(con, relation, column, form)
+        if parsed and not (form in TWINS and _parsed(con, relation, column, TWINS[form])):
             return parsed
+        if parsed:
+            return None
     return None
+
+
+def looks_like_dates(values: Iterable[object]) -> bool:
+    """Whether texts look like dates of any form, read or not."""
+    texts = [str(value) for value in values]
+    return bool(texts) and all(DATE_LIKE.fullmatch(text.strip()) for text in texts)
+
+
+def _likely_forms(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> list[str]:
+    """The forms that fit the first values, so that few are tried on all."""
+    tries = ", ".join(f"count(try_strptime(x, '{form}'))" for form in FORMATS)
+    rows = f"SELECT {column} AS x FROM {relation} WHERE {column} IS NOT NULL LIMIT {NUM_TRIED}"
+    total, *found = con.execute(f"SELECT count(*), {tries} FROM ({rows})").fetchall()[0]
+    return [form for form, count in zip(FORMATS, found, strict=True) if count == total]
 
 
 def _epoch_text(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> Time | None:

@@ -34,7 +34,7 @@ def say_doubts(
         unit: of the instants, as `place_events` found it.
         uses: the features' columns by table.
     """
-    doubts = [_future(con, data, unit), _busy(con, data), *_empty(con, loaded, uses)]
+    doubts = [_future(con, data, unit), _busy(con, data), *_empty(con, loaded, uses), _unread(data, uses)]
     doubts.append(_users(con, data) if loaded.users else "")
     for doubt in filter(None, doubts):
         console.say(f"data: {doubt}")
@@ -75,6 +75,14 @@ def _empty(con: duckdb.DuckDBPyConnection, loaded: Loaded, uses: Mapping[str, Ma
         found = con.execute(f"SELECT {counts} FROM raw_{table}").fetchall()[0]
         for name in (name for name, count in zip(names, found, strict=True) if not count):
             yield f"{table}: '{name}' is empty in all rows, so features.{table}.{quoted(name)} says nothing; drop it"
+
+
+def _unread(data: DataConfig, uses: Mapping[str, Mapping[str, Use]]) -> str:
+    """Context that no model reads, so that no request can carry it."""
+    names = [f"'{name}'" for name in data.context if name not in uses.get("context", {})]
+    if not names:
+        return ""
+    return f"data.context names {', '.join(names)}, and [features.context] does not: no request can carry it, so add it"
 
 
 def _users(con: duckdb.DuckDBPyConnection, data: DataConfig) -> str:

@@ -136,3 +136,34 @@ def test_lists_of_codes_are_no_numbers_with_a_decimal_comma(tmp_path, monkeypatc
     rows = [(ref, ("3,7", "1,3,5", "7")[k % 3], ("4,5", "12,25")[k % 2]) for k, (ref, *_) in enumerate(ITEMS)]
     found, _ = found_in([*shop()[:1], write("b2.csv", "Book ref;Shelves;Mixed", rows)])
     assert 'kind = "list"' in found.of_items["Shelves"].toml and 'kind = "list"' in found.of_items["Mixed"].toml
+
+
+@pytest.mark.parametrize("when", ["%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d/%m/%y 10:15", "%b %d %Y", "%d.%m.%Y"])
+def test_dates_of_many_forms_are_read_as_the_same_days(tmp_path, monkeypatch, when):
+    monkeypatch.chdir(tmp_path)
+    found, text = found_in(shop(when))
+    assert found.sketch.time == "When" and "# 'When' goes from 2026-03-01" in text
+    config = load_config(Path("config.toml"))
+    prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
+    days = 'make_timestamp_ns("at")::DATE::VARCHAR'
+    [(first, last)] = duckdb.sql(f"SELECT min({days}), max({days}) FROM 'run/data/*/*.parquet'").fetchall()
+    assert (first, last) == ("2026-03-01", "2026-08-27")
+
+
+def test_dates_of_which_no_row_tells_the_month_are_asked_for_and_never_context(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, _ = found_in(shop("0%w/03/26"))
+    assert found.sketch.time is None and "When" not in found.left_context
+    [(question, _)] = [doubt for doubt in found.sketch.doubts if "When" in doubt[0]]
+    assert question.startswith("is 'When' the time? its values, such as '0")
+    assert "', cannot be read: write them as 2024-01-31" in question
+
+
+def test_signs_of_windows_stay_signs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tables = shop()
+    titles = [f"{ref};“Größe” {k} €;crime;1,00" for k, (ref, *_) in enumerate(ITEMS)]
+    Path("books.csv").write_bytes("\r\n".join(["Ref;Title;Genre;Price (EUR)", *titles]).encode("windows-1252"))
+    found_in(tables)
+    [(title,)] = duckdb.sql("SELECT Title FROM 'config_tables/items.parquet' ORDER BY 1 LIMIT 1").fetchall()
+    assert title == "“Größe” 0 €"
