@@ -25,6 +25,7 @@ class LargeDay(NamedTuple):
 
     Attributes:
         num_rows: of the log.
+        num_measured: of them.
         num_signals: that were measured.
         cpu_s: of all threads, to read the rows and measure.
         before_bytes: of memory at most before, with all that is imported.
@@ -32,6 +33,7 @@ class LargeDay(NamedTuple):
     """
 
     num_rows: int
+    num_measured: int
     num_signals: int
     cpu_s: float
     before_bytes: int
@@ -57,12 +59,12 @@ def measure_large_day(repository: Path, pool: Pool, num: int, scratch: Path) -> 
         write_day(scratch, table, DAY, key)
         del table
         with multiprocessing.get_context("spawn").Pool(1) as process:
-            return process.apply(_measured, (scratch, key))
+            return process.apply(_measured, (scratch, key, num))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _measured(folder: Path, key: str) -> LargeDay:
+def _measured(folder: Path, key: str, num: int) -> LargeDay:
     from operations.signals.measure import measure
     from operations.signals.monitor import read_window
     from operations.signals.version import find_version
@@ -72,7 +74,7 @@ def _measured(folder: Path, key: str) -> LargeDay:
     table = read_window(folder, key, DAY)
     assert table is not None
     found = measure(table, version, DAY)
-    return LargeDay(table.num_rows, len(found), time.process_time() - started, before, _peak_bytes())
+    return LargeDay(num, table.num_rows, len(found), time.process_time() - started, before, _peak_bytes())
 
 
 def _peak_bytes() -> int:

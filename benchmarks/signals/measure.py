@@ -116,8 +116,8 @@ def _result(
             Table("Time", ["figure", "value"], [["CPU of a day's signals and limits, s", a_day]]),
             Table(
                 "A large day",
-                ["requests", "signals", "CPU, s", "memory at most, MiB", "before it, MiB"],
-                [[large.num_rows, large.num_signals, large.cpu_s, *memory]],
+                ["requests", "of them measured", "signals", "CPU, s", "memory at most, MiB", "before it, MiB"],
+                [[large.num_rows, large.num_measured, large.num_signals, large.cpu_s, *memory]],
             ),
         ],
         targets=[

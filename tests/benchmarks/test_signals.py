@@ -87,6 +87,6 @@ def test_a_large_day_is_measured_by_a_process_of_its_own(tmp_path: Path) -> None
     pool = make_pool(run, open_chain(repository / "cascade/1/chain"), 300)
     found = measure_large_day(repository, pool, 5_000, tmp_path / "scratch")
     # Signals of the rows, of the features of some of them, and the ages of the version.
-    assert found.num_rows == 5_000 and found.num_signals > 40
+    assert found.num_rows == found.num_measured == 5_000 and found.num_signals > 40
     assert found.cpu_s > 0 and found.peak_bytes >= found.before_bytes > 2**20
     assert not (tmp_path / "scratch").exists()
