@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ from runtime.spec import FLOATS, Tensor
 from workflows.features.config import FeatureSpec
 from workflows.features.source import Column, canonical
 
-__all__ = ["request_column"]
+__all__ = ["parsed_column", "request_column", "request_values"]
 
 
 def request_column(tensor: Tensor, values: pa.ChunkedArray) -> NDArray:
@@ -25,13 +27,30 @@ def request_column(tensor: Tensor, values: pa.ChunkedArray) -> NDArray:
     Returns:
         [n] in the input's type: int64, floats or objects of UTF-8 bytes; null is the smallest int64, NaN or b"".
     """
-    spec = FeatureSpec()
+    given = request_values(tensor, values)
     if tensor.dtype in FLOATS:
-        numbers = canonical(values, Column(tensor.name, spec, "float64"))
-        return np.asarray(numbers.to_numpy(), tensor.numpy_dtype)
+        return np.asarray(given.to_numpy(), tensor.numpy_dtype)
     if tensor.dtype == "INT64":
-        return np.asarray(pc.fill_null(canonical(values, Column(tensor.name, spec, "int64")), NULL_INT).to_numpy())
-    texts = canonical(values, Column(tensor.name, spec, "string")).to_pylist()
-    made = np.empty(len(texts), object)
-    made[:] = [(text or "").encode() for text in texts]
+        return np.asarray(pc.fill_null(given, NULL_INT).to_numpy())
+    return _objects([(text or "").encode() for text in given.to_pylist()])
+
+
+def parsed_column(tensor: Tensor, values: pa.ChunkedArray) -> NDArray:
+    """The same as the steps of a chain have it: [n] floats (NaN: null), or objects, integers or bytes (None: null)."""
+    asked = request_column(tensor, values)
+    if tensor.dtype in FLOATS:
+        return asked
+    null = NULL_INT if tensor.dtype == "INT64" else b""
+    return _objects([None if value == null else value for value in asked.tolist()])
+
+
+def request_values(tensor: Tensor, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Raw values in the type of a request: float64, int64 or string, whatever the table's is."""
+    kind: Literal["float64", "int64"] = "float64" if tensor.dtype in FLOATS else "int64"
+    return canonical(values, Column(tensor.name, FeatureSpec(), "string" if tensor.dtype == "BYTES" else kind))
+
+
+def _objects(values: list[Any]) -> NDArray:
+    made = np.empty(len(values), object)
+    made[:] = values
     return made

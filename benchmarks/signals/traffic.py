@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from benchmarks.signals.logged import log_rows
 from ensemble.profile.ask import Answers, OpenChain, ask
+from ensemble.request_columns import parsed_column
 from runtime.ids import NO_ITEM, UNKNOWN
 from runtime.request import Parsed
-from runtime.spec import FLOATS, ChainSpec
+from runtime.spec import ChainSpec
 from workflows.core.run import Run
 
 __all__ = ["Pool", "days_of", "make_pool", "requests_of", "taken"]
@@ -63,14 +64,7 @@ def requests_of(run: Run, spec: ChainSpec, num: int, seed: int) -> tuple[Parsed,
     lengths = np.where(random.random(num) < RECENT_SHARE, random.integers(1, MOST_RECENT + 1, num), 0)
     items = events["item_row"].to_numpy()[random.integers(0, num, (num, MOST_RECENT))]
     recent[np.arange(MOST_RECENT) < lengths[:, None]] = items[np.arange(MOST_RECENT) < lengths[:, None]]
-    context: dict[str, NDArray] = {}
-    for column in spec.context_columns:
-        values = events[column.name]
-        if column.dtype in FLOATS:
-            context[column.name] = values.to_numpy().astype(column.numpy_dtype)
-        else:
-            context[column.name] = np.empty(num, object)
-            context[column.name][:] = [v.encode() if isinstance(v, str) else v for v in values.to_pylist()]
+    context = {column.name: parsed_column(column, events[column.name]) for column in spec.context_columns}
     rows = np.where(is_unknown, UNKNOWN, users).astype(np.int32)
     size = np.full(num, spec.slate_size, np.int32)
     return Parsed(rows, recent, np.empty((num, 0), np.int32), size, context), users

@@ -82,7 +82,7 @@ def _numbers(name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise ConfigError(f"{KEY}: column {name!r} of the items holds {kind}; expected numbers")
-    values = np.asarray(column.cast(pa.float64()).to_numpy())
+    values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
     bad = ~np.isfinite(values)
     if bad.any():
         raise DataError(

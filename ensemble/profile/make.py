@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ensemble.profile.ask import QUERY, Answers, ask, open_chain
 from ensemble.profile.bins import Bins, Histogram, ValueBins, number_bins, value_bins
 from ensemble.profile.profile import NO_EVENTS, NUM_DECILES, Profile, ProfileInfo
+from ensemble.request_columns import parsed_column, request_values
 from models.dataset.features import State, load_features, load_state
 from runtime.encoders import FIRST, NULL, OOV, Encoder
 from runtime.ids import NO_ITEM, UNKNOWN
@@ -124,13 +125,8 @@ def _queries(spec: ChainSpec, events: pa.Table, state: State) -> Parsed:
     users, first = np.unique(events["user_row"].to_numpy(), return_index=True)
     first = np.sort(first[users >= 0])
     at = first[np.unique(np.linspace(0, len(first) - 1, min(NUM_QUERIES, len(first))).astype(np.int64))]
-    context = {}
-    for column in spec.context_columns:
-        values = events[column.name].take(pa.array(at))
-        if column.dtype in FLOATS:
-            context[column.name] = values.to_numpy().astype(column.numpy_dtype)
-        else:
-            context[column.name] = _objects(values.to_pylist())
+    asked = events.take(pa.array(at))
+    context = {column.name: parsed_column(column, asked[column.name]) for column in spec.context_columns}
     return _requests(spec, events["user_row"].to_numpy()[at].astype(np.int32), None, context)
 
 
@@ -161,7 +157,7 @@ def _columns(folder: Path, spec: ChainSpec, events: pa.Table) -> dict[str, Histo
     kinds = {f["column"]: f["kind"] for f in Encoder.load(folder / "encoders", "context").features}
     found = {}
     for column in spec.context_columns:
-        values = events[column.name].combine_chunks()
+        values = request_values(column, events[column.name]).combine_chunks()
         is_code = column.dtype not in FLOATS and kinds.get(column.name) in ("categorical", "hashed")
         is_code |= column.dtype == "BYTES"
         bins: Bins
@@ -169,7 +165,7 @@ def _columns(folder: Path, spec: ChainSpec, events: pa.Table) -> dict[str, Histo
             values = values.cast(pa.string() if column.dtype == "BYTES" else pa.int64())
             bins = value_bins(values)
         else:
-            bins = number_bins(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+            bins = number_bins(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
         found[column.name] = Histogram.of(bins, values)
     return found
 
@@ -254,9 +250,3 @@ def _deciles(popularity: NDArray) -> NDArray[np.uint8]:
 
 def _nothing(values: NDArray) -> NDArray:
     return np.full(1, np.nan if values.dtype.kind == "f" else None, values.dtype)
-
-
-def _objects(values: list) -> NDArray:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made

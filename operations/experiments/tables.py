@@ -58,7 +58,7 @@ def numbers(column: pa.ChunkedArray, missing: int = 0) -> NDArray[np.int64]:
 
 def weights(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Numbers, with what is missing as 0."""
-    return np.asarray(pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(), np.float64)
+    return np.asarray(pc.fill_null(column.cast(pa.float64(), safe=False), 0.0).to_numpy(), np.float64)
 
 
 def coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:

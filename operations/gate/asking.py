@@ -10,13 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ensemble.evaluation.queries import Queries
-from ensemble.request_columns import request_column
+from ensemble.request_columns import parsed_column
 from operations.gate.candidate import Candidate
 from operations.replay.process import VersionProcess
 from operations.replay.versions import Version
-from runtime.encoders import NULL_INT
 from runtime.ids import NO_ITEM, UNKNOWN
-from runtime.spec import FLOATS, ChainSpec, Tensor
+from runtime.spec import ChainSpec, Tensor
 from workflows.core.errors import CascadeError
 
 __all__ = ["Answers", "answers"]
@@ -115,11 +114,8 @@ def _context(column: Tensor, queries: Queries, part: NDArray[np.int64]) -> list[
             f"the served version needs the context column '{column.name}', which the candidate's data lack: the two "
             "cannot be compared; name it in data.context"
         )
-    values = request_column(column, pa.chunked_array([queries.context[column.name].take(pa.array(part))]))
-    if column.dtype in FLOATS:
-        return [None if np.isnan(value) else value for value in values.tolist()]
-    null = NULL_INT if column.dtype == "INT64" else b""
-    known = [None if value == null else value for value in values.tolist()]
+    values = parsed_column(column, pa.chunked_array([queries.context[column.name].take(pa.array(part))])).tolist()
+    known = [None if value is None or value != value else value for value in values]
     return [value.decode() if isinstance(value, bytes) else value for value in known]
 
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from cascade_client.tensors import encode_context
-from ensemble.request_columns import request_column
+from ensemble.request_columns import parsed_column, request_column
 from runtime.encoders import NULL, OOV, Encoder
 from runtime.plan import Node, Plan
+from runtime.request import Parsed
 from runtime.spec import ChainSpec, encoded
 from runtime.step import path_of
 from runtime.steps.features import EncodeRequest
@@ -105,6 +106,24 @@ def test_logged_columns_ask_with_the_codes_of_training(
         request[column.name] = request_column(column, values)[:, None]
     users = np.arange(len(trained["code_text"]))[:, None] % NUM_USERS
     check(opened(folder, spec)({"user_id": users, **request}), trained)
+
+
+def test_parsed_columns_have_the_codes_of_training(
+    prepared: tuple[Run, Path, ChainSpec], trained: dict[str, np.ndarray]
+) -> None:
+    """As a profile asks: past the request's own tensors, with None and NaN for null."""
+    _, folder, spec = prepared
+    context = {
+        column.name: parsed_column(
+            column, pa.chunked_array([pa.array(raw_columns()[column.name], COLUMNS[column.name][0])])
+        )
+        for column in spec.context_columns
+    }
+    num = len(trained["code_text"])
+    nothing, size = np.empty((num, 0), np.int32), np.full(num, 5, np.int32)
+    rows = (np.arange(num) % NUM_USERS).astype(np.int32)
+    got = opened(folder, spec).encode(Parsed(rows, nothing, nothing, size, context))
+    check(got, trained)
 
 
 def test_the_saved_workflow_gives_the_same_codes(
