@@ -93,17 +93,22 @@ def losses_sentence(metrics: Mapping[str, Any]) -> str:
         return ""
     name = f"recall@{metrics['cutoffs'][0]}"
     own = metrics["sources"]["chain"][name]["value"]
-    lost = [
-        f"{LABELS[source]} ({number(metrics['sources'][source][name]['value'])})"
+    better = [
+        source
         for source in ("popularity", "retrieval")
         if source in metrics["chain_minus"] and outcome(metrics["chain_minus"][source][name]) == "loss"
     ]
-    if not lost:
+    if not better:
         return ""
+    lost = [f"{LABELS[source]} ({number(metrics['sources'][source][name]['value'])})" for source in better]
+    if better == ["popularity"]:
+        return (
+            f"The chain loses to {lost[0]} in {name} ({number(own)}), beyond chance: of these users the tables tell "
+            "little that the most popular items do not serve as well. More events, or features that say more, may help."
+        )
     return (
         f"The chain loses to {' and '.join(lost)} in {name} ({number(own)}), beyond chance: its ranker makes the "
-        "slates worse. Look at data.labels, ranking.training_examples and ranking.batch_size, as "
-        "docs/TROUBLESHOOTING.md says."
+        "slates worse. Look at data.labels and ranking.training_examples, as docs/TROUBLESHOOTING.md says."
     )
 
 

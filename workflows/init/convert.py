@@ -128,10 +128,12 @@ def _common(columns: Sequence[tuple[Table, str]]) -> str:
 def _reasons(table: Table, ids: Sequence[str]) -> list[str]:
     """Ids of Parquet files, and numbers of texts, that no config takes; ids of a CSV are read as they are written."""
     if table.opened.is_text:
-        commas = [f"'{name}'" for name, column in table.columns.items() if column.has_commas]
-        return [f"its {' and '.join(commas)} are written with a decimal comma"] if commas else []
-    odd = [name for name in ids if table.columns[name].type not in {*INTEGERS, "VARCHAR"}]
-    return [f"its ids '{name}' are {table.columns[name].type.lower()}" for name in odd]
+        odd: dict[str, list[str]] = {}
+        for name, column in table.columns.items():
+            odd.setdefault(column.written, []).append(f"'{name}'")
+        return [f"its {' and '.join(names)} are written {written}" for written, names in odd.items() if written]
+    kinds = [name for name in ids if table.columns[name].type not in {*INTEGERS, "VARCHAR"}]
+    return [f"its ids '{name}' are {table.columns[name].type.lower()}" for name in kinds]
 
 
 def _as_id(column: Column, kind: str) -> str:

@@ -23,6 +23,7 @@ SURE_SHARE = 0.5  # of the events' ids, for a column that has another name to be
 MIN_IDS = 20  # of the events, from which their values tell that
 MOSTLY_DISTINCT = 0.9  # of a table that has no usual name; a few rows may come twice
 MIN_DISTINCT = 0.2  # ids to a row: where they are fewer, the rows are no descriptions of items or users
+PLAIN = "ltrim(regexp_replace(trim({}), '[.]0$', ''), '0')"  # of two spellings of one number
 PROPERTY, VALUE = ("property", "attribute", "propertyname", "attributename", "key"), ("value", "propertyvalue")
 LINKS = ("friend", "friends", "links", "link", "tags", "tag", "tree", "network", "trust")
 IDS = ("id", "key", "code", "number", "no", "nr", "ref", "reference", "name")
@@ -98,6 +99,15 @@ def why_unused(con: duckdb.DuckDBPyConnection, events: Table, ids: Sequence[str]
     near = [(_share(con, events, one, table, name), one, name) for one in ids for name in _same(events, one, table)]
     share, one, name = max(near, default=(0.0, "", ""))
     if share < MIN_SHARE:
+        alike = [
+            (_share(con, events, one, table, name, but_for=PLAIN), one, name)
+            for one in ids
+            for name, column in table.columns.items()
+            if table.is_key(name) and (column.is_text or column.is_number)
+        ]
+        share, one, name = max(alike, default=(0.0, "", ""))
+        if share >= SURE_SHARE:
+            return f"'{name}' differs from '{one}' in leading zeros, blanks or '.0' alone: write the ids alike"
         return f"no column of it holds the ids of {' or '.join(map(repr, ids))}"
     held = f"'{name}' holds {share:.0%} of the ids of '{one}'"
     if table.columns[name].distinct < MOSTLY_DISTINCT * (table.num_looked - table.columns[name].nulls):
@@ -136,8 +146,10 @@ def _property(table: Table) -> tuple[str, str] | None:
     return (named, value) if named and value else None
 
 
-def _share(con: duckdb.DuckDBPyConnection, events: Table, column: str, table: Table, name: str) -> float:
-    wanted, held = id_sql(column, events.columns[column]), id_sql(name, table.columns[name])
+def _share(
+    con: duckdb.DuckDBPyConnection, events: Table, column: str, table: Table, name: str, but_for: str = "{}"
+) -> float:
+    wanted, held = (but_for.format(id_sql(one, of.columns[one])) for one, of in ((column, events), (name, table)))
     ids = (
         f"SELECT DISTINCT {wanted} AS id FROM {events.looked} WHERE {quoted(column)} IS NOT NULL "
         f"ORDER BY hash(id) LIMIT {MAX_IDS}"

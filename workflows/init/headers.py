@@ -40,7 +40,8 @@ def header_of(rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
     first, others = rows[0], rows[1:]
-    names = [cell.lstrip("#").strip() for cell in first]
+    # A column without a name, as the index that pandas writes first, has that which the stage data gives it.
+    names = [cell.lstrip("#").strip() or f"column{place}" for place, cell in enumerate(first)]
     if any(NUMBER.fullmatch(cell) or INSTANT.fullmatch(cell) for cell in names) or len(set(names)) < len(names):
         return []
     if any(rank(name, known) is not None for name in names for known in (USER, ITEM, TIME, RATING)):

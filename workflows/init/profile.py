@@ -23,6 +23,7 @@ __all__ = ["Column", "Table", "look", "typed", "with_types"]
 WHOLE_BYTES = 100 << 20  # of files up to which every row is looked at
 NUM_LOOKED = 500_000
 NUM_TOP = 12
+WHOLE = "-?(0|[1-9][0-9]{0,17})([.]0)?"  # integers that were floats beside gaps, when pandas wrote them
 COMMA_NUMBER = "[+-]?[0-9]+([.][0-9]{3})*,[0-9]"  # and then how many decimals
 
 
@@ -38,7 +39,7 @@ class Column(msgspec.Struct):
         top: the most frequent values with their counts, most frequent first.
         length: mean number of characters of a text.
         time: the instants that it may hold.
-        has_commas: whether its numbers are written with a decimal comma, which no config reads.
+        written: how its numbers are written, where no config reads them so; else "".
     """
 
     name: str
@@ -50,7 +51,7 @@ class Column(msgspec.Struct):
     top: list[tuple[object, int]]
     length: float
     time: Time | None = None
-    has_commas: bool = False
+    written: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -133,7 +134,9 @@ def look(con: duckdb.DuckDBPyConnection, opened: Opened, number: int) -> Table:
         num_looked = int(con.execute(f"SELECT count(*) FROM {looked}").fetchall()[0][0])
         columns = {name: _column(con, looked, name, kind) for name, kind in columns_of(con, looked).items()}
         for name, one in kinds.items():
-            columns[name].has_commas = one.sql == _comma_sql(name)
+            columns[name].written = {_comma_sql(name): "with a decimal comma", _whole_sql(name): "as 17.0"}.get(
+                one.sql, ""
+            )
     except duckdb.Error as error:
         raise read_error(opened.name, error) from None
     num_rows = opened.stored.num_rows if opened.stored else num_rows
@@ -157,8 +160,24 @@ def typed(con: duckdb.DuckDBPyConnection, relation: str, roles: Mapping[str, Rol
         for name, one in zip(names, settle(con, relation, uses), strict=True)
     }
     texts = [use.column for use in uses if use.role == "any" and settled[use.column].type == "VARCHAR"]
-    with_commas = _decimal_commas(con, relation, texts)
-    return settled | {name: Settled("DOUBLE", _comma_sql(name)) for name in with_commas}
+    ids = [use.column for use in uses if use.role == "id" and settled[use.column].type == "VARCHAR"]
+    commas = {name: Settled("DOUBLE", _comma_sql(name)) for name in _decimal_commas(con, relation, texts)}
+    return (
+        settled | commas | {name: Settled("BIGINT", _whole_sql(name)) for name in _all_like(con, relation, ids, WHOLE)}
+    )
+
+
+def _all_like(con: duckdb.DuckDBPyConnection, relation: str, names: Sequence[str], *patterns: str) -> list[str]:
+    """The columns of texts of which every value fits a pattern: one of all, or one a column."""
+    if not names:
+        return []
+    each = patterns if len(patterns) == len(names) else patterns * len(names)
+    tests = ", ".join(
+        f"count({quoted(name)}) > 0 AND bool_and(regexp_full_match({quoted(name)}, '{pattern}'))"
+        for name, pattern in zip(names, each, strict=True)
+    )
+    found = con.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]
+    return [name for name, fits in zip(names, found, strict=True) if fits]
 
 
 def _decimal_commas(con: duckdb.DuckDBPyConnection, relation: str, names: Sequence[str]) -> list[str]:
@@ -167,15 +186,12 @@ def _decimal_commas(con: duckdb.DuckDBPyConnection, relation: str, names: Sequen
     Two decimals tell that, which a list of two codes seldom has in every row; other numbers of them need the name of
     an amount or a rating.
     """
-    if not names:
-        return []
     decimals = ["{1,9}" if has_word(name, (*PRICE, *RATING)) else "{2}" for name in names]
-    tests = ", ".join(
-        f"count({quoted(name)}) > 0 AND bool_and(regexp_full_match({quoted(name)}, '{COMMA_NUMBER}{digits}'))"
-        for name, digits in zip(names, decimals, strict=True)
-    )
-    found = con.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]
-    return [name for name, is_number in zip(names, found, strict=True) if is_number]
+    return _all_like(con, relation, names, *(COMMA_NUMBER + digits for digits in decimals))
+
+
+def _whole_sql(name: str) -> str:
+    return f"TRY_CAST(replace({quoted(name)}, '.0', '') AS BIGINT)"
 
 
 def _comma_sql(name: str) -> str:

@@ -167,3 +167,27 @@ def test_signs_of_windows_stay_signs(tmp_path, monkeypatch):
     found_in(tables)
     [(title,)] = duckdb.sql("SELECT Title FROM 'config_tables/items.parquet' ORDER BY 1 LIMIT 1").fetchall()
     assert title == "“Größe” 0 €"
+
+
+def test_what_pandas_writes_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    days = [date(2026, 3, 1) + timedelta(days=k % 180) for k in range(900)]
+    rows = [(f"{k}", f"{k % 37}.0", f"{k % 29}", f"{day}") for k, day in enumerate(sorted(days))]
+    tables = [write("visits.csv", ";user_id;item_id;day", rows)]
+    tables.append(write("users.csv", ";id;city", [(f"{k}", f"{k}", ("Rome", "Oslo")[k % 2]) for k in range(37)]))
+    found, text = found_in(tables)
+    assert found.sketch.users and found.sketch.users.share == 1.0
+    assert "# Written as Parquet, since its 'user_id' are written as 17.0.\n" in text
+    assert duckdb.sql("SELECT DISTINCT typeof(user_id) FROM 'config_tables/events.parquet'").fetchall() == [("BIGINT",)]
+    config = load_config(Path("config.toml"))
+    done = prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
+    assert done.info["num_users"] == 37 and done.info["id_type"]["user"] == "int64"
+
+
+def test_users_with_another_spelling_of_their_ids_are_said_to_have_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people = write("people.csv", "No.;City", [(no.lstrip("0"), f"c{int(no) % 3}") for no, _ in USERS])
+    found, _ = found_in([*shop()[:2], people])
+    assert found.sketch.unused == {
+        "people.csv": "'No.' differs from 'Cust. No.' in leading zeros, blanks or '.0' alone: write the ids alike"
+    }
