@@ -7,7 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from workflows.init.profile import Column, Table
-from workflows.init.words import COUNTS, EVENT_KIND, FLAGS, KINDS, RATING, SHOWN, UNDONE, plain_name, rank, words_of
+from workflows.init.words import (
+    CONTEXT,
+    COUNTS,
+    EVENT_KIND,
+    FLAGS,
+    KINDS,
+    RATING,
+    SHOWN,
+    UNDONE,
+    has_word,
+    plain_name,
+    rank,
+    words_of,
+)
 
 __all__ = ["Labels", "labels_of"]
 
@@ -52,13 +65,19 @@ def labels_of(events: Table, but: Iterable[str]) -> Labels:
     flags = [name for name, column in columns.items() if plain_name(name) in FLAGS and _is_flag(column)]
     if flags:
         return _of_flags(flags, events)
-    doubts = []
+    unsure = [
+        name
+        for name, column in columns.items()
+        if column.distinct == 2 and _is_flag(column) and not has_word(name, CONTEXT)
+    ]
+    question = "does '{}' say whether an event was a success? Every row counts alike now."
+    doubts = [(question.replace("{}", name), f"labels = [{_quoted(name)}]") for name in unsure]
     if count := _first(columns, COUNTS, lambda column: column.is_number and column.distinct > 2):
         middle = sorted(float(str(value)) for value, _ in columns[count].top)[len(columns[count].top) // 2]
         line = f"labels = {{ much = {_condition(count, '>=', middle)}, any = {_condition(count, '>=', 0)} }}"
         doubts.append((f"does '{count}' say how much a user liked an item? Every row counts alike now.", line))
     counts = [name for name in columns if rank(name, COUNTS) is not None]
-    return Labels("", "every event is a positive: no column says otherwise", counts, doubts)
+    return Labels("", "every event is a positive: no column says otherwise", [*counts, *unsure], doubts)
 
 
 def _first(columns: Mapping[str, Column], known: Sequence[str], fits: object) -> str:

@@ -191,3 +191,18 @@ def test_users_with_another_spelling_of_their_ids_are_said_to_have_one(tmp_path,
     assert found.sketch.unused == {
         "people.csv": "'No.' differs from 'Cust. No.' in leading zeros, blanks or '.0' alone: write the ids alike"
     }
+
+
+@pytest.mark.parametrize("values", [("0", "1"), ("ja", "nein"), ("true", "false"), ("no", "yes")])
+def test_a_flag_of_an_unknown_name_is_asked_for(tmp_path, monkeypatch, values):
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{k % 37}", f"i{k % 29}", f"2026-03-{1 + k // 40:02}", values[k % 3 == 0]) for k in range(900)]
+    found, text = found_in([write("visits.csv", "user;item;day;Kauf", rows)])
+    asked = [answer for question, answer in questions(found) if question.startswith("does 'Kauf' say whether an event")]
+    assert asked == ([] if "ja" in values else ['labels = ["Kauf"]'])
+    assert ("Kauf" in found.left_context) is ("ja" in values)
+    for answer in asked:
+        Path("other.toml").write_text(text.replace("\n[split]", f"{answer}\n\n[split]"))
+        config = load_config(Path("other.toml"))
+        done = prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
+        assert done.info["labels"] == ["Kauf"]
