@@ -41,6 +41,7 @@ def init(
     from workflows.core.errors import ConfigError
     from workflows.core.lock import hold
     from workflows.init.find import find_in_warehouse, find_out
+    from workflows.init.opening import COPIES
     from workflows.init.page import page, questions
     from workflows.init.roles import Given
     from workflows.init.told import told
@@ -52,7 +53,7 @@ def init(
     given = [word for option, value in options if value for word in (option, value)]
     given += [word for one in named for word in ("--tables", one)]
     command = shlex.join(["cascade", "init", *map(shown_url, tables), "--out", str(out), *given])
-    copies, unfinished = out.with_name(f"{out.stem}_tables"), out.with_name(f".{out.name}.tmp")
+    copies, unfinished = out.with_name(out.stem + COPIES), out.with_name(f".{out.name}.tmp")
     with writing("init", out.parent), hold(out.parent.absolute(), writes=[out.name, copies.name]):
         if out.exists() and not force:
             raise ConfigError(f"{out} is there already; name another with --out, or write over it with --force")

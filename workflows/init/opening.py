@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Opened", "open_tables", "read_error"]
+__all__ = ["COPIES", "Opened", "open_tables", "read_error"]
+
+COPIES = "_tables"  # behind the name of a config: the folder of the tables that were written for it
 
 ENDS = re.compile(r".*\.(parquet|pq|csv|tsv|txt|dat|data|item|user|base|json|jsonl|ndjson|inter)(\.gz)?", re.IGNORECASE)
 ABOUT = re.compile(r"(readme|license|licence|changelog)\b.*", re.IGNORECASE)
@@ -113,10 +116,35 @@ def _files(path: str) -> Iterable[str]:
         raise DataError(f"{path}: expected a table or a folder of tables, got nothing there; correct the path")
     if not place.is_dir():
         return [path]
-    found = sorted(str(file) for file in place.rglob("*") if file.is_file() and not _is_hidden(file, place))
+    found = sorted(str(file) for file in _walk(place) if file.is_file() and not _is_hidden(file, place))
     for file in (file for file in found if not _is_table(file)):
         console.say(f"init: {file} is left out: its name is not that of a table")
     return [file for file in found if _is_table(file)]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """The files of a folder and of those below, but for what Cascade has made there."""
+    for folder, below, files in os.walk(root):
+        place = Path(folder)
+        made = {name: what for name in below if (what := _made(place / name))}
+        for name, what in sorted(made.items()):
+            console.say(f"init: {place / name} is left out: {what}")
+        below[:] = [name for name in below if name not in made]
+        yield from (place / name for name in files)
+
+
+def _made(folder: Path) -> str:
+    """What Cascade has made of a folder; "" of others."""
+    if (folder / "data" / "manifest.json").is_file():
+        return "a run of Cascade"
+    if (folder / "cascade" / "config.pbtxt").is_file():
+        return "a model repository"
+    is_log = (folder / "salt").is_file() and (folder / "ready").is_dir()
+    if is_log or ((folder / "requests").is_dir() and (folder / "status.json").is_file()):
+        return "logged requests"
+    if folder.name.endswith(COPIES) and (folder.parent / f"{folder.name.removesuffix(COPIES)}.toml").is_file():
+        return f"the copies of {folder.name.removesuffix(COPIES)}.toml"
+    return ""
 
 
 def _is_table(file: str) -> bool:

@@ -206,3 +206,28 @@ def test_a_flag_of_an_unknown_name_is_asked_for(tmp_path, monkeypatch, values):
         config = load_config(Path("other.toml"))
         done = prepare_data(Run(Path("run")), config.data, config.split, config.shop, 0, features=config.features)
         assert done.info["labels"] == ["Kauf"]
+
+
+def test_a_folder_is_looked_at_again_beside_what_was_made_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shop()
+    first, text = found_in(["."])
+    for made in ("runs/shop/data/manifest.json", "repo/cascade/config.pbtxt", "log/salt", "mon/status.json"):
+        Path(made).parent.mkdir(parents=True)
+        Path(made).write_text("{}")
+    for folder in ("log/ready", "mon/requests"):
+        Path(folder).mkdir()
+    for place in ("runs/shop/data", "repo", "log/ready", "mon/requests"):
+        (Path(place) / "events.csv").write_text("user_id,item_id,timestamp\n1,2,1700000000\n")
+    capsys.readouterr()
+    again, same = found_in(["."])
+    assert same == text and again.sketch.unused == {} and first.sketch.events.name == "sales 2026.csv"
+    said = capsys.readouterr().err
+    for folder, what in {
+        "config_tables": "the copies of config.toml",
+        "runs/shop": "a run of Cascade",
+        "repo": "a model repository",
+        "log": "logged requests",
+        "mon": "logged requests",
+    }.items():
+        assert f"init: {folder} is left out: {what}" in said
