@@ -23,7 +23,7 @@ def refuse_by_tables(run: Run, config: Config) -> None:
         DataError: the users lack a column of evaluate.segments.
     """
     from ensemble.evaluation.queries import read_segment
-    from ensemble.export.eligibility import column_of
+    from ensemble.export.slate_files import codes_of
     from ensemble.export.slate_rules import refuse_rules
     from models.sources.item_scores import dates_of
 
@@ -32,6 +32,6 @@ def refuse_by_tables(run: Run, config: Config) -> None:
     if config.sources.latest.column:
         dates_of(items, config.sources.latest.column)
     if config.gate.category:
-        column_of(items, config.gate.category, "gate.category")
+        codes_of(items, config.gate.category, "gate.category")
     for column in config.evaluate.segments:
         read_segment(users, column)

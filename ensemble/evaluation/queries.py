@@ -19,6 +19,7 @@ from models.dataset.features import State
 from workflows.core.errors import ArtefactError, DataError
 from workflows.core.run import Run
 from workflows.tables.split import OUTSIDE, PROPENSITY
+from workflows.tables.values import has_texts, texts_of
 
 __all__ = ["Queries", "load_queries", "read_segment", "relevant_label"]
 
@@ -191,14 +192,17 @@ def read_segment(users: Path, column: str) -> NDArray:
         column: its name.
 
     Raises:
-        DataError: there is no such column.
+        DataError: there is no such column, or its values are lists or structs.
     """
     names = pq.read_schema(users).names
     if column not in names:
         raise DataError(f"users: expected a column '{column}' (evaluate.segments), got the columns {', '.join(names)}")
-    text = pc.fill_null(pc.cast(pq.read_table(users, columns=[column])[column], "string"), UNKNOWN)
-    values: NDArray = text.to_numpy()
-    return values
+    values = pq.read_table(users, columns=[column])[column]
+    if not has_texts(values.type):
+        raise DataError(
+            f"users: '{column}' (evaluate.segments) holds values of type {values.type}; name a column of single values"
+        )
+    return texts_of(values, UNKNOWN)
 
 
 def _read_test(run: Run, config: Config) -> pa.Table:

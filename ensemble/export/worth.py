@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ensemble.export.formula import Formula, Name, Number, names_in, parse_formula
 from runtime.ranker.spec import TaskSpec
 from workflows.core.errors import ConfigError, DataError
+from workflows.tables.values import floats_of, is_number
 
 __all__ = ["KEY", "worth_of"]
 
@@ -80,9 +81,9 @@ def _columns(items: Path, names: Sequence[str], tasks: Sequence[str]) -> dict[st
 
 def _numbers(name: str, column: pa.ChunkedArray) -> NDArray[np.float64]:
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+    if not (is_number(kind) or pa.types.is_boolean(kind)):
         raise ConfigError(f"{KEY}: column {name!r} of the items holds {kind}; expected numbers")
-    values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
+    values = floats_of(column)
     bad = ~np.isfinite(values)
     if bad.any():
         raise DataError(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from workflows.core.errors import DataError
+from workflows.tables import values
 
 __all__ = ["MOST_DAYS", "days_of", "flags", "is_number", "numbers", "read_table", "users_of"]
 
@@ -40,7 +41,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> pa.Table:
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column holds numbers or flags."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    return values.is_number(kind) or bool(pa.types.is_boolean(kind))
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
@@ -51,7 +52,7 @@ def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     """
     if not is_number(table.schema.field(name).type):
         raise DataError(f"column {name!r} of the log holds {table.schema.field(name).type}, expected numbers")
-    found = np.asarray(table[name].cast(pa.float64()).to_numpy())
+    found = values.floats_of(table[name])
     if (large := np.isfinite(found) & (np.abs(found) > LARGEST)).any():
         raise DataError(f"column {name!r} of the log has {found[large][0]:g}, expected numbers up to {LARGEST:g}")
     return found

@@ -15,6 +15,7 @@ from models.dataset.features import Features, Snapshot, State, load_events, load
 from models.retrieval.retriever import Retriever
 from workflows.core.artefacts import read_manifest
 from workflows.core.run import Run
+from workflows.tables.values import floats_of, is_number
 
 __all__ = ["NOT_MEANT", "AsOf", "Fitted", "SourceFit", "descending", "known_at", "numbers_of"]
 
@@ -102,12 +103,13 @@ def numbers_of(items: Path, name: str) -> NDArray[np.float64] | str:
     """A column of data/items.parquet as `AsOf.item_column` gives it."""
     if name not in pq.read_schema(items).names:
         return "has no such column"
-    values = pq.read_table(items, columns=[name])[name].combine_chunks()
-    if pa.types.is_temporal(values.type):
-        values = values.cast(pa.timestamp("ns"), safe=False).cast(pa.int64())
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+    values = pq.read_table(items, columns=[name])[name]
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        # Nanoseconds of years beyond 2262, such as of 9999-12-31, are no int64.
+        return floats_of(values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())) * 1e3
+    if not is_number(values.type):
         return f"holds {values.type} there"
-    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    return floats_of(values)
 
 
 def known_at(run: Run, snapshot: Snapshot) -> AsOf:

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from workflows.core.errors import DataError
+from workflows.tables.values import floats_of, is_number
 
 __all__ = ["Candidates", "read_candidates", "read_opted_out"]
 
@@ -134,9 +134,9 @@ def _opted_out(path: Path, table: pa.Table) -> NDArray[np.bool_]:
 
 def _feature(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
     kind = table[name].type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+    if not (is_number(kind) or pa.types.is_boolean(kind)):
         raise DataError(f"{path}: the gate reads numbers of {name}, which holds {kind}")
-    values = np.asarray(pc.cast(table[name], pa.float64()).to_numpy(), np.float64)
+    values = floats_of(table[name])
     if (bad := ~np.isfinite(values)).any():
         raise DataError(f"{path}: {name} is no finite number in {bad.sum():,} rows; fill them up")
     return values

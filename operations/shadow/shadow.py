@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ensemble.publish_files import replace_file
@@ -16,6 +15,7 @@ from operations.shadow.ask import ask_candidate
 from operations.shadow.measure import Change, Shadow, measure, text_of
 from workflows.core.disk import writing
 from workflows.core.errors import ArtefactError, DataError
+from workflows.tables.values import has_texts, texts_of
 
 __all__ = ["SHADOW_FILE", "categories_of", "lines", "shadow"]
 
@@ -47,7 +47,7 @@ def categories_of(run: Path, column: str) -> dict[str, str]:
     """Raw item id as text -> its category; empty where no table says it.
 
     Raises:
-        DataError: the items table has no column that is called so.
+        DataError: the items table has no column that is called so, or one of lists or structs.
         ArtefactError: it cannot be read.
     """
     path = run / "data" / "items.parquet"
@@ -60,7 +60,14 @@ def categories_of(run: Path, column: str) -> dict[str, str]:
         if (column or CATEGORY) not in names:
             return {}
         table = pq.read_table(path, columns=[column or CATEGORY])
-        values = pc.fill_null(pc.cast(table[column or CATEGORY], "string"), NO_CATEGORY).to_pylist()
+        if not has_texts(table[column or CATEGORY].type):
+            if column:
+                raise DataError(
+                    f"gate.category = '{column}' holds values of type {table[column].type}; name a column of single "
+                    "values"
+                )
+            return {}
+        values = texts_of(table[column or CATEGORY], NO_CATEGORY).tolist()
         ids = np.load(run / "data/ids/items.npy", allow_pickle=False)
         return dict(zip(map(text_of, ids.tolist()), values, strict=True))
     except (OSError, ValueError, pa.ArrowException) as error:
