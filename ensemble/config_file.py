@@ -35,11 +35,13 @@ HOLDERS = (
     msgspec.inspect.VarTupleType,
 )
 KINDS = {
+    msgspec.inspect.BoolType: "true or false",
     msgspec.inspect.IntType: "an integer",
     msgspec.inspect.FloatType: "a number",
     msgspec.inspect.ListType: "a list",
     msgspec.inspect.VarTupleType: "a list",
 }
+BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
 
@@ -153,7 +155,8 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
         return f"config: unknown key {key}; allowed here: {', '.join(_keys_at(path))}"
     came = blurred(repr(_value_at(tree, path, entry)))
     if allowed := _literals_at(path):
-        words = [*_others_at(path), f"one of {', '.join(repr(value) for value in allowed)}"]
+        names = ", ".join(map(repr, allowed))
+        words = [*_others_at(path), names if len(allowed) == 1 else f"one of {names}"]
         return f"config: {shown}: expected {' or '.join(words)}, got {came}"
     expected = re.sub(r", got `[^`]*`$", "", reason)
     return f"config: {shown or 'top level'}: {expected[0].lower()}{expected[1:]}, got {came}"
@@ -210,7 +213,14 @@ def _others_at(path: str) -> list[str]:
     """In words, what a union takes beside names."""
     node = _type_at(path)
     members = node.types if isinstance(node, msgspec.inspect.UnionType) else ()
-    return [words for member in members for kind, words in KINDS.items() if isinstance(member, kind)]
+    return [words + _bounds(member) for member in members for kind, words in KINDS.items() if isinstance(member, kind)]
+
+
+def _bounds(kind: msgspec.inspect.Type) -> str:
+    """Of a number, such as " >= 1 and <= 64"."""
+    given = {sign: getattr(kind, name, None) for name, sign in BOUNDS.items()}
+    said = " and ".join(f"{sign} {bound:g}" for sign, bound in given.items() if bound is not None)
+    return f" {said}" if said else ""
 
 
 def _value_at(tree: Any, path: str, entry: str | None = None) -> Any:

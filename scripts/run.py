@@ -17,6 +17,8 @@ from scripts.prepare import prepare_stage
 from scripts.train_ranking import train_ranking_stage
 from scripts.train_retrieval import train_retrieval_stage
 from workflows.core import console
+from workflows.core.artefacts import read_manifest
+from workflows.core.errors import ArtefactError
 from workflows.core.lock import hold
 from workflows.core.run import STAGES, Run
 
@@ -43,7 +45,7 @@ def all_stages(run: Run, config: Config, publish: Path | None, force: bool, *, m
         force: run again even what is up to date.
         measures: False leaves the evaluation to a later call, which no other stage waits for.
     """
-    _check_place(config, publish)
+    _check_place(run, config, publish, force)
     _check_own(config)
     with hold(run.root, writes=STAGES):
         model_stages(run, config, force)
@@ -52,18 +54,27 @@ def all_stages(run: Run, config: Config, publish: Path | None, force: bool, *, m
         export_stage(run, config, publish, force)
 
 
-def _check_place(config: Config, publish: Path | None) -> None:
-    """What this machine lacks for the last stages is said before the first one."""
+def _check_place(run: Run, config: Config, publish: Path | None, force: bool) -> None:
+    """What this machine lacks for the last stages is said before the first one; finished ones may be of another."""
     from ensemble.merlin.needs import MERLIN, require_packages
     from workflows.core.device import refuse_missing_gpu
     from workflows.core.disk import check_folder
 
     for section, library in GPU_LIBRARIES.items():
-        refuse_missing_gpu(getattr(config, section).device, library, f"{section}.device")
+        if force or not _has_finished(run, section, getattr(config, section).device):
+            refuse_missing_gpu(getattr(config, section).device, library, f"{section}.device")
     if MERLIN in config.chain.layouts:
         require_packages("export: the layout 'merlin' in chain.layouts")
     if publish is not None:
         check_folder("publish", publish)
+
+
+def _has_finished(run: Run, stage: str, device: str) -> bool:
+    """Whether a stage is there that was asked for this device: it need not run again, and says so if it must."""
+    try:
+        return bool(read_manifest(run.folder(stage)).config[stage]["device"] == device)
+    except (ArtefactError, KeyError):
+        return False
 
 
 def _check_own(config: Config) -> None:

@@ -163,7 +163,7 @@ def holds(column: pa.ChunkedArray, rule: FilterRule, key: str) -> NDArray[np.boo
     Raises:
         ConfigError: the column cannot be compared with the value; `key` is the rule's in the config.
     """
-    if pa.types.is_null(column.type):
+    if column.null_count == len(column):  # of a type that nothing decided
         return np.zeros(len(column), bool)
     try:
         result = pc.and_(compare(column, rule.op, rule.value), pc.is_valid(column))

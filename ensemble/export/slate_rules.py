@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ensemble.config import ChainConfig, Config
 from ensemble.config_order import BoostRule, CapRule, FloorRule, OrderConfig, PinRule, end_of
-from ensemble.export.eligibility import eligible_items
+from ensemble.export.eligibility import allowed_items, eligible_items
 from ensemble.export.slate_files import (
     ALIKE_FILE,
     CAP_FILE,
@@ -84,7 +84,7 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
         ConfigError: a pinned item may never be shown, or pins or the items leave a cap or a floor no way.
     """
     files, chain = slate_files(run, config), config.chain
-    eligible = eligible_items(run.folder("data") / "items.parquet", config)
+    eligible = _may_be_shown(run, config)
     for pin, (number, _) in zip(spec.pins, _lasting(chain.pins), strict=False):
         if not eligible[pin.row] and config.stream is None:
             raise ConfigError(
@@ -118,13 +118,19 @@ def check_slates(run: Run, config: Config, spec: SlateSpec) -> None:
 def _check_shares(run: Run, config: Config, files: Mapping[str, Callable[[], NDArray]]) -> None:
     """Refuse a share of places for a kind of which no item may be shown; what else is too much shows at the export."""
     shares = [(number, floor) for number, floor in _lasting(config.chain.floors) if floor.share is not None]
-    eligible = eligible_items(run.folder("data") / "items.parquet", config) if shares else None
+    eligible = _may_be_shown(run, config) if shares else None
     for number, floor in shares:
         if not (files[FLOOR_FILE.format(number)]() & eligible).any():
             raise ConfigError(
                 f"chain.floors[{number}] wants {floor.share:g} of the places, and none of the items that may be shown "
                 "is of its kind"
             )
+
+
+def _may_be_shown(run: Run, config: Config) -> NDArray[np.bool_]:
+    """Bool [N]; where events come in live, what is out of stock may be in stock again."""
+    items = run.folder("data") / "items.parquet"
+    return eligible_items(items, config) if config.stream is None else allowed_items(items, config)
 
 
 def _files_of_columns(chain: ChainConfig) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from scripts.cli import app
 from tests.ensemble.synthetic import item_id, make_run
 from workflows.core.errors import CascadeError, ConfigError
 from workflows.core.run import Run
+from workflows.stream.config import StreamConfig
 
 SMOKE = Path(__file__).parents[2] / "configs/smoke.toml"
 ENDED = date(2001, 2, 3)
@@ -99,6 +101,31 @@ def test_rules_that_hold_pass_and_those_that_have_ended_need_not(made: tuple[Run
     rules["floors"].append(FloorRule(column="price", op="<", value=-1.0, share=0.1))
     rules["pins"].append(PinRule(item=item_id(5, False), slot=1))
     refuse_by_tables(run, changed(config, chain=ChainConfig(num_candidates=30, slate_size=5, order=order, **rules)))
+
+
+def test_a_column_of_nulls_alone_holds_for_no_item_whatever_its_type(tmp_path: Path) -> None:
+    """Parquet that says no type for such a column is read as integers, and today's campaign may have no item."""
+    run, config = make_run(tmp_path / "run")
+    items = run.folder("data") / "items.parquet"
+    table = pq.read_table(items)
+    pq.write_table(table.append_column("campaign", pa.nulls(len(table), pa.int32())), items)
+    boosts = [BoostRule(column="campaign", op="==", value="spring", add=1.0)]
+    refuse_by_tables(run, changed(config, chain=ChainConfig(num_candidates=30, slate_size=5, boosts=boosts)))
+
+
+def test_live_events_may_bring_a_kind_back_that_is_out_of_stock(tmp_path: Path) -> None:
+    run, config = make_run(tmp_path / "run")
+    items = run.folder("data") / "items.parquet"
+    table = pq.read_table(items)
+    rare = pa.array([row < 3 for row in range(len(table))])
+    pq.write_table(table.append_column("rare", rare).append_column("there", pc.invert(rare)), items)
+    stocked = changed(config, data=msgspec.structs.replace(config.data, stock="there"))
+    for floor in ({"share": 0.1}, {"least": 1}):
+        floors = [FloorRule(column="rare", op="==", value=True, **floor)]
+        chain = ChainConfig(num_candidates=30, slate_size=5, floors=floors)
+        with pytest.raises(ConfigError, match=r"^chain\.floors\[0\] wants "):
+            refuse_by_tables(run, changed(stocked, chain=chain))
+        refuse_by_tables(run, changed(stocked, chain=chain, stream=StreamConfig()))
 
 
 def test_columns_that_other_sections_name_are_held_against_the_tables(made: tuple[Run, Config]) -> None:

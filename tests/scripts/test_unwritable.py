@@ -10,11 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import scripts.run as run_module
 from scripts.cli import app
 from scripts.common import one_sentence_errors
 from tests.operations.notify.made import GATE, write_candidates
 from tests.workflows.decisions.test_open_bandit import table_of
 from workflows.core import device
+from workflows.core.artefacts import Manifest, write_manifest
 
 SHOP = Path(__file__).parents[2] / "configs/shop.toml"
 EVENTS = "user_id,item_id,ts\n1,2,2024-01-01\n2,3,2024-01-02\n1,3,2024-01-03\n3,2,2024-01-05\n"
@@ -91,6 +93,26 @@ def test_a_run_whose_later_stages_lack_a_gpu_is_not_begun(
     assert found.exit_code == 1 and not (tmp_path / "run").exists()
     said = f"error: {section}.device = 'gpu' was asked for, but no CUDA device was found; set it to 'auto' or 'cpu'"
     assert found.stderr.splitlines()[-1] == said
+
+
+def test_a_stage_that_a_gpu_of_another_machine_finished_needs_none_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was trained elsewhere is exported again with another rule; --force trains it anew."""
+    monkeypatch.setattr(device, "num_gpus", lambda: 0)
+    monkeypatch.setattr(run_module, "model_stages", lambda run, config, force: begun.append(run.root))
+    monkeypatch.setattr(run_module, "evaluate_stage", lambda run, config, force: None)
+    monkeypatch.setattr(run_module, "export_stage", lambda run, config, publish, force: None)
+    begun: list[Path] = []
+    folder, given = tmp_path / "run/ranking", ["--out", str(tmp_path / "run"), "--set", "ranking.device=gpu"]
+    folder.mkdir(parents=True)
+    for asked in ("cpu", "gpu"):
+        made = Manifest("ranking", "x", "2026-01-01T00:00:00+00:00", {}, {"ranking": {"device": asked}}, [])
+        write_manifest(folder, made)
+        found = CliRunner().invoke(app, [*SMOKE, *given])
+        assert (found.exit_code, len(begun)) == ((0, 1) if asked == "gpu" else (1, 0)), found.output
+    found = CliRunner().invoke(app, [*SMOKE, *given, "--force"])
+    assert found.exit_code == 1 and "ranking.device = 'gpu' was asked for" in found.stderr
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR])
