@@ -44,8 +44,11 @@ def measure_faults(run: Run, settings: Settings, retrained: Sequence[Run] = ()) 
         retrained: other runs of the same product, which nothing is wrong with.
 
     Raises:
-        ArtefactError: the run has no export with a profile.
+        ArtefactError: the run has no export with a profile, or a stage of a retraining is missing.
     """
+    for other in retrained:
+        other.require("report")
+        other.require("repo")
     found = list(outcomes(run, settings))
     honest = list(retrainings(run, retrained))
     return result_of(found[: 2 * settings.twins], found[2 * settings.twins :], settings, honest)

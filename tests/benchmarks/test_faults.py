@@ -12,7 +12,7 @@ import pytest
 from benchmarks.faults.honest import Retrained
 from benchmarks.faults.kinds import ALTERED, FAULTS, RELEASED, Fault
 from benchmarks.faults.measure import TWIN, Outcome, Settings, outcomes
-from benchmarks.faults.result import result_of
+from benchmarks.faults.result import measure_faults, result_of
 from benchmarks.faults.serving import asked_of, rows_of
 from ensemble.evaluation.stage import evaluate
 from ensemble.export.stage import export
@@ -24,6 +24,8 @@ from runtime.spec import ChainSpec
 from tests.ensemble.test_evaluation import make_evaluated_run
 from tests.operations.made_runs import ranker_scores
 from tests.operations.repository import publish_golden
+from workflows.core.errors import ArtefactError
+from workflows.core.run import Run
 
 NUM = 40
 
@@ -165,3 +167,8 @@ def test_what_a_release_breaks_is_told_from_what_a_server_does(tmp_path: Path) -
     # On so few items the list of what may be shown is the farther off, on the shop the scores of what is.
     assert released.family in ("exposure", "predictions")
     assert altered.gate is None and doubled.gate is None
+
+
+def test_a_retraining_that_lacks_a_stage_is_refused_before_anything_is_planted(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"unfinished.*cascade evaluate"):
+        measure_faults(Run(tmp_path / "run"), Settings(), [Run(tmp_path / "unfinished")])
