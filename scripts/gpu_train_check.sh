@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-$(dirname "$(command -v cascade || echo .venv/bin/cascade)")}
 out=build/gpu_train result=build/gpu_train/check.txt config=configs/shop.toml
-failed=0
+failed=0 team_s=600
 mkdir -p "$out"
 : >"$result"
 say() { echo "$*" | tee -a "$result"; }
@@ -23,7 +23,7 @@ part() {  # part NAME LIMIT_S COMMAND...: says how it ended and how long it took
   fi
 }
 if [ "${1:-}" = --cpu ]; then
-  config=configs/smoke.toml
+  config=configs/smoke.toml team_s=1800  # two processes on one core each
   export CUDA_VISIBLE_DEVICES=
   say "a rehearsal on CPUs: no figure here is a GPU's"
 else
@@ -34,7 +34,7 @@ else
   fi
   part tests 240 "$bin/pytest" -q -m gpu --require-gpu tests/workflows tests/models
 fi
-part two-processes 600 "$bin/pytest" -q tests/models/test_team.py
+part two-processes "$team_s" "$bin/pytest" -q tests/models/test_team.py
 run=$out/run
 rm -rf "$run" "$run.two"
 part prepare 240 "$bin/cascade" prepare --config "$config" --out "$run"
