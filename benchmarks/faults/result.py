@@ -189,7 +189,7 @@ def _signals(outcome: Outcome) -> list[Cell]:
 def _gate(outcome: Outcome) -> str:
     if outcome.gate is None:
         return "no version has it"
-    first, others = outcome.gate[:2], len(outcome.gate) - 2
+    first, others = outcome.gate[:1], len(outcome.gate) - 1
     return "; ".join(first) + (f"; {others} more" if others > 0 else "") or "nothing"
 
 
