@@ -39,9 +39,18 @@ FORMATS = {
     "%d/%m/%y %H:%M": "31/01/24 12:30",
     "%m/%d/%y %H:%M": "01/31/24 12:30",
     "%d.%m.%y %H:%M": "31.01.24 12:30",
+    "%y/%m/%d": "24/01/31",
+    "%y-%m-%d": "24-01-31",
+    "%y.%m.%d": "24.01.31",
+    "%y/%m/%d %H:%M": "24/01/31 12:30",
+    "%y.%m.%d %H:%M": "24.01.31 12:30",
 }
 # Of two forms that read the same texts as other days, both fit a column of the first twelve days of months alone.
 TWINS = {form: form.replace("%d/%m", "%m/%d") for form in FORMATS if form.startswith("%d/%m")}
+# How days of the year 24 may be meant that read so are of many years; of themselves these forms are not tried.
+YEAR_FIRST = {
+    form: re.sub(r"%[dm](.)%[dm].%y", r"%y\1%m\1%d", form) for form in FORMATS if re.match(r"%[dm].%[dm].%y", form)
+}
 NUM_TRIED = 50
 MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 DATE_LIKE = re.compile(
@@ -156,6 +165,12 @@ def _of_text(con: duckdb.DuckDBPyConnection, relation: str, name: str) -> Time |
         return _epoch_text(con, relation, column)
     for form in _likely_forms(con, relation, column):
         parsed = _parsed(con, relation, column, form)
+        if parsed and form in YEAR_FIRST and (turned := _parsed(con, relation, column, YEAR_FIRST[form])):
+            years = [_num_years(con, relation, each) for each in (parsed, turned)]
+            if years[0] == years[1]:
+                return None
+            if years[1] < years[0]:
+                return turned
         if parsed and not (form in TWINS and _parsed(con, relation, column, TWINS[form])):
             return parsed
         if parsed:
@@ -171,10 +186,11 @@ def looks_like_dates(values: Iterable[object]) -> bool:
 
 def _likely_forms(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> list[str]:
     """The forms that fit the first values, so that few are tried on all."""
-    tries = ", ".join(f"count(try_strptime(x, '{form}'))" for form in FORMATS)
+    forms = [form for form in FORMATS if form not in YEAR_FIRST.values()]
+    tries = ", ".join(f"count(try_strptime(x, '{form}'))" for form in forms)
     rows = f"SELECT {column} AS x FROM {relation} WHERE {column} IS NOT NULL LIMIT {NUM_TRIED}"
     total, *found = con.execute(f"SELECT count(*), {tries} FROM ({rows})").fetchall()[0]
-    return [form for form, count in zip(FORMATS, found, strict=True) if count == total]
+    return [form for form, count in zip(forms, found, strict=True) if count == total]
 
 
 def _epoch_text(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> Time | None:
@@ -185,6 +201,10 @@ def _epoch_text(con: duckdb.DuckDBPyConnection, relation: str, column: str) -> T
     if not found or found.unit == "order":
         return None
     return msgspec.structs.replace(found, reason=f"its {column} are numbers written as text", cast=found.cast or number)
+
+
+def _num_years(con: duckdb.DuckDBPyConnection, relation: str, time: Time) -> int:
+    return int(con.execute(f"SELECT count(DISTINCT year({time.sql})) FROM {relation}").fetchall()[0][0])
 
 
 def _parsed(con: duckdb.DuckDBPyConnection, relation: str, column: str, form: str) -> Time | None:

@@ -102,6 +102,8 @@ def settle(con: duckdb.DuckDBPyConnection, relation: str, uses: Sequence[Use]) -
         relation: SQL of the rows.
         uses: the columns, and what for.
     """
+    if not uses:
+        return []
     names = list(dict.fromkeys(quoted(use.column) for use in uses))
     rows = ", ".join(f"{name} AS c{k}, {kind_sql(name)} AS k{k}" for k, name in enumerate(names))
     selected: list[str] = []

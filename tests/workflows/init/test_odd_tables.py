@@ -138,7 +138,13 @@ def test_lists_of_codes_are_no_numbers_with_a_decimal_comma(tmp_path, monkeypatc
     assert 'kind = "list"' in found.of_items["Shelves"].toml and 'kind = "list"' in found.of_items["Mixed"].toml
 
 
-@pytest.mark.parametrize("when", ["%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d/%m/%y 10:15", "%b %d %Y", "%d.%m.%Y"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d/%m/%y 10:15", "%b %d %Y", "%d.%m.%Y"),
+        *("%y-%m-%d", "%y/%m/%d", "%y.%m.%d 10:15", "%d-%m-%y"),  # 26-03-01 is not the 26th of March 2001
+    ],
+)
 def test_dates_of_many_forms_are_read_as_the_same_days(tmp_path, monkeypatch, when):
     monkeypatch.chdir(tmp_path)
     found, text = found_in(shop(when))
@@ -231,3 +237,24 @@ def test_a_folder_is_looked_at_again_beside_what_was_made_of_it(tmp_path, monkey
         "mon": "logged requests",
     }.items():
         assert f"init: {folder} is left out: {what}" in said
+
+
+def test_two_digits_of_one_day_tell_neither_year_nor_day_and_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, _ = found_in(shop("26-03-24"))
+    assert found.sketch.time is None
+    assert any(
+        "'26-03-24', cannot be read: write them as 2024-01-31" in question for question, _ in found.sketch.doubts
+    )
+
+
+def test_a_json_table_of_numbers_and_structs_alone_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(3)
+    rows = [
+        f'{{"user": {{"id": {draw.randrange(30)}}}, "item": {{"id": {draw.randrange(20)}, "tags": ["a"]}}, "n": {k}}}'
+        for k in range(300)
+    ]
+    Path("events.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    found, _ = found_in(["events.jsonl"])
+    assert (found.sketch.user, found.sketch.item) == ("user_id", "item_id")
