@@ -201,10 +201,12 @@ def _sql(files: list[str], form: Form, scratch: Path) -> str:
     columns = ", ".join(f"{text_sql(name)}: 'VARCHAR'" for name in form.names)
     quotes = f"quote = '\"', escape = {text_sql(form.escape)}" if form.escape else "quote = '', escape = ''"
     packed = ", compression = 'gzip'" if files[0].lower().endswith(".gz") else ""
+    # Several threads do not find where rows begin that are filled up.
+    alone = ", parallel = false" if form.escape and any(map(_has_lines_in_quotes, files)) else ""
     return (
         f"read_csv({paths}, auto_detect = false, header = {str(form.has_header).lower()}, columns = {{{columns}}}, "
         f"delim = {text_sql(form.separator)}, {quotes}, nullstr = '', comment = '', encoding = '{encoding}', "
-        f"null_padding = true{packed})"
+        f"null_padding = true{packed}{alone})"
     )
 
 
@@ -224,6 +226,20 @@ def _holds_json(con: duckdb.DuckDBPyConnection, sql: str, columns: Iterable[str]
 def _has_windows_signs(file: str) -> bool:
     with open_bytes("tables", file) as opened:
         return any(WINDOWS.search(piece) for piece in iter(lambda: opened.read(PIECE_BYTES), b""))
+
+
+def _has_lines_in_quotes(file: str) -> bool:
+    """Whether a line has a quote that it does not close, as texts of several lines have."""
+    rest = b""
+    with open_bytes("tables", file) as opened:
+        for piece in iter(lambda: opened.read(PIECE_BYTES), b""):
+            if b'"' not in rest + piece:
+                rest = b""
+                continue
+            *lines, rest = (rest + piece).splitlines(keepends=True)
+            if any(line.count(b'"') % 2 for line in lines):
+                return True
+    return False
 
 
 def _as_utf8(file: str, scratch: Path) -> str:

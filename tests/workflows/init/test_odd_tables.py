@@ -258,3 +258,15 @@ def test_a_json_table_of_numbers_and_structs_alone_is_read(tmp_path, monkeypatch
     Path("events.jsonl").write_text("\n".join(rows), encoding="utf-8")
     found, _ = found_in(["events.jsonl"])
     assert (found.sketch.user, found.sketch.item) == ("user_id", "item_id")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_texts_of_several_lines_are_read(tmp_path, monkeypatch, end):
+    monkeypatch.chdir(tmp_path)
+    tables = shop()
+    titles = [f'{ref};"Volume, ""{k}""{end}new";crime;1,00' for k, (ref, *_) in enumerate(ITEMS)]
+    Path("books.csv").write_bytes(end.join(["Ref;Title;Genre;Price (EUR)", *titles]).encode())
+    found, _ = found_in(tables)
+    assert found.sketch.items and found.sketch.items.share == 1.0
+    [(title,)] = duckdb.sql("SELECT Title FROM 'config_tables/items.parquet' ORDER BY 1 LIMIT 1").fetchall()
+    assert title == f'Volume, "0"{end}new'
