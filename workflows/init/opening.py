@@ -172,8 +172,12 @@ def _open(con: duckdb.DuckDBPyConnection, files: list[str], form: Form, scratch:
 
     sql = _sql(files, form, scratch)
     name = Path(files[0]).name if len(files) == 1 else f"{stem_of(files[0])} ({len(files)} files)"
+    _refuse_alike(name, form.names)
     try:
         columns = columns_of(con, sql)
+        if form.kind == "JSON" and list(columns) == ["json"] and columns["json"].startswith(("JSON", "MAP")):
+            # What has no keys is called so.
+            raise DataError(f"{name} is empty: no object in it has a key; give a table with rows")
         flat = flattened(con, sql, columns) if form.kind != "text" or _holds_json(con, sql, columns) else Flat(sql)
         if form.kind in ("JSON", "Python"):
             flat.sql = _without_empty_texts(con, flat.sql)
@@ -185,6 +189,13 @@ def _open(con: duckdb.DuckDBPyConnection, files: list[str], form: Form, scratch:
         raise read_error(name, error) from None
     reasons = [*form.reasons, *flat.reasons]
     return Opened(name, files, flat.sql, form.kind != "Parquet", reasons, form.guess, flat.left)
+
+
+def _refuse_alike(name: str, columns: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for column in columns:
+        if (other := first.setdefault(column.casefold(), column)) != column:
+            raise DataError(f"{name}: the columns '{other}' and '{column}' differ in case alone; rename one")
 
 
 def _sql(files: list[str], form: Form, scratch: Path) -> str:

@@ -33,6 +33,12 @@ def test_a_table_without_rows(tmp_path):
     assert refused(tmp_path, "events.csv").startswith("events.csv is empty: it has columns (user_id, item_id,")
     assert refused(tmp_path, "events.parquet").startswith("events.parquet is empty: it has columns (user_id) and no ro")
     (tmp_path / "nothing.csv").write_text("")
+    for content in ("[]", "{}", "[{}]", "[[]]"):
+        (tmp_path / "none.json").write_text(content)
+        assert refused(tmp_path, "none.json") == "none.json is empty: no object in it has a key; give a table with rows"
+    (tmp_path / "twice.csv").write_text("user_id,item_id,USER_ID\n1,2,3\n")
+    said = "twice.csv: the columns 'user_id' and 'USER_ID' differ in case alone; rename one"
+    assert refused(tmp_path, "twice.csv") == said
     assert refused(tmp_path, "nothing.csv") == "nothing.csv is empty; give a table with rows"
 
 
