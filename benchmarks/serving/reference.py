@@ -130,7 +130,8 @@ class Reference:
             for count in (self.spec.num_candidates + SPARE, self.spec.num_candidates)
         )
         logits = np.full(len(allowed), np.nan)
-        logits[known] = self._oracle.logits(inputs, known, {name: values[known] for name, values in scores.items()})
+        of_known = {name: values[known] for name, values in scores.items()}
+        logits[known] = self._oracle.logits(inputs, known, of_known)[:, 0]  # of the one task of a ranker without tasks
         rows = _best(self._oracle.merged(scores), np.isin(np.arange(len(allowed)), rows), MERGED_STEP, len(rows))
         rows = rows[: self.spec.num_candidates]
         return Slate(rows[np.lexsort((rows, -logits[rows]))][: self.spec.slate_size], logits)

@@ -67,7 +67,7 @@ class Reasons:
         others = order[~np.isin(order, kept)][: max(count - len(kept), 0)]
         candidates = np.sort(np.concatenate([kept, others])) if len(order) > count else np.sort(order)
         named = {name: scores[name][candidates] for name in SCORES.values()}
-        logits = quantise(self._oracle.logits(inputs, candidates, named), RANKING_STEP)
+        logits = quantise(self._oracle.logits(inputs, candidates, named)[:, 0], RANKING_STEP)
         ranked = candidates[np.lexsort((candidates, -logits))]
         by_row = dict(zip(candidates.tolist(), logits.tolist(), strict=True))
         found = []
