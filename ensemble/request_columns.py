@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from runtime.encoders import NULL_INT
+from runtime.request import context_column
 from runtime.spec import FLOATS, Tensor
 from workflows.features.config import FeatureSpec
 from workflows.features.source import Column, canonical
@@ -32,25 +33,17 @@ def request_column(tensor: Tensor, values: pa.ChunkedArray) -> NDArray:
         return np.asarray(given.to_numpy(), tensor.numpy_dtype)
     if tensor.dtype == "INT64":
         return np.asarray(pc.fill_null(given, NULL_INT).to_numpy())
-    return _objects([(text or "").encode() for text in given.to_pylist()])
+    texts = np.empty(len(given), object)
+    texts[:] = [(text or "").encode() for text in given.to_pylist()]
+    return texts
 
 
 def parsed_column(tensor: Tensor, values: pa.ChunkedArray) -> NDArray:
     """The same as the steps of a chain have it: [n] floats (NaN: null), or objects, integers or bytes (None: null)."""
-    asked = request_column(tensor, values)
-    if tensor.dtype in FLOATS:
-        return asked
-    null = NULL_INT if tensor.dtype == "INT64" else b""
-    return _objects([None if value == null else value for value in asked.tolist()])
+    return context_column(tensor, request_column(tensor, values)[:, None], len(values))
 
 
 def request_values(tensor: Tensor, values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Raw values in the type of a request: float64, int64 or string, whatever the table's is."""
     kind: Literal["float64", "int64"] = "float64" if tensor.dtype in FLOATS else "int64"
     return canonical(values, Column(tensor.name, FeatureSpec(), "string" if tensor.dtype == "BYTES" else kind))
-
-
-def _objects(values: list[Any]) -> NDArray:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made

@@ -16,7 +16,17 @@ from runtime.order_spec import DETERMINISTIC, POLICIES
 from runtime.spec import FLOATS, FORCE_POLICY, SEED, ChainSpec, Tensor
 from runtime.stream.keys import MAX_ID_BYTES, item_keys, user_keys
 
-__all__ = ["Drawn", "LiveRequest", "Parsed", "RequestParser", "join", "never_drawn", "new_seeds", "pad_columns"]
+__all__ = [
+    "Drawn",
+    "LiveRequest",
+    "Parsed",
+    "RequestParser",
+    "context_column",
+    "join",
+    "never_drawn",
+    "new_seeds",
+    "pad_columns",
+]
 
 LARGEST = (1 << 63) - 1
 KINDS = {"INT64": "iu", "INT32": "iu", "FP32": "fiu", "FP64": "fiu", "BYTES": "OSU"}
@@ -106,7 +116,7 @@ class RequestParser:
             recent=recent,
             exclude=self._exclude(checked.get("exclude_item_ids"), num_users),
             slate_size=self._slate_size(checked.get("slate_size"), num_users),
-            context={c.name: _context(c, checked.get(c.name), num_users) for c in self._spec.context_columns},
+            context={c.name: context_column(c, checked.get(c.name), num_users) for c in self._spec.context_columns},
             live=None if self._spec.live is None else _live(checked, recent_ids, recent),
             drawn=_drawn(checked, num_users) if self._spec.explores else None,
         )
@@ -273,8 +283,20 @@ def _latest_of_each(values: NDArray, limit: int) -> NDArray:
     return latest
 
 
-def _context(column: Tensor, values: NDArray | None, num_users: int) -> NDArray:
-    """[B] as the encoder takes it; "", the smallest int64 and NaN are the nulls of a request."""
+def context_column(column: Tensor, values: NDArray | None, num_users: int) -> NDArray:
+    """An input of a request as the encoder takes it; "", the smallest int64 and NaN are the nulls of a request.
+
+    Args:
+        column: the input.
+        values: [B, 1] as Triton sends them; None: not given.
+        num_users: B.
+
+    Returns:
+        [B] floats (NaN: null), or objects, integers or bytes (None: null).
+
+    Raises:
+        BadRequest: they are no numbers where numbers are meant.
+    """
     is_float = column.dtype in FLOATS
     if values is None:
         return np.full(num_users, np.nan if is_float else None, column.numpy_dtype if is_float else object)

@@ -13,8 +13,14 @@ __all__ = ["small_disk"]
 
 
 @contextmanager
-def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A folder of so many bytes; the test skips where none can be made."""
+def small_disk(folder: Path, size: int, *, lazy: bool = False) -> Iterator[Path]:
+    """A folder of so many bytes; the test skips where none can be made.
+
+    Args:
+        folder: that is made.
+        size: bytes.
+        lazy: files of it may still be open at the end.
+    """
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
@@ -24,4 +30,4 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", *(["-l"] if lazy else []), folder], check=True)

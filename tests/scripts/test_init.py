@@ -13,6 +13,7 @@ import typer
 
 from ensemble.config_file import load_config
 from scripts.cli import app
+from tests.small_disk import small_disk
 from tests.workflows.init.layouts import LAYOUTS
 
 ROOT = Path(__file__).parents[2]
@@ -126,13 +127,7 @@ app(["init", ".", "--item-id", "artid"])
 def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     LAYOUTS["movielens_csv"](tmp_path)
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 64 << 10) as disk:
         (disk / "ml.toml").write_text("mine")
         with pytest.raises(OSError, match="No space left"):
             (disk / "filler").write_bytes(bytes(1 << 20))
@@ -141,5 +136,3 @@ def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch, capsys):
         assert said == f"error: the disk of {disk} is full; free some space and run this command again\n"
         assert sorted(path.name for path in disk.iterdir()) == ["filler", "ml.toml"]
         assert (disk / "ml.toml").read_text() == "mine"
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

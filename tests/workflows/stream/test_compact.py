@@ -23,6 +23,7 @@ from runtime.stream.recovery import catch_up
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import LmdbStore
 from tests.runtime.stream.log.made import events_of
+from tests.small_disk import small_disk
 from workflows.core.errors import CascadeError, DataError
 from workflows.stream import compact as compact_module
 from workflows.stream.checkpoint import make_checkpoint
@@ -287,14 +288,7 @@ def test_killed_again_and_again_it_loses_nothing(tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 200 << 10, lazy=True) as folder:
         serve(folder / "events", *[clicks(40 * number) for number in range(10)])
         free = os.statvfs(folder)
         (folder / "ballast").write_bytes(bytes(max(free.f_bavail * free.f_bsize - 8192, 0)))
@@ -305,8 +299,6 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path):
         assert items_of(folder / "events") == list(range(400))
         (folder / "ballast").unlink()
         serve(folder / "events", clicks(400))
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_values_of_one_kind_survive_a_rewrite(tmp_path):

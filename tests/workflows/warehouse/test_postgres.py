@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli import app
+from tests.small_disk import small_disk
 from tests.workflows.warehouse.servers import PASSWORD, PostgresServer
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import CascadeError, DataError
@@ -175,23 +175,14 @@ def test_what_a_killed_process_left_is_gone(server: PostgresServer, tmp_path: Pa
     assert not left.exists()
 
 
-@pytest.mark.parametrize("size", ["600k", "4m"])
-def test_a_full_disk_is_one_sentence(server: PostgresServer, tmp_path: Path, size: str) -> None:
+@pytest.mark.parametrize("size", [600 << 10, 4 << 20], ids=["600k", "4m"])
+def test_a_full_disk_is_one_sentence(server: PostgresServer, tmp_path: Path, size: int) -> None:
     """While the rows come, and while they are put in order."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    found = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
-    )
-    if found.returncode:
-        pytest.skip(f"no small disk can be mounted: {found.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "small", size) as folder:
         many = "SELECT e.user_id + i AS user_id, md5(i::text) AS item_id, at, click, device, shelf FROM shop.events e, "
         with pytest.raises(CascadeError, match=r"^data: the disk of .* is full; free some space and run the same"):
             prepare(folder / "run", source=server.url(), events=f"{many} generate_series(1, 400) i")
         assert not [path for path in folder.rglob("*") if path.is_file()]
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_no_file_and_no_line_holds_a_secret(

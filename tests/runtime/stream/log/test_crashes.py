@@ -14,6 +14,7 @@ from runtime.stream.log.errors import LogError
 from runtime.stream.log.log import EventLog
 from runtime.stream.log.reader import read_log
 from tests.runtime.stream.log.made import events_of
+from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[4]
 
@@ -99,30 +100,23 @@ def test_a_write_that_fails_halfway_leaves_the_events_before_it(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def disk(tmp_path):
     """A file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", 64 << 10, lazy=True) as folder:
+        yield folder
 
 
-def test_a_full_disk_is_one_sentence_and_the_log_goes_on_when_there_is_space(small_disk):
-    (small_disk / "ballast").write_bytes(bytes(20_000))
-    log = EventLog(small_disk / "events", sync=True, segment_bytes=5_000)
+def test_a_full_disk_is_one_sentence_and_the_log_goes_on_when_there_is_space(disk):
+    (disk / "ballast").write_bytes(bytes(20_000))
+    log = EventLog(disk / "events", sync=True, segment_bytes=5_000)
     with pytest.raises(LogError, match=r"cannot be (written|made) \(No space left on device\)"):
         for _ in range(1000):
             log.append(events_of([log.next_offset + place for place in range(10)]), 0)
     full = log.next_offset
-    assert read_all(small_disk / "events") == full > 100
+    assert read_all(disk / "events") == full > 100
     with pytest.raises(LogError, match="No space left"):
         log.append(events_of(range(full, full + 200)), 0)
-    (small_disk / "ballast").unlink()
+    (disk / "ballast").unlink()
     assert log.append(events_of([full]), 0) == full
     log.close()
-    assert read_all(small_disk / "events") == full + 1
+    assert read_all(disk / "events") == full + 1
