@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,7 +47,22 @@ def processes_of(path: Path) -> dict[str, int]:
     Args:
         path: the repository of `serving`, beside which their workspaces are, or the workspace of a TritonServer.
     """
-    found = {}
+    return dict(_roles(path))
+
+
+def next_process(path: Path, role: str, *, after: Collection[int]) -> int:
+    """Pid of the process that took the place of those in `after`, waited for: a killed process is seen for a while."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = [pid for name, pid in _roles(path) if name == role and pid not in after]
+        return bool(found)
+
+    eventually(is_there)
+    return found[0]
+
+
+def _roles(path: Path) -> Iterator[tuple[str, int]]:
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_text().split("\0") if entry.name.isdigit() else []
@@ -55,8 +70,7 @@ def processes_of(path: Path) -> dict[str, int]:
             continue
         if any(str(path) in word for word in words):
             roles = [role for role, name in ROLES.items() if any(name in word for word in words[:5])]
-            found[roles[0] if roles else entry.name] = int(entry.name)
-    return found
+            yield roles[0] if roles else entry.name, int(entry.name)
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -22,7 +22,7 @@ from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
 from ensemble.serving.stubs import StubWatch, children
 from ensemble.serving.triton import TritonServer
-from tests.ensemble.serving.processes import eventually, processes_of, ready_urls, serving
+from tests.ensemble.serving.processes import eventually, next_process, processes_of, ready_urls, serving
 from workflows.core.errors import CascadeError, ServingError
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(180)]
@@ -176,12 +176,13 @@ def test_the_command_says_ready_once_and_counts_on_its_metrics_page(make_toy: Ca
 
         assert "cascade_ready 1\n" in page()
         assert "nv_inference_request_success" in page()
-        os.kill(processes_of(repository)["server"], signal.SIGKILL)
+        before = processes_of(repository)
+        os.kill(before["server"], signal.SIGKILL)
         eventually(lambda: "cascade_server_restarts_total 1\n" in page())
         eventually(lambda: "cascade_ready 1\n" in page(), timeout_s=60)
         with CascadeClient(grpc_url, retry=None) as client:
             assert client.recommend([3], slate_size=1)[0].item_ids == [3000]
-        os.kill(processes_of(repository)["model"], signal.SIGKILL)
+        os.kill(next_process(repository, "model", after=before.values()), signal.SIGKILL)
         eventually(lambda: 'cascade_model_process_deaths_total{model="cascade"} 1\n' in page())
         eventually(lambda: "cascade_ready 1\n" in page(), timeout_s=60)
         process.terminate()
@@ -209,9 +210,10 @@ def test_a_signal_during_the_wait_ends_the_command_at_once(make_toy: Callable[..
     repository = make_toy()
     with serving(repository) as process:
         ready_urls(process)
+        killed: list[int] = []
         for _ in range(2):  # the second try comes a second later
-            eventually(lambda: "server" in processes_of(repository))
-            os.kill(processes_of(repository)["server"], signal.SIGKILL)
+            killed.append(next_process(repository, "server", after=killed))
+            os.kill(killed[-1], signal.SIGKILL)
         process.terminate()
         _, err = process.communicate(timeout=40)
         assert process.returncode == 0, err
