@@ -19,12 +19,12 @@ def private_bytes() -> int:
 
 
 class PeakMemory:
-    """Samples while the block runs; `peak_bytes` is the largest sample."""
+    """Samples while the block runs, and at its end; `peak_bytes` is the largest sample."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> PeakMemory:
         self._thread.start()
@@ -35,9 +35,12 @@ class PeakMemory:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._sample()
+
+    def _watch(self) -> None:
+        self._sample()
+        while not self._ended.wait(PERIOD_S):
+            self._sample()
 
     def _sample(self) -> None:
-        while True:
-            self.peak_bytes = max(self.peak_bytes, private_bytes())
-            if self._ended.wait(PERIOD_S):
-                return
+        self.peak_bytes = max(self.peak_bytes, private_bytes())

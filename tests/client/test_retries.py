@@ -15,13 +15,9 @@ import pytest
 from cascade_client import CannotReach, RequestRefused, Retry, Unavailable
 from tests.client.in_loop import KINDS, make_client, url_of
 from tests.client.peers import GOOD, INPUTS, METADATA, error_reply, grpc_answer, grpc_peer, http_peer
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)

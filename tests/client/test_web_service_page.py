@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.scripts.code_blocks import blocks
 
 PAGE = Path(__file__).parents[2] / "docs/WEB_SERVICE.md"
@@ -50,9 +50,7 @@ def asked(app: Any, *paths: str) -> list[tuple[int, dict[str, Any]]]:
 
 def nobody() -> str:
     """An address at which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def test_the_slate_comes_from_the_server(toy_server: Any) -> None:

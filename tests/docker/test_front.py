@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import yaml
 
 from ensemble.serving.ports import accepts
 from tests.ensemble.serving.processes import eventually
+from tests.ports import free_port
 
 DOCKER = Path(__file__).parents[2] / "docker"
 NGINX = shutil.which("nginx")
@@ -53,10 +53,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("front")
     # Run by root, it writes bodies as another user.
     folder.chmod(0o777)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as upstream, socket.create_server(("127.0.0.1", 0)) as free:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as upstream:
         threading.Thread(target=upstream.serve_forever).start()
-        listens = free.getsockname()[1]
-        free.close()
+        listens = free_port()
         text = (DOCKER / "nginx.conf").read_text()
         for old, new in {
             "127.0.0.1:8000": f"127.0.0.1:{upstream.server_port}",

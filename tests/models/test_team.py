@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -23,6 +21,7 @@ from models.retrieval.config import EventsConfig, RetrievalConfig, WindowsConfig
 from models.retrieval.stage import train_retrieval
 from models.training.team import Team
 from tests.models.checkerboard import checkerboard_run, ring_run
+from tests.ports import free_ports
 from workflows.core.artefacts import verify
 from workflows.core.run import Run
 
@@ -69,9 +68,7 @@ def _with_half_batches(config: RetrievalConfig | RankingConfig) -> RetrievalConf
 def start_two(run: Run, stage: str, config: RetrievalConfig | RankingConfig, dies_after: str = ""):
     """(Exit status, standard error) of both; the second one dies after that many epochs."""
     half = msgspec.json.encode(_with_half_batches(config)).decode()
-    with ExitStack() as sockets:
-        free = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in free]}
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     started = []
     for rank in range(2):
         command = [sys.executable, "-m", "tests.models.one_of_several", str(run.root), stage, half]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -44,7 +45,7 @@ def asked(times: int, share: float) -> tuple[Callable[[], float], threading.Even
 def test_a_long_step_shows_how_far_it_is_and_ends_full(printed, request):
     share, enough = asked(3, 0.25)
     with console.step("data: reading [x]", share, 8_000):
-        assert enough.wait(10)
+        assert enough.wait(60)
     text = printed()
     if console.err.is_terminal:
         assert "data: reading [x]" in text
@@ -58,12 +59,13 @@ def test_a_long_step_shows_how_far_it_is_and_ends_full(printed, request):
 
 
 def test_a_step_whose_share_is_unknown_says_how_long_it_takes(printed):
-    seen = threading.Event()
     with console.step("data: splitting", None, 8_000):
-        seen.wait(0.2)
+        eventually(lambda: "data: splitting" in printed())
     text = printed()
-    assert "data: splitting" in text
-    assert "8000/8000" in text if console.err.is_terminal else "data: splitting: 8,000 rows, 0." in text
+    if console.err.is_terminal:
+        assert "8000/8000" in text
+    else:
+        assert re.match(r"data: splitting: 8,000 rows, \d+\.\d s so far\n", text)
 
 
 def test_a_share_never_falls_and_may_be_unknown_at_times(printed):
@@ -77,7 +79,7 @@ def test_a_share_never_falls_and_may_be_unknown_at_times(printed):
         return 0.5 if value is None else value
 
     with console.step("reading", share, 100):
-        assert over.wait(10)
+        assert over.wait(60)
     if not console.err.is_terminal:
         assert all(line.startswith("reading: 50 of 100 rows") for line in printed().splitlines()[:-1])
 
@@ -93,7 +95,7 @@ def test_a_short_step_shows_nothing(printed, monkeypatch):
 def test_a_step_that_fails_is_not_drawn_full(printed):
     share, enough = asked(2, 0.25)
     with pytest.raises(ValueError, match="no"), console.step("reading", share, 8_000):
-        assert enough.wait(10)
+        assert enough.wait(60)
         raise ValueError("no")
     assert "8000/8000" not in printed()
     assert ": 8,000 rows" not in printed()
@@ -122,12 +124,13 @@ def test_many_short_steps_are_no_long_silence(printed, monkeypatch):
     if console.err.is_terminal:
         pytest.skip("a terminal shows a bar")
     monkeypatch.setattr(console, "SILENT_S", 0.5)
+    began = time.perf_counter()
     console.say("begin")
     for number in range(20):
         with console.step(f"step {number}", lambda: 0.5, 100):
             threading.Event().wait(0.1)
     lines = [line for line in printed().splitlines() if "50 of 100" in line]
-    assert 1 <= len(lines) <= 5
+    assert 1 <= len(lines) <= (time.perf_counter() - began) / 0.5
 
 
 def test_what_a_message_holds_is_shown_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +14,12 @@ from ensemble.serving.ports import reserve_ports
 from ensemble.serving.repository import find_repository
 from ensemble.serving.server_log import reason
 from tests.ensemble.serving.toy import seal
+from tests.ports import free_port
 from workflows.core.errors import ArtefactError, ServingError
 
 
 def test_chosen_ports_differ_and_given_ones_are_kept() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        given_port = free.getsockname()[1]
+    given_port = free_port()
     ports = reserve_ports("127.0.0.1", {"http": 0, "grpc": given_port, "metrics": 0})
     assert ports["grpc"] == given_port
     assert len(set(ports.values())) == 3
@@ -41,8 +40,7 @@ def test_ports_that_cannot_be_had_are_one_sentence(host: str, wanted: dict[str, 
 
 
 def test_one_number_for_two_ports_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(ServingError, match=f"port {port} of 127.0.0.1 is already in use"):
         reserve_ports("127.0.0.1", {"http": port, "grpc": port})
 

@@ -21,8 +21,9 @@ from ensemble.slates.cache.open import open_cache
 from ensemble.slates.records import read_current
 from ensemble.slates.status import print_status
 from tests.ensemble.slates.conftest import KINDS
-from tests.ensemble.slates.services import free_port, valkey
+from tests.ensemble.slates.services import valkey
 from tests.ensemble.slates.world import POPULAR, current, fill, now_ms
+from tests.ports import free_port
 from workflows.core.errors import CascadeError, ConfigError, ServingError
 
 every_kind = pytest.mark.parametrize("new_cache", KINDS, indirect=True)

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -67,13 +68,18 @@ def counts(mon):
 
 
 def test_a_row_a_request_and_user(log, mon):
+    began = datetime.now(timezone.utc).date()
     answered(log, [ask(number, users=number + 1) for number in range(3)])
     assert collect(log, mon) == 6
-    (path,) = parquet_files(mon)
-    table = pq.ParquetFile(path).read()
+    days = {began, datetime.now(timezone.utc).date()}  # two where midnight came between
+    files = {path: pq.ParquetFile(path).read() for path in parquet_files(mon)}
     context = [("device", "BYTES"), ("hour", "INT64"), ("temperature", "FP64")]
-    assert table.schema.remove_metadata() == schema_of(context)
-    assert path.parent.name == f"date={datetime.now(timezone.utc).date()}"
+    for path, rows_of_a_day in files.items():
+        assert rows_of_a_day.schema.remove_metadata() == schema_of(context)
+        (day,) = set(pc.cast(rows_of_a_day["at"], pa.date32()).to_pylist())
+        assert day in days and path.parent.name == f"date={day}"
+    assert len(files) <= len(days)
+    table = pa.concat_tables(files.values())
     assert rows(mon, "request_id", "position") == [(f"request-{n}", u) for n in range(3) for u in range(n + 1)]
     assert len(set(rows(mon, "slate_key"))) == 6
     assert set(rows(mon, "weight", "reason", "replayable")) == {(1.0, "hash", True)}
@@ -250,7 +256,7 @@ def test_a_damaged_segment_is_told_and_what_is_whole_of_it_collected(log, mon):
 def test_a_damaged_table_is_told(log, mon):
     answered(log, [ask(number) for number in range(50)])
     collect(log, mon)
-    (path,) = parquet_files(mon)
+    path = parquet_files(mon)[0]  # a second one where midnight came between
     packed = bytearray(path.read_bytes())
     packed[300] ^= 1
     path.write_bytes(packed)

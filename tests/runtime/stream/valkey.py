@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 LOCAL = "127.0.0.1"
+# A node of a cluster speaks to the others so far above its own port.
+BUS = 10_000
 SLOTS = 16384
 
 
@@ -25,7 +28,7 @@ class Valkey:
 
     def __init__(self, folder: Path, port: int = 0, *, cluster: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or _free_port(cluster)
+        self.port = port or free_port(BUS if cluster else 0)
         self._arguments = [
             *(str(_binary()), "--port", str(self.port), "--bind", LOCAL, "--dir", str(folder), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no", "--loglevel", "warning"),
@@ -43,7 +46,7 @@ class Valkey:
     def start(self) -> None:
         """Start it, or again on the same port with what it had; ready on return."""
         self._process = subprocess.Popen(self._arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             try:
                 if self.client().ping():
@@ -81,7 +84,7 @@ def one(folder: Path) -> Iterator[Valkey]:
 def watched(folder: Path, name: str) -> Iterator[tuple[str, Valkey, Valkey]]:
     """The URL of a sentinel, the server that it watches under a name, and its replica, which has all that it has."""
     with one(folder / "first") as first, one(folder / "second") as second:
-        port, file = _free_port(False), folder / "sentinel.conf"
+        port, file = free_port(), folder / "sentinel.conf"
         file.write_text(
             f"port {port}\nbind {LOCAL}\ndir {folder}\nsentinel monitor {name} {LOCAL} {first.port} 1\n"
             f"sentinel down-after-milliseconds {name} 300\nsentinel failover-timeout {name} 2000\n"
@@ -140,20 +143,6 @@ def _is_whole(node: Valkey) -> bool:
     said = node.client().execute_command("CLUSTER", "INFO")
     said = said if isinstance(said, dict) else dict(line.split(":") for line in said.decode().split())
     return said["cluster_state"] == "ok" and said["cluster_known_nodes"] == "3" and said["cluster_size"] == "3"
-
-
-def _free_port(cluster: bool) -> int:
-    """One whose bus port, 10,000 above it, is free too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind((LOCAL, 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind((LOCAL, port + 10_000 if port + 10_000 < 65536 else port - 10_000))
-            except OSError:
-                continue
-            if not cluster or port + 10_000 < 65536:
-                return int(port)
 
 
 def _binary() -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["Emulator", "free_port", "start_bigquery", "start_snowflake"]
+from tests.ports import free_port
+
+__all__ = ["Emulator", "start_bigquery", "start_snowflake"]
 
 START_TIMEOUT_S, POLL_S = 90.0, 0.1
 
@@ -66,9 +67,3 @@ def start_bigquery(port: int) -> Emulator:
         shutil.copy(file, folder)
     ports = ["--rest-port", str(port), "--grpc-port", str(free_port())]
     return Emulator("bqemulator", ["start", *ports], "Uvicorn running", home)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

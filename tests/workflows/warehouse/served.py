@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.workflows.warehouse.emulators import free_port, start_bigquery, start_snowflake
+from tests.ports import free_port
+from tests.workflows.warehouse.emulators import start_bigquery, start_snowflake
 from tests.workflows.warehouse.servers import PostgresServer
 
 __all__ = ["SERVERS", "Served"]

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.workflows.warehouse.emulators import free_port
+from tests.ports import free_port
 
 __all__ = ["PASSWORD", "PostgresServer"]
 
@@ -66,7 +66,7 @@ class PostgresServer:
         if self.process:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

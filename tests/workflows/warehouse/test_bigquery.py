@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.workflows.warehouse.emulators import free_port, start_bigquery
+from tests.ports import free_port
+from tests.workflows.warehouse.emulators import start_bigquery
 from workflows.core.artefacts import read_manifest
 from workflows.core.errors import CascadeError
 from workflows.core.run import Run
