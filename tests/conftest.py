@@ -1,4 +1,7 @@
-"""Options and markers: a test that cannot run here skips with its reason, or fails when it is required."""
+"""Options and markers: a test that cannot run here skips with its reason, or fails when it is required.
+
+What Hypothesis draws is the same in every run, however slow the machine; `--hypothesis-profile drawn` draws anew.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from workflows.core import device
 from workflows.core.quiet import KNOWN_WARNINGS, quiet
 
 quiet()
+
+settings.register_profile("drawn", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("same", settings.get_profile("drawn"), derandomize=True, database=None)
+settings.load_profile("same")
 
 ONNXRUNTIME_BACKEND = Path("/opt/tritonserver/backends/onnxruntime")
 # A server that tests start -> the packages that bring it and what speaks to it, and programs of other environments:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import msgspec
 import numpy as np
 import pytest
@@ -71,17 +73,23 @@ def test_a_small_catalogue_is_built_served_and_kept(tmp_path, monkeypatch):
     assert str(tmp_path) not in page
 
 
+def pages(num_bytes):
+    """New ones of the system: an array may get memory that this process has had before."""
+    array = np.frombuffer(mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE), np.uint8)
+    array[:] = 1
+    return array
+
+
 def test_the_peak_is_that_of_private_memory():
     with PeakMemory() as small:
         pass
     with PeakMemory() as at_the_end:
-        held = np.ones(50_000_000, np.uint8)
+        held = pages(50_000_000)
     with PeakMemory() as on_the_way:
-        more = np.ones(50_000_000, np.uint8)
+        more = pages(50_000_000)
         eventually(lambda: on_the_way.peak_bytes - at_the_end.peak_bytes > 0.8 * held.nbytes)
         del more
     assert at_the_end.peak_bytes - small.peak_bytes > 0.8 * held.nbytes
-    assert on_the_way.peak_bytes - at_the_end.peak_bytes > 0.8 * held.nbytes
 
 
 def test_a_size_that_is_no_number_is_refused(tmp_path):

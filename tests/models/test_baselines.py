@@ -33,7 +33,7 @@ scores_with_ties = st.tuples(st.integers(1, 4), st.integers(1, 9)).flatmap(
 
 
 @given(scores_with_ties, st.integers(1, 12), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_top_k_equals_sorting_every_row(scores, k, random):
     rank = np.array(random.sample(range(scores.shape[1]), scores.shape[1]))
     columns, values = top_k(scores, k, rank)

@@ -74,7 +74,7 @@ def test_with_alpha_one_and_beta_zero_the_walk_is_a_probability():
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.9), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_largest_of_a_row_are_those_of_sorting_it_without_its_diagonal(seed, density, k):
     rng = np.random.default_rng(seed)
     dense = np.where(rng.random((6, 11)) < density, rng.integers(1, 4, (6, 11)), 0).astype(np.float32)

@@ -79,7 +79,7 @@ def questions(draw):
 
 
 @given(questions(), st.integers(1, 7))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_metric_equals_a_loop_over_its_definition(question, k):
     slates, relevant = question
     indptr = np.cumsum([0, *map(len, relevant)])

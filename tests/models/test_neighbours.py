@@ -41,7 +41,7 @@ def lists_of(random, num_items, longest=5):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([12, 4000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_neighbour_scores_equal_a_loop_over_what_the_user_has(seed, num_items):
     random = np.random.default_rng(seed)
     lists = lists_of(random, num_items)

@@ -13,7 +13,7 @@ from models.metrics.paired import Scored, paired_differences, within_users
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_weight_is_a_number_of_repetitions(seed, num_rows):
     rng = np.random.default_rng(seed)
     labels, weights = rng.integers(0, 2, num_rows), rng.integers(0, 4, num_rows)

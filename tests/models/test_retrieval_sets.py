@@ -57,7 +57,7 @@ def batches_of(user_row, item_row, num_users, num_items, batch_size, length, *, 
     st.integers(1, 4),
     st.integers(0, 99),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_item_of_a_user_is_shown_or_a_target(events, batch_size, length, seed):
     users = {user: {item for other, item in events if other == user} for user, _ in events}
     met = []

@@ -89,7 +89,7 @@ def fitted(column: Column, train: list[Any], folder: Path) -> tuple[Any, Encoder
 def test_compiled_encoder_equals_the_workflow(case: str) -> None:
     column, strategy = CASES[case]
 
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=12)
     @given(strategy, st.lists(strategy, min_size=1, max_size=5))
     def check(train: list[Any], requests: list[list[Any]]) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workflows.tables.parts as parts
@@ -87,7 +87,7 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig, str]:
     return events, SplitConfig(by=by, valid_fraction=0.2, test_fraction=0.3), strings
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(drawn=tables())
 def test_everything_equals_the_oracle(drawn):
     events, split, strings = drawn

@@ -110,7 +110,7 @@ def of_user(each, place, is_live):
 
 
 @pytest.mark.parametrize("is_live", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_table_holds_the_rows_of_each_record(is_live, data):
     header = {**HEADER_OF, "context": CONTEXT, "is_live": is_live}

@@ -144,7 +144,7 @@ def counts_at(record, t: int) -> list[int]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rows=ROWS, cuts=st.lists(st.integers(1, 59), max_size=6), wait=st.integers(0, 700))
 def test_a_record_is_what_its_events_say_however_they_are_cut(tmp_path_factory, rows, cuts, wait):
     t = max(row["at"] for row in rows) + wait * SECOND

@@ -39,7 +39,7 @@ def joined(batches) -> Batch:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events=batches(min_size=1), data=st.data())
 def test_any_events_are_read_back_as_they_were(tmp_path_factory, events, data):
     n = len(events)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli import app
+from tests.ensemble.serving.processes import eventually
 from tests.small_disk import small_disk
 from tests.workflows.warehouse.servers import PASSWORD, PostgresServer
 from workflows.core.artefacts import read_manifest
@@ -92,6 +92,15 @@ def write(server: PostgresServer, query: str, path: Path) -> pa.Table:
 def prepare(root: Path, split: SplitConfig = BY_TIME, **data: Any) -> Path:
     prepare_data(Run(root), DataConfig(**{**DATA, **data}), split, ShopConfig(), 5)
     return root
+
+
+def is_asleep(server: PostgresServer) -> bool:
+    """Whether the rows of a query that sleeps are on their way."""
+    from adbc_driver_postgresql import dbapi
+
+    with dbapi.connect(server.url()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return bool(cursor.fetchone()[0])
 
 
 def content(root: Path) -> dict[str, str]:
@@ -289,8 +298,8 @@ def test_the_command_says_one_sentence_without_the_secret(server: PostgresServer
 def test_a_lost_connection_leaves_nothing_and_the_same_command_goes_on(server: PostgresServer, tmp_path: Path) -> None:
     before = prepare(tmp_path, source=server.url(), events="shop.events")
     known = content(before)
-    slow = "SELECT e.* FROM shop.events e, generate_series(1, 500) i WHERE pg_sleep(0.001)::text = ''"
-    killer = threading.Thread(target=lambda: (time.sleep(1.5), server.kill()))
+    slow = "SELECT e.* FROM shop.events e, generate_series(1, 1000000) i WHERE pg_sleep(0.001)::text = ''"
+    killer = threading.Thread(target=lambda: (eventually(lambda: is_asleep(server)), server.kill()))
     killer.start()
     with pytest.raises(DataError, match=r"events: SELECT e\.\* .*run the same command again") as caught:
         prepare(tmp_path, source=server.url(), events=slow)

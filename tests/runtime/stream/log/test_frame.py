@@ -19,7 +19,7 @@ def read(packed: bytes) -> Frame | None:
     return decode(header, body) if header is not None and is_whole(header, body) else None
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(events=batches(), first=st.integers(0, 2**62), received_at=INTS)
 def test_any_events_are_read_back_as_they_were(events, first, received_at):
     frame = read(encode(Frame.of(events, first, received_at)))
@@ -28,7 +28,7 @@ def test_any_events_are_read_back_as_they_were(events, first, received_at):
     assert frame.offsets.tolist() == list(range(first, first + len(events)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events=batches(min_size=1), data=st.data())
 def test_a_frame_with_fewer_events_than_offsets_keeps_their_offsets(events, data):
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events))))

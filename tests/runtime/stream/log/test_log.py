@@ -39,7 +39,7 @@ def last(folder: Path) -> Path:
     return list_segments(folder)[-1].path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(parts=st.lists(batches(max_size=6), max_size=8), segment_bytes=st.integers(1, 600), start=st.integers(0, 50))
 def test_what_was_appended_is_read_from_any_offset_on(tmp_path_factory, parts, segment_bytes, start):
     folder = tmp_path_factory.mktemp("events")
