@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from workflows.core.errors import ServingError
 
-__all__ = ["accepts", "reserve_ports"]
+__all__ = ["accepts", "held_ports"]
 
 
-def reserve_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Check that the ports are free, and choose one where 0 is asked for.
+@contextmanager
+def held_ports(host: str, wanted: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Ports that nobody who asks for a free one is given while the body runs.
 
-    All are held at once while choosing, so the numbers differ; they are released on return.
+    A program that names such a port and sets SO_REUSEADDR, as tritonserver does, can listen on it all the same: a
+    server that loads for seconds before it listens finds its ports as they were chosen.
 
     Args:
         host: the address that will be bound.
-        wanted: what each port is for, and its number.
+        wanted: what each port is for, and its number; 0 chooses one.
 
     Raises:
         ServingError: a port is in use, out of range, named twice or not allowed, or the address is not this machine's.
     """
     with ExitStack() as held:
-        return {purpose: _bind(held, host, purpose, port) for purpose, port in wanted.items()}
+        with ExitStack() as listening:
+            ports = {purpose: _bind(held, listening, host, purpose, port) for purpose, port in wanted.items()}
+        yield ports
 
 
 def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
@@ -37,19 +41,22 @@ def accepts(host: str, port: int, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def _bind(held: ExitStack, host: str, purpose: str, port: int) -> int:
+def _bind(held: ExitStack, listening: ExitStack, host: str, purpose: str, port: int) -> int:
+    """Bind the port for as long as `held` lasts, and listen on it until `listening` ends."""
     option = f"--{purpose}-port"
     if not 0 <= port <= 65_535:
         raise ServingError(f"{option} must be between 0 (choose a free one) and 65535, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder, listener = (stack.enter_context(socket.socket(family)) for stack in (held, listening))
     try:
-        listener.bind((host, port))
+        for each in (holder, listener):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind((host, port))
+            port = int(each.getsockname()[1])
         listener.listen(1)
     except OSError as error:
         raise ServingError(_why_not(error, host, port, option)) from None
-    return int(listener.getsockname()[1])
+    return port
 
 
 def _why_not(error: OSError, host: str, port: int, option: str) -> str:

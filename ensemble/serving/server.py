@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from ensemble.merlin.needs import is_merlin, require_packages
@@ -11,7 +12,7 @@ from ensemble.serving.backoff import Backoff
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.guard import guard
 from ensemble.serving.metrics import Counters, metrics_page
-from ensemble.serving.ports import reserve_ports
+from ensemble.serving.ports import held_ports
 from ensemble.serving.repository import events_folder, find_repository, is_of_another_log, takes_events
 from ensemble.serving.request_log import prepare_log
 from ensemble.serving.signals import stop_signals
@@ -99,23 +100,23 @@ def serve(
         raise ServingError("--events was given, and the live state is in a store, where events of a topic go; drop one")
     folder = events or Path(os.environ.get(FOLDER_VARIABLE) or events_folder(path, repository))
     key = os.environ.get(KEY_VARIABLE, "") if events_key is None else events_key
-    ports = reserve_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port})
-    public = Endpoints(host, ports)
-    server = TritonServer(
-        repository,
-        host=host,
-        http_port=ports["http"],
-        grpc_port=ports["grpc"],
-        metrics_host=LOCAL,
-        log_path=log_path,
-        events=folder,
-        events_key=key,
-        store=shared,
-        source=topic,
-        request_log=request_log,
-    )
-    counters = Counters()
-    with stop_signals() as stop:
+    with ExitStack() as held, stop_signals() as stop:
+        ports = held.enter_context(held_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}))
+        public = Endpoints(host, ports)
+        server = TritonServer(
+            repository,
+            host=host,
+            http_port=ports["http"],
+            grpc_port=ports["grpc"],
+            metrics_host=LOCAL,
+            log_path=log_path,
+            events=folder,
+            events_key=key,
+            store=shared,
+            source=topic,
+            request_log=request_log,
+        )
+        counters = Counters()
         try:
             # The page takes its port before the server is given free ones.
             with metrics_page(host, ports["metrics"], lambda: server.metrics_url, counters):

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,8 @@ UNSEEN_PATIENCE_S = 5.0
 # A replaced stub ends once its requests are answered. Triton never lets go of those that failed in a dead one, though,
 # and then keeps every stub of that load, each with the whole model in memory.
 RETIREMENT_S = 30.0
+# How often the threads of a process are gone through until none of them has come or gone meanwhile.
+MOST_LOOKS = 20
 ZOMBIE, STOPPED = ("Z", "X"), "T"
 
 
@@ -111,17 +114,24 @@ class StubWatch:
 
 def children(pid: int) -> list[int]:
     """Ids of the child processes, zombies included; none when the process is gone."""
-    found: list[int] = []
+    found: dict[int, None] = {}
+    threads = _threads(pid)
+    # What a thread that ends has started becomes another one's, which may have been looked at already.
+    for _ in range(MOST_LOOKS):
+        before, found = threads, {}
+        for thread in threads:
+            with suppress(OSError):  # the thread has ended since
+                found |= dict.fromkeys(map(int, (thread / "children").read_text().split()))
+        if (threads := _threads(pid)) == before:
+            break
+    return list(found)
+
+
+def _threads(pid: int) -> list[Path]:
     try:
-        threads = list((PROC / str(pid) / "task").iterdir())
+        return list((PROC / str(pid) / "task").iterdir())
     except OSError:
-        return found
-    for thread in threads:
-        try:
-            found += map(int, (thread / "children").read_text().split())
-        except OSError:  # the thread has ended since
-            continue
-    return found
+        return []
 
 
 def _state(pid: int) -> str:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +20,7 @@ from ensemble.serving import supervisor
 from ensemble.serving.arguments import ADMIN_HEADER, GRPC_HEADER_PREFIX, server_arguments
 from ensemble.serving.binary import TritonBinary, find_triton, server_environment
 from ensemble.serving.endpoints import Endpoints
-from ensemble.serving.ports import accepts, reserve_ports
+from ensemble.serving.ports import accepts, held_ports
 from ensemble.serving.repository import MODEL_NAME, blocked_file, has_send_gate, takes_events
 from ensemble.serving.server_log import how_it_ended, reason
 from ensemble.serving.stubs import children
@@ -106,6 +107,8 @@ class TritonServer(Endpoints):
         self._workspace: Path | None = None
         self._binary: TritonBinary | None = None
         self._kept_log: Path | None = None
+        # Its ports are its own until it is stopped: before it listens, and while it is started again.
+        self._held = ExitStack()
 
     @property
     def pid(self) -> int:
@@ -148,9 +151,9 @@ class TritonServer(Endpoints):
         """
         if self._process is not None:
             raise ServingError("this server was already started; make another TritonServer")
-        self.ports = self._free_ports()
-        self._workspace = make_workspace()
+        self.ports = self._hold_ports(self._held)
         try:
+            self._workspace = make_workspace()
             link(self._workspace, MODELS, self.repository)
             self._binary = find_triton(self._workspace)
             self._process = self._spawn(self._workspace, self._binary, "wb")
@@ -269,20 +272,23 @@ class TritonServer(Endpoints):
         except OSError as error:
             raise ServingError(f"{self.log_path} cannot be written ({error.strerror}); give another log file") from None
 
-    def _free_ports(self) -> dict[str, int]:
-        """The ports, checked and chosen where 0 is asked for."""
+    def _hold_ports(self, held: ExitStack) -> dict[str, int]:
+        """The ports, checked, chosen where 0 is asked for, and kept for as long as `held` lasts."""
         metrics = {"metrics": self.ports["metrics"]}
         others = {name: port for name, port in self.ports.items() if name not in metrics}
         if self.hosts["metrics"] == self.host:
-            return reserve_ports(self.host, self.ports)
-        return reserve_ports(self.host, others) | reserve_ports(self.hosts["metrics"], metrics)
+            return held.enter_context(held_ports(self.host, self.ports))
+        return held.enter_context(held_ports(self.host, others)) | held.enter_context(
+            held_ports(self.hosts["metrics"], metrics)
+        )
 
     def _wait_for_ports(self) -> None:
         """Until a server whose supervisor was killed is gone as well, which takes the kernel a short time."""
         deadline = time.monotonic() + PORTS_TIMEOUT_S
         while True:
             try:
-                self._free_ports()
+                with ExitStack() as checked:
+                    self._hold_ports(checked)
                 return
             except ServingError:
                 if time.monotonic() > deadline:
@@ -309,6 +315,7 @@ class TritonServer(Endpoints):
             process.wait()
 
     def _clean(self) -> None:
+        self._held.close()
         if self._workspace is not None:
             supervisor.clean(self._workspace)
             self._workspace = None

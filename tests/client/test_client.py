@@ -14,7 +14,7 @@ import pytest
 from cascade_client import CannotReach, RequestRefused, WrongServer
 from tests.client.in_loop import KINDS, make_client, url_of
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(params=KINDS)
@@ -142,7 +142,7 @@ def test_a_refusal_of_the_model_is_its_sentence_alone(client: Any) -> None:
 def test_the_wrong_protocol_for_a_port_is_said(kind: str, toy_server: Any) -> None:
     other = toy_server.http_url if kind.endswith("grpc") else toy_server.grpc_url
     with (
-        make_client(kind, other.partition("://")[2], timeout_s=5, retry=None) as client,
+        make_client(kind, other.partition("://")[2], timeout_s=60, retry=None) as client,
         pytest.raises(CannotReach, match="gRPC is port 8001 and HTTP port 8000") as caught,
     ):
         client.recommend([1])
@@ -164,7 +164,7 @@ def test_plain_json_over_http_works_without_the_client(toy_server: Any) -> None:
         {"name": "slate_size", "shape": [2, 1], "datatype": "INT32", "data": [2, 2]},
     ]
     body = json.dumps({"inputs": inputs}).encode()
-    with urllib.request.urlopen(f"{toy_server.http_url}/v2/models/cascade/infer", data=body, timeout=5) as response:
+    with urllib.request.urlopen(f"{toy_server.http_url}/v2/models/cascade/infer", data=body, timeout=60) as response:
         outputs = {output["name"]: output["data"] for output in json.load(response)["outputs"]}
     assert outputs["item_id"] == [17000, 17001, 42000, 42001]
     assert outputs["path"] == ["known_user", "known_user"]

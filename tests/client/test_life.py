@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ from cascade_client.tensors import Tensor
 from cascade_client.transport import connect
 from tests.client.in_loop import KINDS, make_client, url_of
 from tests.client.peers import GOOD, METADATA, grpc_answer, grpc_peer, http_peer
+from tests.ports import free_port
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 PROTOCOLS = ("grpc", "http")
 
@@ -44,7 +44,7 @@ def test_threads_share_a_client(protocol: str, toy_server: Any) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_many_calls_of_one_loop_are_under_way_at_once(protocol: str, toy_server: Any) -> None:
     async def ask() -> list[Any]:
-        async with AsyncCascadeClient(url_of(protocol, toy_server), timeout_s=50) as client:
+        async with AsyncCascadeClient(url_of(protocol, toy_server), timeout_s=200) as client:
             return await asyncio.gather(*(client.recommend([user_id], slate_size=1) for user_id in range(300)))
 
     assert [slates[0].item_ids for slates in asyncio.run(ask())] == [[user_id * 1000] for user_id in range(300)]
@@ -52,14 +52,14 @@ def test_many_calls_of_one_loop_are_under_way_at_once(protocol: str, toy_server:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_calls_of_one_loop_do_not_wait_for_each_other(protocol: str) -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=60)
 
     def answer(*context: Any) -> Any:
         together.wait()
         return grpc_answer(context[0]) if context else GOOD
 
     async def ask(url: str) -> list[Any]:
-        async with AsyncCascadeClient(url) as client:
+        async with AsyncCascadeClient(url, timeout_s=60) as client:
             return await asyncio.gather(*(client.recommend([1]) for _ in range(4)))
 
     peer: Any = grpc_peer(answer) if protocol == "grpc" else http_peer((200, METADATA), answer)
@@ -93,14 +93,13 @@ def test_a_cancelled_call_is_cancelled_and_the_client_goes_on(protocol: str, toy
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_closing_ends_what_is_under_way(protocol: str) -> None:
     async def ask(url: str) -> None:
-        client = AsyncCascadeClient(url, protocol, timeout_s=30)  # type: ignore[arg-type]
+        # Who went on would wait for an hour.
+        client = AsyncCascadeClient(url, protocol, timeout_s=3600)  # type: ignore[arg-type]
         call = asyncio.create_task(client.recommend([1]))
         await asyncio.sleep(0.3)
         await client.close()
-        started_at = time.monotonic()
         with pytest.raises((CannotReach, RuntimeError)):
             await call
-        assert time.monotonic() - started_at < 5
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         asyncio.run(ask(f"127.0.0.1:{silent.getsockname()[1]}"))
@@ -137,7 +136,7 @@ def test_closing_closes_the_connections() -> None:
         with CascadeClient(f"127.0.0.1:{server.getsockname()[1]}", "http") as client:
             client.recommend([1])
             assert not ended.is_set()
-        assert ended.wait(5)
+        assert ended.wait(60)
         thread.join()
 
 
@@ -194,9 +193,9 @@ def test_a_channel_that_has_not_reached_its_server_for_long_is_made_anew(
         return getattr(client, "_client", client)._transport._channel.current()
 
     monkeypatch.setattr(grpc_channel, "CHANNEL_S", 0.0)
-    with grpc_peer(lambda service, context: grpc_answer(service)) as url:
-        port = int(url.rpartition(":")[2])
-        client = make_client(kind, url, retry=None, timeout_s=2.0, connect_timeout_s=0.5)
+    port = free_port()
+    with grpc_peer(lambda service, context: grpc_answer(service), port) as url:
+        client = make_client(kind, url, retry=None, timeout_s=60.0, connect_timeout_s=60.0)
         client.recommend([1])
         first = channel(client)
         client.recommend([1])

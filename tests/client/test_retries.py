@@ -13,36 +13,39 @@ from typing import Any
 import pytest
 
 from cascade_client import CannotReach, RequestRefused, Retry, Unavailable
+from tests.client.clock import took
 from tests.client.in_loop import KINDS, make_client, url_of
 from tests.client.peers import GOOD, INPUTS, METADATA, error_reply, grpc_answer, grpc_peer, http_peer
 from tests.ports import free_port
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nobody_there_is_said_at_once_without_a_retry(kind: str) -> None:
+    # Whoever waited would wait for an hour.
     refused = r"no Cascade server was reached at \w+://127.0.0.1:1 .*(Connection refused|Connect call failed)"
-    started_at = time.monotonic()
-    client = make_client(kind, "127.0.0.1:1", timeout_s=20, retry=None)
+    client = make_client(kind, "127.0.0.1:1", timeout_s=3600, retry=None)
     with client, pytest.raises(CannotReach, match=refused) as caught:
         client.recommend([1])
     assert caught.value.__cause__ is not None
-    assert time.monotonic() - started_at < 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nobody_there_is_tried_until_the_time_is_up(kind: str) -> None:
-    started_at = time.monotonic()
-    with make_client(kind, "127.0.0.1:1", timeout_s=1) as client, pytest.raises(CannotReach, match="no Cascade server"):
+    with (
+        make_client(kind, "127.0.0.1:1", timeout_s=1) as client,
+        took(0.3, 2.0),
+        pytest.raises(CannotReach, match="no Cascade server"),
+    ):
         client.recommend([1])
-    assert 0.3 < time.monotonic() - started_at < 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_comes_up_later_is_found(kind: str) -> None:
-    port, answers = free_port(), []
-    with make_client(kind, f"127.0.0.1:{port}", timeout_s=30) as client:
+    answers: list[Any] = []
+    port = free_port()
+    with make_client(kind, f"127.0.0.1:{port}", timeout_s=120) as client:
         asking = threading.Thread(target=lambda: answers.append(client.recommend([1])))
         asking.start()
         time.sleep(0.7)
@@ -63,7 +66,7 @@ def test_calls_bridge_a_restart_of_the_server(make_toy: Any) -> None:
     from ensemble.serving.triton import TritonServer
 
     with TritonServer(make_toy()) as server, ThreadPoolExecutor(2) as side_by_side:
-        clients = [make_client(f"sync-{name}", url_of(name, server), timeout_s=60) for name in ("grpc", "http")]
+        clients = [make_client(f"sync-{name}", url_of(name, server), timeout_s=200) for name in ("grpc", "http")]
         for client in clients:
             assert client.recommend([1])[0].item_ids[0] == 1000
         server.restart()

@@ -166,7 +166,7 @@ def test_pages_of_a_cache_that_cannot_fill_them_come_from_the_server(url: str, t
 @pytest.mark.triton
 def test_slates_of_a_version_that_is_not_served_are_not_either(url: str, toy_server: Any) -> None:
     fill(url, {7: [70, 71]}, current("2.aa"))
-    with SlateCache(url, server=toy_server.grpc_url, events="", server_timeout_s=10) as cache:
+    with SlateCache(url, server=toy_server.grpc_url, events="", server_timeout_s=60) as cache:
         (slate,) = cache.recommend([7])
         assert (slate.path, slate.item_ids) == ("known_user", [7_000, 7_001])
         assert cache.problem == "the cache has slates of version 2, and version 1 is served"

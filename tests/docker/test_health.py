@@ -15,13 +15,13 @@ from ensemble.serving.triton import TritonServer
 from tests.ensemble.serving.processes import eventually
 from tests.ensemble.serving.toy import write_toy
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 HEALTH = Path(__file__).parents[2] / "docker" / "health.py"
 
 
 def health(*arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", HEALTH, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-S", HEALTH, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stderr == ""
     return done.returncode, done.stdout

@@ -176,7 +176,7 @@ class TestServed:
 
         transport = connect(parse_url(getattr(server, f"{protocol}_url")))
         users = encode_column("user_id", [row % NUM_USERS for row in range(len(trained["code_text"]))], "INT64")
-        check(transport.infer([users, *tensors(prepared[2])], 10.0), trained)
+        check(transport.infer([users, *tensors(prepared[2])], 60.0), trained)
         transport.close()
 
     def test_plain_json(
@@ -188,7 +188,7 @@ class TestServed:
             data = [_json(column.dtype, value) for value in raw_columns()[column.name]]
             inputs.append({"name": column.name, "shape": [rows, 1], "datatype": column.dtype, "data": data})
         body = json.dumps({"inputs": inputs}).encode()
-        with urllib.request.urlopen(f"{server.http_url}/v2/models/cascade/infer", data=body, timeout=10) as response:
+        with urllib.request.urlopen(f"{server.http_url}/v2/models/cascade/infer", data=body, timeout=60) as response:
             outputs = json.load(response)["outputs"]
         got = {o["name"]: np.reshape(o["data"], o["shape"]) for o in outputs}
         for name in trained:

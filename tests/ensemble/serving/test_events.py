@@ -34,18 +34,19 @@ from ensemble.stream.replay import replay
 from ensemble.stream.send import send_events
 from ensemble.stream.status import print_status
 from runtime.stream.events import FORGET, Events
+from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.keys import user_keys
 from runtime.stream.log.reader import log_id, read_log
 from runtime.stream.record import unpack, user_record
 from runtime.stream.spec import StreamSpec
 from runtime.stream.store import USER, LmdbStore
-from tests.ensemble.serving.processes import ready_urls, serving
+from tests.ensemble.serving.processes import processes_of, ready_urls, serving
 from tests.ensemble.synthetic import item_id, make_run
 from workflows.core.errors import DataError, ServingError
 from workflows.stream.config import StreamConfig
 from workflows.stream.history import read_events
 
-pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(600)]
 KEY = "a key of the shop"
 BIG = 2**53 + 1
 ITEMS = [item_id(row, False) for row in range(10)]
@@ -274,10 +275,15 @@ def test_after_a_kill_of_its_process_everything_is_there(process: Any, urls: tup
     kept = (run / "events/rejected.ndjson").read_text()
     assert subprocess.run(health, check=False).returncode == 0
     assert (run / "events/rejected.ndjson").read_text() == kept
-    with CascadeClient(urls[1], timeout_s=60) as client:
+    with CascadeClient(urls[1], timeout_s=200) as client:
         assert client.send([event], key=KEY)[0].status == "new"
-        os.kill(events_stub(run), signal.SIGKILL)
-        assert subprocess.run(health, check=False, capture_output=True).returncode == 1
+        # The command stands still meanwhile, which would have it replaced.
+        process.send_signal(signal.SIGSTOP)
+        try:
+            os.kill(processes_of(run, EVENTS_MODEL)["model"], signal.SIGKILL)
+            assert subprocess.run(health, check=False, capture_output=True).returncode == 1
+        finally:
+            process.send_signal(signal.SIGCONT)
         # The client tries again until the process is back.
         sent = client.send([event, {**event, "event_id": "behind", "item_id": ITEMS[6]}], key=KEY)
     assert [outcome.status for outcome in sent] == ["duplicate", "new"]
@@ -289,7 +295,7 @@ def test_after_a_kill_of_its_process_everything_is_there(process: Any, urls: tup
 
 def test_a_second_server_on_the_folder_is_told_so_in_a_sentence(process: Any, urls: Any, run: Path) -> None:
     with serving(run / "repo" / "ensemble", "--events", str(run / "events")) as second:
-        assert second.wait(60) == 1
+        assert second.wait(200) == 1
         assert second.stderr is not None
         said = second.stderr.read().splitlines()[-1]
     assert "model 'cascade_events': " in said
@@ -320,9 +326,3 @@ def test_a_chain_of_another_log_is_told_from_one_of_this(run: Path, tmp_path: Pa
         record["live"]["known_log"] = known
         chain.write_text(json.dumps(record))
         assert is_of_another_log(copy, run / "events") == is_another
-
-
-def events_stub(run: Path) -> int:
-    found = subprocess.run(["pgrep", "-f", "backend_stub .*cascade_events"], capture_output=True, text=True, check=True)
-    mine = [pid for pid in map(int, found.stdout.split()) if str(run) in Path(f"/proc/{pid}/cmdline").read_text()]
-    return mine[0]

@@ -6,26 +6,28 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cascade_client import CascadeClient
 from ensemble.serving.backoff import Backoff, Backoffs
 from ensemble.serving.control import ModelControl
-from ensemble.serving.guard import guard
+from ensemble.serving.guard import _load_again, guard
 from ensemble.serving.metrics import Counters, metrics_page
-from ensemble.serving.stubs import StubWatch, children
+from ensemble.serving.stubs import PATIENCE_S, StubWatch, children
 from ensemble.serving.triton import TritonServer
 from tests.ensemble.serving.processes import eventually, next_process, processes_of, ready_urls, serving
 from workflows.core.errors import CascadeError, ServingError
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(180)]
+# A wait that is a test's to end.
+HELD_BACK_S = 3.25
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +42,32 @@ def server(repository: Path) -> Iterator[TritonServer]:
         yield server
 
 
+class Stop(threading.Event):
+    """What ends a guard; says when the guard watches, and has it wait before a next try for as long as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches, self.waits, self.may_go_on = threading.Event(), threading.Event(), threading.Event()
+        self.may_go_on.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As a guard does between two looks, and before it tries again."""
+        self.watches.set()
+        if timeout == HELD_BACK_S:
+            self.waits.set()
+            while not self.may_go_on.wait(0.05) and not self.is_set():
+                continue
+            return self.is_set()
+        return super().wait(timeout)
+
+
 @contextmanager
-def guarded(server: TritonServer, backoff: Backoff | None = None) -> Iterator[tuple[Counters, list[Exception]]]:
-    """The guard on a thread; its counters, and what it raises."""
-    counters, stop, raised = Counters(), threading.Event(), []
+def guarded(
+    server: TritonServer, backoff: Backoff | None = None, stop: Stop | None = None
+) -> Iterator[tuple[Counters, list[Exception]]]:
+    """The guard on a thread, which watches already; its counters, and what it raises."""
+    counters, raised = Counters(), list[Exception]()
+    stop = stop or Stop()
 
     def run() -> None:
         try:
@@ -55,6 +79,7 @@ def guarded(server: TritonServer, backoff: Backoff | None = None) -> Iterator[tu
     thread = threading.Thread(target=run)
     thread.start()
     try:
+        assert stop.watches.wait(60)
         yield counters, raised
     finally:
         stop.set()
@@ -73,7 +98,7 @@ def stubs(server: TritonServer) -> list[int]:
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -93,16 +118,26 @@ def test_a_dead_or_stopped_process_of_a_model_is_replaced(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ready, while_loading = f"{server.http_url}/v2/health/ready", list[int]()
+
+    def load_again(*given: Any, **named: Any) -> None:
+        while_loading.append(status(ready))
+        _load_again(*given, **named)
+
+    monkeypatch.setattr("ensemble.serving.guard._load_again", load_again)
     monkeypatch.setattr("ensemble.serving.stubs.RETIREMENT_S", 3.0)
+    # Both are dead before the guard speaks of one.
+    monkeypatch.setattr("ensemble.serving.stubs.PATIENCE_S", 1.0 if num > 1 else PATIENCE_S)
     with guarded(server) as (counters, raised):
         before = stubs(server)
         assert len(before) == 2
         eventually(lambda: all_answer(server))
         for pid in before[:num]:
             os.kill(pid, sent)
-        eventually(lambda: status(f"{server.http_url}/v2/health/ready") == 400)
-        eventually(lambda: status(f"{server.http_url}/v2/health/ready") == 200)
+        eventually(lambda: while_loading)
+        eventually(lambda: status(ready) == 200)
         eventually(lambda: counters.ready)
+        assert while_loading == [400]
         assert all_answer(server)
         assert (raised, counters.server_restarts) == ([], 0)
         assert counters.dead_processes["cascade"] == num
@@ -140,7 +175,7 @@ def test_a_dead_server_is_started_again_where_it_was(repository: Path) -> None:
             regions = set(Path("/dev/shm").glob(f"{region}-*"))
             restarts = counters.server_restarts
             os.kill(victim() or -1, signal.SIGKILL)
-            eventually(lambda before=restarts: counters.server_restarts > before and counters.ready, timeout_s=60)
+            eventually(lambda before=restarts: counters.server_restarts > before and counters.ready)
             assert all_answer(server)
             assert not regions & set(Path("/dev/shm").glob(f"{region}-*"))
         assert (server.ports, server.admin_key, raised) == (ports, key, [])
@@ -151,12 +186,12 @@ def test_a_dead_server_is_started_again_where_it_was(repository: Path) -> None:
 def test_what_keeps_dying_is_given_up_with_one_sentence(repository: Path) -> None:
     with TritonServer(repository) as server, guarded(server, Backoff((0.0,))) as (counters, raised):
         os.kill(server.triton_pid or -1, signal.SIGKILL)
-        eventually(lambda: counters.server_restarts == 1 and counters.ready, timeout_s=60)
+        eventually(lambda: counters.server_restarts == 1 and counters.ready)
         # The end of the server does not count for its models.
         before = stubs(server)
         os.kill(before[0], signal.SIGKILL)
-        eventually(lambda: counters.dead_processes["cascade"] == 1 and counters.ready, timeout_s=60)
-        eventually(lambda: stubs(server) and not set(before) & set(stubs(server)), timeout_s=60)
+        eventually(lambda: counters.dead_processes["cascade"] == 1 and counters.ready)
+        eventually(lambda: stubs(server) and not set(before) & set(stubs(server)))
         os.kill(stubs(server)[0], signal.SIGKILL)
         eventually(lambda: bool(raised))
     assert isinstance(raised[0], ServingError)
@@ -171,7 +206,7 @@ def test_the_command_says_ready_once_and_counts_on_its_metrics_page(make_toy: Ca
         _, grpc_url, metrics_url = ready_urls(process)
 
         def page() -> str:
-            with urllib.request.urlopen(metrics_url, timeout=5) as response:
+            with urllib.request.urlopen(metrics_url, timeout=60) as response:
                 return str(response.read().decode())
 
         assert "cascade_ready 1\n" in page()
@@ -179,14 +214,14 @@ def test_the_command_says_ready_once_and_counts_on_its_metrics_page(make_toy: Ca
         before = processes_of(repository)
         os.kill(before["server"], signal.SIGKILL)
         eventually(lambda: "cascade_server_restarts_total 1\n" in page())
-        eventually(lambda: "cascade_ready 1\n" in page(), timeout_s=60)
+        eventually(lambda: "cascade_ready 1\n" in page())
         with CascadeClient(grpc_url, retry=None) as client:
             assert client.recommend([3], slate_size=1)[0].item_ids == [3000]
         os.kill(next_process(repository, "model", after=before.values()), signal.SIGKILL)
         eventually(lambda: 'cascade_model_process_deaths_total{model="cascade"} 1\n' in page())
-        eventually(lambda: "cascade_ready 1\n" in page(), timeout_s=60)
+        eventually(lambda: "cascade_ready 1\n" in page())
         process.terminate()
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (0, "")
     assert "tritonserver was ended by signal 9 (SIGKILL)" in err
 
@@ -195,7 +230,7 @@ def test_the_metrics_page_answers_while_triton_is_away() -> None:
     counters = Counters()
     counters.dead_processes["cascade_rank"] += 2
     with metrics_page("127.0.0.1", 0, lambda: "http://127.0.0.1:1/metrics", counters) as port:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
             lines = response.read().decode().splitlines()
         assert status(f"http://127.0.0.1:{port}/other") == 404
     assert [line for line in lines if not line.startswith("#")] == [
@@ -215,7 +250,7 @@ def test_a_signal_during_the_wait_ends_the_command_at_once(make_toy: Callable[..
             killed.append(next_process(repository, "server", after=killed))
             os.kill(killed[-1], signal.SIGKILL)
         process.terminate()
-        _, err = process.communicate(timeout=40)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
 
 
@@ -235,15 +270,15 @@ def test_children_of_nobody_are_none() -> None:
 
 
 def test_a_server_whose_processes_died_is_not_ready_while_the_next_try_waits(server: TritonServer) -> None:
-    with guarded(server, Backoff(delays_s=(3.0,))) as (counters, _):
+    stop = Stop()
+    stop.may_go_on.clear()
+    with guarded(server, Backoff(delays_s=(HELD_BACK_S,)), stop) as (counters, _):
         eventually(lambda: all_answer(server))
         os.kill(stubs(server)[0], signal.SIGKILL)
-        eventually(lambda: not counters.ready)
-        asked_until, answers = time.monotonic() + 2.0, []
-        eventually(lambda: status(f"{server.http_url}/v2/health/ready") == 400)
-        while time.monotonic() < asked_until:
-            answers.append(status(f"{server.http_url}/v2/health/ready"))
-        assert answers and set(answers) == {400}
+        assert stop.waits.wait(60)
+        assert not counters.ready
+        assert [status(f"{server.http_url}/v2/health/ready") for _ in range(50)] == [400] * 50
+        stop.may_go_on.set()
         eventually(lambda: counters.ready)
         assert status(f"{server.http_url}/v2/health/ready") == 200
 

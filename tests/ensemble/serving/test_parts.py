@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ensemble.serving import binary
-from ensemble.serving.ports import reserve_ports
+from ensemble.serving.ports import held_ports
 from ensemble.serving.repository import find_repository
 from ensemble.serving.server_log import reason
+from ensemble.serving.stubs import children
 from tests.ensemble.serving.toy import seal
 from tests.ports import free_port
 from workflows.core.errors import ArtefactError, ServingError
@@ -20,9 +23,25 @@ from workflows.core.errors import ArtefactError, ServingError
 
 def test_chosen_ports_differ_and_given_ones_are_kept() -> None:
     given_port = free_port()
-    ports = reserve_ports("127.0.0.1", {"http": 0, "grpc": given_port, "metrics": 0})
-    assert ports["grpc"] == given_port
-    assert len(set(ports.values())) == 3
+    with held_ports("127.0.0.1", {"http": 0, "grpc": given_port, "metrics": 0}) as ports:
+        assert ports["grpc"] == given_port
+        assert len(set(ports.values())) == 3
+
+
+def test_a_held_port_is_nobodys_but_his_who_is_told_its_number() -> None:
+    with held_ports("127.0.0.1", {"http": 0}) as ports, ExitStack() as others:
+        address = ("127.0.0.1", ports["http"])
+        plain = others.enter_context(socket.socket())
+        with pytest.raises(OSError, match="in use"):
+            plain.bind(address)
+        with pytest.raises(ConnectionRefusedError):
+            plain.connect(address)
+        # As tritonserver and Python's HTTP server do; once more, as after a restart.
+        for _ in range(2):
+            with socket.create_server(address), pytest.raises(ServingError, match="already in use"):
+                others.enter_context(held_ports("127.0.0.1", {"http": ports["http"]}))
+        with held_ports("127.0.0.1", {"http": ports["http"]}) as again:
+            assert again == ports
 
 
 @pytest.mark.parametrize(
@@ -34,15 +53,18 @@ def test_chosen_ports_differ_and_given_ones_are_kept() -> None:
     ],
 )
 def test_ports_that_cannot_be_had_are_one_sentence(host: str, wanted: dict[str, int], said: str) -> None:
-    with pytest.raises(ServingError) as caught:
-        reserve_ports(host, wanted)
+    with pytest.raises(ServingError) as caught, held_ports(host, wanted):
+        pass
     assert said in str(caught.value)
 
 
 def test_one_number_for_two_ports_is_refused() -> None:
     port = free_port()
-    with pytest.raises(ServingError, match=f"port {port} of 127.0.0.1 is already in use"):
-        reserve_ports("127.0.0.1", {"http": port, "grpc": port})
+    with (
+        pytest.raises(ServingError, match=f"port {port} of 127.0.0.1 is already in use"),
+        held_ports("127.0.0.1", {"http": port, "grpc": port}),
+    ):
+        pass
 
 
 def exported(folder: Path) -> Path:
@@ -158,6 +180,27 @@ def test_the_reason_is_the_most_telling_line(tmp_path: Path, log: str, said: str
     assert said in reason(tmp_path / "server.log")
     assert "At:" not in reason(tmp_path / "server.log")
     assert "\n" not in reason(tmp_path / "server.log")
+
+
+def test_children_of_threads_that_end_are_seen_at_every_look() -> None:
+    starts = (
+        "import subprocess, sys, threading\n"
+        "started = []\n"
+        "for _ in range(60):\n"
+        "    thread = threading.Thread(target=lambda: started.append(subprocess.Popen(['sleep', '600'])))\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "sys.stdin.read()\n"
+        "for each in started:\n"
+        "    each.kill()\n"
+        "    each.wait()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", starts], stdin=subprocess.PIPE) as process:
+        seen: set[int] = set()
+        while len(seen) < 60:
+            found = children(process.pid)
+            assert len(found) == len(set(found)) and seen <= set(found)
+            seen |= set(found)
 
 
 def test_serving_imports_nothing_heavy() -> None:

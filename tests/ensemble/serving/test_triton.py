@@ -15,7 +15,7 @@ from ensemble.serving.triton import TritonServer
 from tests.ensemble.serving.processes import processes_of
 from workflows.core.errors import ServingError
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 
 
 def first_item(server: TritonServer, user_id: int = 3) -> object:
@@ -48,7 +48,7 @@ def test_a_server_outlives_the_thread_that_started_it(toy_repository: Path) -> N
     thread.start()
     thread.join()
     try:
-        assert server.wait_ready(timeout_s=60)
+        assert server.wait_ready()
         assert first_item(server) == 3000
     finally:
         server.stop()

@@ -46,7 +46,7 @@ def test_a_server_has_the_variants_of_now_whenever_it_starts(tmp_path, capsys) -
     (target / "cascade_v4/config.pbtxt").write_text("no config")
     shutil.rmtree(target / "cascade/5")
     with TritonServer(target) as server:
-        with urllib.request.urlopen(server.http_url + "/v2/health/ready", timeout=5) as ready:
+        with urllib.request.urlopen(server.http_url + "/v2/health/ready", timeout=60) as ready:
             assert ready.status == 200
         assert [answers(server, version) for version in versions] == [True, False, False, False]
         said = capsys.readouterr().err

@@ -20,7 +20,7 @@ from tests.ensemble.serving.processes import ready_urls, serving
 from tests.ensemble.synthetic import make_run, user_id
 from workflows.core.errors import ServingError
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 # All in one folder's name: each breaks a shell, a format or a glob by itself.
 ODD = '-a b(1)&x\'y$HOME;"q"`touch pwned`|[z]{1,2}*?\\ü\n#$(touch pwned)'
 

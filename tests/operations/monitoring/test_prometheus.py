@@ -25,7 +25,6 @@ import yaml
 from cascade_client import CascadeClient
 from cascade_client.errors import CascadeClientError
 from ensemble.export.stage import export
-from ensemble.serving.ports import reserve_ports
 from ensemble.serving.request_log import prepare_log
 from ensemble.serving.triton import TritonServer
 from operations import monitoring
@@ -39,6 +38,7 @@ from operations.signals.monitor import monitor_once
 from operations.signals.table import save, with_states
 from runtime.log.folder import LogSettings
 from tests.ensemble.synthetic import make_run, user_id
+from tests.ports import free_port
 from workflows.stream.config import StreamConfig
 
 pytestmark = [pytest.mark.service("prometheus"), pytest.mark.timeout(180)]
@@ -141,13 +141,13 @@ def _ask(client: CascadeClient, number: int) -> None:
 @contextmanager
 def _prometheus(root: Path, monitor_port: int) -> Iterator[str]:
     """A Prometheus that reads the page of a monitor each half second, for the time of a with block; its URL."""
-    port = reserve_ports("127.0.0.1", {"prometheus": 0})["prometheus"]
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{monitor_port}"]
     rules = (FOLDER / "rules.yml").read_text().replace("interval: 15s", "interval: 500ms")
     (root / "rules.yml").write_text(rules)
     (root / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
     command = ["prometheus", "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
     with (root / "prometheus.log").open("w") as log:
         process = subprocess.Popen([*command, f"--storage.tsdb.path={root / 'data'}"], cwd=root, stdout=log, stderr=log)
@@ -159,7 +159,7 @@ def _prometheus(root: Path, monitor_port: int) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _is_ready(url: str) -> bool:

@@ -16,10 +16,11 @@ class Disk:
 
     Attributes:
         is_full: whether every write fails after a few bytes.
+        num_failing: so many writes do, from the next one on.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_full, self._write, self._goes = False, os.write, threading.Event()
+        self.is_full, self.num_failing, self._write, self._goes = False, 0, os.write, threading.Event()
         self._goes.set()
         monkeypatch.setattr(os, "write", self._answer)
         monkeypatch.setattr("runtime.log.writer.SHORTEST_PAUSE_S", 0.01)
@@ -34,7 +35,8 @@ class Disk:
 
     def _answer(self, handle: int, data: bytes) -> int:
         self._goes.wait(600)
-        if self.is_full:
+        fails, self.num_failing = self.num_failing > 0, max(self.num_failing - 1, 0)
+        if self.is_full or fails:
             self._write(handle, bytes(data)[:10])
             raise OSError(errno.ENOSPC, "No space left on device")
         return self._write(handle, data)

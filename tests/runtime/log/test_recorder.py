@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import BadRequest, ServerFault
 from runtime.log.folder import LogSettings, read_salt
-from runtime.log.record import ERROR, FORCED, HASH
+from runtime.log.record import ERROR, FORCED, HASH, SLOW
 from runtime.log.sampling import key_of, limit_of, user_bytes
 from runtime.log.segments import read_segment, ready_segments
 from tests.runtime.log.made import Process, Request, ask
@@ -20,7 +20,7 @@ def logged(log, requests, **settings):
     process = Process(LogSettings(log, **{"share": 1.0, **settings}))
     answers = [process.answer([request], [arrays])[0] for request, arrays in requests]
     process.close()
-    assert not process.said
+    assert all("a write took" in each for each in process.said)
     return answers, {each.request_id: each for path in ready_segments(log) for each in read_segment(path).records}
 
 
@@ -54,7 +54,9 @@ def test_what_is_refused_or_asked_for_is_logged_beside_the_sample(tmp_path):
     refused = (Request("d"), {"user_id": np.array([[1]]), "slate_size": np.array([[99_999]], np.int32)})
     answers, records = logged(tmp_path, [*((request, ask(0)[1]) for request in forced), refused], share=0.0)
     assert isinstance(answers[3], BadRequest)
-    assert {name: each.reason for name, each in records.items()} == {"a": FORCED, "b": FORCED, "d": ERROR}
+    # What took long is logged for that.
+    reasons = {name: each.reason for name, each in records.items() if each.reason != SLOW}
+    assert reasons == {"a": FORCED, "b": FORCED, "d": ERROR}
     assert records["d"].error == str(answers[3])
     assert records["d"].arrays == {}
 
@@ -114,7 +116,7 @@ def test_rows_that_the_chain_knows_are_those_that_are_looked_up(tmp_path, togeth
         for start in range(0, len(asked), together):
             process.answer(*map(list, zip(*asked[start : start + together], strict=True)))
         process.close()
-        assert not process.said
+        assert all("a write took" in each for each in process.said)
         (path,) = ready_segments(tmp_path / name)
         found.append([each.arrays.get("item_rows") for each in read_segment(path).records])
     assert found[0] == found[1]
