@@ -75,7 +75,9 @@ def write_events(con: duckdb.DuckDBPyConnection, sketch: Sketch, folder: Path) -
         roles[sketch.time] = "timestamp"
     rows = with_types(events.opened.sql, typed(con, events.opened.sql, roles)) if events.opened.is_text else events.sql
     known = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in needed)
-    ordered = f" ORDER BY {', '.join(map(quoted, [*needed[2:], *needed[:2]]))}" if events.opened.is_made else ""
+    # By all columns: rows of one user, item and instant, as a click and its purchase, have no order of their own.
+    by = dict.fromkeys([*needed[2:], *needed[:2], *events.columns])
+    ordered = f" ORDER BY {', '.join(map(quoted, by))}" if events.opened.is_made else ""
     sql = f"SELECT * REPLACE ({', '.join(replaced)}) FROM {rows} WHERE {known}{ordered}"
     path = folder / "events.parquet"
     if not con.execute(f"SELECT 1 FROM {rows} WHERE {known} LIMIT 1").fetchall():

@@ -40,8 +40,8 @@ def items_of_events(
     if not names:
         return None
     found = events.columns[time].time if time else None
-    latest, order = ("arg_max", f", {found.sql}") if found and found.sql else ("max", "")
-    values = ", ".join(f"{latest}({quoted(name)}{order}) AS {quoted(name)}" for name in names)
+    time_sql = found.sql if found else ""
+    values = ", ".join(f"{_latest(quoted(name), time_sql)} AS {quoted(name)}" for name in names)
     sql = "items_of_events"
     rows = f"SELECT {quoted(item)}, {values} FROM {events.sql} WHERE {quoted(item)} IS NOT NULL GROUP BY 1"
     con.execute(f"CREATE TABLE {sql} AS {rows}")
@@ -61,7 +61,7 @@ def with_properties(con: duckdb.DuckDBPyConnection, items: Entity) -> Entity:
         f"ORDER BY count(DISTINCT {quoted(key)}) DESC, 1 LIMIT {NUM_PROPERTIES}"
     ).fetchall()
     time = next((one.time.sql for one in table.columns.values() if one.time and one.time.sql), "")
-    latest = f"arg_max({property_value}, {time})" if time else f"max({property_value})"
+    latest = _latest(property_value, time)
     texts = [str(row[0]).replace("'", "''") for row in most]
     values = ", ".join(
         f"{latest} FILTER ({property_name}::VARCHAR = '{text}')::VARCHAR AS {quoted(_named(str(row[0])))}"
@@ -74,6 +74,11 @@ def with_properties(con: duckdb.DuckDBPyConnection, items: Entity) -> Entity:
     opened = table.opened
     made = Opened(opened.name, opened.files, sql, True, [*opened.reasons, reason], is_made=True)
     return Entity(look(con, made, _number(con)), key, items.share)
+
+
+def _latest(value: str, time: str) -> str:
+    """The latest value, the greatest where several are, or where no time is known: the same in every run."""
+    return f"arg_max({value}, CASE WHEN {time} IS NOT NULL THEN row({time}, {value}) END)" if time else f"max({value})"
 
 
 def _is_of_item(con: duckdb.DuckDBPyConnection, events: Table, item: str, column: Column) -> bool:

@@ -132,13 +132,27 @@ def test_lines_of_orders_have_the_user_of_their_order(tmp_path, monkeypatch):
     assert odd == (lines, 0)
 
 
-def test_the_same_tables_give_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("layout", ["yoochoose", "retailrocket", "instacart"])
+def test_the_same_rows_in_another_order_give_the_same_bytes(tmp_path, monkeypatch, layout):
+    """As those of several threads come: rows of one user, item and instant, values of one instant."""
     files = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        text = written(tmp_path / name, monkeypatch, "yoochoose")[2]
-        files.append((text, Path("config_tables/events.parquet").read_bytes()))
+    for is_reversed in (False, True):
+        folder = tmp_path / str(is_reversed)
+        folder.mkdir()
+        names = LAYOUTS[layout](folder)
+        for path in folder.iterdir():
+            rows = path.read_text().splitlines(keepends=True)
+            header = [] if layout == "yoochoose" else [rows.pop(0)]
+            if path.name == "yoochoose-clicks.dat":  # of the same click in another category
+                rows += [row.rpartition(",")[0] + f",{9 - int(row[-2])}\n" for row in rows]
+            if path.name.startswith("item_properties"):  # of the same instant another value
+                rows += [row.rstrip() + "1\n" for row in rows if ",categoryid," in row]
+            path.write_text("".join([*header, *(rows[::-1] if is_reversed else rows)]))
+        monkeypatch.chdir(folder)
+        text = page(find_out(names, Given(), Path("config_tables")), "config.toml", "cascade init TABLES")
+        files.append((text, {path.name: path.read_bytes() for path in Path("config_tables").iterdir()}))
     assert files[0] == files[1]
+    assert files[0][1]
 
 
 @pytest.mark.parametrize("words", [("no", "Yes"), ("N", "Y"), ("f", "t")])

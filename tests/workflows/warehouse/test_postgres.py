@@ -24,6 +24,7 @@ from workflows.core.run import Run
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.stage import prepare_data
+from workflows.tables.warehouse import address
 
 pytestmark = pytest.mark.service("postgres")
 
@@ -201,6 +202,7 @@ def test_no_file_and_no_line_holds_a_secret(
     monkeypatch.setenv("SHOP_PASSWORD", PASSWORD)
     prepare(tmp_path / "b", source=server.url("cascade:${SHOP_PASSWORD}"), events="shop.events", items="shop.items")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    monkeypatch.setattr(address, "_secrets", {})  # as in a process that was told no password
     prepare(tmp_path / "c", source=server.url("cascade"), events="shop.events", items="shop.items")
     parameter = f"{server.url('cascade')}?password=s3cret%2Fp%40ss%20word&sslmode=disable"
     prepare(tmp_path / "d", source=parameter, events="shop.events", items="shop.items")
@@ -262,6 +264,7 @@ def test_what_fails_is_one_sentence(
     server: PostgresServer, tmp_path: Path, data: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PGPASSWORD", raising=False)
+    monkeypatch.setattr(address, "_secrets", {})
     urls = {
         "url": server.url(),
         "guest": server.url("guest:guest"),
