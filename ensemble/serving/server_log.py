@@ -6,9 +6,11 @@ import re
 import signal
 from pathlib import Path
 
-__all__ = ["how_it_ended", "reason"]
+__all__ = ["has_crashed", "how_it_ended", "reason"]
 
 TAIL_BYTES = 1 << 20
+# What a fault of a program ends it with; the others are sent by somebody.
+CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 # What a model raises whose words are a sentence.
 PYTHON_ERROR = "TritonModelException: "
 # The most telling first: a model's own words, then Triton's about the start, then the loader's.
@@ -38,6 +40,11 @@ def how_it_ended(status: int, log_path: Path) -> str:
     if status == 0:
         return "tritonserver ended with exit status 0, as when somebody asks it to"
     return f"tritonserver ended with exit status {status}: {reason(log_path)}"
+
+
+def has_crashed(status: int) -> bool:
+    """Whether a fault of its own ended the server; the status is as `how_it_ended` takes it."""
+    return status - 128 in CRASHES
 
 
 def _signal(number: int) -> str:

@@ -22,7 +22,7 @@ from ensemble.serving.binary import TritonBinary, find_triton, server_environmen
 from ensemble.serving.endpoints import Endpoints
 from ensemble.serving.ports import accepts, held_ports
 from ensemble.serving.repository import MODEL_NAME, blocked_file, has_send_gate, takes_events
-from ensemble.serving.server_log import how_it_ended, reason
+from ensemble.serving.server_log import has_crashed, how_it_ended, reason
 from ensemble.serving.stubs import children
 from ensemble.serving.variants import load_variants
 from ensemble.serving.workspace import link, make_workspace
@@ -34,6 +34,7 @@ from runtime.stream.fields import EVENTS_MODEL
 from runtime.stream.folder import FOLDER_VARIABLE, KEY_VARIABLE
 from runtime.stream.redis_url import STORE_VARIABLE
 from runtime.stream.topic_url import SOURCE_VARIABLE
+from workflows.core import console
 from workflows.core.errors import ServingError
 
 __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
@@ -41,6 +42,8 @@ __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
 STARTUP_TIMEOUT_S = 300.0
 STOP_GRACE_S = 15.0
 PORTS_TIMEOUT_S = 5.0
+# How often a start that a crash ended is tried again: of hundreds on a busy machine, a few end in the Python backend.
+FURTHER_STARTS = 2
 POLL_S = 0.05
 ADMIN_KEY_VARIABLE = "CASCADE_ADMIN_KEY"
 MODELS = "models"
@@ -177,6 +180,8 @@ class TritonServer(Endpoints):
     def wait_ready(self, timeout_s: float = STARTUP_TIMEOUT_S, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the model answers on every port, then have the variants of experiments loaded.
 
+        A server that crashed meanwhile, by a fault of its own rather than an error that it names, is started again.
+
         Args:
             timeout_s: how long to wait.
             cancelled: asked between the tries; true ends the wait.
@@ -187,9 +192,14 @@ class TritonServer(Endpoints):
         Raises:
             ServingError: the server ended (with its reason), or was not ready in time.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline, starts_left = time.monotonic() + timeout_s, FURTHER_STARTS
         while not cancelled():
-            self.check_alive()
+            if ending := self.ending():
+                if not starts_left or not self._has_crashed():
+                    raise self.failure(ending)
+                starts_left -= 1
+                console.say(f"serve: {ending} before it was ready; starting it once more")
+                self.restart()
             if self._answers():
                 # Each time: experiments have begun and ended since the last one.
                 load_variants(self, self.admin_key, self.repository)
@@ -214,6 +224,9 @@ class TritonServer(Endpoints):
             raise ServingError("this server was not started")
         status = self._process.poll()
         return None if status is None else how_it_ended(status, self.log_path)
+
+    def _has_crashed(self) -> bool:
+        return self._process is not None and has_crashed(self._process.poll() or 0)
 
     def failure(self, what: str) -> ServingError:
         """The error for a server that failed; its log is kept for the user."""

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cascade_client import CascadeClient
 from ensemble.serving.triton import TritonServer
-from tests.ensemble.serving.processes import processes_of
+from tests.ensemble.serving.processes import eventually, processes_of
 from workflows.core.errors import ServingError
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
+
+
+# The first starts last for ever; each leaves a file.
+SLOW_STARTS = """
+import time
+from pathlib import Path
+
+quick = TritonPythonModel.initialize
+
+def initialize(self, args):
+    own = [*Path(__file__).parent.glob("start_*")]
+    Path(__file__).with_name(f"start_{{len(own)}}").touch()
+    time.sleep(600 if len(own) < {} else 0)
+    quick(self, args)
+
+TritonPythonModel.initialize = initialize
+"""
+
+
+def toy_code() -> str:
+    return Path(__file__).with_name("toy_model.py").read_text()
+
+
+def starts(repository: Path) -> list[Path]:
+    return [*(repository / "cascade" / "1").glob("start_*")]
+
+
+@contextmanager
+def ended_while_it_starts(server: TritonServer, repository: Path, ends: list[signal.Signals]) -> Iterator[TritonServer]:
+    """A server that was started, each of whose first starts a signal ends."""
+
+    def end() -> None:
+        for number, sign in enumerate(ends, start=1):
+            eventually(lambda number=number: len(starts(repository)) == number, timeout_s=60)
+            os.kill(server.triton_pid or -1, sign)
+
+    server.start()
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        yield server
+    finally:
+        thread.join()
+        server.stop()
 
 
 def first_item(server: TritonServer, user_id: int = 3) -> object:
@@ -40,6 +87,30 @@ def test_it_leaves_no_process_no_folder_and_no_shared_memory(make_toy: Callable[
     assert processes_of(workspace) == {}
     assert not workspace.exists()
     assert not list(Path("/dev/shm").glob(f"{workspace.name}-*"))
+
+
+@pytest.mark.parametrize(("ends", "comes_up"), [([signal.SIGABRT] * 2, True), ([signal.SIGSEGV] * 3, False)])
+def test_a_crash_before_it_is_ready_is_tried_again_twice(
+    make_toy: Callable[..., Path], ends: list[signal.Signals], comes_up: bool
+) -> None:
+    repository = make_toy(code=toy_code() + SLOW_STARTS.format(len(ends)))
+    with ended_while_it_starts(TritonServer(repository), repository, ends) as server:
+        if comes_up:
+            assert server.wait_ready(timeout_s=60)
+            assert first_item(server) == 3000
+        else:
+            with pytest.raises(ServingError, match=r"tritonserver was ended by signal 11 \(SIGSEGV\)") as caught:
+                server.wait_ready(timeout_s=60)
+            Path(str(caught.value).partition("(log: ")[2].rstrip(")")).unlink()
+
+
+def test_a_start_that_somebody_ends_is_not_tried_again(make_toy: Callable[..., Path]) -> None:
+    repository = make_toy(code=toy_code() + SLOW_STARTS.format(1))
+    with ended_while_it_starts(TritonServer(repository), repository, [signal.SIGKILL]) as server:
+        with pytest.raises(ServingError, match="was ended by signal 9") as caught:
+            server.wait_ready(timeout_s=60)
+        assert len(starts(repository)) == 1
+        Path(str(caught.value).partition("(log: ")[2].rstrip(")")).unlink()
 
 
 def test_a_server_outlives_the_thread_that_started_it(toy_repository: Path) -> None:
