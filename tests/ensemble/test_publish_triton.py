@@ -58,6 +58,8 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
                 assert ready == {("cascade", str(version)), *((step, "1") for step in steps)}
                 assert unloaded == sorted(step.replace(f"_v{version}_", f"_v{3 - version}_") for step in steps)
                 assert served_version((target / "cascade/config.pbtxt").read_text()) == version
+                known = len(answers)
+                eventually(lambda known=known: len(answers) > known)
             with pytest.raises(ServingError, match="refused the admin key; set CASCADE_ADMIN_KEY"):
                 reload_model(server.grpc_url, "another key")
             # A step that cannot be opened costs nothing: not the served ensemble, not the server's readiness.
@@ -77,7 +79,6 @@ def test_a_version_swaps_in_and_out_under_traffic(tmp_path, layout):
             stop.set()
             traffic.join()
     assert errors == []
-    assert len(answers) > 10
     assert all(answer == answers[0] for answer in answers)
 
 

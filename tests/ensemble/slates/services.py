@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 AWS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
 
 

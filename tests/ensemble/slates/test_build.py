@@ -24,7 +24,7 @@ from tests.ensemble.slates.conftest import KINDS
 from tests.ensemble.slates.world import current, fill
 from workflows.core.errors import CascadeError, ConfigError, DataError, RequestError, ServingError
 
-pytestmark = [pytest.mark.triton, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 
 
 def users_file(folder: Path, users: list[Any]) -> str:
@@ -45,7 +45,7 @@ def test_every_user_has_a_slate_and_the_file_has_a_row_an_item(
     # Users -5 and below are unknown to this model.
     options = Options(users_file(tmp_path, [*users, 3]), 60, {"hour": "2"})
     build(toy_server.grpc_url, cache, options, out=out)
-    with SlateCache(cache, events="", timeout_s=5) as reader:
+    with SlateCache(cache, events="", timeout_s=60) as reader:
         slates = reader.recommend(users)
         assert [slate.path for slate in slates] == ["cache"] * 71
         assert slates[6].item_ids == [7_000 + place for place in range(10)]

@@ -61,7 +61,7 @@ def test_one_holds_it_at_a_time(new_cache: Callable[[], str]) -> None:
 def test_readers_see_the_version_that_is_current_and_no_other(new_cache: Callable[[], str]) -> None:
     url = new_cache()
     fill(url, {7: [70, 71, 72]}, current("1.aa"))
-    with SlateCache(url, events="", timeout_s=5) as reader:
+    with SlateCache(url, events="", timeout_s=60) as reader:
         (slate,) = reader.recommend([7])
         assert (slate.item_ids, slate.scores, slate.path) == ([70, 71], [1.0, 0.5], "cache")
         fill(url, {7: [75, 76], 8: [80]}, current("2.bb"))
@@ -79,7 +79,7 @@ def test_readers_see_the_version_that_is_current_and_no_other(new_cache: Callabl
 def test_an_expired_entry_is_never_served(new_cache: Callable[[], str]) -> None:
     url = new_cache()
     fill(url, {8: [80]}, current(ttl_s=2), asked_at_ms=now_ms() - 2_000)
-    with SlateCache(url, events="", timeout_s=5) as reader:
+    with SlateCache(url, events="", timeout_s=60) as reader:
         assert reader.recommend([8])[0].path == "popularity"
         # The build itself may take its time: what an answer must be follows from when it was asked for.
         expires_ms = (asked_at_ms := now_ms()) + 2_000
@@ -96,7 +96,7 @@ def test_an_expired_entry_is_never_served(new_cache: Callable[[], str]) -> None:
 def test_what_is_blocked_is_on_no_page_at_once(new_cache: Callable[[], str]) -> None:
     url = new_cache()
     fill(url, {7: [70, 71, 72]}, current("1.aa"))
-    with SlateCache(url, events="", timeout_s=5) as reader:
+    with SlateCache(url, events="", timeout_s=60) as reader:
         assert [slate.item_ids for slate in reader.recommend([7, 8])] == [[70, 71], POPULAR[:2]]
         with open_cache(url) as cache:
             write_blocked(cache, [70, POPULAR[1]])
@@ -132,7 +132,7 @@ def test_a_redis_that_is_full_or_away_is_one_sentence(tmp_path: Path) -> None:
                 cache.put([Item(b"e%d" % place, b"x" * 1_000) for place in range(5_000)])
             assert cache.get([b"e0"]) == [None]
             fill(url, {7: [70, 71]}, current())
-        reader = SlateCache(url, events="", timeout_s=5)
+        reader = SlateCache(url, events="", timeout_s=60)
         assert reader.recommend([7])[0].path == "cache"
     (slate,) = reader.recommend([7])
     assert (slate.path, slate.item_ids) == ("popularity", POPULAR[:2])

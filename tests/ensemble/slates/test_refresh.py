@@ -33,7 +33,7 @@ from workflows.core.errors import ServingError
 from workflows.core.run import Run
 from workflows.stream.config import StreamConfig
 
-pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIZE = 5
 
@@ -155,7 +155,7 @@ def test_following_makes_new_slates_until_it_is_stopped(served):
         user = user_id(11, False)
         served.click(user, served.read(user).item_ids[0])
         served.click(stranger, served.read(user).item_ids[1])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while served.entry(stranger) is None or served.entry(user).offset < served.entry(stranger).offset:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
@@ -165,7 +165,7 @@ def test_following_makes_new_slates_until_it_is_stopped(served):
         # A server that was away for a while changes nothing.
         served.server.restart()
         served.server.wait_ready()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         served.client.send([{"kind": "forget", "user_id": stranger}])
         assert served.read(stranger).path == "popularity"
         while served.entry(stranger) is not None:
@@ -186,9 +186,10 @@ def test_active_users_get_new_slates_before_theirs_expire_and_the_others_go(serv
     assert idle is not None and idle.expires_ms - idle.made_at_ms == 3_000
     time.sleep(3.1)
     assert served.read(active).path == "popularity"
+    asked_at_ms = now_ms()
     served.slates("refresh")
     renewed = served.entry(active)
-    assert renewed is not None and renewed.expires_ms > now_ms()
+    assert renewed is not None and renewed.made_at_ms >= asked_at_ms > idle.expires_ms
     assert served.entry(user_id(20, False)) is None
     served.slates("build", "--users", "active")
     assert served.read(active).path == "cache"
@@ -197,7 +198,7 @@ def test_active_users_get_new_slates_before_theirs_expire_and_the_others_go(serv
 def test_a_new_version_takes_the_place_of_the_old_one_at_once(served):
     user = user_id(15, False)
     served.build()
-    with SlateCache(served.cache, events="", server=served.server.grpc_url, server_timeout_s=10) as reader:
+    with SlateCache(served.cache, events="", server=served.server.grpc_url, server_timeout_s=60) as reader:
         assert reader.recommend([user])[0].path == "cache"
         publish(served.run, served.config, served.target, "fused")
         with pytest.raises(ServingError, match=r"the server serves version 1, and .* has 2; load it"):

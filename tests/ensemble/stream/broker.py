@@ -16,7 +16,7 @@ class Broker:
         import confluent_kafka
 
         self._producer = confluent_kafka.Producer({"test.mock.num.brokers": 1, "linger.ms": 1})
-        (broker,) = self._producer.list_topics(timeout=10).brokers.values()
+        (broker,) = self._producer.list_topics(timeout=60).brokers.values()
         self.address = f"{broker.host}:{broker.port}"
 
     def url(self, topic: str) -> str:
@@ -25,7 +25,7 @@ class Broker:
     def make(self, topic: str) -> None:
         """A topic is there once it was asked for."""
         for _ in range(50):
-            if self._producer.list_topics(topic, timeout=5).topics[topic].error is None:
+            if self._producer.list_topics(topic, timeout=60).topics[topic].error is None:
                 return
         raise AssertionError(f"the topic {topic} was not made")
 
@@ -43,7 +43,7 @@ class Broker:
             self._producer.produce(topic, value, who or None, partition=number, timestamp=AT_MS)
             self._producer.poll(0)
             sent.append((number, (AT_MS, who or None, value)))
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(120) == 0
         return sent
 
     def produce(self, topic: str, event: dict, at_ms: int = AT_MS) -> None:
@@ -53,7 +53,7 @@ class Broker:
 
     def flush(self) -> None:
         """Until all are there."""
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(120) == 0
 
     def read(self, topic: str, num: int) -> dict[int, list[tuple[int, bytes | None, bytes | None]]]:
         """The offset, key and value of the first messages of a topic, by partition."""

@@ -77,7 +77,7 @@ class Product:
     def state(self) -> RedisStore:
         return RedisStore(read_url(self.store), self.spec, 5.0)
 
-    def until(self, num: int, timeout_s: float = 60) -> None:
+    def until(self, num: int, timeout_s: float = 120) -> None:
         """Workers have folded so many messages."""
         until(lambda: self._position() == num, timeout_s)
 
@@ -96,7 +96,7 @@ class Product:
             process.kill()
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
+def until(holds: Callable[[], bool], timeout_s: float = 120) -> None:
     stop = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < stop

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from runtime.stream.spec import StreamSpec
 
+PATIENCE_S = 120.0
 PROGRAM = """
 import pickle, sys
 from pathlib import Path
@@ -35,8 +39,10 @@ class Process:
     """A worker that runs until it is stopped or killed."""
 
     def __init__(self, source: str, store: str, spec: StreamSpec, folder: Path, batch: int = 512) -> None:
+        # A file and no pipe: it is read while it is written, whoever reads it and how often.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=self._said, stderr=subprocess.STDOUT
         )
         assert self._process.stdin is not None
         for value in (sys.path, (source, store, spec, str(folder), batch)):
@@ -46,25 +52,30 @@ class Process:
     def kill(self) -> None:
         """End it as kill -9 does."""
         self._process.kill()
-        self._process.communicate()
+        self.wait()
 
     def stop(self) -> tuple[int, str]:
-        """End it as an orchestrator does; its status and what it has said."""
+        """End it as an orchestrator does; its status and all that it has said."""
         self._process.send_signal(signal.SIGTERM)
-        said, _ = self._process.communicate(timeout=30)
-        return self._process.returncode, said.decode()
+        return self.wait()
 
     def until(self, words: str) -> str:
-        """What it has said, until a line has these words."""
-        assert self._process.stdout is not None
-        said = b""
-        for line in self._process.stdout:
-            said += line
-            if words.encode() in line:
-                return said.decode()
-        raise AssertionError(said.decode())
+        """All that it has said, once a line has these words."""
+        until = time.monotonic() + PATIENCE_S
+        while words not in (said := self._read()):
+            assert self._process.poll() is None and time.monotonic() < until, said
+            time.sleep(0.02)
+        return said
 
     def wait(self) -> tuple[int, str]:
-        """Until it ends by itself."""
-        said, _ = self._process.communicate(timeout=30)
-        return self._process.returncode, said.decode()
+        """Until it ends by itself; its status and all that it has said."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        status, said = self._process.wait(PATIENCE_S), self._read()
+        self._said.close()
+        return status, said
+
+    def _read(self) -> str:
+        if self._said.closed:
+            return ""
+        return os.pread(self._said.fileno(), 1 << 24, 0).decode(errors="replace")

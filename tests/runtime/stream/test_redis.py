@@ -29,8 +29,10 @@ from runtime.stream.store import ITEM as ITEMS
 from tests.runtime.stream import valkey
 from tests.runtime.stream.test_fold import LABELS, SECOND, SPEC, events_of
 
+pytestmark = pytest.mark.usefixtures("patience")
+patience = valkey.patience
 PREFIXES = iter(range(10_000))
-PATIENT_S = 5.0
+PATIENT_S = 60.0
 
 
 def rows_of(num: int, seed: int = 3) -> list[dict]:
@@ -380,7 +382,7 @@ def test_a_store_that_is_not_there_when_a_server_starts_is_found_later(tmp_path)
         server.start()
         store = store_at(server.url)
         fold(store, [{"user": 1, "item": 2}], 1)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while state.position() == -1:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -407,7 +409,7 @@ def test_without_one_node_its_users_are_not_known_and_the_others_are(nodes):
     with pytest.raises(StoreError, match="away"):
         fold(store, [{"user": user, "item": 1, "at": 2} for user in range(90)], 90)
     nodes[lost].start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (users := state.users(keys)) is None or len(users.away):
         assert time.monotonic() < until
         time.sleep(0.05)

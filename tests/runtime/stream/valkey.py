@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import subprocess
 import time
@@ -9,12 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from runtime.stream.redis import RedisStore
 from tests.ports import free_port
 
 LOCAL = "127.0.0.1"
 # A node of a cluster speaks to the others so far above its own port.
 BUS = 10_000
 SLOTS = 16384
+PATIENCE_S, READ_PATIENCE_S = 120.0, 2.0
 
 
 class Valkey:
@@ -46,8 +51,9 @@ class Valkey:
     def start(self) -> None:
         """Start it, or again on the same port with what it had; ready on return."""
         self._process = subprocess.Popen(self._arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
+            assert self._process.poll() is None, "valkey-server ended"
             try:
                 if self.client().ping():
                     return
@@ -87,11 +93,12 @@ def watched(folder: Path, name: str) -> Iterator[tuple[str, Valkey, Valkey]]:
         port, file = free_port(), folder / "sentinel.conf"
         file.write_text(
             f"port {port}\nbind {LOCAL}\ndir {folder}\nsentinel monitor {name} {LOCAL} {first.port} 1\n"
-            f"sentinel down-after-milliseconds {name} 300\nsentinel failover-timeout {name} 2000\n"
+            # On a busy machine a server that is well may be silent for a while.
+            f"sentinel down-after-milliseconds {name} 1500\nsentinel failover-timeout {name} 4000\n"
         )
         first.client().config_set("repl-diskless-sync-delay", 0)
         second.client().replicaof(LOCAL, first.port)
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_S
         while second.client().info("replication")["master_link_status"] != "up":
             assert time.monotonic() < until, "the replica did not follow"
             time.sleep(0.05)
@@ -107,7 +114,7 @@ def _wait_for_replica(port: int, name: str) -> None:
     """Until a sentinel answers and knows who could take the place of the server."""
     import redis
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
             if redis.Redis(LOCAL, port).sentinel_slaves(name):
@@ -129,7 +136,7 @@ def cluster(folder: Path) -> Iterator[list[Valkey]]:
             node.client().execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in nodes[1:]:
             node.client().execute_command("CLUSTER", "MEET", LOCAL, nodes[0].port)
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_S
         while not all(_is_whole(node) for node in nodes):
             assert time.monotonic() < until, "the cluster did not form"
             time.sleep(0.02)
@@ -143,6 +150,12 @@ def _is_whole(node: Valkey) -> bool:
     said = node.client().execute_command("CLUSTER", "INFO")
     said = said if isinstance(said, dict) else dict(line.split(":") for line in said.decode().split())
     return said["cluster_state"] == "ok" and said["cluster_known_nodes"] == "3" and said["cluster_size"] == "3"
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of a state wait for an answer: on a busy machine the 50 ms of a product say nothing."""
+    monkeypatch.setattr("runtime.stream.homes.RedisStore", functools.partial(RedisStore, timeout_s=READ_PATIENCE_S))
 
 
 def _binary() -> Path:
