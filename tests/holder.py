@@ -37,5 +37,5 @@ def another(root: Path, writes: str = "", reads: str = "") -> Iterator[subproces
         yield process
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait(300)
         process.stdout.close()

@@ -191,7 +191,7 @@ def _by_json(
         data = [value.decode() if isinstance(value, bytes) else value for value in array[:, 0].tolist()]
         inputs.append({"name": name, "shape": shape, "datatype": kinds[name], "data": data})
     body = json.dumps({"inputs": inputs}).encode()
-    with urllib.request.urlopen(f"{server.http_url}/v2/models/cascade/infer", data=body, timeout=10) as response:
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/cascade/infer", data=body, timeout=300) as response:
         [items] = [output for output in json.load(response)["outputs"] if output["name"] == "item_id"]
     return np.reshape(items["data"], items["shape"]).tolist()  # type: ignore[no-any-return]
 

@@ -23,7 +23,7 @@ for number in range(50):
 def test_many_at_once_write_whole_lines(tmp_path: Path) -> None:
     path, root = tmp_path / "lines", Path(__file__).parents[2]
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(n)], cwd=root) for n in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(300) for writer in writers] == [0, 0, 0]
     lines = path.read_text().splitlines()
     assert sorted(lines) == sorted(f"{n} {number}" * 20 for n in range(3) for number in range(50))
 

@@ -59,7 +59,7 @@ def test_a_stage_neither_runs_nor_changes_anything_while_another_process_writes_
 def test_a_killed_process_is_in_nobodys_way(tmp_path: Path) -> None:
     with another(tmp_path, writes="data") as process:
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(300)
         assert len(list(tmp_path.glob(".lock.*"))) == 1  # what it could not remove
         with hold(tmp_path, writes=["data"]):
             assert len(list(tmp_path.glob(".lock.*"))) == 1  # ours
