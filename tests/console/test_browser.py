@@ -32,6 +32,7 @@ from workflows.stream.config import StreamConfig
 
 pytestmark = [pytest.mark.service("browser"), pytest.mark.slow]
 KEY = "a key of more than sixteen"
+PATIENCE_MS = 180_000
 ADDRESS = f"/user?user={quote(user_id(9, True))}"
 FULL = f"{ADDRESS}&context.device=phone&recent=item-00003&without=item-00001&item=item-00040"
 OF_RUN = (
@@ -97,7 +98,7 @@ def chromium() -> Iterator[Any]:
 
     path = os.environ.get("CASCADE_CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -106,6 +107,7 @@ def chromium() -> Iterator[Any]:
 def page(chromium: Any) -> Iterator[Any]:
     """A page that fails the test for every error of its own and for every request that leaves the machine."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
     found = context.new_page()
     problems: list[str] = []
     found.on("pageerror", lambda error: problems.append(str(error)))
@@ -135,6 +137,7 @@ def test_no_page_is_wider_than_the_window_and_axe_finds_nothing_serious(
     folder = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
     axe = (Path(folder) / "axe.min.js").read_text()
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     for server, addresses in ((base, OF_RUN), (logged, OF_LOG)):
         sign_in(page, server)
@@ -229,12 +232,13 @@ def test_events_come_in_by_themselves_but_not_while_nobody_looks(page: Any, base
 
     passes(comes=True)
     assert "1 new event" in page.get_by_role("status").first.inner_text()
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    # The page's clock goes on by itself too: whoever looks does so as soon as neither holds.
     looks: list[str] = []
     page.on("request", lambda asked: looks.append(asked.url))
-    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
     passes(comes=False)
-    page.evaluate("Object.defineProperty(document, 'hidden', {value: false, configurable: true})")
     page.get_by_role("button", name="Pause").click()
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: false, configurable: true})")
     passes(comes=False)
     assert not looks
     page.get_by_role("button", name="Pause").click()

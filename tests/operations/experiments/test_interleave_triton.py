@@ -27,7 +27,7 @@ from operations.experiments.release import Servers, keep, start
 from operations.experiments.show import lines
 from operations.experiments.watch import WORSE, look_at, watch
 from operations.feedback.join import feedback
-from operations.log.collect import collect
+from operations.log.collect import collect, num_open
 from operations.replay.errors import NotReplayableError
 from operations.signals.feedback import is_of_feedback
 from operations.signals.monitor import monitor_once
@@ -35,6 +35,7 @@ from operations.signals.table import load
 from operations.why.logged import explain_logged
 from runtime.interleave import FIRST, NOBODY, SECOND
 from runtime.log.folder import LogSettings
+from tests.ensemble.serving.processes import eventually
 from tests.ensemble.synthetic import make_run, user_id
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
@@ -64,6 +65,7 @@ class Served(NamedTuple):
 
     def collect(self, events: list[dict]) -> None:
         time.sleep(2.5 * ROTATE_S)
+        eventually(lambda: num_open(self.root / "LOG") == 0)
         collect(self.root / "LOG", self.root / "MON")
         if not events:
             return

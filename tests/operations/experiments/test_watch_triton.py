@@ -26,8 +26,9 @@ from operations.experiments.record import read_record
 from operations.experiments.release import Servers, start, stop
 from operations.experiments.watch import WORSE, watch
 from operations.feedback.join import feedback
-from operations.log.collect import collect
+from operations.log.collect import collect, num_open
 from runtime.log.folder import LogSettings
+from tests.ensemble.serving.processes import eventually
 from tests.ensemble.synthetic import make_run, user_id
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
@@ -115,6 +116,7 @@ class Readers:
     def collect(self) -> None:
         """What a collector and `cascade feedback` do each minute."""
         time.sleep(2.5 * ROTATE_S)
+        eventually(lambda: num_open(self._root / "LOG") == 0)
         collect(self._root / "LOG", self._root / "MON")
         path = self._root / f"events-{self._files}.ndjson"
         path.write_text("".join(json.dumps(event) + "\n" for event in self._events))
