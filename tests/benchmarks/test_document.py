@@ -21,6 +21,7 @@ def _benchmark(name: str = "serving", p50: float = 0.512) -> Benchmark:
     return Benchmark(
         name=name,
         title=f"The {name} benchmark",
+        date="2026-05-01",
         summary="What it is.",
         command=command_line(name, {"num_items": 500}),
         settings={"items": 500},
