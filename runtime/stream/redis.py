@@ -86,10 +86,11 @@ class RedisStore:
         Raises:
             StoreError: it is of others, or cannot be had.
         """
-        wanted = {b"id": os.urandom(8).hex().encode(), b"topic": topic.encode(), b"partitions": b"%d" % num_partitions}
+        # By the id readers know that there is a state: it comes last, so that none of them finds half of this.
+        wanted = {b"topic": topic.encode(), b"partitions": b"%d" % num_partitions, b"id": os.urandom(8).hex().encode()}
         key = self.positions_key
         self.ask([Command(key, (b"HSETNX", key, name, value)) for name, value in wanted.items()])
-        _, was, partitions = self.ask([Command(key, (b"HMGET", key, *wanted))])[0]
+        was, partitions, _ = self.ask([Command(key, (b"HMGET", key, *wanted))])[0]
         if was != wanted[b"topic"]:
             raise StoreError(
                 f"the state in {self.url.shown} under the prefix {self.url.prefix!r} is of the topic "

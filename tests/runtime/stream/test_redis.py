@@ -24,7 +24,7 @@ from runtime.stream.redis_partition import RedisPartition
 from runtime.stream.redis_reading import Positions
 from runtime.stream.redis_url import read_url
 from runtime.stream.state import apply, apply_at
-from runtime.stream.store import ALWAYS, COUNTED, SEEN, STOCK, USER, LmdbStore, StoreError
+from runtime.stream.store import ALWAYS, COUNTED, SEEN, STOCK, USER, LmdbStore, NoStateError, StoreError
 from runtime.stream.store import ITEM as ITEMS
 from tests.runtime.stream import valkey
 from tests.runtime.stream.test_fold import LABELS, SECOND, SPEC, events_of
@@ -284,6 +284,25 @@ def test_the_state_of_another_topic_or_of_other_partitions_is_refused(url):
     for topic, partitions, words in (("clicks", 8, "has 8 partitions"), ("views", 4, "of the topic 'clicks'")):
         with pytest.raises(StoreError, match=words):
             RedisStore(read_url(url), SPEC, PATIENT_S).begin(topic, partitions)
+
+
+def test_a_state_of_which_only_a_part_is_made_is_none_yet(url, monkeypatch):
+    """A reader comes between the commands of a beginning, or its process is killed there."""
+    store = RedisStore(read_url(url), SPEC, PATIENT_S)
+    ask = store.ask
+    for number in range(3):
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                store, "ask", lambda commands, number=number: [ask([each]) for each in commands[:number]][:0]
+            )
+            with pytest.raises(IndexError):
+                store.begin("clicks", 2)
+        with store.read() as reading, pytest.raises(NoStateError, match="holds no state of this"):
+            int(reading.position)
+    store.begin("clicks", 2)
+    with store.read() as reading:
+        assert int(reading.position) == 0
+    store.close()
 
 
 def test_a_state_that_is_behind_is_stale(url):
