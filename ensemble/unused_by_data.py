@@ -108,18 +108,19 @@ def _index(run: Run, config: Config) -> Iterator[Unused]:
 
 def _ranking(run: Run, config: Config) -> Iterator[Unused]:
     from models.dataset.features import load_events, load_features, positive_label
-    from models.ranking.rules import check_tasks, count_labels, trains_on_samples
+    from models.ranking.rules import check_tasks, count_labels, why_sampled
     from models.ranking.tasks import resolve_tasks
     from models.ranking.unused import unused_on_log
 
     features = load_features(run)
     label = positive_label(features.schema, config.ranking.label)
     counts = count_labels(load_events(run, "train"), label, features.num_users)
-    sampled = trains_on_samples(counts, label, config.ranking)
+    of_kinds = DataInfo.load(run.folder("data")).of_kinds
+    reason = why_sampled(counts, label, config.ranking, of_kinds=of_kinds)
     if config.ranking.tasks:
-        check_tasks(load_events(run, "train"), resolve_tasks(config.ranking, label), label, sampled=sampled)
+        check_tasks(load_events(run, "train"), resolve_tasks(config.ranking, label), why_sampled=reason)
     has_valid = len(load_events(run, "valid")) > 0
-    yield from unused_on_log(config.ranking, label=label, sampled=sampled, has_valid=has_valid)
+    yield from unused_on_log(config.ranking, label=label, sampled=bool(reason), has_valid=has_valid)
 
 
 def _can_validate(run: Run, label: str) -> bool:

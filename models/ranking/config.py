@@ -43,7 +43,8 @@ class RankingConfig(Section, frozen=True):
             layer. One of them is the label itself, after nothing, and its probability stays the score of a slate. They
             need impressions.
         training_examples: "impressions": the logged events with their labels; "sampled": positives plus drawn
-            negatives; "auto": impressions where a label has both values, sampled elsewhere.
+            negatives; "auto": impressions where a label has both values, sampled elsewhere and where events are of
+            several kinds, such as views and purchases: what was viewed and not bought was not shown in vain.
         negatives_per_positive: for "sampled".
         retrieved_negatives: share of them drawn from the retriever's candidates, the rest by popularity: with such
             ones among its negatives, which it never meets when it serves, it learnt to prefer items for being rare.

@@ -18,8 +18,8 @@ __all__ = [
     "LabelCounts",
     "check_tasks",
     "count_labels",
-    "trains_on_samples",
     "wants_user_id",
+    "why_sampled",
 ]
 
 MIN_SHARE_BETWEEN_USERS = 0.05
@@ -79,13 +79,14 @@ def count_labels(events: Events, label: str, num_users: int) -> LabelCounts:
     return LabelCounts(rows, positives)
 
 
-def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) -> bool:
-    """Whether the training examples are sampled ones rather than the log's impressions.
+def why_sampled(counts: LabelCounts, label: str, config: RankingConfig, *, of_kinds: bool) -> str:
+    """Why the training examples are sampled ones; "" where they are the log's impressions.
 
     Args:
         counts: of the train split.
-        label: its name, for the error.
-        config: "auto" takes the impressions where the label has both values.
+        label: its name.
+        config: "auto" takes the impressions where the label has both values and events are displays.
+        of_kinds: whether events are of several kinds, as `DataInfo` says.
 
     Raises:
         ConfigError: impressions are asked for, and the label does not have both values.
@@ -95,25 +96,28 @@ def trains_on_samples(counts: LabelCounts, label: str, config: RankingConfig) ->
             f"ranking.training_examples = 'impressions' needs a label with both values in the train split, got "
             f"{label or 'no label'!r}; use 'sampled' or 'auto'"
         )
-    return config.training_examples == "sampled" or not counts.has_both
+    if config.training_examples == "sampled":
+        return "ranking.training_examples = 'sampled'"
+    if not counts.has_both:
+        return f"the label {label!r} has one value only in the train split" if label else "there is no label"
+    if of_kinds and config.training_examples == "auto":
+        return "the events are of several kinds, and one of another kind is no item that was shown in vain"
+    return ""
 
 
-def check_tasks(events: Events, tasks: Sequence[Task], label: str, *, sampled: bool) -> None:
+def check_tasks(events: Events, tasks: Sequence[Task], *, why_sampled: str) -> None:
     """Refuse tasks that the train split cannot teach.
 
     Args:
         events: of the train split.
         tasks: in order.
-        label: that of the first.
-        sampled: the training examples are sampled ones.
+        why_sampled: of the training examples.
 
     Raises:
         ConfigError: there are no displays without a click, a task never happens, or its parent mostly did not.
     """
-    if sampled:
-        raise ConfigError(
-            f"ranking.tasks needs logged impressions: the label {label!r} has one value only in the train split"
-        )
+    if why_sampled:
+        raise ConfigError(f"ranking.tasks needs logged impressions: {why_sampled}")
     happened, alone = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
     end = events.latest
     for batch in events.batches(SCAN_ROWS):

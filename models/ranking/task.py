@@ -11,13 +11,14 @@ from models.ranking.config import RankingConfig
 from models.ranking.groups import GroupSource
 from models.ranking.live import live_pairs, share_specs
 from models.ranking.pairing import choose_pairs
-from models.ranking.rules import check_tasks, count_labels, trains_on_samples, wants_user_id
+from models.ranking.rules import check_tasks, count_labels, wants_user_id, why_sampled
 from models.ranking.settled import RankerTraining, settled
 from models.ranking.sources import training_sources
 from models.ranking.tasks import Task, resolve_tasks
 from runtime.ranker.spec import ShareSpec
 from workflows.core import console
 from workflows.core.run import Run
+from workflows.tables.info import DataInfo
 
 __all__ = ["RankingTask", "load_task"]
 
@@ -70,12 +71,16 @@ def load_task(run: Run, config: RankingConfig, num_processes: int = 1) -> Rankin
     features = load_features(run)
     label = positive_label(features.schema, config.label)
     counts = count_labels(load_events(run, "train"), label, features.num_users)
-    sampled = trains_on_samples(counts, label, config)
+    of_kinds = DataInfo.load(run.folder("data")).of_kinds
+    reason = why_sampled(counts, label, config, of_kinds=of_kinds)
+    sampled = bool(reason)
     if config.tasks:
-        check_tasks(load_events(run, "train"), resolve_tasks(config, label), label, sampled=sampled)
+        check_tasks(load_events(run, "train"), resolve_tasks(config, label), why_sampled=reason)
     config = msgspec.structs.replace(config, use_user_id=wants_user_id(counts, config, sampled=sampled))
     names = [*choose_pairs(config, sampled=sampled), *live_pairs(run)]
     _say(config, label, names, sampled=sampled)
+    if counts.has_both and reason and config.training_examples == "auto":
+        console.say(f"train-ranking: {reason}; if it was one, set ranking.training_examples = 'impressions'")
     train, valid, both = training_sources(run, config, features, label, names, sampled)
     num_rows = train.share(Shard(size=num_processes)).num_rows
     training = settled(config, num_rows)

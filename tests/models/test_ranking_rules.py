@@ -5,7 +5,7 @@ import pytest
 
 from models.dataset.events import Events
 from models.ranking.config import RankingConfig
-from models.ranking.rules import LabelCounts, count_labels, trains_on_samples, wants_user_id
+from models.ranking.rules import LabelCounts, count_labels, wants_user_id, why_sampled
 from workflows.core.errors import ConfigError
 
 
@@ -57,22 +57,24 @@ def test_nothing_lies_between_users_that_cannot_be_told_apart(counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "wanted", "sampled"),
+    ("counts", "wanted", "kinds", "sampled"),
     [
-        (APART, "auto", False),
-        (ONE_VALUE, "auto", True),
-        (counts_of([0, 0], [0, 0]), "auto", True),
-        (APART, "sampled", True),
-        (APART, "impressions", False),
+        (APART, "auto", False, False),
+        (APART, "auto", True, True),
+        (ONE_VALUE, "auto", False, True),
+        (counts_of([0, 0], [0, 0]), "auto", False, True),
+        (APART, "sampled", False, True),
+        (APART, "impressions", False, False),
+        (APART, "impressions", True, False),
     ],
 )
-def test_impressions_are_trained_on_where_the_label_has_both_values(counts, wanted, sampled):
-    assert trains_on_samples(counts, "liked", RankingConfig(training_examples=wanted)) == sampled
+def test_impressions_are_trained_on_where_the_label_has_both_values(counts, wanted, kinds, sampled):
+    assert bool(why_sampled(counts, "liked", RankingConfig(training_examples=wanted), of_kinds=kinds)) == sampled
 
 
 def test_impressions_without_both_values_are_refused():
     with pytest.raises(ConfigError, match="both values in the train split, got 'liked'"):
-        trains_on_samples(ONE_VALUE, "liked", RankingConfig(training_examples="impressions"))
+        why_sampled(ONE_VALUE, "liked", RankingConfig(training_examples="impressions"), of_kinds=False)
 
 
 @pytest.mark.parametrize(("counts", "sampled", "expected"), [(APART, False, True), (APART, True, False)])

@@ -14,13 +14,13 @@ from workflows.init.words import (
     FLAGS,
     KINDS,
     RATING,
-    SHOWN,
     UNDONE,
     has_word,
     plain_name,
     rank,
     words_of,
 )
+from workflows.tables.kinds import SHOWN
 
 __all__ = ["Labels", "labels_of"]
 

@@ -16,7 +16,6 @@ __all__ = [
     "PRICE",
     "PRIVATE",
     "RATING",
-    "SHOWN",
     "STOCK",
     "TIME",
     "TOTALS",
@@ -64,9 +63,8 @@ FLAGS = (
     *("cart", "addtocart", "purchase", "purchased", "bought", "ispurchase", "converted", "conversion", "isread"),
     *("watched", "played", "label", "target"),
 )
-# Kinds of events, the strongest wish first; and those that were only shown, or that take something back.
+# Kinds of events, the strongest wish first; and those that take something back.
 KINDS = ("purchase", "transaction", "buy", "order", "cart", "fav", "like", "play", "click", "view")
-SHOWN = ("impression", "shown", "show", "display", "exposure", "viewitemlist", "viewsearchresults")
 UNDONE = ("remove", "dislike", "skip", "refund", "unlike", "cancel", "hide")
 COUNTS = ("weight", "plays", "playcount", "count", "listencount", "hours", "playtimeforever", "quantity", "value")
 PRICE = ("price", "amount", "total", "revenue", "cost", "lineitemprice", "itemprice")

@@ -24,6 +24,8 @@ class DataInfo(Info, frozen=True, kw_only=True):
         has_timestamp: whether events have a time; without one, file order decides the splits alone.
         timestamp_unit: what the timestamps count in, such as "s" or "datetime"; "rows" without them.
         labels: the label columns, the first of which tells a positive event.
+        of_kinds: whether the first label says of what kind an event is, so that an event without it is no item that was
+            shown in vain; false in runs of earlier releases.
         num_dropped: events that were left out.
         valid_given: whether a given split ("column", "files") has valid events; not in runs of earlier releases.
         log_id: of the log that the events came from; empty where they came from files.
@@ -43,6 +45,7 @@ class DataInfo(Info, frozen=True, kw_only=True):
     timestamp_unit: str
     labels: tuple[str, ...]
     num_dropped: int
+    of_kinds: bool = False
     valid_given: bool = False
     log_id: str = ""
     log_offset: int = -1

@@ -138,6 +138,7 @@ def _prepare(
     live: Sequence[LiveColumn],
 ) -> DataInfo:
     from workflows.tables.doubts import say_doubts
+    from workflows.tables.kinds import are_kinds
     from workflows.tables.load import load
     from workflows.tables.parts import write_parts
     from workflows.tables.rows import write_rows
@@ -147,6 +148,7 @@ def _prepare(
     loaded = load(con, inputs, data, split, uses)
     placed = place_events(con, loaded, data, split)
     say_doubts(con, loaded, data, placed.unit, uses)
+    kinds = are_kinds(con, data, displays=loaded.displays)
     num_users, num_items = write_rows(con, loaded, data, folder)
     ordered = data.timestamp is not None
     history_length = history_length or usual_history_length(con, ordered=ordered)
@@ -162,6 +164,7 @@ def _prepare(
         has_timestamp=ordered,
         timestamp_unit=placed.unit,
         labels=tuple(data.labels),
+        of_kinds=kinds,
         num_dropped=placed.num_dropped,
         valid_given=placed.valid_given,
         log_id=inputs.log.log_id if inputs.log else "",

@@ -205,9 +205,9 @@ def drawn(config: Config, folder: Path) -> list[list[int]]:
 
 def example_kind(config: Config, folder: Path) -> bool:
     """Whether the rows are sampled, where the label is 0 and 1."""
-    from models.ranking.rules import LabelCounts, trains_on_samples
+    from models.ranking.rules import LabelCounts, why_sampled
 
-    return trains_on_samples(LabelCounts(np.array([5, 5]), np.array([2, 1])), "click", config.ranking)
+    return bool(why_sampled(LabelCounts(np.array([5, 5]), np.array([2, 1])), "click", config.ranking, of_kinds=False))
 
 
 def pairs(config: Config, folder: Path) -> list[str]:

@@ -1,0 +1,103 @@
+"""Whether events are rows of several kinds, such as views and purchases, or displays with what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from workflows.tables.check import columns_of
+from workflows.tables.config import DataConfig
+from workflows.tables.labels import Condition, label_conditions
+from workflows.tables.source import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["DISPLAYED", "SHOWN", "are_kinds", "displayed_sql", "has_displays"]
+
+# Words of a kind that says that an item was shown, and no more.
+SHOWN = ("impression", "shown", "show", "display", "exposure", "viewitemlist", "viewsearchresults")
+FLAGS = ("0", "1", "true", "false", "yes", "no", "y", "n", "t", "f", "")
+# The column of `raw_events` that says whether a row is of such a kind.
+DISPLAYED = "__displayed"
+# Kinds taken for displays cost nearly all of a chain's recall, displays taken for kinds a little: a fifth is enough.
+MIN_OVERLAP = 0.2
+MIN_PAIRS = 10
+SAMPLE_ROWS = 2_000_000
+
+
+def displayed_sql(conditions: Mapping[str, Condition], columns: Mapping[str, str]) -> str:
+    """Whether a row only says that an item was shown, by the words in the columns of conditions on text.
+
+    Args:
+        conditions: of the labels.
+        columns: label -> SQL of its column.
+
+    Returns:
+        SQL of a boolean; "" without a condition that compares a text for equality.
+    """
+    texts = {columns[label] for label, found in conditions.items() if isinstance(found.value, str) and _is_kind(found)}
+    words = "|".join(SHOWN)
+    # Of 'view_item_list' and 'View item list' the letters count.
+    tests = [
+        f"regexp_matches(regexp_replace(lower(({sql})::VARCHAR), '[^a-z]', '', 'g'), '{words}')"
+        for sql in sorted(texts)
+    ]
+    return f"coalesce({' OR '.join(tests)}, false)" if tests else ""
+
+
+def has_displays(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a row of `raw_events` only says that an item was shown."""
+    if DISPLAYED not in columns_of(con, "raw_events"):
+        return False
+    return bool(con.execute(f"SELECT bool_or({DISPLAYED}) FROM raw_events").fetchall()[0][0])
+
+
+def are_kinds(con: duckdb.DuckDBPyConnection, data: DataConfig, *, displays: bool) -> bool:
+    """Whether the first label says of what kind a row of `placed` is, so that one without it was not shown in vain.
+
+    It does where two things hold. The label is one of the kinds of a column (`event == 'purchase'`, `behaviour == 4`),
+    or each row has exactly one of several label columns, as those of an event log do. And the kinds follow each other:
+    of the pairs of a user and an item with the rarer outcome of the label, at least a fifth have the other as well, since
+    who buys an item has mostly looked at it. Ratings have one row a pair; displays have flags, and mostly a position.
+
+    Args:
+        con: with the table `placed`.
+        data: what the columns mean; a position or a propensity says that rows are displays.
+        displays: a column of a condition names displays among its kinds, which are what was shown in vain.
+    """
+    if not data.labels or data.position or data.propensity or displays:
+        return False
+    if not any(_is_kind(condition) for condition in label_conditions(data).values()) and not _has_one_each(con, data):
+        return False
+    return _overlap(con) >= MIN_OVERLAP
+
+
+def _is_kind(condition: Condition) -> bool:
+    """Whether it names one of several kinds; 0 and 1, or yes and no, are what became of a row."""
+    if condition.op not in ("==", "!=") or isinstance(condition.value, bool | float):
+        return False
+    if isinstance(condition.value, str):
+        return condition.value.strip().lower() not in FLAGS
+    return condition.value > 1
+
+
+def _has_one_each(con: duckdb.DuckDBPyConnection, data: DataConfig) -> bool:
+    """Whether every row has exactly one of several labels; a purchase among displays is a click as well."""
+    if len(data.labels) < 2 or label_conditions(data):
+        return False
+    total = " + ".join(quoted(f"label_{k}") for k in range(len(data.labels)))
+    return not con.execute(f"SELECT count(*) FROM placed WHERE {total} <> 1").fetchall()[0][0]
+
+
+def _overlap(con: duckdb.DuckDBPyConnection) -> float:
+    """Of the pairs with the rarer outcome of the first label, the share that have the other; of a sample of users."""
+    total = con.execute("SELECT count(*) FROM placed").fetchall()[0][0]
+    every = max(1, total // SAMPLE_ROWS)
+    both, positive, negative = con.execute(
+        "WITH pairs AS (SELECT bool_or(positive) AS p, bool_or(NOT positive) AS n FROM placed "
+        f"WHERE hash(user_id) % {every} = 0 GROUP BY user_id, item_id) "
+        "SELECT count(*) FILTER (p AND n), count(*) FILTER (p), count(*) FILTER (n) FROM pairs"
+    ).fetchall()[0]
+    rarer = min(positive, negative)
+    return float(both / rarer) if rarer >= MIN_PAIRS else 0.0
