@@ -59,7 +59,8 @@ def are_kinds(con: duckdb.DuckDBPyConnection, data: DataConfig, *, displays: boo
     It does where two things hold. The label is one of the kinds of a column (`event == 'purchase'`, `behaviour == 4`),
     or each row has exactly one of several label columns, as those of an event log do. And the kinds follow each other:
     of the pairs of a user and an item with the rarer outcome of the label, at least a fifth have the other as well,
-    since who buys an item has mostly looked at it. Ratings have one row a pair; displays have flags, and mostly a position.
+    since who buys an item has mostly looked at it. Ratings have one row a pair; displays have flags,
+    and mostly a position.
 
     Args:
         con: with the table `placed`.
