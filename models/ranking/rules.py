@@ -117,7 +117,10 @@ def check_tasks(events: Events, tasks: Sequence[Task], *, why_sampled: str) -> N
         ConfigError: there are no displays without a click, a task never happens, or its parent mostly did not.
     """
     if why_sampled:
-        raise ConfigError(f"ranking.tasks needs logged impressions: {why_sampled}")
+        raise ConfigError(
+            f"ranking.tasks needs logged impressions: {why_sampled}; drop the tasks, or give rows that are displays "
+            "with all that followed"
+        )
     happened, alone = np.zeros(len(tasks), np.int64), np.zeros(len(tasks), np.int64)
     end = events.latest
     for batch in events.batches(SCAN_ROWS):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflows.core.errors import DataError
 from workflows.core.run import Run
 from workflows.shop.config import ShopConfig
 from workflows.tables.config import DataConfig, SplitConfig
@@ -49,12 +50,14 @@ def of_kinds(root: Path, events: pd.DataFrame, labels: Any, csv: bool = False, *
         {"seen": "event != 'buy'"},
         {"bought": "event == 'buy'", "viewed": "event == 'view'"},
         {"bought": "code == 4"},
+        {"viewed": "code == 1", "bought": "code == 4"},
+        {"bought": "minus == -4"},
         ["buy", "view"],
         ["view", "buy"],
     ],
 )
 def test_a_purchase_after_a_view_is_an_event_of_its_own(tmp_path, labels, csv):
-    assert of_kinds(tmp_path, KINDS, labels, csv)
+    assert of_kinds(tmp_path, KINDS.assign(minus=-KINDS.code), labels, csv)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,7 @@ def test_a_purchase_after_a_view_is_an_event_of_its_own(tmp_path, labels, csv):
         (AGAIN, ["buy", "view"]),  # a row of both
         (AGAIN, ["buy"]),
         (AGAIN, {"bought": "buy == 1"}),
+        (AGAIN.assign(device="mobile"), {"bought": "buy == 1", "mobile": "device == 'mobile'"}),
         (AGAIN.assign(buy=AGAIN.buy.map({0: "no", 1: "yes"})), {"bought": "buy == 'yes'"}),
         (PAIRS.assign(rating=RANDOM.integers(1, 6, NUM_PAIRS)), {"liked": "rating >= 4", "disliked": "rating < 4"}),
         (PAIRS.assign(rating=RANDOM.integers(1, 6, NUM_PAIRS)), {"loved": "rating == 5"}),
@@ -80,6 +84,27 @@ def test_displays_and_ratings_are_none(tmp_path, events, labels):
 def test_a_kind_that_says_shown_makes_the_rows_displays(tmp_path, labels):
     shown = KINDS.assign(event=KINDS.event.replace("view", "Item-Impression"))
     assert not of_kinds(tmp_path, shown, labels)
+
+
+@pytest.mark.parametrize("kind", ["show_details", "display cart", "tv show opened"])
+def test_who_shows_details_has_reacted(tmp_path, kind):
+    assert of_kinds(tmp_path, KINDS.assign(event=KINDS.event.replace("view", kind)), {"bought": "event == 'buy'"})
+
+
+@pytest.mark.parametrize("kind", ["shown", "item_show", "Show item", "displayed", "display", "ad_exposure", "shows"])
+def test_words_of_kinds_that_were_only_shown(tmp_path, kind):
+    assert not of_kinds(tmp_path, KINDS.assign(event=KINDS.event.replace("view", kind)), {"bought": "event == 'buy'"})
+
+
+def test_another_column_with_displays_among_its_values_says_nothing(tmp_path):
+    events = KINDS.assign(slot=np.where(KINDS.item_id % 2, "display", "search"))
+    assert of_kinds(tmp_path, events, {"bought": "event == 'buy'", "searched": "slot == 'search'"})
+
+
+def test_a_message_shows_the_columns_of_the_table_alone(tmp_path):
+    pd.DataFrame({"item_id": [0, 1, 2, 3, 4]}).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(DataError, match=r"\(user_id = 0, item_id = 5, bought = (True|False)\)"):
+        of_kinds(tmp_path, KINDS, {"bought": "event == 'buy'"}, items=str(tmp_path / "items.parquet"))
 
 
 @pytest.mark.parametrize(("key", "value"), [("position", 1), ("propensity", 0.5)])

@@ -20,7 +20,7 @@ from workflows.init.words import (
     rank,
     words_of,
 )
-from workflows.tables.kinds import SHOWN
+from workflows.tables.kinds import SHOWN, is_shown
 
 __all__ = ["Labels", "labels_of"]
 
@@ -135,7 +135,7 @@ def _of_rating(column: Column, num_rows: int) -> Labels:
 
 def _of_kinds(column: Column) -> Labels:
     kinds = [str(value) for value, _ in column.top]
-    shown = [kind for kind in kinds if _is_like(kind, SHOWN)]
+    shown = [kind for kind in kinds if is_shown(kind)]
     counted = ", ".join(f"{value} ({count:,})" for value, count in column.top[:8])
     doubts = []
     best = next((kind for word in KINDS for kind in kinds if word in plain_name(kind) and kind not in shown), "")

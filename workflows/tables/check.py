@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FLOATS",
     "INTEGERS",
+    "OWN_COLUMNS",
     "IdType",
     "Shape",
     "bad_rows",
@@ -43,6 +44,8 @@ INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
 FLOATS = {"FLOAT", "DOUBLE"}
 MAX_ID_BYTES = 255
 MAX_SHOWN = 80
+# Columns of raw tables that come from here: the row's number, its given split, whether it only says "shown".
+OWN_COLUMNS = ("__n", "__given", "__displayed")
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> Shape:
@@ -234,7 +237,8 @@ def example(con: duckdb.DuckDBPyConnection, relation: str, condition: str) -> st
     cursor = con.execute(f"SELECT * FROM {relation} WHERE {condition} ORDER BY __n LIMIT 1")
     names = [str(column[0]) for column in cursor.description or []]
     values = dict(zip(names, cursor.fetchall()[0], strict=True))
-    number, _ = values.pop("__n"), values.pop("__given", None)
+    number = values["__n"]
+    values = {name: value for name, value in values.items() if name not in OWN_COLUMNS}
     told = ", ".join(f"{name} = {shown(value)}" for name, value in list(values.items())[:8])
     return f"{place_in(con, relation, int(number))} ({told})"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from workflows.tables.check import columns_of
+from workflows.tables.check import OWN_COLUMNS, columns_of
 from workflows.tables.config import DataConfig
 from workflows.tables.labels import Condition, label_conditions
 from workflows.tables.source import quoted
@@ -13,13 +14,18 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DISPLAYED", "SHOWN", "are_kinds", "displayed_sql", "has_displays"]
+__all__ = ["DISPLAYED", "SHOWN", "are_kinds", "displayed_sql", "has_displays", "is_shown"]
 
 # Words of a kind that says that an item was shown, and no more.
 SHOWN = ("impression", "shown", "show", "display", "exposure", "viewitemlist", "viewsearchresults")
+# The letters of such a kind: who shows details, or displays a cart, has reacted.
+SHOWS = (
+    "impression|shown|displayed|exposure|viewitemlist|viewsearchresults|"
+    "(show|display)(s|ing)?((an?|the)?(item|product|article|ad|content)s?)?$"
+)
 FLAGS = ("0", "1", "true", "false", "yes", "no", "y", "n", "t", "f", "")
 # The column of `raw_events` that says whether a row is of such a kind.
-DISPLAYED = "__displayed"
+DISPLAYED = OWN_COLUMNS[-1]
 # Kinds taken for displays cost nearly all of a chain's recall, displays taken for kinds a little: a fifth is enough.
 MIN_OVERLAP = 0.2
 MIN_PAIRS = 10
@@ -27,23 +33,27 @@ SAMPLE_ROWS = 2_000_000
 
 
 def displayed_sql(conditions: Mapping[str, Condition], columns: Mapping[str, str]) -> str:
-    """Whether a row only says that an item was shown, by the words in the columns of conditions on text.
+    """Whether a row only says that an item was shown, by the words in the column of the first label.
 
     Args:
         conditions: of the labels.
         columns: label -> SQL of its column.
 
     Returns:
-        SQL of a boolean; "" without a condition that compares a text for equality.
+        SQL of a boolean; "" where no condition compares a text in that column for equality.
     """
-    texts = {columns[label] for label, found in conditions.items() if isinstance(found.value, str) and _is_kind(found)}
-    words = "|".join(SHOWN)
+    texts = {columns[label] for label, found in _of_first(conditions).items() if isinstance(found.value, str)}
     # Of 'view_item_list' and 'View item list' the letters count.
     tests = [
-        f"regexp_matches(regexp_replace(lower(({sql})::VARCHAR), '[^a-z]', '', 'g'), '{words}')"
+        f"regexp_matches(regexp_replace(lower(({sql})::VARCHAR), '[^a-z]', '', 'g'), '{SHOWS}')"
         for sql in sorted(texts)
     ]
     return f"coalesce({' OR '.join(tests)}, false)" if tests else ""
+
+
+def is_shown(kind: str) -> bool:
+    """Whether a kind of events says that an item was shown, and no more."""
+    return bool(re.search(SHOWS, re.sub("[^a-z]", "", kind.lower())))
 
 
 def has_displays(con: duckdb.DuckDBPyConnection) -> bool:
@@ -57,7 +67,8 @@ def are_kinds(con: duckdb.DuckDBPyConnection, data: DataConfig, *, displays: boo
     """Whether the first label says of what kind a row of `placed` is, so that one without it was not shown in vain.
 
     It does where two things hold. The label is one of the kinds of a column (`event == 'purchase'`, `behaviour == 4`),
-    or each row has exactly one of several label columns, as those of an event log do. And the kinds follow each other:
+    which another label may name, or each row has exactly one of several label columns, as those of an event log do.
+    What other columns hold, such as the device, does not matter. And the kinds follow each other:
     of the pairs of a user and an item with the rarer outcome of the label, at least a fifth have the other as well,
     since who buys an item has mostly looked at it. Ratings have one row a pair; displays have flags,
     and mostly a position.
@@ -65,13 +76,19 @@ def are_kinds(con: duckdb.DuckDBPyConnection, data: DataConfig, *, displays: boo
     Args:
         con: with the table `placed`.
         data: what the columns mean; a position or a propensity says that rows are displays.
-        displays: a column of a condition names displays among its kinds, which are what was shown in vain.
+        displays: the label's column names displays among its kinds, which are what was shown in vain.
     """
     if not data.labels or data.position or data.propensity or displays:
         return False
-    if not any(_is_kind(condition) for condition in label_conditions(data).values()) and not _has_one_each(con, data):
+    if not _of_first(label_conditions(data)) and not _has_one_each(con, data):
         return False
     return _overlap(con) >= MIN_OVERLAP
+
+
+def _of_first(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
+    """The conditions that name a kind, of those on the column of the first one."""
+    column = next((condition.column for condition in conditions.values()), "")
+    return {label: found for label, found in conditions.items() if found.column == column and _is_kind(found)}
 
 
 def _is_kind(condition: Condition) -> bool:
@@ -80,7 +97,7 @@ def _is_kind(condition: Condition) -> bool:
         return False
     if isinstance(condition.value, str):
         return condition.value.strip().lower() not in FLAGS
-    return condition.value > 1
+    return abs(condition.value) > 1
 
 
 def _has_one_each(con: duckdb.DuckDBPyConnection, data: DataConfig) -> bool:
