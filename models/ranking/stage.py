@@ -14,17 +14,18 @@ from models.ranking.config import RankingConfig
 from models.ranking.meta import Calibration, RankingMeta
 from models.training.team import Team, run_stage_together
 from workflows.core import console, device
-from workflows.core.artefacts import Manifest, fingerprint_of
+from workflows.core.artefacts import MANIFEST_NAME, Manifest, fingerprint_of
 from workflows.core.errors import DataError
 from workflows.core.origins import origins
 from workflows.core.quiet import quiet
 from workflows.core.run import Run
+from workflows.tables.info import DataInfo
 
 if TYPE_CHECKING:
     from models.ranking.task import RankingTask
     from models.ranking.trainer import Trainer
 
-__all__ = ["train_ranking"]
+__all__ = ["ranking_inputs", "train_ranking"]
 
 STAGE = "ranking"
 AFTER = ("data", "features", "retrieval", "neighbours")
@@ -52,6 +53,7 @@ def train_ranking(run: Run, config: RankingConfig, force: bool = False) -> Manif
         config={STAGE: config},
         after=AFTER,
         body=lambda folder, team: _train(run, config, folder, team),
+        inputs=ranking_inputs(run, config),
         force=force,
     )
 
@@ -132,5 +134,14 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
+def ranking_inputs(run: Run, config: RankingConfig) -> dict[str, Any]:
+    """What decides the result and is in no file of an earlier stage; empty as in earlier releases where it can be."""
+    data = run.folder("data")
+    if config.training_examples != "auto" or not (data / MANIFEST_NAME).is_file() or not DataInfo.load(data).of_kinds:
+        return {}
+    return {"of_kinds": True}
+
+
 def _fingerprint(run: Run, config: RankingConfig) -> str:
-    return fingerprint_of({"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)})
+    parts = {"config": msgspec.to_builtins(config), "after": origins(run.root, AFTER)}
+    return fingerprint_of({**parts, **ranking_inputs(run, config)})

@@ -188,6 +188,7 @@ def run_stage_together(
     config: Mapping[str, Any],
     after: Sequence[str],
     body: Callable[[Path | None, Team], Mapping[str, Any]],
+    inputs: Mapping[str, Any] | None = None,
     volatile: Sequence[str] = (),
     force: bool = False,
 ) -> Manifest:
@@ -213,6 +214,7 @@ def run_stage_together(
             config=config,
             after=after,
             body=lambda folder: body(folder, team),
+            inputs=inputs,
             volatile=volatile,
             helper=None if team.is_chief else help_the_first,
             force=force,
