@@ -15,7 +15,8 @@ from workflows.core.run import Run
 def run_of(root, **info):
     run = Run(root)
     run.folder("data").mkdir(parents=True)
-    write_manifest(run.folder("data"), Manifest("data", "f", "now", {}, {}, [], msgspec.to_builtins(data_info(9, 9, **info))))
+    found = msgspec.to_builtins(data_info(9, 9, **info))
+    write_manifest(run.folder("data"), Manifest("data", "f", "now", {}, {}, [], found))
     return run
 
 
