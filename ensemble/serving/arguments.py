@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def server_arguments(
         binary: the tritonserver to start.
         repository: folder of models.
         models: those of them to load.
-        hosts: addresses to listen on, of "http", "grpc" and "metrics".
+        hosts: addresses to listen on, or names that this machine resolves, of "http", "grpc" and "metrics".
         ports: their numbers.
         shm_prefix: start of the names in /dev/shm, unique to this server.
         admin_key: what a request to load or unload a model must carry in the header ADMIN_HEADER.
@@ -67,10 +68,17 @@ def server_arguments(
 
 def _endpoints(hosts: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     return [
-        *(f"--{name}-address={hosts[name]}" for name in ports),
+        *(f"--{name}-address={_address(name, hosts[name])}" for name in ports),
         *(f"--{name}-port={port}" for name, port in ports.items()),
         *(f"--allow-{name}=true" for name in ports),
     ]
+
+
+def _address(name: str, host: str) -> str:
+    """As tritonserver reads it: names are none of its HTTP server's, which takes them for 255.255.255.255."""
+    if ":" in host:
+        return f"[{host}]" if name == "grpc" else f"ipv6:{host}"
+    return socket.gethostbyname(host)
 
 
 def _models(models: Sequence[str], forwards_log_headers: bool) -> list[str]:

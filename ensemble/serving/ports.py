@@ -26,6 +26,8 @@ def held_ports(host: str, wanted: Mapping[str, int]) -> Iterator[dict[str, int]]
     Raises:
         ServingError: a port is in use, out of range, named twice or not allowed, or the address is not this machine's.
     """
+    if not host:
+        raise ServingError("--host must be an address to listen on, got nothing; use 127.0.0.1")
     with ExitStack() as held:
         with ExitStack() as listening:
             ports = {purpose: _bind(held, listening, host, purpose, port) for purpose, port in wanted.items()}

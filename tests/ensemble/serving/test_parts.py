@@ -48,6 +48,7 @@ def test_a_held_port_is_nobodys_but_his_who_is_told_its_number() -> None:
     ("host", "wanted", "said"),
     [
         ("127.0.0.1", {"http": 70_000}, "--http-port must be between 0"),
+        ("", {"http": 0}, "--host must be an address to listen on, got nothing"),
         ("192.0.2.1", {"http": 0}, "--host 192.0.2.1 cannot be listened on"),
         ("no.such.host.invalid", {"http": 0}, "--host no.such.host.invalid cannot be listened on"),
     ],

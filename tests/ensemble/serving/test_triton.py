@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cascade_client import CascadeClient
-from ensemble.serving.triton import TritonServer
+from ensemble.serving.triton import OPENER, TritonServer
 from tests.ensemble.serving.processes import eventually, processes_of
 from workflows.core.errors import ServingError
 
@@ -75,6 +76,16 @@ def test_two_servers_on_one_repository_answer_side_by_side(toy_repository: Path,
         assert not set(other.ports.values()) & set(toy_server.ports.values())
         assert first_item(other) == first_item(toy_server) == 3000
     assert first_item(toy_server) == 3000
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1"])
+def test_it_listens_on_a_name_and_on_an_address_of_ipv6(toy_repository: Path, host: str) -> None:
+    if ":" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with TritonServer(toy_repository, host=host) as server:
+        assert first_item(server) == 3000
+        with OPENER.open(f"{server.http_url}/v2/health/ready") as ready, OPENER.open(server.metrics_url) as metrics:
+            assert (ready.status, metrics.status) == (200, 200)
 
 
 def test_it_leaves_no_process_no_folder_and_no_shared_memory(make_toy: Callable[..., Path]) -> None:
