@@ -44,8 +44,8 @@ INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
 FLOATS = {"FLOAT", "DOUBLE"}
 MAX_ID_BYTES = 255
 MAX_SHOWN = 80
-# Columns of raw tables that come from here: the row's number, its given split, whether it only says "shown".
-OWN_COLUMNS = ("__n", "__given", "__displayed")
+# Columns of raw tables that come from here: the row's number, its given split, and what kinds.py asks of it.
+OWN_COLUMNS = ("__n", "__given", "__displayed", "__coded")
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, relation: str) -> Shape:

@@ -29,7 +29,7 @@ from workflows.tables.csv_types import Use
 from workflows.tables.event_log import LogSource, find_log
 from workflows.tables.find import check_no_file_twice, find
 from workflows.tables.id_types import settle_ids
-from workflows.tables.kinds import has_displays
+from workflows.tables.kinds import Kinds, find_kinds
 from workflows.tables.places import note_files
 from workflows.tables.raw_events import read_events
 from workflows.tables.source import Source, open_source, quoted
@@ -54,14 +54,14 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What was found: id types, columns of the tables (empty for an absent one), and whether displays are events."""
+    """What was found: id types, columns of the tables (empty for an absent one), and what a label's column has."""
 
     user_type: IdType
     item_type: IdType
     events: Shape
     items: Shape
     users: Shape
-    displays: bool = False
+    kinds: Kinds = Kinds()
 
 
 def find_inputs(data: DataConfig, split: SplitConfig) -> Inputs:
@@ -138,7 +138,7 @@ def _check(
         events=events,
         items=items,
         users=users,
-        displays=has_displays(con),
+        kinds=find_kinds(con),
     )
     check_ids(con, "events", "raw_events", data.user_id, loaded.user_type)
     _check_item_ids(con, "events", data, loaded.item_type)

@@ -14,7 +14,7 @@ from workflows.tables.comparisons import comparison_sql
 from workflows.tables.config import DataConfig, SplitConfig
 from workflows.tables.csv_table import id_use, run, settle_table
 from workflows.tables.csv_types import Role, Settled, Use
-from workflows.tables.kinds import DISPLAYED, displayed_sql
+from workflows.tables.kinds import kinds_sql
 from workflows.tables.labels import Condition, label_conditions
 from workflows.tables.places import note_files
 from workflows.tables.source import Relation, Source, open_source, quoted
@@ -64,8 +64,7 @@ def read_events(
         labels, of_labels = {}, {label: kinds[f"data.labels.{label}"] for label in conditions}
         for label, condition in conditions.items():
             labels[label] = comparison_sql(label, condition, of_labels[label].sql, of_labels[label].type)
-        if displayed := displayed_sql(conditions, {label: kind.sql for label, kind in of_labels.items()}):
-            labels[DISPLAYED] = displayed
+        labels |= kinds_sql(conditions, {label: kind.sql for label, kind in of_labels.items()})
         _append(con, name, opened[name], kinds, keys, labels)
     check_not_empty(con, "events", "raw_events", next(iter(sources.values())))
     _drop_unlabelled(con, conditions)

@@ -148,7 +148,7 @@ def _prepare(
     loaded = load(con, inputs, data, split, uses)
     placed = place_events(con, loaded, data, split)
     say_doubts(con, loaded, data, placed.unit, uses)
-    kinds = are_kinds(con, data, displays=loaded.displays)
+    kinds = are_kinds(con, data, loaded.kinds)
     num_users, num_items = write_rows(con, loaded, data, folder)
     ordered = data.timestamp is not None
     history_length = history_length or usual_history_length(con, ordered=ordered)
