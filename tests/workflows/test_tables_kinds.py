@@ -119,6 +119,10 @@ def test_a_position_or_a_propensity_says_that_rows_are_displays(tmp_path, key, v
     assert not of_kinds(tmp_path, KINDS.assign(given=value), {"bought": "event == 'buy'"}, **{key: "given"})
 
 
-def test_a_sample_of_the_users_decides_where_rows_are_many(tmp_path, monkeypatch):
+@pytest.mark.parametrize("user", [0, 6])
+def test_a_sample_of_the_pairs_decides_where_rows_are_many(tmp_path, monkeypatch, user):
     monkeypatch.setattr("workflows.tables.kinds.SAMPLE_ROWS", 60)
     assert of_kinds(tmp_path, KINDS, {"bought": "event == 'buy'"})
+    (tmp_path / "one").mkdir()
+    alone = KINDS.assign(user_id=user, item_id=6 * KINDS.user_id + KINDS.item_id)
+    assert of_kinds(tmp_path / "one", alone, {"bought": "event == 'buy'"})

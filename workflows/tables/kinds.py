@@ -141,12 +141,12 @@ def _has_one_each(con: duckdb.DuckDBPyConnection, data: DataConfig) -> bool:
 
 
 def _overlap(con: duckdb.DuckDBPyConnection) -> float:
-    """Of the pairs with the rarer outcome of the first label, the share that have the other; of a sample of users."""
+    """Of the pairs with the rarer outcome of the first label, the share that have the other; of a sample of them."""
     total = con.execute("SELECT count(*) FROM placed").fetchall()[0][0]
     every = max(1, total // SAMPLE_ROWS)
     both, positive, negative = con.execute(
         "WITH pairs AS (SELECT bool_or(positive) AS p, bool_or(NOT positive) AS n FROM placed "
-        f"WHERE hash(user_id) % {every} = 0 GROUP BY user_id, item_id) "
+        f"WHERE hash(user_id, item_id) % {every} = 0 GROUP BY user_id, item_id) "
         "SELECT count(*) FILTER (p AND n), count(*) FILTER (p), count(*) FILTER (n) FROM pairs"
     ).fetchall()[0]
     rarer = min(positive, negative)
