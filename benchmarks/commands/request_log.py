@@ -14,7 +14,8 @@ __all__ = ["request_log"]
 @one_sentence_errors
 def request_log(
     out: OutOption,
-    slices: Annotated[int, typer.Option(min=2, help="Slices of each server, in turn.")] = 20,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds, each of new servers.")] = 12,
+    slices: Annotated[int, typer.Option(min=1, help="Slices of each server in a round, in turn.")] = 6,
     requests: Annotated[int, typer.Option(min=10, help="Requests of a slice.")] = 300,
     replays: Annotated[int, typer.Option(min=10, help="Requests of each layout that are asked again.")] = 2_000,
 ) -> None:
@@ -23,7 +24,7 @@ def request_log(
     from benchmarks.result import keep
     from workflows.core.run import Run
 
-    result = measure_request_log(Run(out), Settings(slices, requests, replays))
+    result = measure_request_log(Run(out), Settings(rounds, slices, requests, replays))
     keep(result, out)
 
 

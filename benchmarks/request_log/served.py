@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,15 +22,18 @@ from operations.log.collect import collect
 from operations.replay.replay import replay
 from runtime.log.folder import LogSettings
 
-__all__ = ["Replays", "Slices", "bodies_of", "measure_replays", "measure_slices", "named"]
+__all__ = ["Replays", "Rounds", "bodies_of", "measure_replays", "measure_rounds", "named"]
 
 WARM = 200
 
 
-class Slices(NamedTuple):
-    """Of each slice the ratio, with a log over without: of median latency, and of the server's processor time."""
+class Rounds(NamedTuple):
+    """Of each round the ratio to a server without a log: of median latency, and of the server's processor time.
 
-    share: float
+    `share`: what is logged; None: this server has no log either, which shows how far two servers differ by chance.
+    """
+
+    share: float | None
     latency: list[float]
     cpu: list[float]
 
@@ -45,26 +49,58 @@ class Replays(NamedTuple):
     bytes_a_row: float
 
 
-def measure_slices(
-    repository: Path, questions: Questions, share: float, slices: int, requests: int, scratch: Path
-) -> Slices:
-    """Ask both servers for the same users, one at a time, in slices whose order turns."""
-    settings = LogSettings(scratch / "LOG", share)
-    prepare_log(settings, repository)
-    bodies = bodies_of(questions, requests)
-    latency, cpu = [], []
-    with TritonServer(repository) as plain, TritonServer(repository, request_log=settings) as logging:
-        servers = [plain, logging]
-        for server in servers:
-            _ask(server, bodies[:WARM], "warm")
-        for number in range(slices):
-            found = {}
-            for server in servers if number % 2 else servers[::-1]:
-                before = cpu_seconds(server.pid)
-                found[server is logging] = _ask(server, bodies, f"{number}"), cpu_seconds(server.pid) - before
-            latency.append(float(np.median(found[True][0]) / np.median(found[False][0])))
-            cpu.append(found[True][1] / max(found[False][1], 1e-9))
-    return Slices(share, latency, cpu)
+def measure_rounds(
+    repository: Path,
+    questions: Questions,
+    shares: Sequence[float],
+    sizes: tuple[int, int, int],
+    scratch: Path,
+) -> list[Rounds]:
+    """Ask servers with and without a log for the same users, one at a time, in slices whose order turns.
+
+    Two processes of one program differ by some percent for as long as they live, so each round starts all of them anew.
+
+    Args:
+        repository: what they serve.
+        questions: users and contexts.
+        shares: what each logs; one without a log stands beside them, and one that all are compared with.
+        sizes: rounds, slices of each server in a round, requests of a slice.
+        scratch: an empty folder.
+
+    Returns:
+        First that of the server without a log, then one for each share.
+    """
+    num_rounds, num_slices, num_requests = sizes
+    bodies = bodies_of(questions, num_requests)
+    found = [Rounds(share, [], []) for share in (None, *shares)]
+    for number in range(num_rounds):
+        settings = [None, None, *(LogSettings(scratch / f"LOG-{share:g}", share) for share in shares)]
+        for each in filter(None, settings):
+            prepare_log(each, repository)
+        order = np.roll(np.arange(len(settings)), number).tolist()
+        with ExitStack() as running:
+            started = {k: running.enter_context(TritonServer(repository, request_log=settings[k])) for k in order}
+            for server in started.values():
+                _ask(server, bodies[:WARM], "warm")
+            slices = [
+                _slice(started, np.roll(order, turn).tolist(), bodies, f"{number}.{turn}") for turn in range(num_slices)
+            ]
+        for place, rounds in enumerate(found, start=1):
+            rounds.latency.append(float(np.median([each[place][0] / each[0][0] for each in slices])))
+            rounds.cpu.append(float(np.median([each[place][1] / max(each[0][1], 1e-9) for each in slices])))
+    return found
+
+
+def _slice(
+    servers: Mapping[int, TritonServer], order: Sequence[int], bodies: Sequence[bytes], name: str
+) -> dict[int, tuple[float, float]]:
+    """Median latency, ms, and processor seconds of each server."""
+    found = {}
+    for place in order:
+        before = cpu_seconds(servers[place].pid)
+        latency = float(np.median(_ask(servers[place], bodies, name)))
+        found[place] = latency, cpu_seconds(servers[place].pid) - before
+    return found
 
 
 def measure_replays(repository: Path, layout: str, questions: Questions, number: int, scratch: Path) -> Replays:

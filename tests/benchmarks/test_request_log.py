@@ -1,4 +1,4 @@
-"""The benchmark of the request log: ratios of slices, and targets of figures that are known."""
+"""The benchmark of the request log: ratios of rounds, and targets of figures that are known."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 
 from benchmarks.request_log.added import Added
 from benchmarks.request_log.measure import middle, tables_of, targets_of
-from benchmarks.request_log.served import Replays, Slices, bodies_of, named
+from benchmarks.request_log.served import Replays, Rounds, bodies_of, named
 from benchmarks.serving.questions import Questions
 
 
-def test_an_interval_holds_the_median_of_the_slices() -> None:
+def test_an_interval_holds_the_median_of_the_rounds() -> None:
     assert middle([1.0, 1.0, 1.0]) == (1.0, 1.0, 1.0)
     value, low, high = middle([0.9, 1.0, 1.1, 1.2, 0.8])
     assert value == 1.0 and 0.8 <= low < 1.0 < high <= 1.2
@@ -19,12 +19,17 @@ def test_an_interval_holds_the_median_of_the_slices() -> None:
 
 def test_targets_are_judged_by_the_figures() -> None:
     added = Added(2_000.0, (3.0, 5.0, 50.0))
-    slices = [Slices(0.05, [1.0, 1.01, 1.02], [1.0] * 3), Slices(1.0, [1.1] * 3, [1.2] * 3)]
+    rounds = [
+        Rounds(None, [0.99, 1.0, 1.04], [1.0] * 3),
+        Rounds(0.05, [1.0, 1.01, 1.02], [1.0] * 3),
+        Rounds(1.0, [1.1] * 3, [1.2] * 3),
+    ]
     replays = [Replays("fused", 100, 100, 6_000.0, 1.0, 200.0), Replays("ensemble", 100, 99, 6_000.0, 2.5, 200.0)]
-    targets = targets_of(added, slices, replays)
+    targets = targets_of(added, rounds, replays)
     assert [target.met for target in targets] == [True, True, True, False, False, True, True]
     assert targets[0].value == 0.0025 and targets[3].value == 0.995
-    msgspec.json.encode([targets, tables_of(added, slices, replays)])
+    assert targets[2].value == 1.01 and targets[2].note.startswith("of two servers without a log it is 1.000 (0.990 to")
+    msgspec.json.encode([targets, tables_of(added, rounds, replays)])
 
 
 def test_the_id_of_a_request_follows_what_is_serialised() -> None:
