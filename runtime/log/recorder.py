@@ -180,11 +180,16 @@ class Recorder:
         """Count all requests, then log those of the sample: what few of them need is not made for the others."""
         ended = time.monotonic_ns()
         service_us = (ended - started) // 1000
-        said = [self._use(*each, service_us) for each in zip(requests, arrays, answers, strict=True)]
-        self._count("requests", len(requests) - sum(_is_part(parameters) for parameters, _ in said))
-        chosen = [self._chosen(*each, service_us) for each in zip(requests, said, answers, strict=True)]
-        if not any(chosen):
-            return
+        if len(requests) == 1:  # the usual batch of a server that is not busy
+            said = [self._use(requests[0], arrays[0], answers[0], service_us)]
+            chosen = [self._chosen(requests[0], said[0], answers[0], service_us)]
+            if chosen[0] is None:
+                return
+        else:
+            said = [self._use(*each, service_us) for each in zip(requests, arrays, answers, strict=True)]
+            chosen = [self._chosen(*each, service_us) for each in zip(requests, said, answers, strict=True)]
+            if not any(chosen):
+                return
         self._count("sampled", len(chosen) - chosen.count(None))
         known = self._parsed()
         # Where they failed together, they were answered one by one.
@@ -205,7 +210,7 @@ class Recorder:
             Its parameters, and the name of its consumer.
         """
         usage, parameters = self._usage, _parameters(request.parameters())
-        if _is_part(parameters):
+        if parameters and _is_part(parameters):
             return parameters, UNNAMED
         consumer = usage.consumer(_consumer(parameters)) if parameters else UNNAMED
         took_us = service_us if self._kind == WHOLE else None
@@ -235,14 +240,17 @@ class Recorder:
         self, request: Any, said: tuple[Mapping[str, Any], str], answered: Answer, service_us: int
     ) -> tuple[str, int, int] | None:
         """The id, key and reason of a request that is logged; None of one that is not."""
-        if _is_part(said[0]):
+        parameters = said[0]
+        if parameters and _is_part(parameters):
             return None
+        if self._reads:
+            self._writer.counts["requests"] += 1
         request_id = request.request_id() or self._drawn_id()
         if not request_id:
             self._count("without_id")
             return None
         key = key_of(request_id)
-        reason = self._reason(key, said[0], service_us, answered)
+        reason = self._reason(key, parameters, service_us, answered)
         return None if reason is None else (request_id, key, reason)
 
     def _log(
