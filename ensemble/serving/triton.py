@@ -42,7 +42,7 @@ __all__ = ["STARTUP_TIMEOUT_S", "TritonServer"]
 STARTUP_TIMEOUT_S = 300.0
 STOP_GRACE_S = 15.0
 PORTS_TIMEOUT_S = 5.0
-# How often a start that a crash ended is tried again: of hundreds on a busy machine, a few end in the Python backend.
+# How often a start that a crash ended is tried again: on a busy machine one of 24 ended in the Python backend.
 FURTHER_STARTS = 2
 POLL_S = 0.05
 ADMIN_KEY_VARIABLE = "CASCADE_ADMIN_KEY"
