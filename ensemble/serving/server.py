@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 from ensemble.merlin.needs import is_merlin, require_packages
@@ -100,8 +99,8 @@ def serve(
         raise ServingError("--events was given, and the live state is in a store, where events of a topic go; drop one")
     folder = events or Path(os.environ.get(FOLDER_VARIABLE) or events_folder(path, repository))
     key = os.environ.get(KEY_VARIABLE, "") if events_key is None else events_key
-    with ExitStack() as held, stop_signals() as stop:
-        ports = held.enter_context(held_ports(host, {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}))
+    wanted = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+    with held_ports(host, wanted) as ports, stop_signals() as stop:
         public = Endpoints(host, ports)
         server = TritonServer(
             repository,

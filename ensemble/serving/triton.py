@@ -209,11 +209,6 @@ class TritonServer(Endpoints):
             time.sleep(POLL_S)
         return False
 
-    def check_alive(self) -> None:
-        """Raise ServingError when the server has ended by itself, with the reason from its log."""
-        if ending := self.ending():
-            raise self.failure(ending)
-
     def ending(self) -> str | None:
         """How the server ended, as one sentence; None while it lives.
 

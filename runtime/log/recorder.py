@@ -183,13 +183,11 @@ class Recorder:
         if len(requests) == 1:  # the usual batch of a server that is not busy
             said = [self._use(requests[0], arrays[0], answers[0], service_us)]
             chosen = [self._chosen(requests[0], said[0], answers[0], service_us)]
-            if chosen[0] is None:
-                return
         else:
             said = [self._use(*each, service_us) for each in zip(requests, arrays, answers, strict=True)]
             chosen = [self._chosen(*each, service_us) for each in zip(requests, said, answers, strict=True)]
-            if not any(chosen):
-                return
+        if not any(chosen):
+            return
         self._count("sampled", len(chosen) - chosen.count(None))
         known = self._parsed()
         # Where they failed together, they were answered one by one.
@@ -369,7 +367,7 @@ def _parameters(given: str | None) -> Mapping[str, Any]:
 
 def _is_part(parameters: Mapping[str, Any]) -> bool:
     """Whether its slate is not shown but becomes a part of one, which another process logs."""
-    return bool(parameters) and parameters.get(LOG) == NEVER
+    return parameters.get(LOG) == NEVER
 
 
 def _experiment(parameters: Mapping[str, Any]) -> str:

@@ -350,6 +350,12 @@ def test_rerun_is_a_no_op_until_the_config_changes(tmp_path: Path, capsys: pytes
         ({"items": {"a b": {}}}, ConfigError, "features.items.a b: there is no column 'a b'"),
         ({"items": {"Brand": {}}}, ConfigError, r"no column 'Brand' .* \('brand' is there; in a table"),
         ({"items": {"__n": {}}}, ConfigError, "features.items.__n: '__n' is a column that Cascade adds"),
+        ({"items": {"__Coded": {}}}, ConfigError, "features.items.__Coded: '__Coded' is a column that Cascade adds"),
+        (
+            {"users": {"__displayed": {}}},
+            ConfigError,
+            "'__displayed' is a column that Cascade adds to the table itself",
+        ),
         ({"items": {"": {}}}, ConfigError, "features.items has the key '': a column has a name"),
         ({"context": {"slate_size": {}}}, ConfigError, "a request has an input or output 'slate_size' already"),
         ({"items": {"year": {"kind": "bucketised"}}}, ConfigError, "year.boundaries: .* at least one boundary"),

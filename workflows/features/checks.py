@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from workflows.core.errors import ConfigError
 from workflows.features.config import FeaturesConfig, FeatureSpec
 from workflows.features.schema import HISTORY, ITEM_ID, USER_ID
+from workflows.tables.check import OWN_COLUMNS
 
 __all__ = ["EVENT_COLUMNS", "REQUEST_NAMES", "TABLE_COLUMNS", "check_features", "named_specs"]
 
 # Columns that are added to every table while it is read.
-TABLE_COLUMNS = frozenset(("__n", "__given"))
+TABLE_COLUMNS = frozenset(OWN_COLUMNS)
 # Columns of the prepared events, which no label, position or context column beside them may be called.
 EVENT_COLUMNS = frozenset(("user_row", "item_row", "at", "history", HISTORY, *TABLE_COLUMNS))
 # Inputs and outputs of the served model, beside which a context column is one more input under its own name.

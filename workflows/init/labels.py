@@ -14,13 +14,14 @@ from workflows.init.words import (
     FLAGS,
     KINDS,
     RATING,
+    SHOWN,
     UNDONE,
     has_word,
     plain_name,
     rank,
     words_of,
 )
-from workflows.tables.kinds import SHOWN, is_shown
+from workflows.tables.kinds import is_shown
 
 __all__ = ["Labels", "labels_of"]
 

@@ -16,6 +16,7 @@ __all__ = [
     "PRICE",
     "PRIVATE",
     "RATING",
+    "SHOWN",
     "STOCK",
     "TIME",
     "TOTALS",
@@ -63,8 +64,9 @@ FLAGS = (
     *("cart", "addtocart", "purchase", "purchased", "bought", "ispurchase", "converted", "conversion", "isread"),
     *("watched", "played", "label", "target"),
 )
-# Kinds of events, the strongest wish first; and those that take something back.
+# Kinds of events, the strongest wish first; and those that were only shown, or that take something back.
 KINDS = ("purchase", "transaction", "buy", "order", "cart", "fav", "like", "play", "click", "view")
+SHOWN = ("impression", "shown", "show", "display", "exposure", "viewitemlist", "viewsearchresults")
 UNDONE = ("remove", "dislike", "skip", "refund", "unlike", "cancel", "hide")
 COUNTS = ("weight", "plays", "playcount", "count", "listencount", "hours", "playtimeforever", "quantity", "value")
 PRICE = ("price", "amount", "total", "revenue", "cost", "lineitemprice", "itemprice")

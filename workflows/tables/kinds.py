@@ -16,11 +16,9 @@ from workflows.tables.source import quoted
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["SHOWN", "Kinds", "are_kinds", "find_kinds", "is_shown", "kinds_sql"]
+__all__ = ["Kinds", "are_kinds", "find_kinds", "is_shown", "kinds_sql"]
 
-# Words of a kind that says that an item was shown, and no more.
-SHOWN = ("impression", "shown", "show", "display", "exposure", "viewitemlist", "viewsearchresults")
-# The letters of such a kind: who shows details, or displays a cart, has reacted.
+# The letters of a kind that says that an item was shown, and no more: who shows details or displays a cart has reacted.
 SHOWS = (
     "impression|shown|displayed|exposure|viewitemlist|viewsearchresults|"
     "(show|display)(s|ing)?((an?|the)?(item|product|article|ad|content)s?)?$"
